@@ -1,0 +1,251 @@
+"""The nouns that all packages share: services, backends, health, events. Frozen, and free of IO."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Protocol(IntEnum):
+    """A transport protocol, by its IANA number (the `protocol` field of the IPv4 header)."""
+
+    TCP = 6
+    UDP = 17
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Mode(StrEnum):
+    """How packets reach the backends at layer 2."""
+
+    SIMPLE = "simple"
+
+
+class XdpMode(StrEnum):
+    """How the program is attached: in the driver, in the network stack, or driver first with a fall-back."""
+
+    NATIVE = "native"
+    GENERIC = "generic"
+    AUTO = "auto"
+
+
+class OnDead(StrEnum):
+    """What happens to packets of flows whose backend does not answer any more."""
+
+    RESELECT = "reselect"
+    RESET = "reset"
+    DROP = "drop"
+
+
+class OnDown(StrEnum):
+    """What happens to the flows of a backend that answers its checks, but wrongly."""
+
+    DRAIN = "drain"
+    CUT = "cut"
+
+
+class UnknownPort(StrEnum):
+    """What happens to packets for a VIP on a port that no service has."""
+
+    DROP = "drop"
+    PASS = "pass"
+
+
+class Health(StrEnum):
+    """What the checks say of one backend of one service."""
+
+    UNKNOWN = "unknown"
+    """No check has finished yet."""
+    UP = "up"
+    WRONG = "wrong"
+    """It answers, but not as expected (HTTP status, body)."""
+    DEAD = "dead"
+    """It does not answer: refused, reset, timed out."""
+
+
+class CheckKind(StrEnum):
+    """The types of health check."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    TCP = "tcp"
+    SYN = "syn"
+
+
+class Outcome(StrEnum):
+    """How one probe ended."""
+
+    OK = "ok"
+    WRONG = "wrong-answer"
+    NONE = "no-answer"
+
+
+@dataclass(frozen=True)
+class ServiceKey:
+    """A service is named by VIP, port (1..65535) and protocol; written `203.0.113.10:443/tcp`."""
+
+    vip: Address
+    port: int
+    protocol: Protocol
+
+    def __str__(self) -> str:
+        host = f"[{self.vip}]" if self.vip.version == 6 else str(self.vip)
+        return f"{host}:{self.port}/{self.protocol}"
+
+    def __lt__(self, other: object) -> bool:
+        """Order by family, VIP, port, protocol (addresses of two families cannot be compared by `ipaddress`)."""
+        if not isinstance(other, ServiceKey):
+            return NotImplemented
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[int, int, int, int]:
+        return (self.vip.version, int(self.vip), self.port, int(self.protocol))
+
+    @classmethod
+    def parse(cls, text: str) -> ServiceKey:
+        """Read `203.0.113.10:443/tcp` or `[2001:db8::1]:443/tcp`; raises ValueError that says what is wrong."""
+        address, slash, protocol = text.rpartition("/")
+        host, colon, port = address.rpartition(":")
+        if not slash or not colon or protocol.lower() not in ("tcp", "udp") or not port.isascii() or not port.isdigit():
+            raise ValueError(f"{text!r} is not a service; write VIP:PORT/tcp or VIP:PORT/udp")
+        if not 1 <= int(port) <= 65535:
+            raise ValueError(f"{text!r}: port {port} is not between 1 and 65535")
+        try:
+            vip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            raise ValueError(f"{text!r}: {host!r} is not an IP address") from None
+        return cls(vip, int(port), Protocol[protocol.upper()])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One health check with all its values in force. Times are seconds.
+
+    `expect` holds the HTTP status codes that pass, ascending; empty means any. `host`, `path`, `method` and `expect`
+    mean nothing to `tcp` and `syn`. `rise` good results in a row make a backend up, `fall` bad ones down.
+    """
+
+    kind: CheckKind
+    port: int
+    host: str = ""
+    path: str = "/"
+    method: str = "GET"
+    expect: tuple[int, ...] = (200,)
+    interval: float = 2.0
+    timeout: float = 2.0
+    rise: int = 2
+    fall: int = 2
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend of one service. `weight` 0..100 is its share relative to the others; disabled ones drain."""
+
+    address: Address
+    weight: int = 1
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service with every inherited value resolved. Backends are sorted by address; times are seconds."""
+
+    key: ServiceKey
+    backends: tuple[Backend, ...]
+    checks: tuple[Check, ...]
+    need: int = 1
+    name: str = ""
+    description: str = ""
+    on_dead: OnDead = OnDead.RESELECT
+    on_down: OnDown = OnDown.DRAIN
+    drain_timeout: float = 900.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole, valid configuration. `hash_seed` is None where the file gives none. Times are seconds."""
+
+    interfaces: tuple[str, ...] = ()
+    mode: Mode = Mode.SIMPLE
+    xdp: XdpMode = XdpMode.AUTO
+    services: tuple[Service, ...] = ()
+    hash_seed: bytes | None = None
+    max_flows: int = 1 << 20
+    idle: float = 900.0
+    udp_grace: float = 30.0
+    unknown_port: UnknownPort = UnknownPort.DROP
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """One finished check of one backend. Durations are nanoseconds; 0 where the phase was not reached."""
+
+    service: ServiceKey
+    backend: Address
+    check: int
+    """Which of the service's checks, counted from 0."""
+    outcome: Outcome
+    diagnostic: str
+    at: float
+    """Wall-clock seconds since the epoch at the end of the probe."""
+    total_ns: int
+    connect_ns: int = 0
+    tls_ns: int = 0
+    first_byte_ns: int = 0
+    http_status: int = 0
+    tls_version: str = ""
+
+
+class EventKind(StrEnum):
+    """What an event is about; the words are part of the log's contract."""
+
+    PROBE = "probe"
+    BACKEND = "backend"
+    SERVICE = "service"
+    DAEMON = "daemon"
+    RELOAD = "reload"
+    OPERATOR = "operator"
+    ALARM = "alarm"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something an operator may ask about later. `at` is wall-clock seconds; `details` is JSON-ready."""
+
+    at: float
+    kind: EventKind
+    message: str
+    service: ServiceKey | None = None
+    backend: Address | None = None
+    outcome: str = ""
+    details: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network interface of the host. `mac` is 6 bytes; `addresses` carry their prefix; `mtu` in bytes."""
+
+    name: str
+    index: int
+    mac: bytes
+    addresses: tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, ...] = ()
+    mtu: int = 1500
+    up: bool = True
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the host's network looks like at one moment.
+
+    `interfaces` are in the order of the configuration, those missing left out. `neighbours` maps (interface index,
+    address) to the 6-byte MAC of every neighbour that is resolved.
+    """
+
+    interfaces: tuple[Interface, ...] = ()
+    neighbours: Mapping[tuple[int, Address], bytes] = field(default_factory=dict)
