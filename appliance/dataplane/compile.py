@@ -60,6 +60,9 @@ def compile_text(text: str, functions: Sequence[str], *, timeout: float = 120) -
     Needs no privilege and leaves nothing behind. Raises CompileError with the compiler's text, in which `#line` marks
     name template file and line; or with the name of the Debian package that is missing; or after `timeout` seconds.
     """
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise CompileError(f"the program text has a NUL in line {line}; the compiler would take it for the end", "")
     cflags = [f"-I{directory}" for directory in _include_directories()] + list(WARNINGS)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vc5-compile-") as directory:
@@ -80,7 +83,7 @@ def compile_text(text: str, functions: Sequence[str], *, timeout: float = 120) -
         try:
             child = subprocess.run(
                 [*command, *functions],
-                input=text.encode(),
+                input=text.encode("utf-8", "surrogateescape"),
                 capture_output=True,
                 timeout=timeout,
                 cwd=directory,

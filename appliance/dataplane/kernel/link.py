@@ -81,10 +81,10 @@ class Link(Descriptor):
 
 
 def xdp_status(ifindex: int) -> XdpStatus | None:
-    """Return the XDP program of an interface of this network namespace, None where there is none."""
+    """Return the XDP program of an interface of this network namespace, None where there is none, or no interface."""
     opts = libbpf.XdpQueryOpts(sz=ctypes.sizeof(libbpf.XdpQueryOpts))
     result = libbpf.library().bpf_xdp_query(ifindex, 0, ctypes.byref(opts))
-    check(result, "query XDP of", _interface(ifindex), {errno.ENODEV: "no such interface in this network namespace"})
+    check(result, "query XDP of", _interface(ifindex))
     if native := opts.drv_prog_id or opts.hw_prog_id:
         return XdpStatus(XdpMode.NATIVE, native)
     return XdpStatus(XdpMode.GENERIC, opts.skb_prog_id) if opts.skb_prog_id else None

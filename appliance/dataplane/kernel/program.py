@@ -27,6 +27,11 @@ class Verdict(IntEnum):
     TX = 3
     REDIRECT = 4
 
+    @classmethod
+    def _missing_(cls, value: object) -> Verdict:
+        """Take any other number for ABORTED, as the kernel does."""
+        return cls.ABORTED
+
 
 @dataclass(frozen=True)
 class ProgramInfo:
