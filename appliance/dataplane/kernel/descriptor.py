@@ -61,6 +61,10 @@ class Descriptor:
             raise KernelError("open", f"pin {path}", errno.EINVAL, f"it is no {cls.kind}")
         return opened
 
+    def duplicate(self) -> Self:
+        """Return another object with a descriptor of its own for the same kernel object."""
+        return type(self)(os.dup(self.fd), self.label)
+
     def pin(self, path: Path | str) -> None:
         """Give the object a name in bpffs, by which it outlives this process; the file must not exist yet."""
         result = libbpf.library().bpf_obj_pin(self.fd, os.fsencode(path))

@@ -1,0 +1,320 @@
+"""What the program and the control plane both know: enums, structs and maps, declared once.
+
+C is rendered from these tables (`c_source`), with an assertion on the size and on every offset, and Python reads and
+writes the mapped memory through the same declarations. Structs have no implicit padding. All integers are in the host's
+byte order unless a field says "network order".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from appliance.dataplane.enums import DeadPolicy, Reason, State, Tail
+from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec
+
+if TYPE_CHECKING:
+    from appliance.dataplane.shape import Shape
+
+SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+
+WAYS = 8
+"""Ways in a set of the flow table: 8 of 8 bytes make one cache line."""
+TAG_BITS = 38
+INDEX_BITS = 10
+EXPIRY_BITS = 15
+"""A way is tag (38) | destination index (10) | candidate (1) | expiry (15), from the high bits down; 0 is empty."""
+TRACKED = 0x8000
+"""The tracked bit of a slot; the low INDEX_BITS bits hold the index of the destination inside its service."""
+INDEX_LIMIT = 1 << INDEX_BITS
+NO_DESTINATION = 0
+"""Index 0 of every service stands for "no backend"; its counters hold what reached no backend."""
+FIN_LIFE = 60
+RST_LIFE = 10
+"""Seconds that a remembered flow lives on after FIN or RST, unless another packet follows."""
+CANDIDATE = 1 << EXPIRY_BITS
+HALF_TIME = 1 << (EXPIRY_BITS - 1)
+"""Expiry times are compared modulo 2^15 s: up to half of that lies ahead, the rest is past."""
+COEFFICIENTS = 5
+MIX = 0xD6E8FEB86659FD93
+"""An odd multiplier with well spread bits, for both hashes."""
+REASONS = 64
+
+
+@dataclass(frozen=True)
+class Field:
+    """A member of a struct: `count` elements of `type` (a primitive or another struct's name)."""
+
+    name: str
+    type: str
+    comment: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Struct:
+    """A struct in the C ABI without implicit padding."""
+
+    name: str
+    comment: str
+    fields: tuple[Field, ...]
+
+    @cached_property
+    def offsets(self) -> dict[str, int]:
+        """Byte offset of each field; raises ValueError where the compiler would pad."""
+        offsets, at = {}, 0
+        for field in self.fields:
+            size = SIZES[field.type]
+            if at % size:
+                raise ValueError(f"struct {self.name}: {field.name} at {at} would be padded")
+            offsets[field.name] = at
+            at += size * field.count
+        if at % max(SIZES[field.type] for field in self.fields):
+            raise ValueError(f"struct {self.name}: {at} bytes would be padded at the end")
+        return offsets
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of one struct."""
+        last = self.fields[-1]
+        return self.offsets[last.name] + SIZES[last.type] * last.count
+
+    def c(self) -> str:
+        """The C definition and its assertions."""
+        lines = [f"/* {self.comment} */", f"struct {self.name} {{"]
+        for field in self.fields:
+            array = f"[{field.count}]" if field.count > 1 else ""
+            lines.append(f"\t{field.type} {field.name}{array}; /* {field.comment} */")
+        lines.append("};")
+        lines.append(f'_Static_assert(sizeof(struct {self.name}) == {self.size}, "size of {self.name}");')
+        for field in self.fields:
+            offset = f"__builtin_offsetof(struct {self.name}, {field.name})"
+            lines.append(f'_Static_assert({offset} == {self.offsets[field.name]}, "{self.name}.{field.name}");')
+        return "\n".join(lines)
+
+
+SETTINGS = Struct(
+    "vc5_settings",
+    "what the whole program reads; written by the daemon",
+    (
+        Field("coefficient", "u64", "of the keyed hash; secret", COEFFICIENTS),
+        Field("previous", "u64", "the coefficients before the last change of the seed", COEFFICIENTS),
+        Field("time", "u32", "coarse seconds; stands still while no daemon runs"),
+        Field("idle", "u32", "seconds after which a silent flow is forgotten"),
+        Field("lookup", "u32", "which copy of the lookup tables is in force, 0 or 1"),
+        Field("pass_unknown_port", "u32", "1: packets for unknown ports go to the host"),
+        Field("probe_interface", "u32", "interface index of the balancer's end of the probe veth"),
+        Field("probe_address", "u32", "the prober's address, network order"),
+        Field("probe_mac", "u8", "destination, then source MAC towards the prober", 12),
+        Field("reserved", "u32", "0"),
+    ),
+)
+SERVICE = Struct(
+    "vc5_service",
+    "a service as packets find it; key 0 is an empty position",
+    (
+        Field("key", "u64", "address << 32 | port << 16 | protocol"),
+        Field("slots", "u32", "its first slot in the slot table"),
+        Field("slot_count", "u32", "its number of slots, a prime"),
+        Field("destinations", "u32", "its first destination"),
+        Field("capacity", "u16", "its number of destinations"),
+        Field("on_dead", "u16", "enum vc5_dead_policy"),
+        Field("previous_slots", "u32", "first slot of the generation before a hash change"),
+        Field("previous_count", "u32", "its number of slots; 0: there is none"),
+    ),
+)
+VIP = Struct(
+    "vc5_vip",
+    "a VIP; address 0 is an empty position",
+    (Field("address", "u32", "host order"), Field("up", "u32", "1: echo requests are answered")),
+)
+HISTORY = Struct(
+    "vc5_history",
+    "what a tracked slot was before; touched only while it is tracked",
+    (
+        Field("changed", "u32", "coarse time of the last change of the slot's answer"),
+        Field("diverted", "u32", "coarse time of the last packet that went elsewhere; written by the program"),
+        Field("was", "u32", "index of the destination of flows that nothing is remembered of"),
+    ),
+)
+DESTINATION = Struct(
+    "vc5_destination",
+    "a backend of a service as packets leave for it",
+    (
+        Field("mac_head", "u64", "the first 8 of 12 bytes: destination MAC, source MAC; as they lie in the frame"),
+        Field("mac_tail", "u32", "the other 4"),
+        Field("state", "u16", "enum vc5_state"),
+        Field("refusal", "u16", "0, or the reason why nothing can be sent to it now"),
+    ),
+)
+IDENTITY = Struct(
+    "vc5_identity",
+    "who a destination is; survives the daemon, and tells the probe programs the way",
+    (
+        Field("backend", "u8", "address, IPv4 in the last 4 bytes, network order", 16),
+        Field("vip", "u32", "network order"),
+        Field("own", "u32", "the balancer's address towards it, network order"),
+        Field("interface", "u32", "index of the interface that leads to it"),
+        Field("port", "u16", "of the service"),
+        Field("protocol", "u16", "of the service"),
+        Field("freed", "u32", "coarse time since when the number is no longer used; 0: in use"),
+        Field("reserved", "u32", "0"),
+    ),
+)
+COUNTER = Struct(
+    "vc5_counter",
+    "per CPU and destination",
+    (
+        Field("packets", "u64", "forwarded"),
+        Field("octets", "u64", "IP bytes forwarded"),
+        Field("flows", "u64", "of those packets: SYN without ACK"),
+        Field("drops", "u64", "packets that were for it, and were not forwarded"),
+    ),
+)
+ANSWER_KEY = Struct(
+    "vc5_answer_key",
+    "the answer that a probe expects",
+    (
+        Field("vip", "u32", "network order"),
+        Field("vip_port", "u16", "network order"),
+        Field("own_port", "u16", "network order"),
+        Field("protocol", "u32", "IANA number"),
+    ),
+)
+STRUCTS = (SETTINGS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, COUNTER, ANSWER_KEY)
+ENUMS: dict[str, type[IntEnum]] = {
+    "reason": Reason,
+    "state": State,
+    "dead_policy": DeadPolicy,
+    "tail": Tail,
+}
+
+
+class Use(IntEnum):
+    """Who writes a map. A twin of the program shares what only the daemon writes and gets copies of the rest."""
+
+    DAEMON = 1
+    PROGRAM = 2
+
+
+@dataclass(frozen=True)
+class MapLayout:
+    """A map of the program. One-element arrays are reached by direct address; `elements` gives their length."""
+
+    name: str
+    reference: int
+    """The number that stands for the map in the bytecode until it is loaded."""
+    kind: MapKind
+    element: Struct | str
+    elements: Callable[[Shape], int]
+    use: Use
+    comment: str
+
+    @property
+    def element_size(self) -> int:
+        return self.element.size if isinstance(self.element, Struct) else SIZES[self.element]
+
+    def spec(self, shape: Shape) -> MapSpec:
+        """The kernel object for a program of this shape; the kernel takes names of up to 15 bytes."""
+        name = self.name.removeprefix("vc5_")
+        if self.kind is MapKind.ARRAY:
+            return MapSpec(name, self.kind, 4, self.element_size * self.elements(shape), 1, BPF_F_MMAPABLE)
+        key = ANSWER_KEY.size if self.kind is MapKind.LRU_HASH else 4
+        return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), 0)
+
+
+def _array(
+    name: str, reference: int, element: Struct | str, elements: Callable[[Shape], int], use: Use, comment: str
+) -> MapLayout:
+    return MapLayout(name, reference, MapKind.ARRAY, element, elements, use, comment)
+
+
+MAPS = (
+    _array("vc5_settings", 1, SETTINGS, lambda shape: 1, Use.DAEMON, "one"),
+    _array("vc5_multipliers", 2, "u64", lambda shape: 4, Use.DAEMON, "[copy][0 service, 1 VIP]: of the perfect hashes"),
+    _array(
+        "vc5_displacements",
+        3,
+        "u16",
+        lambda shape: 4 * shape.services,
+        Use.DAEMON,
+        "[copy][0 service, 1 VIP][bucket]: of the perfect hashes",
+    ),
+    _array("vc5_services", 4, SERVICE, lambda shape: 2 * shape.services, Use.DAEMON, "[copy][position]"),
+    _array("vc5_vips", 5, VIP, lambda shape: 2 * shape.services, Use.DAEMON, "[copy][position]"),
+    _array("vc5_slots", 6, "u16", lambda shape: shape.slots, Use.DAEMON, "[slot]"),
+    _array("vc5_histories", 7, HISTORY, lambda shape: shape.slots, Use.PROGRAM, "[slot]"),
+    _array("vc5_destinations", 8, DESTINATION, lambda shape: shape.destinations, Use.DAEMON, "[destination]"),
+    _array("vc5_identities", 9, IDENTITY, lambda shape: shape.destinations, Use.DAEMON, "[destination]"),
+    _array("vc5_flows", 10, "u64", lambda shape: shape.sets * WAYS, Use.PROGRAM, "[set][way]"),
+    _array(
+        "vc5_counters",
+        11,
+        COUNTER,
+        lambda shape: shape.cpus * shape.destinations,
+        Use.PROGRAM,
+        "[cpu][destination]",
+    ),
+    _array("vc5_reasons", 12, "u64", lambda shape: shape.cpus * 512, Use.PROGRAM, "[cpu][reason], 4 KiB apart"),
+    MapLayout("vc5_tails", 13, MapKind.PROG_ARRAY, "u32", lambda shape: 8, Use.DAEMON, "the second program"),
+    MapLayout(
+        "vc5_answers",
+        14,
+        MapKind.LRU_HASH,
+        "u32",
+        lambda shape: 1 << 16,
+        Use.PROGRAM,
+        "expected answer -> destination of the probe",
+    ),
+)
+MAP = {layout.name: layout for layout in MAPS}
+
+
+def c_source(shape: Shape) -> str:
+    """The C of all enums, sizes, structs and map addresses for one shape."""
+    sizes = {
+        "VC5_SERVICES": shape.services,
+        "VC5_DESTINATIONS": shape.destinations,
+        "VC5_SLOTS": shape.slots,
+        "VC5_POSITION_BITS": shape.services.bit_length() - 1,
+        "VC5_SETS": shape.sets,
+        "VC5_SET_BITS": shape.sets.bit_length() - 1,
+        "VC5_CPUS": shape.cpus,
+        "VC5_WAYS": WAYS,
+        "VC5_TAG_BITS": TAG_BITS,
+        "VC5_INDEX_BITS": INDEX_BITS,
+        "VC5_EXPIRY_BITS": EXPIRY_BITS,
+        "VC5_CANDIDATE": CANDIDATE,
+        "VC5_HALF_TIME": HALF_TIME,
+        "VC5_TRACKED": TRACKED,
+        "VC5_FIN_LIFE": FIN_LIFE,
+        "VC5_RST_LIFE": RST_LIFE,
+        "VC5_REASON_STRIDE": 512,
+    }
+    parts = [f"enum {{ {name} = {value} }};" for name, value in sizes.items()]
+    parts.append(f"#define VC5_MIX {MIX:#x}ULL")
+    for name, enum in ENUMS.items():
+        members = ", ".join(f"VC5_{name.upper()}_{member.name} = {member.value}" for member in enum)
+        parts.append(f"enum vc5_{name} {{ {members} }};")
+    parts += [struct.c() for struct in STRUCTS]
+    for layout in MAPS:
+        kind = f"struct {layout.element.name}" if isinstance(layout.element, Struct) else layout.element
+        if layout.kind is MapKind.ARRAY:
+            parts.append(
+                f"/* {layout.comment} */\n#define {layout.name} (({kind} *)bpf_pseudo_fd(2, {layout.reference}))"
+            )
+        else:
+            parts.append(f"/* {layout.comment} */\n#define {layout.name} bpf_pseudo_fd(1, {layout.reference})")
+    return "\n".join(parts)
+
+
+def layout_digest() -> str:
+    """A word that changes whenever a pinned map or its meaning would: it names the pin directory."""
+    text = [struct.c() for struct in STRUCTS]
+    text += [f"{m.name} {m.kind} {m.element if isinstance(m.element, str) else m.element.name}" for m in MAPS]
+    text += [f"{WAYS} {TAG_BITS} {INDEX_BITS} {EXPIRY_BITS} {TRACKED}"]
+    return hashlib.blake2b("\n".join(text).encode(), digest_size=6).hexdigest()

@@ -1,0 +1,64 @@
+"""What the tables should say: the plan, in the data plane's own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from appliance.dataplane.enums import DeadPolicy, State
+from appliance.model import Address, ServiceKey
+
+
+@dataclass(frozen=True)
+class Hop:
+    """The way to a backend at layer 2: the interface's index, 12 bytes of destination and source MAC, own address."""
+
+    interface: int
+    macs: bytes
+    own: Address
+
+
+@dataclass(frozen=True)
+class Member:
+    """A backend of a service. `weight` counts only while the state is AVAILABLE; no hop: the MAC is not known yet."""
+
+    address: Address
+    weight: int
+    state: State
+    hop: Hop | None = None
+
+
+@dataclass(frozen=True)
+class DesiredService:
+    """A service; members sorted by address. `grace` is the time in seconds after which `was` follows `now`.
+
+    Without `tracking`, slots change at once and nothing is remembered.
+    """
+
+    key: ServiceKey
+    members: tuple[Member, ...]
+    grace: int
+    on_dead: DeadPolicy = DeadPolicy.RESELECT
+    tracking: bool = True
+
+
+@dataclass(frozen=True)
+class ProbeLink:
+    """The probe veth as the program sees it: interface index, 12 bytes of MACs towards the prober, its address."""
+
+    interface: int
+    macs: bytes
+    address: Address
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The whole content of the tables, but for what history decides (who was where before)."""
+
+    services: tuple[DesiredService, ...] = ()
+    vips: Mapping[Address, bool] = field(default_factory=dict)
+    """Which VIPs exist, and whether they are up."""
+    seed: bytes = bytes(16)
+    idle: int = 900
+    pass_unknown_port: bool = False
+    probe: ProbeLink | None = None

@@ -1,0 +1,104 @@
+"""The program's vocabulary: why packets leave, what destinations are, as numbers that C and Python share."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Reason(IntEnum):
+    """Why a packet left the program as it did. Values are counters' indexes: only ever add at the end."""
+
+    FORWARD = 0
+    NOT_IP = 1
+    NOT_VIP = 2
+    TAGGED = 3
+    VIP_SOURCE = 4
+    UNKNOWN_PORT = 5
+    PROTOCOL = 6
+    ICMP_TYPE = 7
+    ICMP_ERROR = 8
+    ECHO = 9
+    ECHO_VIP_DOWN = 10
+    FRAGMENT = 11
+    MALFORMED = 12
+    TTL = 13
+    NO_BACKEND = 14
+    DEAD = 15
+    RESET = 16
+    UNRESOLVED = 17
+    PROBE_ANSWER = 18
+    PROBE_SENT = 19
+    PROBE_REFUSED = 20
+    INCOMPLETE = 21
+    # Not exits but decisions about tracked slots, counted beside the exit.
+    TRACKED_HIT = 32
+    TRACKED_NEW = 33
+    TRACKED_OLD = 34
+    REMEMBERED = 35
+    REFUSED = 36
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", "-")
+
+
+REASON_TEXT: dict[Reason, str] = {
+    Reason.FORWARD: "forwarded to a backend",
+    Reason.NOT_IP: "neither IPv4 nor IPv6: passed to the host",
+    Reason.NOT_VIP: "the destination is not a VIP: passed to the host",
+    Reason.TAGGED: "a VLAN tag where none is expected: passed to the host",
+    Reason.VIP_SOURCE: "from a VIP, but the answer to no probe: passed to the host",
+    Reason.UNKNOWN_PORT: "the VIP has no service on this port: dropped or passed as `unknown_port` says",
+    Reason.PROTOCOL: "neither TCP, UDP nor ICMP, to a VIP: dropped",
+    Reason.ICMP_TYPE: "an ICMP type that is not for a VIP: dropped",
+    Reason.ICMP_ERROR: "an ICMP error for a VIP: dropped",
+    Reason.ECHO: "an ICMP echo request to a VIP: answered",
+    Reason.ECHO_VIP_DOWN: "an ICMP echo request to a VIP that is down: dropped",
+    Reason.FRAGMENT: "a fragment: dropped",
+    Reason.MALFORMED: "header or length fields contradict the frame: dropped",
+    Reason.TTL: "the time to live ran out: dropped",
+    Reason.NO_BACKEND: "no backend is available: dropped",
+    Reason.DEAD: "the flow's backend is dead and `on_dead` is `drop`: dropped",
+    Reason.RESET: "the flow's backend is dead and `on_dead` is `reset`: answered with RST",
+    Reason.UNRESOLVED: "the backend's MAC address is not known: dropped",
+    Reason.PROBE_ANSWER: "the answer to a probe: sent to the prober",
+    Reason.PROBE_SENT: "a probe: sent to its backend",
+    Reason.PROBE_REFUSED: "a packet of the prober that is no probe, or for no backend: dropped",
+    Reason.INCOMPLETE: "the second program is missing: dropped",
+    Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
+    Reason.TRACKED_NEW: "in a tracked slot: a new flow",
+    Reason.TRACKED_OLD: "in a tracked slot: a flow older than the change",
+    Reason.REMEMBERED: "a flow was remembered",
+    Reason.REFUSED: "a flow could not be remembered: its set is full of living flows",
+}
+
+
+class State(IntEnum):
+    """What a destination may receive. Living states are the two highest."""
+
+    NONE = 0
+    DEAD = 1
+    DRAINING = 2
+    AVAILABLE = 3
+
+
+class DeadPolicy(IntEnum):
+    """`on_dead` as the program sees it."""
+
+    RESELECT = 0
+    RESET = 1
+    DROP = 2
+
+
+class Tail(IntEnum):
+    """Positions in the program array."""
+
+    COLD = 0
+
+
+class Refusal(IntEnum):
+    """Why a destination cannot be sent to right now; 0 where it can."""
+
+    NOTHING = 0
+    NO_BACKEND = int(Reason.NO_BACKEND)
+    DEAD = int(Reason.DEAD)
+    UNRESOLVED = int(Reason.UNRESOLVED)

@@ -1,0 +1,147 @@
+"""One generation of the data plane in the kernel: its maps, its programs, and its pins.
+
+A generation is pinned as a directory of its own, `N-DIGEST` (a counter, the digest of the program text). Maps that two
+generations share are the same kernel objects, pinned in both. The live one is that whose main program the links run; so
+a directory half-written by a killed daemon, or one left over, is recognised and removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.dataplane.abi import MAPS, Use
+from appliance.dataplane.enums import Tail
+from appliance.dataplane.kernel import Map, Program, fence
+from appliance.dataplane.memory import Memory
+from appliance.dataplane.render import FUNCTIONS
+from appliance.dataplane.shape import Shape
+from appliance.dataplane.spec import MapKind, relocate
+from appliance.errors import KernelError
+
+PROGRAM_NAMES = {"vc5_main": "vc5_main", "vc5_cold": "vc5_cold", "vc5_probe": "vc5_probe", "vc5_pass": "vc5_pass"}
+
+
+@dataclass
+class Generation:
+    """Loaded programs and the maps they use."""
+
+    shape: Shape
+    digest: str
+    maps: dict[str, Map]
+    programs: dict[str, Program]
+    directory: Path | None = None
+    memory: Memory = field(init=False)
+
+    def __post_init__(self) -> None:
+        raw = {m.name: self.maps[m.name].memory() for m in MAPS if m.kind is MapKind.ARRAY}
+        self.memory = Memory(self.shape, raw, fence)
+
+    @classmethod
+    def load(
+        cls, shape: Shape, digest: str, code: Mapping[str, bytes], shared: Mapping[str, Map] | None = None
+    ) -> Generation:
+        """Make the maps that are not shared, and load the programs.
+
+        Raises KernelError or VerifierError, leaving nothing behind.
+
+        `shared` maps are used where kind and sizes are equal; the caller fills the others.
+        """
+        maps: dict[str, Map] = {}
+        programs: dict[str, Program] = {}
+        try:
+            for layout in MAPS:
+                spec = layout.spec(shape)
+                old = (shared or {}).get(layout.name)
+                # A program array belongs to one generation: the two swap at different moments.
+                if old is not None and layout.kind is not MapKind.PROG_ARRAY and _same(old, spec):
+                    maps[layout.name] = old.duplicate()
+                else:
+                    maps[layout.name] = Map.create(spec)
+            fds = {layout.reference: maps[layout.name].fd for layout in MAPS}
+            for name in FUNCTIONS:
+                programs[name] = Program.load(PROGRAM_NAMES[name], relocate(code[name], fds))
+            tails, cold = maps["vc5_tails"], programs["vc5_cold"]
+            tails.update(int(Tail.COLD).to_bytes(4, sys.byteorder), cold.fd.to_bytes(4, sys.byteorder))
+        except BaseException:
+            for item in (*maps.values(), *programs.values()):
+                item.close()
+            raise
+        return cls(shape, digest, maps, programs)
+
+    def twin(self, code: Mapping[str, bytes]) -> Generation:
+        """The same programs on the same tables, but with copies of all that packets write: for `explain`."""
+        shared = {layout.name: self.maps[layout.name] for layout in MAPS if layout.use is Use.DAEMON}
+        return Generation.load(self.shape, self.digest, code, shared)
+
+    def pin(self, directory: Path) -> None:
+        """Pin everything in a new directory; on failure the directory is removed again."""
+        directory.mkdir(mode=0o700, parents=True)
+        try:
+            for name, item in (*self.maps.items(), *self.programs.items()):
+                item.pin(directory / name)
+        except BaseException:
+            remove(directory)
+            raise
+        self.directory = directory
+
+    @classmethod
+    def open(cls, directory: Path, cpus: int) -> Generation:
+        """Open a pinned generation; raises KernelError where a pin is missing or of a size that fits no shape."""
+        maps: dict[str, Map] = {}
+        programs: dict[str, Program] = {}
+        try:
+            for layout in MAPS:
+                maps[layout.name] = Map.open(directory / layout.name)
+            for name in FUNCTIONS:
+                programs[name] = Program.open(directory / name)
+            shape = _shape(maps, cpus)
+            for layout in MAPS:
+                if not _same(maps[layout.name], layout.spec(shape)):
+                    raise KernelError("open", str(directory / layout.name), 22, "the pinned map has another layout")
+            digest = directory.name.partition("-")[2]
+            return cls(shape, digest, maps, programs, directory)
+        except BaseException:
+            for item in (*maps.values(), *programs.values()):
+                item.close()
+            raise
+
+    def main_id(self) -> int:
+        """The kernel's number of the main program."""
+        return self.programs["vc5_main"].info().id
+
+    def close(self) -> None:
+        """Let go of all descriptors; pinned or attached objects live on."""
+        for item in (*self.maps.values(), *self.programs.values()):
+            item.close()
+
+
+def remove(directory: Path) -> None:
+    """Unpin a generation."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _same(found: Map, spec: object) -> bool:
+    """Whether a map can stand for a specification; names do not matter."""
+    have = found.spec()
+    want = spec
+    names = ("kind", "key_size", "value_size", "max_entries")
+    return all(getattr(have, name) == getattr(want, name) for name in names)
+
+
+def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
+    """The shape whose capacities the maps have."""
+
+    def size(name: str) -> int:
+        return maps[name].spec().value_size
+
+    return Shape(
+        cpus=cpus,
+        services=size("vc5_displacements") // 8,
+        destinations=size("vc5_destinations") // 16,
+        slots=size("vc5_slots") // 2,
+        sets=size("vc5_flows") // 64,
+    )

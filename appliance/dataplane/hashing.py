@@ -1,0 +1,104 @@
+"""The two hashes of the data plane, bit for bit as the program computes them.
+
+The *flow hash* is keyed: nobody outside can aim packets at one slot. The *perfect hash* finds services and VIPs: it is
+built here, by displacement, so that a lookup in the program is one comparison.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.dataplane.abi import COEFFICIENTS, MIX, TAG_BITS
+from appliance.errors import PlanError
+
+MASK = (1 << 64) - 1
+_ATTEMPTS = 64
+
+
+def coefficients(seed: bytes) -> tuple[int, ...]:
+    """Expand a seed of 16 bytes to the 64-bit coefficients of the flow hash."""
+    material = hashlib.blake2b(seed, digest_size=8 * COEFFICIENTS, person=b"vc5 flow hash").digest()
+    return tuple(int.from_bytes(material[8 * i : 8 * i + 8], "little") for i in range(COEFFICIENTS))
+
+
+def flow_hash(k: Sequence[int], source: int, source_port: int, vip: int, vip_port: int, protocol: int) -> int:
+    """The 64-bit hash of a packet; addresses, ports and the protocol are numbers in host order.
+
+    Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is fast",
+    section 3): its high 32 bits are strongly universal.
+    """
+    ports = source_port << 16 | vip_port
+    return (k[0] + (k[1] + source) * (k[2] + vip) + (k[3] + ports) * (k[4] + protocol)) & MASK
+
+
+def slot_of(flow: int, count: int) -> int:
+    """Which of `count` slots a flow hash names."""
+    return ((flow >> 32) * count) >> 32
+
+
+def flow_name(flow: int, sets: int) -> tuple[int, int]:
+    """The set number and the tag of a flow hash, for a flow table of so many sets (a power of two above 1)."""
+    name = ((flow ^ flow >> 29) * MIX) & MASK
+    return name >> (64 - (sets.bit_length() - 1)), name & ((1 << TAG_BITS) - 1)
+
+
+@dataclass(frozen=True)
+class PerfectHash:
+    """Where each key lies: `positions[i]` is that of key i; `displacements` has one entry for each position."""
+
+    multiplier: int
+    displacements: tuple[int, ...]
+    positions: tuple[int, ...]
+
+
+def _mixed(key: int, multiplier: int) -> int:
+    mixed = (key * multiplier) & MASK
+    mixed ^= mixed >> 32
+    return (mixed * MIX) & MASK
+
+
+def position(key: int, multiplier: int, displacements: Sequence[int]) -> int:
+    """The only position at which the key can be."""
+    size = len(displacements)
+    mixed = _mixed(key, multiplier)
+    return ((mixed >> 16) ^ displacements[mixed >> (64 - (size.bit_length() - 1))]) & (size - 1)
+
+
+def perfect_hash(keys: Sequence[int], size: int) -> PerfectHash:
+    """Place distinct 64-bit keys on `size` positions, a power of two from 2 to 65,536 and at least twice their number.
+
+    Raises PlanError if no displacement is found, which with this much room does not happen.
+    """
+    for attempt in range(_ATTEMPTS):
+        multiplier = int.from_bytes(hashlib.blake2b(bytes([attempt]), digest_size=8, person=b"vc5 lookup").digest()) | 1
+        placed = _place(keys, size, multiplier)
+        if placed is not None:
+            return placed
+    raise PlanError(f"no perfect hash for {len(keys)} keys on {size} positions")
+
+
+def _place(keys: Sequence[int], size: int, multiplier: int) -> PerfectHash | None:
+    shift = 64 - (size.bit_length() - 1)
+    buckets: dict[int, list[tuple[int, int]]] = {}
+    for number, key in enumerate(keys):
+        mixed = _mixed(key, multiplier)
+        buckets.setdefault(mixed >> shift, []).append((number, (mixed >> 16) & (size - 1)))
+    displacements = [0] * size
+    positions = [0] * len(keys)
+    taken = bytearray(size)
+    for bucket, members in sorted(buckets.items(), key=lambda item: (-len(item[1]), item[0])):
+        lows = {low for _, low in members}
+        if len(lows) < len(members):
+            return None
+        for displacement in range(size):
+            if not any(taken[low ^ displacement] for low in lows):
+                break
+        else:
+            return None
+        displacements[bucket] = displacement
+        for number, low in members:
+            positions[number] = low ^ displacement
+            taken[low ^ displacement] = 1
+    return PerfectHash(multiplier, tuple(displacements), tuple(positions))

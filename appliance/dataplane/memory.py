@@ -1,0 +1,152 @@
+"""Typed views of the tables' memory: mapped from the kernel, or plain bytes where nothing is loaded (model, tests).
+
+Every store here is one store of a whole aligned element, since another CPU may look at any moment. `fence` keeps stores
+in order on processors that would reorder them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Literal
+
+from appliance.dataplane.abi import (
+    DESTINATION,
+    HISTORY,
+    IDENTITY,
+    MAPS,
+    SERVICE,
+    SETTINGS,
+    VIP,
+    Struct,
+)
+from appliance.dataplane.enums import State
+from appliance.dataplane.shape import Shape
+from appliance.dataplane.spec import MapKind
+from appliance.model import Address
+
+Code = Literal["B", "H", "I", "Q"]
+FORMATS: dict[str, Code] = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
+_MAPPED: dict[Code, int] = {"B": 1, "H": 2, "I": 4, "Q": 8}
+
+
+def no_fence() -> None:
+    """For memory that nobody else reads."""
+
+
+class Elements:
+    """An array of structs in memory, read and written field by field."""
+
+    def __init__(self, memory: memoryview[int], struct: Struct) -> None:
+        self._struct = struct
+        self._views: dict[Code, memoryview[int]] = {
+            code: memory[: len(memory) // size * size].cast(code) for code, size in _MAPPED.items()
+        }
+        self._places = {
+            f.name: (FORMATS[f.type], struct.size // _MAPPED[FORMATS[f.type]], struct.offsets[f.name])
+            for f in struct.fields
+        }
+        self._memory = memory
+
+    def get(self, element: int, name: str, at: int = 0) -> int:
+        """Return item `at` of a field."""
+        code, stride, offset = self._places[name]
+        return self._views[code][element * stride + offset // _MAPPED[code] + at]
+
+    def put(self, element: int, name: str, value: int, at: int = 0) -> None:
+        """Store into a field, only where it differs."""
+        code, stride, offset = self._places[name]
+        view, index = self._views[code], element * stride + offset // _MAPPED[code] + at
+        if view[index] != value:
+            view[index] = value
+
+    def bytes_of(self, element: int, name: str, size: int) -> bytes:
+        """Return `size` bytes from a field on."""
+        start = element * self._struct.size + self._struct.offsets[name]
+        return bytes(self._memory[start : start + size])
+
+    def put_bytes(self, element: int, name: str, value: bytes) -> None:
+        """Store bytes into a field that no packet reads half-written."""
+        start = element * self._struct.size + self._struct.offsets[name]
+        self._memory[start : start + len(value)] = value
+
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Copy `count` whole elements to a place that nothing refers to yet."""
+        size = self._struct.size
+        self._memory[target * size : (target + count) * size] = bytes(
+            self._memory[source * size : (source + count) * size]
+        )
+
+    def clear(self, element: int) -> None:
+        """Zero a whole element that nothing refers to."""
+        start = element * self._struct.size
+        self._memory[start : start + self._struct.size] = bytes(self._struct.size)
+
+
+@dataclass
+class Memory:
+    """All tables of one generation of the program."""
+
+    shape: Shape
+    raw: Mapping[str, memoryview[int]]
+    fence: Callable[[], None] = no_fence
+    slots: memoryview[int] = field(init=False)
+    flows: memoryview[int] = field(init=False)
+    multipliers: memoryview[int] = field(init=False)
+    displacements: memoryview[int] = field(init=False)
+    counters: memoryview[int] = field(init=False)
+    reasons: memoryview[int] = field(init=False)
+    settings: Elements = field(init=False)
+    services: Elements = field(init=False)
+    vips: Elements = field(init=False)
+    histories: Elements = field(init=False)
+    destinations: Elements = field(init=False)
+    identities: Elements = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slots = self.raw["vc5_slots"].cast("H")
+        self.flows = self.raw["vc5_flows"].cast("Q")
+        self.multipliers = self.raw["vc5_multipliers"].cast("Q")
+        self.displacements = self.raw["vc5_displacements"].cast("H")
+        self.counters = self.raw["vc5_counters"].cast("Q")
+        self.reasons = self.raw["vc5_reasons"].cast("Q")
+        self.settings = Elements(self.raw["vc5_settings"], SETTINGS)
+        self.services = Elements(self.raw["vc5_services"], SERVICE)
+        self.vips = Elements(self.raw["vc5_vips"], VIP)
+        self.histories = Elements(self.raw["vc5_histories"], HISTORY)
+        self.destinations = Elements(self.raw["vc5_destinations"], DESTINATION)
+        self.identities = Elements(self.raw["vc5_identities"], IDENTITY)
+
+    @classmethod
+    def plain(cls, shape: Shape) -> Memory:
+        """Memory of this process alone, all zero."""
+        raw = {
+            layout.name: memoryview(bytearray(layout.spec(shape).value_size))
+            for layout in MAPS
+            if layout.kind is MapKind.ARRAY
+        }
+        return cls(shape, raw)
+
+    @property
+    def time(self) -> int:
+        """The coarse clock, seconds."""
+        return self.settings.get(0, "time")
+
+    def state(self, number: int) -> State:
+        """The state of a destination."""
+        return State(self.destinations.get(number, "state"))
+
+    def backend(self, number: int) -> Address:
+        """The address of a destination."""
+        return IPv4Address(self.identities.bytes_of(number, "backend", 16)[12:])
+
+    def counter(self, number: int, name: str) -> int:
+        """The sum over all CPUs of one counter (`packets octets flows drops`) of a destination."""
+        at = ("packets", "octets", "flows", "drops").index(name)
+        stride = self.shape.destinations * 4
+        return sum(self.counters[cpu * stride + number * 4 + at] for cpu in range(self.shape.cpus))
+
+    def reason(self, reason: int) -> int:
+        """The sum over all CPUs of the packets that left for a reason."""
+        return sum(self.reasons[cpu * 512 + reason] for cpu in range(self.shape.cpus))

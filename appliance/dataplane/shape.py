@@ -1,0 +1,107 @@
+"""What the program has to be able to do. Equal shape, equal text: nothing to compile.
+
+Capacities are powers of two with headroom, and never shrink while a program runs, so that most changes of the
+configuration are table writes only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from appliance.dataplane.abi import INDEX_LIMIT, WAYS
+from appliance.errors import PlanError
+from appliance.model import Config, Mode, OnDead, Service
+
+MAP_LIMIT = 1 << 29
+"""The verifier's limit on an offset into a map value, bytes (BPF_MAX_VAR_OFF)."""
+PRIMES = (1021, 2039, 4093, 8191, 16381, 32749, 65521, 102397, 131071, 204797)
+"""Slot counts to choose from; the largest gives 1,023 backends 200 slots each."""
+SLOTS_PER_BACKEND = 100
+"""At least so many slots for each backend, so that shares are within a percent of the weights."""
+
+
+def power_of_two(number: int, least: int) -> int:
+    """The smallest power of two that is at least `number` and at least `least`."""
+    return max(least, 1 << max(0, number - 1).bit_length())
+
+
+def slot_count(backends: int) -> int:
+    """How many slots a new service with so many backends gets: headroom for half as many again.
+
+    Raises PlanError above 1,023 backends, the most that a slot can name.
+    """
+    if backends >= INDEX_LIMIT:
+        raise PlanError(f"a service holds at most {INDEX_LIMIT - 1} backends, not {backends}")
+    wanted = min(SLOTS_PER_BACKEND * 3 * max(1, backends) // 2, PRIMES[-1])
+    return next(prime for prime in PRIMES if prime >= wanted)
+
+
+def destination_count(backends: int) -> int:
+    """How many destination numbers a new service gets: itself, its backends, and room for those that drain."""
+    if backends >= INDEX_LIMIT:
+        raise PlanError(f"a service holds at most {INDEX_LIMIT - 1} backends, not {backends}")
+    return min(INDEX_LIMIT, power_of_two(2 * backends + 1, 16))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A program's capacities and features. `services` counts positions of the lookup table, two for each service."""
+
+    mode: Mode = Mode.SIMPLE
+    cpus: int = 1
+    services: int = 256
+    destinations: int = 4096
+    slots: int = 1 << 17
+    sets: int = 1 << 17
+    resets: bool = False
+
+    def grown(self, previous: Shape | None) -> Shape:
+        """This shape with no capacity below the previous one's."""
+        if previous is None:
+            return self
+        kept = {
+            field.name: max(getattr(self, field.name), getattr(previous, field.name))
+            for field in fields(self)
+            if field.name in ("cpus", "services", "destinations", "slots", "sets")
+        }
+        return replace(self, **kept)
+
+
+def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = ()) -> Shape:
+    """The shape that a configuration needs on a host with so many possible CPUs.
+
+    `extra` are services that are gone from the configuration and still drain. Raises PlanError where a table would be
+    larger than a map can be.
+    """
+    services = (*config.services, *extra)
+    slots = sum(slot_count(len(service.backends)) for service in services)
+    destinations = sum(destination_count(len(service.backends)) for service in services)
+    shape = Shape(
+        mode=config.mode,
+        cpus=power_of_two(cpus, 1),
+        services=power_of_two(2 * len(services), 256),
+        destinations=power_of_two(destinations * 3 // 2 + 1, 4096),
+        slots=power_of_two(slots * 3 // 2, 1 << 17),
+        sets=power_of_two(config.max_flows // WAYS, 512),
+        resets=any(service.on_dead is OnDead.RESET for service in config.services),
+    )
+    check(shape)
+    return shape
+
+
+def check(shape: Shape) -> None:
+    """Raise PlanError where a table of this shape is larger than a map can be."""
+    tables = {
+        "services": shape.services * 64,
+        "slots": shape.slots * 12,
+        "counters": shape.cpus * shape.destinations * 32,
+        "flow table": shape.sets * 64,
+    }
+    for name, size in tables.items():
+        if size > MAP_LIMIT:
+            raise PlanError(
+                f"the {name} would need {size >> 20} MiB, more than the {MAP_LIMIT >> 20} MiB a map can hold: "
+                "use fewer services or backends, or a smaller max_flows"
+            )
+    if shape.services > 1 << 16:
+        raise PlanError(f"at most {1 << 15} services fit the lookup table")

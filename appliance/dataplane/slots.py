@@ -1,0 +1,114 @@
+"""The control plane's half of settled slots; the program's half, and the theory, stand in templates/bpf/tracking.h.
+
+On any change of a slot's answer: if the slot is not tracked, `was := now` and the tracked bit is set; then
+`changed := time` and `now := new`. The rule is the same whoever died or returned. As time passes (`sweep`):
+
+  after `grace`       since `changed`: `was := now`. Every living older flow has sent a packet by then, and is
+                      remembered.
+  after 2 x `idle`    since `changed`, and `idle` since `diverted`: un-tracked. A living flow has sent its second
+                      packet, and none that goes elsewhere than `now` lives any more.
+
+Order of stores: history first, the slot's own word last; when un-tracking, the slot's word is the only store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from appliance.dataplane.abi import INDEX_LIMIT, NO_DESTINATION, TRACKED
+from appliance.dataplane.memory import Memory
+
+INDEX = INDEX_LIMIT - 1
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One slot as `explain` shows it; indexes are those of destinations inside the service."""
+
+    tracked: bool
+    now: int
+    was: int
+    changed: int
+    diverted: int
+
+
+@dataclass
+class SlotTable:
+    """The slots of one service: `count` of them from `first` on. `tracked` holds the numbers of the tracked ones."""
+
+    memory: Memory
+    first: int
+    count: int
+    tracked: set[int] = field(default_factory=set)
+
+    def adopt(self) -> None:
+        """Find the tracked slots in memory that another process has written."""
+        words = self.memory.slots[self.first : self.first + self.count].tolist()
+        self.tracked = {number for number, word in enumerate(words) if word & TRACKED}
+
+    def owners(self) -> list[int]:
+        """The index of each slot's destination for new flows."""
+        return [word & INDEX for word in self.memory.slots[self.first : self.first + self.count].tolist()]
+
+    def slot(self, number: int) -> Slot:
+        """All that is known of a slot."""
+        word = self.memory.slots[self.first + number]
+        tracked = bool(word & TRACKED)
+        get = self.memory.histories.get
+        at = self.first + number
+        was = get(at, "was") if tracked else word & INDEX
+        return Slot(tracked, word & INDEX, was, get(at, "changed"), get(at, "diverted"))
+
+    def assign(self, owners: list[int], time: int, *, remember: bool = True) -> int:
+        """Make `owners` the answers for new flows; returns how many slots changed.
+
+        A settled slot that had no backend has no flows to keep, and changes untracked; so do all without `remember`.
+        """
+        memory, slots, histories = self.memory, self.memory.slots, self.memory.histories
+        changing: list[tuple[int, int]] = []
+        direct: list[tuple[int, int]] = []
+        words = slots[self.first : self.first + self.count].tolist()
+        changed = 0
+        for number, (word, new) in enumerate(zip(words, owners, strict=True)):
+            if word & INDEX == new:
+                continue
+            changed += 1
+            if not remember or word == NO_DESTINATION:
+                direct.append((number, new))
+            else:
+                changing.append((number, new))
+                at = self.first + number
+                if not word & TRACKED:
+                    histories.put(at, "was", word & INDEX)
+                histories.put(at, "changed", time)
+        memory.fence()
+        for number, new in changing:
+            slots[self.first + number] = TRACKED | new
+            self.tracked.add(number)
+        for number, new in direct:
+            slots[self.first + number] = new
+            self.tracked.discard(number)
+        return changed
+
+    def sweep(self, time: int, idle: int, grace: int) -> int:
+        """Settle what has become safe to settle; returns how many slots were un-tracked."""
+        slots, histories = self.memory.slots, self.memory.histories
+        settled = []
+        for number in self.tracked:
+            at = self.first + number
+            age = time - histories.get(at, "changed")
+            if age <= grace:
+                continue
+            now = slots[at] & INDEX
+            if histories.get(at, "was") != now:
+                histories.put(at, "was", now)
+            if age > 2 * idle and time - histories.get(at, "diverted") > idle:
+                slots[at] = now
+                settled.append(number)
+        self.tracked.difference_update(settled)
+        return len(settled)
+
+    def clear(self) -> None:
+        """Forget everything: for slots that no service uses."""
+        self.memory.slots[self.first : self.first + self.count] = memoryview(bytes(2 * self.count)).cast("H")
+        self.tracked.clear()

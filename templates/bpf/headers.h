@@ -1,0 +1,116 @@
+/* Reading a frame. Each reader takes the cursor, checks that its header lies inside the frame, moves the cursor behind it
+ * and returns it; NULL where the frame is too short.
+ */
+
+enum {
+	VC5_FRAGMENT_BITS = 0x3fff, /* more-fragments and offset, RFC 791 section 3.1 */
+	VC5_PROTOCOL_ICMP = 1,
+	VC5_PROTOCOL_TCP = 6,
+	VC5_PROTOCOL_UDP = 17,
+	VC5_TCP_FIN = 0x01,
+	VC5_TCP_SYN = 0x02,
+	VC5_TCP_RST = 0x04,
+	VC5_TCP_ACK = 0x10,
+	VC5_TAG_8021Q = 0x8100,
+	VC5_TAG_8021AD = 0x88a8,
+	VC5_IPV6 = 0x86dd,
+};
+
+struct vc5_cursor {
+	void *at;
+	void *end;
+};
+
+/* What steering needs to know of a packet; addresses and ports in host order. */
+struct vc5_packet {
+	u32 source;
+	u32 vip;
+	u16 source_port;
+	u16 vip_port;
+	u8 protocol;
+	u8 flags; /* of TCP; 0 for UDP */
+};
+
+static __always_inline struct ethhdr *vc5_read_ethernet(struct vc5_cursor *cursor)
+{
+	struct ethhdr *ethernet = cursor->at;
+
+	if ((void *)(ethernet + 1) > cursor->end)
+		return NULL;
+	cursor->at = ethernet + 1;
+	return ethernet;
+}
+
+/* What becomes of a frame that holds no IPv4; `type` in network order. */
+static __always_inline void vc5_other_protocol(struct vc5_verdict *verdict, u16 type)
+{
+	u32 tagged = type == bpf_htons(VC5_TAG_8021Q) || type == bpf_htons(VC5_TAG_8021AD);
+	u32 reason = type == bpf_htons(VC5_IPV6) ? VC5_REASON_NOT_VIP : VC5_REASON_NOT_IP;
+
+	vc5_decide(verdict, XDP_PASS, tagged ? VC5_REASON_TAGGED : reason);
+}
+
+static __always_inline struct iphdr *vc5_read_ipv4(struct vc5_cursor *cursor)
+{
+	struct iphdr *ip = cursor->at;
+
+	if ((void *)(ip + 1) > cursor->end)
+		return NULL;
+	cursor->at = ip + 1;
+	return ip;
+}
+
+/* Bytes 12 and 13 of the TCP header as one word in host order: data offset (4 bits), reserved, flags (low byte). */
+static __always_inline u16 vc5_tcp_word(const struct tcphdr *tcp)
+{
+	return bpf_ntohs(*(const u16 *)((const void *)tcp + 12));
+}
+
+/* The transport header at `at`, `room` bytes of the IP packet from there on: 0 where its length fields contradict. */
+static __always_inline int vc5_read_transport(struct vc5_packet *packet, const void *at, const void *end, u32 room)
+{
+	const struct udphdr *udp = at;
+	const struct tcphdr *tcp = at;
+	u32 length;
+	u16 word;
+
+	if ((void *)(udp + 1) > end || room < sizeof(*udp))
+		return 0;
+	packet->source_port = bpf_ntohs(udp->source);
+	packet->vip_port = bpf_ntohs(udp->dest);
+	packet->flags = 0;
+	if (packet->protocol == VC5_PROTOCOL_UDP) {
+		length = bpf_ntohs(udp->len);
+		return length >= sizeof(*udp) && length <= room;
+	}
+	if ((void *)(tcp + 1) > end)
+		return 0;
+	word = vc5_tcp_word(tcp);
+	length = (word >> 12) * 4;
+	packet->flags = word;
+	return length >= sizeof(*tcp) && length <= room;
+}
+
+/* Ones' complement arithmetic on a checksum field, RFC 1624 equation 3: the field after `before` became `after`. */
+static __always_inline u16 vc5_adjust_checksum(u16 checksum, u32 before, u32 after)
+{
+	u64 sum = (u16)~checksum;
+
+	sum += (u32)~before;
+	sum += after;
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* One less on the time to live, whose word in the checksum it leads: RFC 1141. */
+static __always_inline void vc5_decrement_ttl(struct iphdr *ip)
+{
+	u32 sum = ip->check;
+
+	sum += bpf_htons(0x0100);
+	ip->check = sum + (sum >= 0xffff);
+	ip->ttl -= 1;
+}

@@ -1,0 +1,14 @@
+/* The kernel's helpers that the program calls, by their stable numbers (linux/bpf.h, __BPF_FUNC_MAPPER). */
+
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+static void *(*vc5_map_find)(u64 map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*vc5_map_store)(u64 map, const void *key, const void *value, u64 flags) = (void *)BPF_FUNC_map_update_elem;
+static u32 (*vc5_this_cpu)(void) = (void *)BPF_FUNC_get_smp_processor_id;
+static long (*vc5_tail_call)(void *ctx, u64 programs, u32 position) = (void *)BPF_FUNC_tail_call;
+static long (*vc5_redirect)(u32 interface, u64 flags) = (void *)BPF_FUNC_redirect;
+
+/* Keeps the compiler from reasoning about a value, and so from dropping the bound that the verifier wants to see. */
+#define vc5_opaque(value) asm volatile("" : "+r"(value))

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The whole data plane, one text: the compiler sees every part, so every part is inlined.
+ *
+ * vc5_main   on the balancer's interfaces. Handles what nearly every packet is: TCP or UDP over IPv4 without options or
+ *            fragments, for a service. It calls no helper but the one that names the CPU.
+ * vc5_cold   everything else that concerns a VIP; entered from vc5_main by tail call, with the frame untouched.
+ * vc5_probe  on the balancer's end of the probe veth: sends probes to their backends.
+ * vc5_pass   on the prober's end: does nothing, but without a program there the kernel drops redirected frames.
+ */
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+/*{ abi }*/
+
+/*% include "helpers.h" %*/
+/*% include "verdict.h" %*/
+/*% include "headers.h" %*/
+/*% include "lookup.h" %*/
+/*% include "tracking.h" %*/
+/*% include "forward.h" %*/
+/*% include "echo.h" %*/
+/*% if shape.resets %*/
+/*% include "reset.h" %*/
+/*% endif %*/
+/*% include "probe.h" %*/
+/*% include "cold.h" %*/
+/*% include "main.h" %*/

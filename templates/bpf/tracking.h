@@ -1,0 +1,194 @@
+/* Which destination a packet of a service belongs to.
+ *
+ * Theory of operation. A service has a table of slots; the keyed hash of a packet's addresses and ports names one. Nearly
+ * always the slot is settled: the destination it holds (`now`) is the answer, and nothing is written. Only when the
+ * control plane changes a slot's answer does it set the slot's tracked bit and keep the former answer (`was`). Packets
+ * of a tracked slot look into the flow table, which is shared by all CPUs:
+ *
+ *   remembered    the flow's own destination, while that lives;
+ *   new flow      (TCP SYN) `now`, and the flow is remembered where `now` and `was` differ;
+ *   older flow    (anything else) `was`, and remembered likewise.
+ *
+ * UDP has no first packet, so every unknown flow is taken as an older one. A remembered flow is a candidate until a second
+ * packet other than a SYN confirms it: candidates are evicted first, confirmed flows never before they expire, so floods
+ * cannot push out real flows. The control plane makes `was` follow `now`, and un-tracks the slot, once no flow can depend
+ * on the difference; for that it reads `diverted`, the time of the last packet that went elsewhere than `now`.
+ *
+ * A way of the flow table is one word, written by one store, so it needs no lock and is never torn. Two CPUs that remember
+ * two flows in the same way within the same few nanoseconds lose one of them.
+ *
+ * Time is the daemon's coarse clock. It stands still while no daemon runs, and then nothing expires.
+ */
+
+enum {
+	VC5_WAY_INDEX_SHIFT = VC5_EXPIRY_BITS + 1,
+	VC5_WAY_TAG_SHIFT = VC5_WAY_INDEX_SHIFT + VC5_INDEX_BITS,
+	VC5_INDEX_MASK = (1 << VC5_INDEX_BITS) - 1,
+	VC5_EXPIRY_MASK = (1 << VC5_EXPIRY_BITS) - 1,
+};
+
+/* Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is fast",
+ * section 3): with random 64-bit coefficients the high 32 bits are strongly universal over all packets.
+ */
+static __always_inline u64 vc5_hash(const struct vc5_packet *packet)
+{
+	const u64 *k = vc5_settings->coefficient;
+	u32 ports = (u32)packet->source_port << 16 | packet->vip_port;
+
+	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip) + (k[3] + ports) * (k[4] + packet->protocol);
+}
+
+/* Spreads the hash over set number (high bits) and tag (low bits). */
+static __always_inline u64 vc5_flow_name(u64 hash)
+{
+	return (hash ^ hash >> 29) * VC5_MIX;
+}
+
+static __always_inline u32 vc5_state(const struct vc5_service *service, u32 index)
+{
+	return vc5_destinations[(service->destinations + index) & (VC5_DESTINATIONS - 1)].state;
+}
+
+static __always_inline int vc5_lives(u32 state)
+{
+	return state >= VC5_STATE_DRAINING;
+}
+
+/* Seconds for which a flow is remembered after this packet. */
+static __always_inline u32 vc5_life(u32 flags)
+{
+	u32 life = vc5_settings->idle;
+
+	if (flags & VC5_TCP_RST && life > VC5_RST_LIFE)
+		return VC5_RST_LIFE;
+	if (flags & VC5_TCP_FIN && life > VC5_FIN_LIFE)
+		return VC5_FIN_LIFE;
+	return life;
+}
+
+static __always_inline int vc5_expired(u64 way, u32 time)
+{
+	return ((way - time - 1) & VC5_EXPIRY_MASK) >= VC5_HALF_TIME;
+}
+
+static __always_inline u64 vc5_make_way(u64 tag, u32 index, u32 candidate, u32 expiry)
+{
+	return tag << VC5_WAY_TAG_SHIFT | (u64)index << VC5_WAY_INDEX_SHIFT | candidate | (expiry & VC5_EXPIRY_MASK);
+}
+
+/* The best way for a new entry: an empty or expired one, else a candidate's; VC5_WAYS where all are living flows'. */
+static __always_inline u32 vc5_victim(const u64 *set, u32 time)
+{
+	u32 victim = VC5_WAYS, candidate = VC5_WAYS, i;
+
+#pragma unroll
+	for (i = 0; i < VC5_WAYS; i++) {
+		u64 way = set[i];
+
+		if (!way || vc5_expired(way, time))
+			victim = i;
+		else if (way & VC5_CANDIDATE)
+			candidate = i;
+	}
+	return victim < VC5_WAYS ? victim : candidate;
+}
+
+static __always_inline void vc5_write_way(u64 *set, u32 place, u64 way)
+{
+	vc5_opaque(place);
+	*(volatile u64 *)&set[place & (VC5_WAYS - 1)] = way;
+}
+
+static __always_inline void vc5_remember(u64 *set, u32 place, u64 way, u32 time)
+{
+	if (place >= VC5_WAYS)
+		place = vc5_victim(set, time);
+	if (place >= VC5_WAYS) {
+		vc5_count(VC5_REASON_REFUSED);
+		return;
+	}
+	vc5_write_way(set, place, way);
+	vc5_count(VC5_REASON_REMEMBERED);
+}
+
+/* What a tracked slot decides: an index inside the service, or `dead` set where the flow's own destination is dead and
+ * the packet does not choose again.
+ */
+struct vc5_choice {
+	u32 index;
+	u32 dead;
+};
+
+static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_service *service, u32 slot, u32 now,
+							    u64 hash, const struct vc5_packet *packet)
+{
+	struct vc5_history *history = &vc5_histories[slot];
+	struct vc5_choice choice = {.index = now};
+	u64 name = vc5_flow_name(hash), tag = name & ((1ULL << VC5_TAG_BITS) - 1), way = 0;
+	u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
+	u32 time = vc5_settings->time, place = VC5_WAYS, flags = packet->flags, was = history->was & VC5_INDEX_MASK;
+	u32 udp = packet->protocol == VC5_PROTOCOL_UDP, syn = (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
+	u32 expiry = time + vc5_life(flags), i;
+
+#pragma unroll
+	for (i = 0; i < VC5_WAYS; i++) {
+		u64 seen = *(volatile u64 *)&set[i];
+
+		if (seen && seen >> VC5_WAY_TAG_SHIFT == tag) {
+			place = i;
+			way = seen;
+		}
+	}
+	if (way && !vc5_expired(way, time)) {
+		u32 index = (way >> VC5_WAY_INDEX_SHIFT) & VC5_INDEX_MASK;
+		u32 state = vc5_state(service, index);
+
+		if (vc5_lives(state) && !(syn && state == VC5_STATE_DRAINING)) {
+			u64 fresh = vc5_make_way(tag, index, syn ? way & VC5_CANDIDATE : 0, expiry);
+
+			if (fresh != way)
+				vc5_write_way(set, place, fresh);
+			if (index != now && !(fresh & VC5_CANDIDATE) && history->diverted != time)
+				history->diverted = time;
+			choice.index = index;
+			vc5_count(VC5_REASON_TRACKED_HIT);
+			return choice;
+		}
+		if (!vc5_lives(state) && !syn && !udp) {
+			choice.dead = service->on_dead != VC5_DEAD_POLICY_RESELECT;
+			choice.index = choice.dead ? index : now;
+			return choice;
+		}
+	} else if (!syn) {
+		u32 state = vc5_state(service, was);
+
+		if (vc5_lives(state)) {
+			choice.index = was;
+			vc5_count(VC5_REASON_TRACKED_OLD);
+			if (was != now && !(flags & VC5_TCP_RST))
+				vc5_remember(set, place, vc5_make_way(tag, was, VC5_CANDIDATE, expiry), time);
+			return choice;
+		}
+		if (!udp) {
+			choice.dead = was && service->on_dead != VC5_DEAD_POLICY_RESELECT;
+			choice.index = choice.dead ? was : now;
+			return choice;
+		}
+	}
+	vc5_count(VC5_REASON_TRACKED_NEW);
+	if (now && (now != was || way))
+		vc5_remember(set, place, vc5_make_way(tag, now, VC5_CANDIDATE, expiry), time);
+	return choice;
+}
+
+static __always_inline struct vc5_choice vc5_choose(const struct vc5_service *service, const struct vc5_packet *packet)
+{
+	u64 hash = vc5_hash(packet);
+	u32 slot = (service->slots + (u32)((hash >> 32) * service->slot_count >> 32)) & (VC5_SLOTS - 1);
+	u32 word = *(volatile u16 *)&vc5_slots[slot];
+	struct vc5_choice choice = {.index = word & VC5_INDEX_MASK};
+
+	if (word & VC5_TRACKED)
+		return vc5_choose_tracked(service, slot, choice.index, hash, packet);
+	return choice;
+}

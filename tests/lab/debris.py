@@ -1,0 +1,75 @@
+"""What a lab leaves on the machine, and its removal: processes, namespaces, pins, files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from appliance import paths
+from tests.lab.lock import PLACE, exclusive, take
+from tests.lab.namespace import NAMESPACES, Namespace, inhabitants, run
+from tests.lab.patience import wait_for
+
+PREFIX = "vc5lab-"
+
+
+def lab_directory(name: str) -> Path:
+    """Return where the lab of this name keeps its files."""
+    return PLACE / name
+
+
+def roots_of(name: str) -> list[paths.Root]:
+    """Return the places of every `vc5 --root` that was used in this lab."""
+    directory = lab_directory(name) / "roots"
+    return [paths.root(str(root)) for root in sorted(directory.iterdir())] if directory.is_dir() else []
+
+
+def namespaces_of(name: str) -> list[Namespace]:
+    """Return the lab's namespaces, those that its daemons made included."""
+    known = {entry.name for entry in NAMESPACES.iterdir()} if NAMESPACES.is_dir() else set()
+    own = {entry for entry in known if entry.startswith(f"{name}-")}
+    return [Namespace(entry) for entry in sorted(own | {root.namespace for root in roots_of(name)} & known)]
+
+
+def leftovers_of(root: paths.Root) -> list[str]:
+    """Return what the daemon of this root still holds in the kernel: namespace and pins, as paths."""
+    return [str(path) for path in (NAMESPACES / root.namespace, root.pins) if path.exists()]
+
+
+def remove_lab(name: str) -> None:
+    """Kill whatever runs in the lab's namespaces, then remove these, the daemons' pins, and the lab's files."""
+    namespaces = namespaces_of(name)
+    if namespaces:
+        wait_for(f"the processes of {name} to end", lambda: _killed(namespaces))
+        run("ip", "-force", "-batch", "-", text="".join(f"netns delete {space.name}\n" for space in namespaces))
+    for root in roots_of(name):
+        shutil.rmtree(root.pins, ignore_errors=True)
+    shutil.rmtree(lab_directory(name), ignore_errors=True)
+
+
+def _killed(namespaces: list[Namespace]) -> bool:
+    alive = inhabitants(namespaces)
+    for process in alive:
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return not alive
+
+
+def sweep(kept: bool) -> list[str]:
+    """Remove the labs whose owner is gone, and with `kept` those that were left standing; return their names."""
+    removed = []
+    with exclusive("labs"):
+        for directory in sorted(PLACE.glob(f"{PREFIX}*")):
+            if (directory / "kept").exists() and not kept:
+                continue
+            owner = take(directory / "owner")
+            if owner is None:
+                continue
+            remove_lab(directory.name)
+            owner.close()
+            removed.append(directory.name)
+    return removed

@@ -1,0 +1,197 @@
+"""Long flows through the VIP: `python -m tests.lab.flows --target 203.0.113.10:7000 --sources 198.51.100.10 ...`.
+
+Opens --busy connections that exchange checksummed pseudo-random frames with an echo server all the time, and --idle
+ones that are greeted, keep silent, and speak only at the end. No flow ever reconnects: once broken it stays broken.
+A flow is broken when it is reset, closed or refused, when a byte is wrong, or when an answer takes over --patience s.
+
+Commands: `status`; `more N` opens N busy flows (answered with `opened`); `stop` lets every flow finish what it is
+saying, the idle ones speak, and all compare the SHA-256 of the whole conversation. See tests.lab.dialogue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import random
+import time
+from dataclasses import asdict, dataclass
+
+from tests.lab.dialogue import commands, emit
+from tests.lab.source import Source, add_arguments, moving_cpus, source_of, target_of
+from tests.lab.wire import BYE, DATA, FAULT, HELLO, Frame, WireError, read_frame
+
+SMALLEST, LARGEST = 16, 4000
+"""Payload bytes; the largest makes three segments."""
+LAST_WORDS = 5
+"""Frames that an idle flow says at the end."""
+
+
+@dataclass
+class FlowRecord:
+    """The account of one flow. `broken_at` is CLOCK_MONOTONIC, which all processes of a machine share."""
+
+    number: int
+    idle: bool
+    source: str = ""
+    port: int = 0
+    backend: str = ""
+    state: str = "opening"
+    """opening, open, done (finished, all sums agree) or broken."""
+    reason: str = ""
+    frames: int = 0
+    bytes: int = 0
+    """Payload bytes, each way."""
+    longest_stall: float = 0.0
+    """Seconds of the longest wait for an answer, one that is still awaited included."""
+    broken_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all flows have in common; times are seconds."""
+
+    target: tuple[str, int]
+    source: Source
+    interval: float
+    patience: float
+
+
+class Flow:
+    """One connection and its account."""
+
+    def __init__(self, number: int, idle: bool, plan: Plan) -> None:
+        self.record = FlowRecord(number, idle)
+        self.greeted = asyncio.Event()
+        """Set when the flow is open, or broken before that."""
+        self._plan = plan
+        self._random = random.Random(number)
+        self._digest = hashlib.sha256()
+        self._waiting_since: float | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Live from the first packet to the last; never raises."""
+        writer = None
+        try:
+            connection = await asyncio.wait_for(self._plan.source.connect(self._plan.target), self._plan.patience)
+            self.record.source, self.record.port = connection.getsockname()
+            reader, writer = await asyncio.open_connection(sock=connection)
+            self.record.backend = (await self._await(HELLO, 0, reader)).decode()
+            self.record.state = "open"
+            self.greeted.set()
+            await self._live(reader, writer, stop)
+            self.record.state = "done"
+        except TimeoutError:
+            self._break(f"no answer within {self._plan.patience:g} s")
+        except asyncio.IncompleteReadError:
+            self._break("closed by the other side")
+        except (OSError, WireError) as error:
+            self._break(str(error))
+        finally:
+            self.greeted.set()
+            if writer:
+                writer.close()
+
+    def _break(self, reason: str) -> None:
+        self.record.state, self.record.reason, self.record.broken_at = "broken", reason, time.monotonic()
+
+    async def _live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stop: asyncio.Event) -> None:
+        if self.record.idle:
+            await stop.wait()
+            for _ in range(LAST_WORDS):
+                await self._exchange(reader, writer)
+        else:
+            await _pause(stop, self._random.random() * self._plan.interval)  # not all in step
+            while not stop.is_set():
+                await self._exchange(reader, writer)
+                await _pause(stop, self._plan.interval)
+        writer.write(Frame(BYE, self.record.frames, b"").encode())
+        if await self._await(BYE, self.record.frames, reader) != self._digest.digest():
+            raise WireError("the other side received something else than was sent")
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        payload = self._random.randbytes(self._random.randint(SMALLEST, LARGEST))
+        writer.write(Frame(DATA, self.record.frames, payload).encode())
+        self._digest.update(payload)
+        if (await self._await(DATA, self.record.frames, reader))[::-1] != payload:
+            raise WireError(f"the answer to frame {self.record.frames} is not what was said")
+        self.record.frames += 1
+        self.record.bytes += len(payload)
+
+    async def _await(self, kind: bytes, number: int, reader: asyncio.StreamReader) -> bytes:
+        """Return the payload of the next frame, which must be this one."""
+        self._waiting_since = time.monotonic()
+        try:
+            frame = await asyncio.wait_for(read_frame(reader), self._plan.patience)
+        finally:
+            self.note_stall()
+            self._waiting_since = None
+        if frame.kind == FAULT:
+            raise WireError(f"{self.record.backend} complains: {frame.payload.decode()}")
+        if (frame.kind, frame.number) != (kind, number):
+            raise WireError(f"frame {frame.kind!r} {frame.number} came instead of {kind!r} {number}")
+        return frame.payload
+
+    def note_stall(self) -> None:
+        """Bring `longest_stall` up to date."""
+        if self._waiting_since is not None:
+            self.record.longest_stall = max(self.record.longest_stall, time.monotonic() - self._waiting_since)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+async def run(plan: Plan, busy: int, idle: int) -> None:
+    """Hold the flows until told to stop."""
+    flows: list[Flow] = []
+    tasks: list[asyncio.Task[None]] = []
+    stop = asyncio.Event()
+
+    async def start(count: int, is_idle: bool) -> None:
+        new = [Flow(len(flows) + n, is_idle, plan) for n in range(count)]
+        flows.extend(new)
+        tasks.extend(asyncio.create_task(flow.run(stop)) for flow in new)
+        for flow in new:
+            await flow.greeted.wait()
+
+    def account() -> list[dict[str, object]]:
+        for flow in flows:
+            flow.note_stall()
+        return [asdict(flow.record) for flow in flows]
+
+    await start(busy, False)
+    await start(idle, True)
+    emit("ready", flows=account())
+    async for command in commands():
+        verb, _, count = command.partition(" ")
+        if verb == "more":
+            await start(int(count), False)
+            emit("opened", flows=account())
+        else:
+            emit("status", flows=account())
+    stop.set()
+    await asyncio.gather(*tasks)
+    emit("report", flows=account())
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.flows", description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("--busy", type=int, default=200)
+    parser.add_argument("--idle", type=int, default=50)
+    parser.add_argument("--interval", type=float, default=0.2, help="seconds that a busy flow pauses after an answer")
+    parser.add_argument(
+        "--patience", type=float, default=15.0, help="seconds after which a missing answer breaks a flow"
+    )
+    given = parser.parse_args()
+    plan = Plan(target_of(given), source_of(given), given.interval, given.patience)
+    async with moving_cpus(given.alternate):
+        await run(plan, given.busy, given.idle)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
