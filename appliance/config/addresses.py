@@ -1,0 +1,131 @@
+"""Addresses as the configuration writes them: VIPs with their mark, servers with mark and weight."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.config.findings import Invalid
+from appliance.config.kinds import Integer, ScalarKind
+from appliance.config.nodes import quote
+from appliance.model import Address
+
+WEIGHT = Integer(0, 100)
+
+# RFC 6890 and RFC 5735: addresses that no packet to or from another host may carry, or that are no single host.
+_UNUSABLE = tuple(
+    (ipaddress.IPv4Network(network), word)
+    for network, word in (
+        ("0.0.0.0/8", "an unspecified address"),
+        ("127.0.0.0/8", "a loopback address"),
+        ("169.254.0.0/16", "a link-local address"),
+        ("224.0.0.0/4", "a multicast address"),
+        ("255.255.255.255/32", "the broadcast address"),
+        ("240.0.0.0/4", "a reserved address"),
+    )
+)
+
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ADDRESS = rf"({_OCTET}\.){{3}}{_OCTET}"
+
+
+def parse_address(text: str) -> Address:
+    """Return the unicast address; raises Invalid."""
+    if len(text) > 64:
+        raise Invalid
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise Invalid(hint=_why_no_address(text)) from None
+    if isinstance(address, ipaddress.IPv6Address):
+        raise Invalid(f"{quote(text)}: IPv6 is not supported by this version", "write an IPv4 address", "unsupported")
+    for network, word in _UNUSABLE:
+        if address in network:
+            raise Invalid(f"{address} is {word}", "write the unicast address of one host", "address")
+    return address
+
+
+def _why_no_address(text: str) -> str:
+    if re.fullmatch(r"[0-9.]+/[0-9]+", text):
+        return "write the address alone, without a prefix length"
+    if re.fullmatch(r"[0-9.]+:[0-9]+", text):
+        return "write the address alone; the port comes from `policy`"
+    if re.fullmatch(r"[0-9.]+", text):
+        return "four numbers from 0 to 255, without leading zeros, with dots between them"
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", text):
+        return "names are not resolved; write the address"
+    return ""
+
+
+@dataclass(frozen=True)
+class HostAddress(ScalarKind):
+    """A plain unicast address."""
+
+    def words(self) -> str:
+        return "an IPv4 address"
+
+    def parse(self, text: str) -> Address:
+        return parse_address(text)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{_ADDRESS}$"}
+
+
+@dataclass(frozen=True)
+class VirtualAddress:
+    """A VIP; `enabled` is False where it carries the mark `*`."""
+
+    address: Address
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class VirtualKind(ScalarKind):
+    """A VIP, `192.0.2.1` or `192.0.2.1*`."""
+
+    def words(self) -> str:
+        return "an IPv4 address"
+
+    def parse(self, text: str) -> VirtualAddress:
+        return VirtualAddress(parse_address(text.removesuffix("*")), not text.endswith("*"))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^{_ADDRESS}\*?$"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """One entry of a server list. A disabled server keeps its flows and gets no new ones."""
+
+    address: Address
+    weight: int = 1
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class ServerKind(ScalarKind):
+    """A server in one text: `10.1.1.5`, `10.1.1.5*`, `10.1.1.5 weight=3`, `10.1.1.5* weight=3`."""
+
+    def words(self) -> str:
+        return "an IPv4 address, with `*` if disabled, with `weight=N` if not 1"
+
+    def parse(self, text: str) -> Server:
+        first, *options = text.split(" ") if text else [""]
+        address = parse_address(first.removesuffix("*"))
+        weight = 1
+        options = [option for option in options if option]
+        for option in options:
+            name, _, value = option.partition("=")
+            if name != "weight" or len(options) > 1:
+                raise Invalid(hint="after the address comes only `weight=N`; a map takes address, weight and enabled")
+            try:
+                weight = WEIGHT.parse(value)
+            except Invalid as invalid:
+                message = f"weight must be {WEIGHT.words()}, not {quote(value)}"
+                raise Invalid(message, invalid.hint, invalid.code) from None
+        return Server(address, weight, not first.endswith("*"))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^{_ADDRESS}\*?( +weight=(100|[1-9]?[0-9]))?$"}

@@ -1,0 +1,98 @@
+"""The configuration in force as JSON: the body of `vc5 check --json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appliance.config.kinds import Place
+from appliance.config.settings import settings_of
+from appliance.errors import Issue
+from appliance.model import Check, Config, Service
+
+
+def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str, Any]:
+    """Return the whole document. What this version does not have is null, empty, or the only way it works."""
+    return {
+        "services": [_service(service) for service in config.services],
+        "bgp": {"peers": [], "learn": None, "listen": False},
+        "vlans": {"v4": {}, "v6": {}, "gateways": {}},
+        "mode": str(config.mode),
+        "shape": shape,
+        "settings": {
+            "mode": str(config.mode),
+            "interfaces": list(config.interfaces),
+            "xdp": str(config.xdp),
+            "address": None,
+            "router_id": None,
+            "host_id": None,
+            "webserver": None,
+            "multicast": None,
+            "learn": None,
+            "listen": False,
+            "hash_seed": "generated" if config.hash_seed is None else "given",
+            "max_flows": config.max_flows,
+            "idle": seconds(config.idle),
+            "udp_grace": seconds(config.udp_grace),
+            "unknown_port": str(config.unknown_port),
+            "logging": None,
+        },
+        "warnings": [issue.as_json() for issue in warnings],
+    }
+
+
+def seconds(value: float) -> int | float:
+    """Return a time as a JSON number, without a fraction where it has none."""
+    return int(value) if value == int(value) else value
+
+
+def _service(service: Service) -> dict[str, Any]:
+    return {
+        "vip": str(service.key.vip),
+        "port": service.key.port,
+        "proto": str(service.key.protocol),
+        "name": service.name,
+        "description": service.description,
+        "need": service.need,
+        "sticky": False,
+        "priority": "critical",
+        "scheduler": None,
+        "tracking": None,
+        "forward": "dsr",
+        "on_dead": str(service.on_dead),
+        "on_down": str(service.on_down),
+        "drain_timeout": seconds(service.drain_timeout),
+        "vip_enabled": True,
+        "tunnel": None,
+        "backends": [
+            {
+                "address": str(backend.address),
+                "port": service.key.port,
+                "enabled": backend.enabled,
+                "weight": backend.weight,
+            }
+            for backend in service.backends
+        ],
+        "checks": [check_json(check) for check in service.checks],
+    }
+
+
+def check_json(check: Check) -> dict[str, Any]:
+    """Return a check with the keys that its type has; `window` null means that rise and fall count in a row."""
+    values: dict[str, Any] = {
+        "method": check.method,
+        "path": check.path,
+        "host": check.host,
+        "expect": list(check.expect) or "any",
+    }
+    rows = settings_of(Place.CHECK)
+    own = {name: value for name, value in values.items() if check.kind in rows[name].checks}
+    return {
+        "type": str(check.kind),
+        "port": check.port,
+        **own,
+        "interval": seconds(check.interval),
+        "timeout": seconds(check.timeout),
+        "rise": check.rise,
+        "fall": check.fall,
+        "window": None,
+    }

@@ -1,0 +1,77 @@
+"""The configuration in force for people: aligned tables, the text of `vc5 check`."""
+
+from __future__ import annotations
+
+from appliance.config.kinds import duration_text
+from appliance.model import Backend, Check, CheckKind, Config, Service
+
+
+def explain_text(config: Config) -> str:
+    """Return the settings, then each service with its backends and checks; lines end without blanks."""
+    settings = [
+        ("mode", str(config.mode)),
+        ("interfaces", " ".join(config.interfaces) or "none"),
+        ("xdp", str(config.xdp)),
+        ("hash_seed", "generated" if config.hash_seed is None else "given"),
+        ("max_flows", str(config.max_flows)),
+        ("idle", duration_text(config.idle)),
+        ("udp_grace", duration_text(config.udp_grace)),
+        ("unknown_port", str(config.unknown_port)),
+    ]
+    count = len(config.services)
+    blocks = ["\n".join(_table(settings)), f"{count or 'no'} service{'s' if count != 1 else ''}"]
+    blocks.extend("\n".join(_service(service)) for service in config.services)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _service(service: Service) -> list[str]:
+    title = " ".join(part for part in (str(service.key), service.name) if part)
+    lines = [f"{title}  {service.description}".rstrip()]
+    facts = (
+        f"need {service.need}, on_dead {service.on_dead}, on_down {service.on_down}, "
+        f"drain_timeout {duration_text(service.drain_timeout)}"
+    )
+    lines.append("  " + facts)
+    backends = [("backend", "weight", "state"), *(_backend(backend) for backend in service.backends)]
+    checks = [
+        ("check", "port", "every", "within", "rise", "fall", "request", "expect"),
+        *(_check(check) for check in service.checks),
+    ]
+    lines.extend("  " + line for line in (_table(backends) if service.backends else ["no backends"]))
+    lines.extend("  " + line for line in (_table(checks) if service.checks else ["no checks"]))
+    return lines
+
+
+def _backend(backend: Backend) -> tuple[str, ...]:
+    return (str(backend.address), str(backend.weight), "enabled" if backend.enabled else "disabled")
+
+
+def _check(check: Check) -> tuple[str, ...]:
+    common = (
+        str(check.kind),
+        str(check.port),
+        duration_text(check.interval),
+        duration_text(check.timeout),
+        str(check.rise),
+        str(check.fall),
+    )
+    if check.kind not in (CheckKind.HTTP, CheckKind.HTTPS):
+        return (*common, "", "")
+    return (*common, f"{check.method} {check.host}{check.path}", codes_text(check.expect))
+
+
+def codes_text(codes: tuple[int, ...]) -> str:
+    """Return status codes as the configuration writes them: `200 300-399`, or `any`."""
+    runs: list[list[int]] = []
+    for code in codes:
+        if runs and runs[-1][-1] == code - 1:
+            runs[-1].append(code)
+        else:
+            runs.append([code])
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return " ".join(texts) or "any"
+
+
+def _table(rows: list[tuple[str, ...]] | list[tuple[str, str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

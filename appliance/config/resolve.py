@@ -1,0 +1,191 @@
+"""Values to the configuration in force: names looked up, inheritance resolved, one service for each VIP and port."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from appliance.config.addresses import Server, VirtualAddress
+from appliance.config.checks import effective, given_at, resolve_checks, validate_policy
+from appliance.config.findings import Findings, suggestion
+from appliance.config.nodes import Mapping, quote
+from appliance.config.policy import Form
+from appliance.config.reader import Fields, Given
+from appliance.config.settings import default_of
+from appliance.model import Address, Backend, Check, Config, Service, ServiceKey
+
+MAX_SERVICES = 10_000
+"""More than any data plane of ours holds; bounds the product of VIPs and policies of an entry."""
+
+Pairs = tuple[tuple[Given, Given], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A service with the places it came from, for the rules that look at several services."""
+
+    service: Service
+    vip: Given
+    form: Given
+    servers: Given
+    need: Given | None
+
+
+def resolve(top: Fields, findings: Findings) -> tuple[Config, list[Draft]]:
+    """Return the configuration and its services with their origins; what cannot be resolved is in `findings`."""
+    drafts = _Services(top, findings).all()
+    interfaces = top.get("interfaces")
+    seed = top.get("hash_seed")
+    idle = effective("idle", top)
+    grace = top.get("udp_grace")
+    config = Config(
+        interfaces=tuple(item.value for item in interfaces.value) if interfaces else (),
+        mode=effective("mode", top),
+        xdp=effective("xdp", top),
+        services=tuple(sorted((draft.service for draft in drafts), key=lambda service: service.key)),
+        hash_seed=seed.value if seed else None,
+        max_flows=effective("max_flows", top),
+        idle=idle,
+        udp_grace=grace.value if grace else min(default_of("udp_grace"), idle),
+        unknown_port=effective("unknown_port", top),
+    )
+    return config, drafts
+
+
+class _Services:
+    def __init__(self, top: Fields, findings: Findings) -> None:
+        self._top = top
+        self._findings = findings
+        self._lists: dict[str, Given] = self._named("servers")
+        self._policies: dict[str, Given] = self._named("policy")
+        for policy in self._policies.values():
+            validate_policy(policy.value, findings)
+        for servers in self._lists.values():
+            self._refuse_twins(servers)
+        self._backends: dict[int, tuple[Backend, ...]] = {}
+        """By identity of the list that they come from: a named list is built once."""
+
+    def all(self) -> list[Draft]:
+        services = self._top.get("services")
+        drafts: list[Draft] = []
+        for entry in services.value if services else ():
+            fields: Fields = entry.value
+            virtual = fields.get("virtual")
+            servers = self._look_up(fields, "servers", self._lists)
+            policy = self._look_up(fields, "policy", self._policies)
+            if virtual is None or servers is None or policy is None:
+                continue
+            count = len(virtual.value) * sum(len(key.value.protocols) for key, _ in policy.value)
+            if len(drafts) + count > MAX_SERVICES:
+                message = f"more than {MAX_SERVICES:,} services, counted as VIPs times ports"
+                self._findings.error(entry.node, entry.path, "limit", message, "use fewer VIPs or ports")
+                break
+            drafts.extend(self._entry(fields, virtual.value, servers, policy.value))
+        return drafts
+
+    def _named(self, name: str) -> dict[str, Given]:
+        given = self._top.get(name)
+        return {key.value: value for key, value in given.value} if given else {}
+
+    def _look_up(self, service: Fields, name: str, named: dict[str, Given]) -> Given | None:
+        """Return the list or policy of a service, followed by name where it is a name."""
+        given = service.get(name)
+        if given is None:
+            return None
+        if not isinstance(given.value, str):
+            if name == "servers":
+                self._refuse_twins(given)
+            else:
+                validate_policy(given.value, self._findings)
+            return given
+        found = named.get(given.value)
+        if found is None and not self._mentioned(name, given.value):
+            what = "server list" if name == "servers" else "policy"
+            hint = suggestion(given.value, named) or f"define it under `{name}` at the top level"
+            if name == "servers" and given.value[0].isdigit():
+                hint = f"a list has brackets: servers: [{given.value}]"
+            self._findings.error(given.node, given.path, "unknown-name", f"no {what} {quote(given.value)}", hint)
+        return found
+
+    def _mentioned(self, name: str, key: str) -> bool:
+        """Whether the file defines this name, though wrongly; the definition has its own issue then."""
+        top = self._top.get(name)
+        if top is None:
+            return name in self._top.refused
+        return isinstance(top.node, Mapping) and any(entry.text == key for entry, _ in top.node.entries)
+
+    def _refuse_twins(self, servers: Given) -> None:
+        seen: dict[Address, Given] = {}
+        for address, item in listed(servers):
+            first = seen.setdefault(address, item)
+            if first is not item:
+                where = f"line {first.node.line}, column {first.node.column}"
+                message = f"{address} is given twice; the first is at {where}"
+                self._findings.error(item.node, item.path, "duplicate-server", message, "keep one of them")
+
+    def _entry(self, service: Fields, virtual: tuple[Given, ...], servers: Given, policy: Pairs) -> list[Draft]:
+        drafts = []
+        backends = self._of(servers)
+        for vip in virtual:
+            address: VirtualAddress = vip.value
+            if not address.enabled:
+                message = f"disabling a VIP is not supported by this version; {address.address} stays enabled"
+                self._findings.warning(vip.node, vip.path, "unsupported", message, "remove the VIP or the *")
+            for key, value in policy:
+                form: Form = key.value
+                fields = value.value if isinstance(value.value, Fields) else Fields(key.node, key.path)
+                checks = resolve_checks(form, fields, service, self._top, address.address, self._findings)
+                need = given_at("need", fields, service)
+                for protocol in form.protocols:
+                    made = self._service(
+                        ServiceKey(address.address, form.port, protocol), fields, service, backends, checks
+                    )
+                    drafts.append(Draft(made, vip, key, servers, need))
+        return drafts
+
+    def _service(
+        self,
+        key: ServiceKey,
+        policy: Fields,
+        service: Fields,
+        backends: tuple[Backend, ...],
+        checks: tuple[Check, ...],
+    ) -> Service:
+        levels = (policy, service, self._top)
+        return Service(
+            key,
+            backends,
+            checks,
+            need=effective("need", policy, service),
+            name=effective("name", policy, service) or "",
+            description=effective("description", policy, service) or "",
+            on_dead=effective("on_dead", *levels),
+            on_down=effective("on_down", *levels),
+            drain_timeout=effective("drain_timeout", *levels),
+        )
+
+    def _of(self, servers: Given) -> tuple[Backend, ...]:
+        made = self._backends.get(id(servers))
+        if made is None:
+            found = [_server(item) for item in servers.value]
+            unique = {server.address: server for server in found if server is not None}
+            ordered = sorted(unique.values(), key=lambda server: (server.address.version, int(server.address)))
+            made = tuple(Backend(server.address, server.weight, server.enabled) for server in ordered)
+            self._backends[id(servers)] = made
+        return made
+
+
+def listed(servers: Given) -> list[tuple[Address, Given]]:
+    """Return the addresses of a server list with their places, those refused left out."""
+    found = [(_server(item), item) for item in servers.value]
+    return [(server.address, item) for server, item in found if server is not None]
+
+
+def _server(item: Given) -> Server | None:
+    """Return an entry of a server list, written as a text or as a map; None where its address is refused."""
+    if isinstance(item.value, Server):
+        return item.value
+    fields: Fields = item.value
+    address = fields.get("address")
+    if address is None:
+        return None
+    return Server(address.value, effective("weight", fields), effective("enabled", fields))

@@ -1,0 +1,107 @@
+"""Rules that concern several settings or services at once. Each looks at everything and reports all it finds."""
+
+from __future__ import annotations
+
+from appliance.config.findings import Findings
+from appliance.config.kinds import duration_text
+from appliance.config.reader import Fields
+from appliance.config.resolve import Draft, listed
+from appliance.config.settings import MAX_BACKENDS
+from appliance.model import Address, Config, ServiceKey, UnknownPort
+
+
+def apply_rules(top: Fields, config: Config, drafts: list[Draft], findings: Findings) -> None:
+    """Report every breach of a rule."""
+    _interfaces(top, findings)
+    _times(top, config, findings)
+    _unknown_port(top, findings)
+    _same_service(drafts, findings)
+    _vip_as_backend(drafts, findings)
+    _backends(drafts, findings)
+
+
+def _interfaces(top: Fields, findings: Findings) -> None:
+    services, interfaces = top.get("services"), top.get("interfaces")
+    interfaces_given = "interfaces" in top.refused or (interfaces and (interfaces.value or not interfaces.sound))
+    if services and services.value and not interfaces_given:
+        assert services.key is not None
+        hint = "for example interfaces: [eth0]"
+        findings.error(services.key, "interfaces", "missing", "there are services, but no interfaces", hint)
+    seen: dict[str, None] = {}
+    for item in interfaces.value if interfaces else ():
+        if item.value in seen:
+            findings.error(item.node, item.path, "duplicate-interface", f"{item.value} is given twice", "keep one")
+        seen[item.value] = None
+
+
+def _times(top: Fields, config: Config, findings: Findings) -> None:
+    grace = top.get("udp_grace")
+    if grace and grace.value > config.idle and "idle" not in top.refused:
+        message = f"must be at most `idle`, which is {duration_text(config.idle)}"
+        findings.error(grace.node, grace.path, "range", message, "shorten it or lengthen `idle`")
+
+
+def _unknown_port(top: Fields, findings: Findings) -> None:
+    given = top.get("unknown_port")
+    if given and given.value is UnknownPort.PASS:
+        message = "if this host forwards packets, those for unknown ports of a VIP go back to the router, and round"
+        findings.warning(given.node, given.path, "loop", message, "write drop, or see that the host does not forward")
+
+
+def _same_service(drafts: list[Draft], findings: Findings) -> None:
+    seen: dict[ServiceKey, Draft] = {}
+    for draft in drafts:
+        first = seen.setdefault(draft.service.key, draft)
+        if first is draft:
+            continue
+        # Two keys of one policy are told apart by the key, two entries (which may share a policy) by the VIP.
+        same_vip = first.vip is draft.vip
+        at, other = (draft.form, first.form) if same_vip else (draft.vip, first.vip)
+        message = (
+            f"{draft.service.key} is defined twice; the first is at line {other.node.line}, column {other.node.column}"
+        )
+        findings.error(at.node, at.path, "duplicate-service", message, "remove one of them")
+
+
+def _vip_as_backend(drafts: list[Draft], findings: Findings) -> None:
+    vips: dict[Address, Draft] = {}
+    for draft in drafts:
+        vips.setdefault(draft.service.key.vip, draft)
+    looked_at: set[int] = set()
+    for draft in drafts:
+        if id(draft.servers) in looked_at:
+            continue
+        looked_at.add(id(draft.servers))
+        for address, item in listed(draft.servers):
+            if address in vips:
+                vip = vips[address].vip
+                where = f"line {vip.node.line}, column {vip.node.column}"
+                message = f"{address} is a backend, but also the VIP at {where}"
+                findings.error(item.node, item.path, "vip-is-backend", message, "use the backend's own address")
+
+
+def _backends(drafts: list[Draft], findings: Findings) -> None:
+    counted: dict[int, tuple[int, bool]] = {}
+    for draft in drafts:
+        servers = draft.servers
+        if id(servers) not in counted:
+            counted[id(servers)] = _count(draft, findings)
+        if not servers.sound:
+            continue
+        enabled, weighted = counted[id(servers)]
+        if draft.service.need > enabled:
+            at = draft.need or servers
+            message = f"needs {draft.service.need} healthy backends, but {enabled} are enabled; it is never up"
+            findings.warning(at.node, at.path, "need", message, "lower `need` or enable more servers")
+        if servers.value and not weighted:
+            message = "all weights are 0; no backend gets new flows"
+            findings.warning(servers.node, servers.path, "weights", message, "give one of them a weight")
+
+
+def _count(draft: Draft, findings: Findings) -> tuple[int, bool]:
+    """Return how many backends are enabled and whether one has a weight; report a list that is too long."""
+    servers, backends = draft.servers, draft.service.backends
+    if len(servers.value) > MAX_BACKENDS:
+        message = f"{len(servers.value):,} backends; a service has at most {MAX_BACKENDS:,}"
+        findings.error(servers.node, servers.path, "limit", message, "split the service")
+    return sum(backend.enabled for backend in backends), any(backend.weight for backend in backends)
