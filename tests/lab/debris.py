@@ -60,9 +60,16 @@ def _killed(namespaces: list[Namespace]) -> bool:
 
 
 def sweep(kept: bool) -> list[str]:
-    """Remove the labs whose owner is gone, and with `kept` those that were left standing; return their names."""
+    """Remove the labs whose owner is gone, and with `kept` those that were left standing; return their names.
+
+    A lab's directory is made before its namespaces and removed after them, so namespaces without one are debris, too.
+    """
     removed = []
     with exclusive("labs"):
+        for name in sorted({entry.name.rpartition("-")[0] for entry in NAMESPACES.glob(f"{PREFIX}*")}):
+            if not lab_directory(name).exists():
+                remove_lab(name)
+                removed.append(name)
         for directory in sorted(PLACE.glob(f"{PREFIX}*")):
             if (directory / "kept").exists() and not kept:
                 continue

@@ -2,7 +2,7 @@
 
 Speaks the protocol of tests.lab.wire. A fault strikes on frame number N of every TCP connection, so that tests can
 show that the traffic tools notice: `corrupt` flips one bit of the answer, `reset` sends a RST, `close` a FIN,
-`mute` never answers again, `stall` answers a second late.
+`mute` never answers again, `stall` answers a second late, `mishear` answers well and gets only the final sum wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import struct
 from tests.lab.wire import BYE, DATA, FAULT, HELLO, LONGEST, Frame, WireError, decode, read_frame
 
 STALL_SECONDS = 1.0
-FAULTS = ("corrupt", "reset", "close", "mute", "stall")
+FAULTS = ("corrupt", "reset", "close", "mute", "stall", "mishear")
 IP_PKTINFO = 8  # include/uapi/linux/in.h; absent from Python's socket module
 PKTINFO = struct.Struct("=I4s4s")  # struct in_pktinfo: interface, local address, header's destination
 
@@ -56,8 +56,10 @@ class Server:
                 await writer.drain()
                 return
             digest.update(frame.payload)
+            if self._fault == "mishear" and number == self._fault_at:
+                digest.update(b"what nobody said")
             answer = Frame(DATA, number, frame.payload[::-1]).encode()
-            if self._fault and number == self._fault_at:
+            if self._fault not in ("", "mishear") and number == self._fault_at:
                 await self._strike(answer, writer)
             else:
                 writer.write(answer)

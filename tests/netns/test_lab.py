@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.addresses import BALANCER, ECHO, VIP, mac_of
-from tests.lab.backend import BIG_BYTES, REPOSITORY, Backend, Server
+from tests.lab.addresses import BALANCER, VIP, mac_of
+from tests.lab.backend import REPOSITORY
 from tests.lab.bpffs import MOUNT_POINT, ensure_bpffs, is_mounted
 from tests.lab.daemon import Daemon
 from tests.lab.debris import PREFIX, lab_directory, namespaces_of
-from tests.lab.echo import STALL_SECONDS
 from tests.lab.namespace import NAMESPACES, LabError, inhabitants
 from tests.lab.patience import wait_for
-from tests.lab.tool import Tool
 from tests.lab.topology import Lab
-from tests.lab.traffic import LongFlows, Requests, UdpFlows
-from tests.lab.wire import BYE, DATA, FAULT, HEADER, HELLO, Frame, WireError, decode, read_frame
-from tests.lab.xdp_pass import XdpPass
+from tests.lab.traffic import LongFlows, Requests
+from tests.lab.xdp_steer import steer
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces, BPF"),
-]
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A lab of two backends whose router sends the VIP past the balancer, directly to b1."""
-    with Lab(backends=2) as made:
-        made.route_vip(VIP, made.backends["b1"].address)
-        yield made
+pytestmark = pytest.mark.root
 
 
 def traces(name: str) -> list[str]:
     """Return what a lab has left on the machine."""
     namespaces = [entry for entry in os.listdir(NAMESPACES) if entry.startswith(f"{name}-")]
     return namespaces + ([str(lab_directory(name))] if lab_directory(name).exists() else [])
-
-
-def stand_in_balancer(lab: Lab, backend: Backend) -> None:
-    """Let the balancer's kernel do what the product's program will do for one backend: hand the VIP's packets on."""
-    lab.balancer.run(
-        "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects"
-    )
-    lab.balancer.run("ip", "route", "replace", str(VIP), "via", str(backend.address))
-    lab.route_vip(VIP, BALANCER)
 
 
 # ---- standing up and going away
@@ -128,6 +102,13 @@ def test_sweep_removes(before_the_end: str, kept: bool) -> None:
         assert traces(mine.name), "a lab whose owner lives is not swept"
 
 
+def test_sweep_removes_namespaces_that_no_lab_knows() -> None:
+    name = f"{PREFIX}0-1"
+    subprocess.run(["ip", "netns", "add", f"{name}-client"], check=True)
+    assert name in Lab.sweep()
+    assert traces(name) == []
+
+
 @pytest.mark.parametrize(
     ("mounts", "mounted"),
     [
@@ -156,50 +137,42 @@ def test_there_is_no_way_past_the_balancer() -> None:
         assert [request.failure for request in requests.finish().requests] == ["timeout after 0.3 s"] * 3
 
 
-def test_frames_cross_the_balancer_on_every_cpu(lab: Lab) -> None:
-    stand_in_balancer(lab, lab.backends["b2"])
-    arriving = XdpPass(lab.balancer, "eth0")
-    before = sum(lab.balancer_frames())
-    try:
-        with LongFlows(lab.client, busy=20, idle=2, interval=0.02, alternate=0.02) as flows:
-
-            def seen_everywhere() -> bool:
-                return all(
-                    sum(count > 50 for count in frames) >= len(os.sched_getaffinity(0))
-                    for frames in (arriving.frames(), lab.balancer_frames())
-                )
-
-            wait_for("frames on every CPU", seen_everywhere)
-            report = flows.stop()
-    finally:
-        arriving.close()
+def test_frames_leave_the_balancer_by_xdp_tx_on_every_cpu(straight_lab: Lab) -> None:
+    steer(straight_lab.balancer, "eth0", VIP, mac_of(BALANCER), straight_lab.backends["b2"].mac)
+    straight_lab.route_vip(VIP, BALANCER)
+    cpus = os.sched_getaffinity(0)
+    for process in inhabitants([straight_lab.backends["b2"].namespace]):
+        os.sched_setaffinity(process, {min(cpus)})  # so that other CPUs are the merit of the client's moves
+    with LongFlows(straight_lab.client, busy=20, idle=2, interval=0.02, alternate=0.02) as flows:
+        wait_for("frames on every CPU", lambda: all(straight_lab.balancer_frames()[cpu] > 50 for cpu in cpus))
+        report = flows.stop()
     assert report.broken == []
     assert set(report.by_backend()) == {"b2"}
-    assert sum(lab.balancer_frames()) - before >= sum(flow.frames for flow in report.flows)
+    assert sum(straight_lab.balancer_frames()) >= sum(flow.frames for flow in report.flows)
 
 
-def test_backends_are_silent_about_the_vip(lab: Lab) -> None:
-    lab.router.run("ip", "route", "replace", str(VIP), "dev", "lan")
-    with Requests(lab.client, count=1, timeout=0.3) as requests:
+def test_backends_are_silent_about_the_vip(straight_lab: Lab) -> None:
+    straight_lab.router.run("ip", "route", "replace", str(VIP), "dev", "lan")
+    with Requests(straight_lab.client, count=1, timeout=0.3) as requests:
         assert requests.finish().failed
-    assert lab.backends["b1"].mac not in lab.router.run("ip", "neighbour", "show", str(VIP))
+    assert straight_lab.backends["b1"].mac not in straight_lab.router.run("ip", "neighbour", "show", str(VIP))
 
 
-def test_addresses_are_readable_in_macs(lab: Lab) -> None:
+def test_addresses_are_readable_in_macs(straight_lab: Lab) -> None:
     assert mac_of(BALANCER) == "02:00:0a:01:0a:05"
-    assert mac_of(BALANCER) in lab.balancer.run("ip", "link", "show", "eth0")
-    assert lab.describe()["addresses"]["b2"] == "10.1.10.12"
-    assert lab.counters()["b1"]["eth0"]["rx_errors"] == 0
+    assert mac_of(BALANCER) in straight_lab.balancer.run("ip", "link", "show", "eth0")
+    assert straight_lab.describe()["addresses"]["b2"] == "10.1.10.12"
+    assert straight_lab.counters()["b1"]["eth0"]["rx_errors"] == 0
 
 
 # ---- backends
 
 
-def test_servers_answer_as_told(lab: Lab) -> None:
-    b1 = lab.backends["b1"]
+def test_servers_answer_as_told(straight_lab: Lab) -> None:
+    b1 = straight_lab.backends["b1"]
 
     def once(path: str, tls: bool = False) -> tuple[str, str]:
-        with Requests(lab.client, path=path, tls=tls, count=1, timeout=0.5) as requests:
+        with Requests(straight_lab.client, path=path, tls=tls, count=1, timeout=0.5) as requests:
             [request] = requests.finish().requests
             return request.backend, request.failure
 
@@ -216,224 +189,27 @@ def test_servers_answer_as_told(lab: Lab) -> None:
     assert once("/") == ("b1", "")
     b1.kill_servers()
     assert os.strerror(errno.ECONNREFUSED) in once("/")[1] or "Connect call failed" in once("/")[1]
-    b1.start_servers(lab.content)
+    b1.start_servers(straight_lab.content)
     b1.wait_ready()
     assert once("/") == ("b1", "")
-    lab.unplug("b1")
+    straight_lab.unplug("b1")
     assert once("/") == ("", "timeout after 0.5 s")
-    lab.plug("b1")
+    straight_lab.plug("b1")
     assert once("/") == ("b1", "")
 
 
-def test_backends_come_and_go(lab: Lab) -> None:
-    b3 = lab.add_backend()
+def test_backends_come_and_go(straight_lab: Lab) -> None:
+    b3 = straight_lab.add_backend()
     assert (b3.name, str(b3.address)) == ("b3", "10.1.10.13")
-    lab.add_vip("203.0.113.11")
-    lab.route_vip("203.0.113.11", b3.address)
-    with Requests(lab.client, vip="203.0.113.11", count=3) as requests:
+    straight_lab.add_vip("203.0.113.11")
+    straight_lab.route_vip("203.0.113.11", b3.address)
+    with Requests(straight_lab.client, vip="203.0.113.11", count=3) as requests:
         assert requests.finish().backends() == {"b3": 3}
-    lab.remove_backend("b3")
+    straight_lab.remove_backend("b3")
     assert not b3.namespace.path.exists()
-    with Requests(lab.client, vip="203.0.113.11", count=1, timeout=0.3) as requests:
+    with Requests(straight_lab.client, vip="203.0.113.11", count=1, timeout=0.3) as requests:
         assert requests.finish().failed
-    assert lab.add_backend().name == "b4"
-
-
-# ---- long flows
-
-
-def test_undisturbed_flows_are_whole(lab: Lab) -> None:
-    with LongFlows(lab.client, busy=30, idle=10, interval=0.02) as flows:
-        assert {flow.state for flow in flows.opened.flows} == {"open"}
-        wait_for("some talk", lambda: all(flow.frames > 5 for flow in flows.status().flows if not flow.idle))
-        assert all(flow.frames == 0 for flow in flows.status().flows if flow.idle)
-        assert len(flows.more(5).flows) == 45
-        report = flows.stop()
-    assert report.broken == []
-    assert {flow.state for flow in report.flows} == {"done"}
-    assert all(flow.frames > 0 and flow.bytes > 0 for flow in report.flows if flow.idle)
-    assert len({(flow.source, flow.port) for flow in report.flows}) == 45
-    assert len({flow.source for flow in report.flows}) == 8
-    assert {flow.port % 2 for flow in report.flows} == {0, 1}
-    assert list(report.by_backend()) == ["b1"]
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("corrupt:3", "frame 3 has a wrong checksum"),
-        ("reset:3", "Connection reset by peer"),
-        ("close:3", "closed by the other side"),
-        ("mute:3", "no answer within 1 s"),
-    ],
-)
-def test_a_fault_breaks_every_flow(lab: Lab, fault: str, reason: str) -> None:
-    backend = lab.backends["b1"]
-    backend.kill_servers(Server.ECHO)
-    backend.start_servers(lab.content, Server.ECHO, fault=fault)
-    backend.wait_ready()
-    with LongFlows(lab.client, busy=4, idle=1, interval=0.02, patience=1) as flows:
-        assert flows.opened.broken == []
-        wait_for("the busy flows to break", lambda: len(flows.status().broken) == 4)
-        report = flows.stop()
-    assert len(report.broken) == 5, "the idle flow meets the fault when it speaks at the end"
-    assert {flow.frames for flow in report.flows} == {3}
-    assert all(reason in flow.reason for flow in report.flows), report.flows[0].reason
-
-
-def test_a_late_answer_is_a_stall_and_no_break(lab: Lab) -> None:
-    backend = lab.backends["b1"]
-    backend.kill_servers(Server.ECHO)
-    backend.start_servers(lab.content, Server.ECHO, fault="stall:1")
-    backend.wait_ready()
-    with LongFlows(lab.client, busy=2, idle=0, interval=0.02) as flows:
-        wait_for("the stall to pass", lambda: all(flow.frames > 3 for flow in flows.status().flows))
-        report = flows.stop()
-    assert report.broken == []
-    assert report.longest_stall >= STALL_SECONDS
-
-
-def test_a_pulled_cable_is_a_stall_for_the_flows_of_that_backend(lab: Lab) -> None:
-    with LongFlows(lab.client, busy=5, idle=0, interval=0.02) as flows:
-        assert flows.status().longest_stall < 0.5
-        lab.unplug("b1")
-        wait_for("a stall that is still going on", lambda: flows.status().longest_stall > 0.5)
-        lab.plug("b1")
-        report = flows.stop()
-    assert report.broken == []
-    assert report.longest_stall > 0.5
-
-
-def test_killed_servers_break_their_flows_and_no_others(lab: Lab) -> None:
-    with LongFlows(lab.client, busy=5, idle=5, interval=0.02) as flows:
-        lab.route_vip(VIP, lab.backends["b2"].address)  # from now on b1's flows reach a host that does not know them
-        wait_for("the busy flows to break", lambda: len(flows.status().broken) == 5)
-        assert len(flows.more(5).broken) == 5
-        at = time.monotonic()
-        lab.backends["b2"].kill_servers()
-        wait_for("b2's flows to break too", lambda: len(flows.status().broken) == 10)
-        report = flows.stop()
-    assert len(report.broken) == 15, "the idle flows find out when they speak"
-    assert all(flow.broken_at >= at for flow in report.by_backend()["b2"])
-    assert all(flow.broken_at < at for flow in report.by_backend()["b1"] if not flow.idle)
-
-
-def test_refused_flows_are_broken_from_the_start(lab: Lab) -> None:
-    lab.backends["b1"].kill_servers(Server.ECHO)
-    with LongFlows(lab.client, busy=2, idle=1) as flows:
-        assert len(flows.opened.broken) == 3
-        assert len(flows.stop().broken) == 3
-
-
-DAMAGED = {
-    "payload": Frame(DATA, 0, b"hello").encode()[:-1] + b"!",
-    "number": Frame(DATA, 1, b"hello").encode(),
-    "length": HEADER.pack(DATA, 0, 1 << 20, 0),
-    "kind": b"x" * HEADER.size,
-    "number without its checksum": Frame(DATA, 0, b"").encode()[:7] + b"\1" + Frame(DATA, 0, b"").encode()[8:],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
-def test_the_server_complains_about_damaged_frames(lab: Lab, damage: bytes) -> None:
-    connection = lab.client.call(lambda: socket.create_connection((str(VIP), ECHO), timeout=5))
-
-    async def talk() -> Frame:
-        reader, writer = await asyncio.open_connection(sock=connection)
-        assert (await read_frame(reader)).kind == HELLO
-        writer.write(damage)
-        answer = await read_frame(reader)
-        writer.close()
-        await writer.wait_closed()
-        return answer
-
-    assert asyncio.run(asyncio.wait_for(talk(), 5)).kind == FAULT
-
-
-def test_every_flipped_bit_of_a_frame_is_noticed() -> None:
-    frame = Frame(BYE, 7, b"some payload").encode()
-    assert decode(frame) == Frame(BYE, 7, b"some payload")
-    for position in range(len(frame) * 8):
-        damaged = bytearray(frame)
-        damaged[position // 8] ^= 1 << position % 8
-        with pytest.raises(WireError):
-            decode(bytes(damaged))
-
-
-# ---- UDP flows
-
-
-def test_udp_flows_report_answers_moves_and_losses(lab: Lab) -> None:
-    with UdpFlows(lab.client, count=10, interval=0.02, patience=0.3) as flows:
-        wait_for("answers", lambda: flows.status().answered > 50)
-        undisturbed = flows.status()
-        assert (undisturbed.moved, undisturbed.lost_at, undisturbed.corrupt) == ([], [], 0)
-        assert undisturbed.backends() == {"b1": 10}
-        lab.route_vip(VIP, lab.backends["b2"].address)
-        wait_for("all flows to move", lambda: len(flows.status().moved) == 10)
-        at = time.monotonic()
-        lab.unplug("b2")
-        wait_for("losses", lambda: len(flows.status().lost_at) >= 10)
-        report = flows.stop()
-    assert report.backends() == {"b2": 10}
-    assert min(report.lost_at) > at - 1
-    assert report.asked > report.answered
-    assert report.corrupt == 0
-
-
-def test_udp_refusals_are_counted(lab: Lab) -> None:
-    lab.backends["b1"].kill_servers(Server.ECHO)
-    with UdpFlows(lab.client, count=2, interval=0.02, patience=0.3) as flows:
-        wait_for("refusals", lambda: sum(flow.refused for flow in flows.status().flows) > 3)
-        report = flows.stop()
-    assert report.answered == 0
-    assert len(report.lost_at) == report.asked
-
-
-# ---- requests
-
-
-def test_detection_is_the_time_to_the_last_failure(lab: Lab) -> None:
-    with Requests(lab.client, rate=100, timeout=0.5) as requests:
-        wait_for("some requests", lambda: requests.status().backends()["b1"] > 20)
-        assert requests.status().failed == []
-        killed = time.monotonic()
-        lab.backends["b1"].kill_servers(Server.NGINX)
-        wait_for("failures", lambda: len(requests.status().failed) > 5)
-        lab.route_vip(VIP, lab.backends["b2"].address)
-        moved = time.monotonic()
-        wait_for("the other backend", lambda: requests.status().backends()["b2"] > 20)
-        report = requests.stop()
-    assert 0 < report.detection(killed) <= moved - killed
-    assert report.since(moved).failed == []
-    assert report.since(moved).detection(killed) == 0
-    assert report.running == []
-    assert {failure.backend for failure in report.failed} <= {"", "b1"}
-
-
-def test_downloads_are_whole_or_said_to_be_cut(lab: Lab) -> None:
-    with Requests(lab.client, path="/big?rate=1m", count=1, timeout=30) as requests:
-        wait_for("bytes", lambda: requests.status().running[0].bytes > 0)
-        [running] = requests.status().running
-        assert running.backend == "b1"
-        lab.backends["b1"].kill_servers(Server.NGINX)
-        [cut] = requests.finish().failed
-    assert "cut short" in cut.failure or "reset" in cut.failure
-    assert 0 < cut.bytes < BIG_BYTES
-    lab.backends["b1"].start_servers(lab.content, Server.NGINX)
-    lab.backends["b1"].wait_ready()
-    with Requests(lab.client, path="/big", count=2, timeout=30) as requests:
-        report = requests.finish()
-    assert [(request.bytes, request.failure) for request in report.requests] == [(BIG_BYTES, "")] * 2
-    (lab.content.directory / "big").write_bytes(bytes(BIG_BYTES))
-    with Requests(lab.client, path="/big", count=1, timeout=30) as requests:
-        [wrong] = requests.finish().failed
-    assert wrong.failure == "the body has a wrong SHA-256"
-
-
-def test_a_tool_that_ends_says_why(lab: Lab) -> None:
-    with Tool(lab.client, "flows", "--nonsense") as tool, pytest.raises(LabError, match="--target"):
-        tool.expect("ready", 5)
+    assert straight_lab.add_backend().name == "b4"
 
 
 # ---- the daemon's handle, with a stand-in for the daemon
@@ -465,10 +241,10 @@ else:
 """
 
 
-def test_the_daemon_is_started_questioned_killed_and_stopped(lab: Lab, tmp_path: Path) -> None:
+def test_the_daemon_is_started_questioned_killed_and_stopped(straight_lab: Lab, tmp_path: Path) -> None:
     program = tmp_path / "stand_in.py"
     program.write_text(STAND_IN)
-    with Daemon(lab.balancer, lab.root(), "good", program=(sys.executable, str(program))) as daemon:
+    with Daemon(straight_lab.balancer, straight_lab.root(), "good", program=(sys.executable, str(program))) as daemon:
         assert daemon.running
         assert daemon.status() == {"interfaces": ["lo", "eth0"]}
         assert ("STATUS", "1 of 1 services up") in [(told.name, told.value) for told in daemon.notifications]

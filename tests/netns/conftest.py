@@ -1,0 +1,18 @@
+"""Fixtures shared by the tests that run in network namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.addresses import VIP
+from tests.lab.topology import Lab
+
+
+@pytest.fixture
+def straight_lab() -> Iterator[Lab]:
+    """A lab of two backends whose router sends the VIP past the balancer, directly to b1."""
+    with Lab(backends=2) as lab:
+        lab.route_vip(VIP, lab.backends["b1"].address)
+        yield lab
