@@ -5,6 +5,7 @@ Precedence: check, policy, service, top level, default.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from appliance.config.findings import Findings
@@ -118,4 +119,9 @@ def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...],
 def _codes(value: Any) -> tuple[int, ...]:
     """Return the codes in ascending order, from one text or a list of them; nothing where any status is good."""
     sets = [item.value for item in value] if isinstance(value, tuple) else [value]
-    return () if not all(sets) else tuple(sorted(frozenset().union(*sets)))
+    return _ascending(frozenset().union(*sets)) if all(sets) else ()
+
+
+@lru_cache(maxsize=64)
+def _ascending(codes: frozenset[int]) -> tuple[int, ...]:
+    return tuple(sorted(codes))

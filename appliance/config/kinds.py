@@ -48,12 +48,13 @@ class ScalarKind(ABC):
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list; `one` also accepts a single item without the list, `at_least` is the least number of items."""
+    """A list of `at_least` to `at_most` items; `one` also accepts a single item without the list."""
 
     item: Kind
     accepted: str
     one: bool = False
     at_least: int = 0
+    at_most: int | None = None
     null_is_empty: bool = False
 
 

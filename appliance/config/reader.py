@@ -93,6 +93,9 @@ def _read_list(kind: ListOf, node: Node, path: str, findings: Findings, outer: K
     if len(places) < kind.at_least:
         findings.error(node, path, "missing", "the list is empty", f"must be {kind.accepted}")
         return None
+    if kind.at_most is not None and len(places) > kind.at_most:
+        findings.error(node, path, "limit", f"{len(places):,} items; there may be at most {kind.at_most:,}")
+        return None
     items = [read(kind.item, item, where, findings) for item, where in places]
     good = tuple(item for item in items if item is not None)
     return Given(good, node, path, sound=len(good) == len(items) and all(item.sound for item in good))

@@ -6,7 +6,6 @@ from appliance.config.findings import Findings
 from appliance.config.kinds import duration_text
 from appliance.config.reader import Fields
 from appliance.config.resolve import Draft, listed
-from appliance.config.settings import MAX_BACKENDS
 from appliance.model import Address, Config, ServiceKey, UnknownPort
 
 
@@ -85,7 +84,9 @@ def _backends(drafts: list[Draft], findings: Findings) -> None:
     for draft in drafts:
         servers = draft.servers
         if id(servers) not in counted:
-            counted[id(servers)] = _count(draft, findings)
+            backends = draft.service.backends
+            enabled = sum(backend.enabled for backend in backends)
+            counted[id(servers)] = (enabled, any(backend.weight for backend in backends))
         if not servers.sound:
             continue
         enabled, weighted = counted[id(servers)]
@@ -96,12 +97,3 @@ def _backends(drafts: list[Draft], findings: Findings) -> None:
         if servers.value and not weighted:
             message = "all weights are 0; no backend gets new flows"
             findings.warning(servers.node, servers.path, "weights", message, "give one of them a weight")
-
-
-def _count(draft: Draft, findings: Findings) -> tuple[int, bool]:
-    """Return how many backends are enabled and whether one has a weight; report a list that is too long."""
-    servers, backends = draft.servers, draft.service.backends
-    if len(servers.value) > MAX_BACKENDS:
-        message = f"{len(servers.value):,} backends; a service has at most {MAX_BACKENDS:,}"
-        findings.error(servers.node, servers.path, "limit", message, "split the service")
-    return sum(backend.enabled for backend in backends), any(backend.weight for backend in backends)

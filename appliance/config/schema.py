@@ -78,6 +78,8 @@ def _list(kind: ListOf) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "array", "items": _kind(kind.item)}
     if kind.at_least:
         schema["minItems"] = kind.at_least
+    if kind.at_most is not None:
+        schema["maxItems"] = kind.at_most
     forms = [schema]
     if kind.one:
         forms.append(_kind(kind.item))

@@ -32,6 +32,9 @@ from appliance.model import CheckKind, Mode, OnDead, OnDown, UnknownPort, XdpMod
 MAX_BACKENDS = 1000
 """Backends of one service; a slot has ten bits for the destination's index inside its service."""
 
+MAX_CHECKS = 16
+"""Checks of one service."""
+
 _TOP, _SERVICE, _SERVER, _POLICY, _CHECK = Place.TOP, Place.SERVICE, Place.SERVER, Place.POLICY, Place.CHECK
 _LEVELS = (_TOP, _SERVICE, _POLICY, _CHECK)
 _HTTP = (CheckKind.HTTP, CheckKind.HTTPS)
@@ -40,6 +43,7 @@ _LIST_NAME = Text(r"[A-Za-z0-9][A-Za-z0-9_.\-]*", "a name of letters, digits, hy
 _SERVERS = ListOf(
     Either(ServerKind(), Section(_SERVER, "a map"), "an IPv4 address, or a map with address, weight and enabled"),
     "a list of servers",
+    at_most=MAX_BACKENDS,
 )
 _POLICIES = MapOf(
     FormKind(),
@@ -285,7 +289,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "checks",
         (_POLICY,),
-        ListOf(Section(_CHECK, "a map that describes a check"), "a list of checks ([] for none)"),
+        ListOf(Section(_CHECK, "a map that describes a check"), "a list of checks ([] for none)", at_most=MAX_CHECKS),
         "The health checks, all of which must pass; `[]` for none. Absent: one check that fits the policy's key.",
         "[{type: http, path: /alive}, {type: tcp, port: 8500}]",
     ),

@@ -1,0 +1,129 @@
+"""Single values: what each kind reads from a text."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from appliance.config.addresses import Server, ServerKind, VirtualAddress, VirtualKind
+from appliance.config.explain import codes_text
+from appliance.config.findings import Invalid
+from appliance.config.kinds import Boolean, Duration, Integer, ScalarKind, duration_text
+from appliance.config.policy import FormKind
+from appliance.config.values import RequestPath, Seed, StatusCodes
+from appliance.model import CheckKind, Protocol
+
+DAY = Duration(0, 86400)
+FIVE = ip_address("10.1.1.5")
+
+READ: list[tuple[ScalarKind, str, Any]] = [
+    (Integer(-5, 5), "-5", -5),
+    (Integer(0, 5), "0", 0),
+    *[(Boolean(), word, True) for word in ("true", "yes", "on", "True", "YES", "oN")],
+    *[(Boolean(), word, False) for word in ("false", "no", "off", "False", "NO", "oFF")],
+    (DAY, "0", 0.0),
+    (DAY, "2", 2.0),
+    (DAY, "0.5", 0.5),
+    (DAY, "500ms", 0.5),
+    (DAY, "2s", 2.0),
+    (DAY, "15m", 900.0),
+    (DAY, "1.5h", 5400.0),
+    (DAY, "0.1ms", 0.0001),
+    (StatusCodes(), "200", frozenset({200})),
+    (StatusCodes(), " 200  302-300 ", frozenset({200, 300, 301, 302})),
+    (StatusCodes(), "any", frozenset()),
+    (RequestPath(), "alive?x=%20", "/alive?x=%20"),
+    (RequestPath(), "/", "/"),
+    (Seed(), "00112233445566778899AABBCCDDEEFF", bytes.fromhex("00112233445566778899aabbccddeeff")),
+    (VirtualKind(), "10.1.1.5", VirtualAddress(FIVE)),
+    (VirtualKind(), "10.1.1.5*", VirtualAddress(FIVE, enabled=False)),
+    (ServerKind(), "10.1.1.5", Server(FIVE)),
+    (ServerKind(), "10.1.1.5*", Server(FIVE, enabled=False)),
+    (ServerKind(), "10.1.1.5  weight=0", Server(FIVE, weight=0)),
+    (ServerKind(), "10.1.1.5* weight=100", Server(FIVE, weight=100, enabled=False)),
+]
+
+REFUSED: list[tuple[ScalarKind, str]] = [
+    *[(Integer(0, 99), text) for text in ("", "1.0", "+1", "1 ", "1_0", "0x1", "00", "-0", "100", "9" * 5000, "1e1")],
+    *[(Boolean(), text) for text in ("", "1", "0", "y", "n", "truE ", "ﬁ", "null")],
+    *[(DAY, text) for text in ("", "-1", ".5", "1.", "1 s", "1S", "1m30s", "1e3", "inf", "nan", "25h", "9" * 5000)],
+    *[(StatusCodes(), text) for text in ("", " ", "20", "0", "2000", "200,300", "200-", "-300", "Any", "099")],
+    *[(RequestPath(), text) for text in ("", " ", "/a b", "/ä", "/#x", "/\n", "x" * 1025)],
+    *[(Seed(), text) for text in ("", "0" * 32, "0x" + "1" * 30, "1" * 31 + "g", "12" * 15, "12" * 17)],
+    *[(VirtualKind(), text) for text in ("", "*", "10.1.1.5**", "*10.1.1.5", "10.1.1.5 *", "10.1.1", "10.1.1.05")],
+    *[(ServerKind(), text) for text in ("", "10.1.1.5 weight", "10.1.1.5 weight=", "10.1.1.5weight=1")],
+    *[(ServerKind(), text) for text in ("10.1.1.5 weight=1 weight=2", "10.1.1.5 3", "10.1.1.5\tweight=1", " 10.1.1.5")],
+    *[(FormKind(), text) for text in ("", "*", "/", "80/", "/http", "http/80", "80/TCP", "HTTP", "080", "0", "65536")],
+    *[(FormKind(), text) for text in ("80**", "80/tcp/tcp", "ssh/tcp", "2525/smtp", "-1", "8 0", "٣", "9" * 5000)],
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "value"), READ)
+def test_read(kind: ScalarKind, text: str, value: Any) -> None:
+    assert kind.parse(text) == value
+    assert type(kind.parse(text)) is type(value)
+
+
+@pytest.mark.parametrize(("kind", "text"), REFUSED, ids=lambda value: repr(value)[:40])
+def test_refused(kind: ScalarKind, text: str) -> None:
+    with pytest.raises(Invalid):
+        kind.parse(text)
+
+
+TCP, UDP = Protocol.TCP, Protocol.UDP
+
+FORMS = [
+    ("80", 80, (TCP,), CheckKind.SYN),
+    ("65535/tcp", 65535, (TCP,), CheckKind.SYN),
+    ("1/udp", 1, (UDP,), None),
+    ("http", 80, (TCP,), CheckKind.HTTP),
+    ("8000/http", 8000, (TCP,), CheckKind.HTTP),
+    ("https", 443, (TCP,), CheckKind.HTTPS),
+    ("8443/https", 8443, (TCP,), CheckKind.HTTPS),
+    ("domain", 53, (TCP, UDP), "dns"),
+    ("5353/domain", 5353, (TCP, UDP), "dns"),
+    ("domain/tcp", 53, (TCP,), "dns"),
+    ("domain/udp", 53, (UDP,), "dns"),
+    ("ftp", 21, (TCP,), CheckKind.SYN),
+    ("ssh", 22, (TCP,), CheckKind.SYN),
+    ("telnet", 23, (TCP,), CheckKind.SYN),
+    ("smtp", 25, (TCP,), CheckKind.SYN),
+    ("pop2", 109, (TCP,), CheckKind.SYN),
+    ("pop3", 110, (TCP,), CheckKind.SYN),
+    ("imap", 143, (TCP,), CheckKind.SYN),
+    ("imaps", 993, (TCP,), CheckKind.SYN),
+]
+
+
+@pytest.mark.parametrize("star", ["", "*"])
+@pytest.mark.parametrize(("text", "port", "protocols", "default"), FORMS)
+def test_forms(
+    text: str, port: int, protocols: tuple[Protocol, ...], default: CheckKind | str | None, star: str
+) -> None:
+    form = FormKind().parse(text + star)
+    assert (form.port, form.protocols, form.default, form.starred) == (port, protocols, default, bool(star))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.5, "500ms"),
+        (0.0125, "12.5ms"),
+        (1.5, "1.5s"),
+        (90, "90s"),
+        (900, "15m"),
+        (5400, "90m"),
+        (86400, "24h"),
+    ],
+)
+def test_duration_text(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+    assert DAY.parse(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["any", "200", "200-299", "200 204 300-302 599", "100-999"])
+def test_codes_text_is_what_was_read(text: str) -> None:
+    assert codes_text(tuple(sorted(StatusCodes().parse(text)))) == text
