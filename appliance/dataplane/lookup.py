@@ -67,8 +67,16 @@ def write(memory: Memory, services: Sequence[Entry], up: Mapping[Address, bool])
     if same and all(_place(current[key]) == _place(entry) for key, entry in wanted.items()):
         _in_place(memory, wanted, up)
         return
-    size = memory.shape.services
     copy = 1 - (memory.settings.get(0, "lookup") & 1)
+    fill(memory, copy, services, up)
+    memory.fence()
+    memory.settings.put(0, "lookup", copy)
+
+
+def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Address, bool]) -> None:
+    """Write one copy, which nobody reads yet."""
+    size = memory.shape.services
+    wanted = {entry.key: entry for entry in services}
     table = sorted(wanted.values(), key=lambda entry: entry.key)
     addresses = sorted(up, key=int)
     hashes = (
@@ -91,8 +99,6 @@ def write(memory: Memory, services: Sequence[Entry], up: Mapping[Address, bool])
     for address, position in zip(addresses, hashes[1].positions, strict=True):
         memory.vips.put(copy * size + position, "address", int(address))
         memory.vips.put(copy * size + position, "up", int(up[address]))
-    memory.fence()
-    memory.settings.put(0, "lookup", copy)
 
 
 def _place(entry: Entry) -> tuple[int, int, int, int]:

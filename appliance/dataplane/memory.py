@@ -26,6 +26,8 @@ from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
 from appliance.model import Address
 
+COUNTERS = ("packets", "octets", "flows", "drops")
+_U64 = (1 << 64) - 1
 Code = Literal["B", "H", "I", "Q"]
 FORMATS: dict[str, Code] = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
 _MAPPED: dict[Code, int] = {"B": 1, "H": 2, "I": 4, "Q": 8}
@@ -142,11 +144,21 @@ class Memory:
         return IPv4Address(self.identities.bytes_of(number, "backend", 16)[12:])
 
     def counter(self, number: int, name: str) -> int:
-        """The sum over all CPUs of one counter (`packets octets flows drops`) of a destination."""
-        at = ("packets", "octets", "flows", "drops").index(name)
+        """The sum over all CPUs of one counter (`packets octets flows drops`) of a destination, modulo 2^64."""
+        at = number * 4 + COUNTERS.index(name)
         stride = self.shape.destinations * 4
-        return sum(self.counters[cpu * stride + number * 4 + at] for cpu in range(self.shape.cpus))
+        return sum(self.counters[cpu * stride + at] for cpu in range(self.shape.cpus + 1)) & _U64
+
+    def set_counter(self, number: int, name: str, value: int) -> None:
+        """Make a counter's sum `value`, by the daemon's own row: the other rows belong to the program."""
+        row = self.shape.cpus * self.shape.destinations * 4 + number * 4 + COUNTERS.index(name)
+        self.counters[row] = (value - self.counter(number, name) + self.counters[row]) & _U64
 
     def reason(self, reason: int) -> int:
         """The sum over all CPUs of the packets that left for a reason."""
-        return sum(self.reasons[cpu * 512 + reason] for cpu in range(self.shape.cpus))
+        return sum(self.reasons[cpu * 512 + reason] for cpu in range(self.shape.cpus + 1)) & _U64
+
+    def add_reason(self, reason: int, number: int) -> None:
+        """Add packets that an earlier generation counted."""
+        row = self.shape.cpus * 512 + reason
+        self.reasons[row] = (self.reasons[row] + number) & _U64

@@ -17,7 +17,7 @@ from appliance.dataplane.desired import Desired, DesiredService, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import coefficients
 from appliance.dataplane.lookup import Entry
-from appliance.dataplane.memory import Memory
+from appliance.dataplane.memory import COUNTERS, Memory
 from appliance.dataplane.regions import first_fit
 from appliance.dataplane.shape import destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
@@ -165,6 +165,8 @@ class Tables:
         for number in range(base, base + capacity):
             self.memory.destinations.clear(number)
             self.memory.identities.clear(number)
+            for name in COUNTERS:
+                self.memory.set_counter(number, name, 0)
         self.memory.destinations.put(base, "refusal", Refusal.NO_BACKEND)
 
     def _reusable(self, number: int) -> bool:
@@ -201,6 +203,9 @@ class Tables:
         self._clear_numbers(base, capacity)
         for elements in (self.memory.destinations, self.memory.identities):
             elements.copy(old.destinations, base, old.capacity)
+        for name in COUNTERS:
+            for index in range(old.capacity):
+                self.memory.set_counter(base + index, name, self.memory.counter(old.destinations + index, name))
         placed.entry = replace(old, destinations=base, capacity=capacity)
         placed.numbers = {address: number - old.destinations + base for address, number in placed.numbers.items()}
         self.memory.fence()
@@ -218,6 +223,8 @@ class Tables:
             number = next(n for n in range(base + 1, base + capacity) if self._reusable(n))
             self.memory.destinations.clear(number)
             self.memory.identities.clear(number)
+            for name in COUNTERS:
+                self.memory.set_counter(number, name, 0)
         placed.numbers[member.address] = number
         destinations, identities = self.memory.destinations, self.memory.identities
         if member.hop is not None:

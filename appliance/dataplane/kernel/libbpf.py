@@ -180,6 +180,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "bpf_map_delete_elem": (c_int, c_void_p),
     "bpf_map_get_next_key": (c_int, c_void_p, c_void_p),
     "bpf_prog_load": (c_int, c_char_p, c_char_p, c_void_p, c_size_t, POINTER(ProgLoadOpts)),
+    "bpf_btf_load": (c_void_p, c_size_t, c_void_p),
     "bpf_prog_test_run_opts": (c_int, POINTER(TestRunOpts)),
     "bpf_prog_get_fd_by_id": (c_uint32,),
     "bpf_obj_pin": (c_int, c_char_p),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
 from appliance.dataplane.kernel import libbpf
+from appliance.dataplane.kernel.btf import function_info, functions_btf
 from appliance.dataplane.kernel.descriptor import Descriptor, check, fdinfo
 from appliance.errors import VerifierError
 
@@ -71,42 +75,41 @@ class Program(Descriptor):
     kind = "prog"
 
     @classmethod
-    def load(cls, name: str, code: bytes, *, frags: bool = False, license: str = "GPL") -> Self:  # noqa: A002
+    def load(
+        cls,
+        name: str,
+        code: bytes,
+        *,
+        frags: bool = False,
+        license: str = "GPL",  # noqa: A002
+        functions: Mapping[str, int] | None = None,
+    ) -> Self:
         """Give code with its maps already in it (`spec.relocate`) to the verifier.
 
-        `frags` declares that the program can be handed frames in several buffers (an MTU above one page). The name is
-        cut to 15 characters. Raises VerifierError with the verifier's log, KernelError where the load is refused.
+        `frags` declares that the program can be handed frames in several buffers (an MTU above one page). `functions`
+        says at which instruction each function begins; needed only for code with subprograms that make tail calls. The
+        name is cut to 15 characters. Raises VerifierError with the verifier's log, KernelError where the load is refused.
         """
-        short = name[: libbpf.NAME_LENGTH - 1].encode()
-        flags = libbpf.BPF_F_XDP_HAS_FRAGS if frags else 0
+        opts = libbpf.ProgLoadOpts(
+            sz=ctypes.sizeof(libbpf.ProgLoadOpts),
+            expected_attach_type=libbpf.BPF_XDP,
+            prog_flags=libbpf.BPF_F_XDP_HAS_FRAGS if frags else 0,
+        )
 
-        def attempt(log: ctypes.Array[ctypes.c_char] | None) -> int:
-            opts = libbpf.ProgLoadOpts(
-                sz=ctypes.sizeof(libbpf.ProgLoadOpts), expected_attach_type=libbpf.BPF_XDP, prog_flags=flags
-            )
-            if log is not None:
+        def attempt() -> int:
+            short = name[: libbpf.NAME_LENGTH - 1].encode()
+            arguments = (short, license.encode(), code, len(code) // _INSTRUCTION, ctypes.byref(opts))
+            return int(libbpf.library().bpf_prog_load(libbpf.BPF_PROG_TYPE_XDP, *arguments))
+
+        with _described(opts, functions or {}):
+            fd = attempt()
+            if fd < 0:
+                # The verifier writes its log only when asked, and asking slows every load: ask when something is wrong.
+                log = ctypes.create_string_buffer(_LOG_BYTES)
                 opts.log_buf, opts.log_size, opts.log_level = ctypes.addressof(log), len(log), 1
-            load = libbpf.library().bpf_prog_load
-            return int(
-                load(
-                    libbpf.BPF_PROG_TYPE_XDP,
-                    short,
-                    license.encode(),
-                    code,
-                    len(code) // _INSTRUCTION,
-                    ctypes.byref(opts),
-                )
-            )
-
-        fd = attempt(None)
-        if fd < 0:
-            # The verifier writes its log only when asked, and asking slows every load: ask when something is wrong.
-            log = ctypes.create_string_buffer(_LOG_BYTES)
-            second = attempt(log)
-            if second >= 0:
-                fd = second
-            elif log.value.strip():
-                raise VerifierError(name, log.value.decode("utf-8", "replace"))
+                fd = attempt()
+                if fd < 0 and log.value.strip():
+                    raise VerifierError(name, log.value.decode("utf-8", "replace"))
         return cls(check(fd, "load", f"program {name}"), f"program {name}")
 
     def info(self) -> ProgramInfo:
@@ -160,3 +163,21 @@ class Program(Descriptor):
         """Return how often the program ran since it was loaded."""
         fields = fdinfo(self.fd)
         return RunStatistics(int(fields.get("run_cnt", "0")), int(fields.get("run_time_ns", "0")))
+
+
+@contextmanager
+def _described(opts: libbpf.ProgLoadOpts, functions: Mapping[str, int]) -> Iterator[None]:
+    """Have BTF that names the functions at hand while a program is loaded; the program keeps it from then on."""
+    if not functions:
+        yield
+        return
+    blob = functions_btf(list(functions))
+    fd = check(libbpf.library().bpf_btf_load(blob, len(blob), None), "load", "BTF of a program's functions")
+    try:
+        info = function_info(list(functions.values()))
+        buffer = ctypes.create_string_buffer(info, len(info))
+        opts.prog_btf_fd, opts.func_info = fd, ctypes.addressof(buffer)
+        opts.func_info_cnt, opts.func_info_rec_size = len(functions), len(info) // len(functions)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,49 @@
+"""What systemd is told of the daemon (sd_notify(3)); outside systemd nothing happens."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import sdnotify
+
+
+class Notifier:
+    """Sends states to the service manager."""
+
+    def __init__(self) -> None:
+        self._notifier = sdnotify.SystemdNotifier()
+        self.watchdog = _watchdog_seconds()
+        """How often to call `alive`: a third of the time that systemd allows; None where it watches nothing."""
+
+    def ready(self, status: str) -> None:
+        """Start-up or a reload is complete."""
+        self._notifier.notify(f"READY=1\nSTATUS={status}")
+
+    def reloading(self) -> None:
+        """A reload has begun."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reloading")
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._notifier.notify(f"STATUS={text}")
+
+    def stopping(self) -> None:
+        """The daemon is going to end."""
+        self._notifier.notify("STOPPING=1\nSTATUS=stopping")
+
+    def alive(self) -> None:
+        """Keep the watchdog quiet."""
+        self._notifier.notify("WATCHDOG=1")
+
+    def extend(self, seconds: float) -> None:
+        """Ask for so much more time to start or stop."""
+        self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
+
+def _watchdog_seconds() -> float | None:
+    usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    if not usec.isdigit() or int(usec) == 0 or (pid and pid != str(os.getpid())):
+        return None
+    return int(usec) / 3e6

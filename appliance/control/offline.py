@@ -1,0 +1,21 @@
+"""What can be said of a configuration without a daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from appliance import config
+from appliance.control.requirements import read_possible_cpus
+from appliance.dataplane.render import render, text_digest
+from appliance.dataplane.shape import shape_for
+from appliance.paths import TEMPLATES
+
+
+def render_text(path: Path) -> str:
+    """The C text of the program for a configuration on this host."""
+    return render(shape_for(config.load(path).config, read_possible_cpus()), TEMPLATES)
+
+
+def shape_digest(path: Path) -> str:
+    """The name of that text: configurations with equal ones need no compiling."""
+    return text_digest(render_text(path))

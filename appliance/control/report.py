@@ -1,0 +1,155 @@
+"""The body of `vc5 status --json`. Field names are a contract; fields are only ever added."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.control.plan import Plan, receives
+from appliance.control.state import State
+from appliance.dataplane.enums import Reason
+from appliance.dataplane.sync import DataPlane
+from appliance.health.judge import HealthTable
+from appliance.model import Address, Health, Interface, Service, ServiceKey
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the daemon knows of itself. Times are monotonic seconds, `loaded_at` is wall-clock."""
+
+    version: str
+    pid: int
+    started: float
+    now: float
+    file: str
+    loaded_at: float
+    generation: int
+    prober: Mapping[str, Any]
+    warnings: tuple[dict[str, Any], ...]
+    vips_since: Mapping[Address, float]
+
+
+def status(
+    facts: Facts,
+    state: State,
+    plan: Plan,
+    health: HealthTable,
+    assumed: Mapping[tuple[ServiceKey, Address], Health],
+    data: DataPlane,
+    interfaces: list[Interface],
+) -> dict[str, Any]:
+    """Put together everything that an operator may ask for."""
+    memory = data.generation.memory if data.generation else None
+    tracked = data.tables.tracked() if data.tables else {}
+    reasons = {str(reason): memory.reason(reason) for reason in Reason} if memory else {}
+    services = [_service(s, facts, state, plan, health, assumed, data, tracked.get(s.key, 0)) for s in state.services()]
+    used = sum(1 for way in memory.flows if way) if memory and any(tracked.values()) else 0
+    return {
+        "version": facts.version,
+        "pid": facts.pid,
+        "uptime_s": round(facts.now - facts.started, 3),
+        "mode": str(state.config.mode),
+        "interfaces": [
+            {
+                "name": interface.name,
+                "index": interface.index,
+                "attach": str(data.attachments.links[interface.name].mode)
+                if interface.name in data.attachments.links
+                else "none",
+                "mac": interface.mac.hex(":"),
+                "address": ", ".join(str(address) for address in interface.addresses),
+            }
+            for interface in interfaces
+        ],
+        "prober": dict(facts.prober),
+        "vips": [
+            {"vip": str(vip), "up": up, "since_s": round(facts.now - facts.vips_since.get(vip, facts.now), 3)}
+            for vip, up in sorted(plan.desired.vips.items(), key=lambda item: (item[0].version, int(item[0])))
+        ],
+        "services": services,
+        "reasons": {name: count for name, count in reasons.items() if count},
+        "flow_table": {
+            "size": memory.shape.sets * 8 if memory else 0,
+            "used": used,
+            "refused": reasons.get(str(Reason.REFUSED), 0),
+        },
+        "clock_s": memory.time if memory else 0,
+        "config": {"file": facts.file, "loaded_at": facts.loaded_at, "generation": facts.generation},
+        "warnings": list(facts.warnings),
+    }
+
+
+def _service(
+    service: Service,
+    facts: Facts,
+    state: State,
+    plan: Plan,
+    health: HealthTable,
+    assumed: Mapping[tuple[ServiceKey, Address], Health],
+    data: DataPlane,
+    tracked: int,
+) -> dict[str, Any]:
+    key = service.key
+    outcome = plan.services.get(key)
+    table = data.tables.slots(key) if data.tables else None
+    entry = data.tables.entry(key) if data.tables else None
+    numbers = data.tables.numbers(key) if data.tables else {}
+    memory = data.generation.memory if data.generation else None
+    owners = Counter(table.owners()) if table else Counter()
+    backends = []
+    for backend in service.backends:
+        pair = (key, backend.address)
+        verdict = health.health(*pair)
+        if verdict is Health.UNKNOWN:
+            verdict = assumed.get(pair, verdict)
+        standing = health.standing(*pair)
+        number = numbers.get(backend.address)
+        slots = owners.get(number - entry.destinations, 0) if number is not None and entry else 0
+        leaving = state.leaving.get(pair)
+        mac = memory.destinations.bytes_of(number, "mac_head", 6).hex(":") if memory and number is not None else ""
+        backends.append(
+            {
+                "address": str(backend.address),
+                "weight": backend.weight,
+                "enabled": backend.enabled,
+                "state": str(receives(service, backend, verdict, state).name).lower(),
+                "health": str(verdict),
+                "drained_by": state.drains.get(pair) or ("removed" if leaving else None),
+                "since_s": round(facts.now - standing.since, 3) if standing else None,
+                "diagnostic": standing.diagnostic if standing else "",
+                "took_ms": round(standing.last_ns / 1e6, 3) if standing else None,
+                "slots": slots,
+                "share": round(slots / entry.slot_count, 4) if entry else 0.0,
+                "mac": "" if mac == "00:00:00:00:00:00" else mac,
+            }
+            | _counters(memory, number)
+        )
+    totals = {name: sum(backend[name] for backend in backends) for name in ("packets", "octets", "flows", "drops")}
+    if memory and entry:
+        totals["drops"] += memory.counter(entry.destinations, "drops")
+    return {
+        "service": str(key),
+        "vip": str(key.vip),
+        "port": key.port,
+        "proto": str(key.protocol),
+        "name": service.name,
+        "description": service.description,
+        "up": bool(outcome and outcome.up),
+        "need": service.need,
+        "available": outcome.available if outcome else 0,
+        "on_dead": str(service.on_dead),
+        "on_down": str(service.on_down),
+        "slots": entry.slot_count if entry else 0,
+        "tracked_slots": tracked,
+        **totals,
+        "backends": backends,
+    }
+
+
+def _counters(memory: Any, number: int | None) -> dict[str, int]:
+    names = ("packets", "octets", "flows", "drops")
+    if memory is None or number is None:
+        return dict.fromkeys(names, 0)
+    return {name: memory.counter(number, name) for name in names}

@@ -1,0 +1,51 @@
+"""What the host must give before anything is touched, each with a message of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from appliance.dataplane.attach import configured
+from appliance.errors import HostError
+from appliance.model import Config, Host, Interface
+
+CAPABILITIES = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
+"""By number (linux/capability.h): attaching and netlink; variable offsets into packets; maps and programs."""
+ALL_POWERFUL = 21
+"""CAP_SYS_ADMIN, which stands for the BPF ones, and is needed to make the probe namespace."""
+
+
+def check_capabilities(status: str) -> None:
+    """`status` is the text of /proc/self/status. Raises HostError naming what is missing."""
+    line = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    have = int(line.split()[1], 16)
+    missing = [
+        name
+        for bit, name in CAPABILITIES.items()
+        if not have >> bit & 1 and (bit == 12 or not have >> ALL_POWERFUL & 1)
+    ]
+    if missing:
+        raise HostError(
+            f"this process lacks {', '.join(missing)}; run vc5 as root, or give the service these capabilities"
+        )
+
+
+def possible_cpus(text: str) -> int:
+    """The number of CPUs the kernel may ever use, from /sys/devices/system/cpu/possible (`0-3,8`)."""
+    return 1 + max(int(part.rpartition("-")[2]) for part in text.strip().split(","))
+
+
+def read_possible_cpus() -> int:
+    """The same, of this host."""
+    return possible_cpus(Path("/sys/devices/system/cpu/possible").read_text())
+
+
+def interfaces(config: Config, host: Host) -> list[Interface]:
+    """The configured interfaces; raises HostError naming those that do not exist."""
+    found, missing = configured(config.interfaces, host.interfaces)
+    if missing:
+        names = ", ".join(missing)
+        raise HostError(
+            f"interface {names} does not exist in this network namespace; correct `interfaces`, or create it "
+            "(`ip link` lists what there is)"
+        )
+    return found

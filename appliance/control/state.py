@@ -1,0 +1,171 @@
+"""What the daemon knows beyond configuration, host and health: who drains, and who is leaving.
+
+Pure: deadlines are in coarse seconds, the data plane's own clock, so that a daemon that was away does not cut anybody's
+drain short. `snapshot` and `restore` carry the state over a restart.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from appliance.model import (
+    Address,
+    Backend,
+    Check,
+    CheckKind,
+    Config,
+    OnDead,
+    OnDown,
+    Service,
+    ServiceKey,
+)
+
+Pair = tuple[ServiceKey, Address]
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A backend that is gone from the configuration and drains until `deadline` (coarse seconds)."""
+
+    service: Service
+    """As it was configured when the backend left; its checks go on."""
+    backend: Backend
+    deadline: int
+
+
+@dataclass
+class State:
+    """One configuration in force, and what operators and earlier configurations left behind."""
+
+    config: Config
+    drains: dict[Pair, str] = field(default_factory=dict)
+    """Backends that an operator drains, and who said so."""
+    leaving: dict[Pair, Leaving] = field(default_factory=dict)
+
+    def reconfigure(self, config: Config, time: int) -> None:
+        """Put a new configuration in force; backends that are not in it any more begin to leave."""
+        new = {(service.key, backend.address) for service in config.services for backend in service.backends}
+        for service in self.config.services:
+            for backend in service.backends:
+                pair = (service.key, backend.address)
+                if pair not in new and service.drain_timeout > 0:
+                    deadline = time + max(1, round(service.drain_timeout))
+                    self.leaving[pair] = Leaving(service, backend, deadline)
+        self.leaving = {pair: entry for pair, entry in self.leaving.items() if pair not in new}
+        self.config = config
+        self._forget_drains()
+
+    def expire(self, time: int, dead: Iterable[Pair] = ()) -> list[Pair]:
+        """Let go of those whose deadline has come, and of those that died while leaving; returns them."""
+        died = set(dead)
+        gone = [pair for pair, entry in self.leaving.items() if time >= entry.deadline or pair in died]
+        for pair in gone:
+            del self.leaving[pair]
+        self._forget_drains()
+        return gone
+
+    def _forget_drains(self) -> None:
+        known = {(service.key, backend.address) for service in self.services() for backend in service.backends}
+        self.drains = {pair: who for pair, who in self.drains.items() if pair in known}
+
+    def services(self) -> tuple[Service, ...]:
+        """All services in force, with those that leave: as backends of theirs, or as services without any other."""
+        leavers: dict[ServiceKey, list[Leaving]] = {}
+        for (key, _), entry in self.leaving.items():
+            leavers.setdefault(key, []).append(entry)
+        merged = []
+        for service in self.config.services:
+            extra = [entry.backend for entry in leavers.pop(service.key, [])]
+            merged.append(_with(service, service.backends, extra) if extra else service)
+        for entries in leavers.values():
+            merged.append(_with(entries[0].service, (), [entry.backend for entry in entries]))
+        return tuple(sorted(merged, key=lambda service: service.key))
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state in JSON's terms, without the configuration."""
+        return {
+            "drains": [[str(key), str(address), who] for (key, address), who in sorted(self.drains.items(), key=str)],
+            "leaving": [_leaving_json(entry) for _, entry in sorted(self.leaving.items(), key=str)],
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> int:
+        """Take over a snapshot; returns how many entries made no sense and were left out."""
+        refused = 0
+        for item in _list(saved.get("drains")):
+            try:
+                key, address, who = item
+                self.drains[ServiceKey.parse(key), ipaddress.ip_address(address)] = str(who)
+            except (TypeError, ValueError, AttributeError):
+                refused += 1
+        configured = {(service.key, b.address) for service in self.config.services for b in service.backends}
+        for item in _list(saved.get("leaving")):
+            try:
+                entry = _leaving(item)
+            except (TypeError, ValueError, KeyError, AttributeError):
+                refused += 1
+                continue
+            if (entry.service.key, entry.backend.address) not in configured:
+                self.leaving[entry.service.key, entry.backend.address] = entry
+        self._forget_drains()
+        return refused
+
+
+def _with(service: Service, backends: tuple[Backend, ...], extra: list[Backend]) -> Service:
+    merged = sorted((*backends, *extra), key=lambda backend: int(backend.address))
+    return replace(service, backends=tuple(merged))
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+_CHECK_FIELDS = ("port", "host", "path", "method", "interval", "timeout", "rise", "fall")
+
+
+def _leaving_json(entry: Leaving) -> dict[str, Any]:
+    service = entry.service
+    return {
+        "service": str(service.key),
+        "backend": str(entry.backend.address),
+        "weight": entry.backend.weight,
+        "deadline": entry.deadline,
+        "on_dead": str(service.on_dead),
+        "on_down": str(service.on_down),
+        "drain_timeout": service.drain_timeout,
+        "checks": [
+            {"kind": str(check.kind), "expect": list(check.expect)}
+            | {name: getattr(check, name) for name in _CHECK_FIELDS}
+            for check in service.checks
+        ],
+    }
+
+
+def _leaving(item: Mapping[str, Any]) -> Leaving:
+    backend = Backend(ipaddress.ip_address(item["backend"]), int(item["weight"]))
+    checks = tuple(
+        Check(
+            kind=CheckKind(check["kind"]),
+            port=int(check["port"]),
+            host=str(check["host"]),
+            path=str(check["path"]),
+            method=str(check["method"]),
+            expect=tuple(int(code) for code in check["expect"]),
+            interval=float(check["interval"]),
+            timeout=float(check["timeout"]),
+            rise=int(check["rise"]),
+            fall=int(check["fall"]),
+        )
+        for check in item["checks"]
+    )
+    service = Service(
+        key=ServiceKey.parse(item["service"]),
+        backends=(backend,),
+        checks=checks,
+        on_dead=OnDead(item["on_dead"]),
+        on_down=OnDown(item["on_down"]),
+        drain_timeout=float(item["drain_timeout"]),
+    )
+    return Leaving(service, backend, int(item["deadline"]))

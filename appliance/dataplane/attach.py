@@ -1,0 +1,132 @@
+"""Links between programs and interfaces, pinned so that they outlive the daemon.
+
+A link is made once; later generations of the program are put into it by an atomic update that never touches the NIC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.dataplane.kernel import Link, Program, xdp_status
+from appliance.errors import ForeignProgram, KernelError
+from appliance.model import Interface, XdpMode
+
+
+@dataclass
+class Attached:
+    """A program on an interface; `mode` is what it really got."""
+
+    interface: str
+    index: int
+    mode: XdpMode
+    link: Link
+    pin: Path
+
+
+class Attachments:
+    """All links of one instance, by the name of the interface, or of an end of the probe veth."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.links: dict[str, Attached] = {}
+
+    def adopt(self) -> None:
+        """Open the pins of an earlier process; those whose interface is gone are removed."""
+        if not self._directory.is_dir():
+            return
+        for pin in sorted(self._directory.iterdir()):
+            link = Link.open(pin)
+            info = link.info()
+            status = xdp_status(info.ifindex) if info.ifindex else None
+            if not info.ifindex:
+                link.close()
+                pin.unlink(missing_ok=True)
+                continue
+            self.links[pin.name] = Attached(pin.name, info.ifindex, status.mode if status else XdpMode.AUTO, link, pin)
+
+    def program_ids(self) -> set[int]:
+        """The kernel's numbers of the programs that the links run."""
+        return {attached.link.info().program_id for attached in self.links.values()}
+
+    def attach(
+        self,
+        name: str,
+        index: int,
+        program: Program,
+        mode: XdpMode,
+        inside: Callable[[Callable[[], None]], None] | None = None,
+    ) -> Attached:
+        """Put a program on an interface, or into the link that is there.
+
+        `inside` runs a function in the network namespace where the interface is. Raises ForeignProgram or KernelError,
+        which says what the driver has against it.
+        """
+        present = self.links.get(name)
+        if present is not None:
+            live = present.link.info().ifindex == index
+            if live and mode in (XdpMode.AUTO, present.mode):
+                present.link.update(program)
+                return present
+            self.detach(name)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pin = self._directory / name
+        got: list[XdpMode] = []
+
+        def make() -> None:
+            link, real = _make(name, index, program, mode)
+            try:
+                link.pin(pin)
+            finally:
+                link.close()
+            got.append(real)
+
+        if inside is None:
+            make()
+        else:
+            inside(make)
+        real = got[0] if got else mode
+        attached = Attached(name, index, real, Link.open(pin), pin)
+        self.links[name] = attached
+        return attached
+
+    def detach(self, name: str) -> None:
+        """Take the program off an interface."""
+        attached = self.links.pop(name)
+        attached.pin.unlink(missing_ok=True)
+        if attached.link.info().ifindex:
+            attached.link.detach()
+        attached.link.close()
+
+    def detach_all(self) -> None:
+        """Take everything off."""
+        for name in list(self.links):
+            self.detach(name)
+        if self._directory.is_dir():
+            self._directory.rmdir()
+
+    def close(self) -> None:
+        """Let go of the descriptors; the links stay."""
+        for attached in self.links.values():
+            attached.link.close()
+        self.links.clear()
+
+
+def _make(name: str, index: int, program: Program, mode: XdpMode) -> tuple[Link, XdpMode]:
+    if mode is XdpMode.GENERIC:
+        return Link.attach_xdp(program, index, XdpMode.GENERIC), XdpMode.GENERIC
+    try:
+        return Link.attach_xdp(program, index, XdpMode.NATIVE), XdpMode.NATIVE
+    except ForeignProgram:
+        raise
+    except KernelError:
+        if mode is XdpMode.NATIVE:
+            raise
+    return Link.attach_xdp(program, index, XdpMode.GENERIC), XdpMode.GENERIC
+
+
+def configured(names: tuple[str, ...], found: tuple[Interface, ...]) -> tuple[list[Interface], list[str]]:
+    """Split the configured interfaces into those that exist and the names of those that do not."""
+    by_name = {interface.name: interface for interface in found}
+    return [by_name[name] for name in names if name in by_name], [name for name in names if name not in by_name]

@@ -1,0 +1,87 @@
+"""Carrying living state from one generation's tables to the next, where their sizes differ.
+
+`copy` runs while the old program still works, `follow` after the swap: it takes over what the old program wrote in
+between. Growing the flow table splits every set by hash bits that its entries do not hold, so each entry goes into all
+the sets that it may belong to; the copies that nothing finds expire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from appliance.dataplane import lookup
+from appliance.dataplane.abi import WAYS
+from appliance.dataplane.enums import Reason
+from appliance.dataplane.memory import COUNTERS, Memory
+from appliance.errors import PlanError
+
+LOOKUP = frozenset({"vc5_multipliers", "vc5_displacements", "vc5_services", "vc5_vips"})
+"""Maps that only make sense together: their content depends on the number of positions."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What `copy` saw in the old tables, so that `follow` can tell what came later."""
+
+    flows: memoryview[int] | None
+    diverted: tuple[int, ...] | None
+
+
+def copy(old: Memory, new: Memory, changed: Collection[str]) -> Carried:
+    """Fill the `changed` maps of the new generation from the old one. Raises PlanError if one would shrink."""
+    for name in ("services", "destinations", "slots", "sets", "cpus"):
+        if getattr(new.shape, name) < getattr(old.shape, name):
+            raise PlanError(f"the {name} of a running program cannot shrink")
+    if LOOKUP & set(changed):
+        current = new.settings.get(0, "lookup") & 1
+        lookup.fill(new, current, list(lookup.entries(old).values()), lookup.vips(old))
+    for name in ("vc5_destinations", "vc5_identities", "vc5_slots", "vc5_histories"):
+        if name in changed:
+            new.raw[name][: len(old.raw[name])] = old.raw[name]
+    flows = None
+    if "vc5_flows" in changed:
+        flows = memoryview(bytes(old.raw["vc5_flows"])).cast("Q")
+        _spread(flows, new.flows, range(old.shape.sets), new.shape.sets // old.shape.sets)
+    diverted = None
+    if "vc5_histories" in changed:
+        diverted = tuple(old.histories.get(slot, "diverted") for slot in range(old.shape.slots))
+    return Carried(flows, diverted)
+
+
+def follow(old: Memory, new: Memory, changed: Collection[str], carried: Carried) -> None:
+    """Take over what the old program wrote since `copy`; it runs no more."""
+    if carried.flows is not None:
+        sets = [
+            number
+            for number in range(old.shape.sets)
+            if old.flows[number * WAYS : (number + 1) * WAYS] != carried.flows[number * WAYS : (number + 1) * WAYS]
+        ]
+        _spread(old.flows, new.flows, sets, new.shape.sets // old.shape.sets)
+    if carried.diverted is not None:
+        for slot, seen in enumerate(carried.diverted):
+            now = old.histories.get(slot, "diverted")
+            if now != seen:
+                new.histories.put(slot, "diverted", now)
+    if "vc5_counters" in changed:
+        for number in range(old.shape.destinations):
+            for name in COUNTERS:
+                count = old.counter(number, name)
+                if count:
+                    new.set_counter(number, name, count + new.counter(number, name))
+    if "vc5_reasons" in changed:
+        for reason in Reason:
+            new.add_reason(reason, old.reason(reason))
+
+
+def _spread(source: memoryview[int], target: memoryview[int], sets: Collection[int], factor: int) -> None:
+    """Copy sets; entries that the new program has already written stay."""
+    for number in sets:
+        ways = source[number * WAYS : (number + 1) * WAYS].tolist()
+        if not any(ways):
+            continue
+        for share in range(factor):
+            base = (number * factor + share) * WAYS
+            for way, entry in enumerate(ways):
+                if entry and (not target[base + way] or source[number * WAYS + way] >> 26 == target[base + way] >> 26):
+                    target[base + way] = entry

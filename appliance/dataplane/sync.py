@@ -1,0 +1,264 @@
+"""The data plane of one instance: adopt what runs, make what is missing, bring it to what is desired, swap.
+
+Under the pin directory lie `links/`, one pin for each interface, and `LAYOUT/`, named by the digest of the ABI, with
+one directory for each generation (generation.py). A change of the configuration that keeps the shape is `apply`: table
+writes. A changed shape is `prepare` (render and compile, slow, touches nothing), then `install`: load beside the
+running program, copy what must be copied, update the links, copy what came in between, remove the old.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.dataplane import carry
+from appliance.dataplane.abi import MAPS, layout_digest
+from appliance.dataplane.attach import Attachments
+from appliance.dataplane.compile import compile_text
+from appliance.dataplane.desired import Desired
+from appliance.dataplane.generation import Generation, remove
+from appliance.dataplane.kernel import is_bpffs
+from appliance.dataplane.render import FUNCTIONS, render, text_digest
+from appliance.dataplane.shape import Shape
+from appliance.dataplane.spec import MapKind
+from appliance.dataplane.tables import Applied, Tables
+from appliance.errors import HostError, Vc5Error
+from appliance.model import Interface, XdpMode
+from appliance.paths import BPFFS, TEMPLATES
+
+PROBE = "probe-out"
+PASS = "probe-in"
+"""The links of the probe veth, beside those named after interfaces; an interface name cannot hold so many letters of
+these and be configured at the same time (`interfaces` refuses them)."""
+FIRST_TIME = 1
+"""Where the coarse clock begins: 0 means "never" in several fields."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A compiled program for a shape. `seconds` is what compiling took, 0 where it was not needed."""
+
+    shape: Shape
+    digest: str
+    code: Mapping[str, bytes]
+    seconds: float
+    child_rss: int
+
+
+class DataPlane:
+    """Programs, maps and links of one instance."""
+
+    def __init__(self, pins: Path, cache: Path, cpus: int) -> None:
+        """`pins` under bpffs, `cache` a directory for compiled programs, `cpus` the number of possible CPUs."""
+        self._pins = pins
+        self._cache = cache
+        self._layout = pins / layout_digest()
+        self.cpus = cpus
+        self.attachments = Attachments(pins / "links")
+        self.generation: Generation | None = None
+        self.tables: Tables | None = None
+        self.prepared: Prepared | None = None
+
+    def adopt(self) -> bool:
+        """Open what an earlier process left running; returns whether there was something to go on with.
+
+        Raises HostError where bpffs is not mounted.
+        """
+        if not is_bpffs(self._pins.parent):
+            raise HostError(
+                f"{self._pins.parent} is no BPF file system, so nothing could outlive the daemon; "
+                f"run `mount -t bpf bpf {BPFFS}` (systemd does it at boot), and enter namespaces with "
+                "`nsenter --net`, not `ip netns exec`"
+            )
+        self.attachments.adopt()
+        running = self.attachments.program_ids()
+        found: list[Generation] = []
+        for directory in sorted(self._layout.iterdir(), key=_number) if self._layout.is_dir() else []:
+            try:
+                found.append(Generation.open(directory, self.cpus))
+            except Vc5Error:
+                remove(directory)
+        live = next((g for g in reversed(found) if g.main_id() in running), None)
+        if live is None and found and not running:
+            live = found[-1]
+        for generation in found:
+            if generation is not live:
+                if generation.directory is not None:
+                    remove(generation.directory)
+                generation.close()
+        if live is None:
+            return False
+        self._adopt(live)
+        return True
+
+    def _adopt(self, generation: Generation) -> None:
+        self.generation = generation
+        self.tables = Tables(generation.memory)
+
+    def shape(self) -> Shape | None:
+        """The shape of the running program's tables."""
+        return self.generation.shape if self.generation else None
+
+    def prepare(self, shape: Shape) -> Prepared:
+        """Render and compile for a shape, or find that there is nothing to do; safe to run in another thread.
+
+        Raises RenderError or CompileError.
+        """
+        text = render(shape, TEMPLATES)
+        digest = text_digest(text)
+        if self.prepared is not None and self.prepared.digest == digest:
+            return self.prepared
+        code = self._cached(digest)
+        if code is not None:
+            return Prepared(shape, digest, code, 0.0, 0)
+        compiled = compile_text(text, FUNCTIONS)
+        self._store(digest, compiled.code)
+        return Prepared(shape, digest, compiled.code, compiled.seconds, compiled.child_rss)
+
+    def _cached(self, digest: str) -> dict[str, bytes] | None:
+        try:
+            saved = json.loads((self._cache / f"{digest}.json").read_text())
+            code = {name: bytes.fromhex(saved[name]) for name in FUNCTIONS}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return code
+
+    def _store(self, digest: str, code: Mapping[str, bytes]) -> None:
+        """Keep the newest program only; failing to is no fault."""
+        try:
+            self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._cache, delete=False) as file:
+                json.dump({name: text.hex() for name, text in code.items()}, file)
+            os.replace(file.name, self._cache / f"{digest}.json")
+            for other in self._cache.glob("*.json"):
+                if other.stem != digest:
+                    other.unlink()
+        except OSError:
+            return
+
+    def install(self, prepared: Prepared) -> bool:
+        """Make the prepared program the running one; returns False where it is already.
+
+        On failure the old one runs on, untouched, and nothing is left behind.
+        """
+        self.prepared = prepared
+        old = self.generation
+        if old is not None and old.digest == prepared.digest:
+            return False
+        shared = dict(old.maps) if old else {}
+        if old is not None and old.shape.services != prepared.shape.services:
+            shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
+        new = Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
+        try:
+            changed = _changed(old, new)
+            carried = carry.copy(old.memory, new.memory, changed) if old else None
+            if old is None:
+                new.memory.settings.put(0, "time", FIRST_TIME)
+            new.pin(self._layout / f"{self._next_number()}-{prepared.digest}")
+            self._update_links(old, new)
+        except BaseException:
+            if new.directory is not None:
+                remove(new.directory)
+            new.close()
+            raise
+        if old is not None and carried is not None:
+            carry.follow(old.memory, new.memory, changed, carried)
+            if old.directory is not None:
+                remove(old.directory)
+        self._adopt(new)
+        if old is not None:
+            old.close()
+        return True
+
+    def _next_number(self) -> int:
+        taken = [_number(entry) for entry in self._layout.iterdir()] if self._layout.is_dir() else []
+        return max(taken, default=0) + 1
+
+    def _update_links(self, old: Generation | None, new: Generation) -> None:
+        done = []
+        try:
+            for name, attached in self.attachments.links.items():
+                if name != PASS and attached.link.info().ifindex:
+                    attached.link.update(new.programs["vc5_probe" if name == PROBE else "vc5_main"])
+                    done.append(name)
+        except BaseException:
+            for name in done if old else []:
+                link = self.attachments.links[name].link
+                link.update(old.programs["vc5_probe" if name == PROBE else "vc5_main"])  # type: ignore[union-attr]
+            raise
+
+    def apply(self, desired: Desired) -> Applied:
+        """Bring the tables to what is desired. Raises PlanError, with nothing changed, where a new shape is needed."""
+        if self.tables is None:
+            raise HostError("no program is loaded")
+        return self.tables.apply(desired)
+
+    def attach(self, interfaces: list[Interface], mode: XdpMode) -> None:
+        """Attach to these interfaces and to no others. Raises KernelError; interfaces done before stay attached."""
+        if self.generation is None:
+            raise HostError("no program is loaded")
+        wanted = {interface.name for interface in interfaces} | {PROBE, PASS}
+        for name in [name for name in self.attachments.links if name not in wanted]:
+            self.attachments.detach(name)
+        for interface in interfaces:
+            self.attachments.attach(interface.name, interface.index, self.generation.programs["vc5_main"], mode)
+
+    def attach_probe(self, host: int, peer: int, inside: Callable[[Callable[[], None]], None]) -> None:
+        """Attach to both ends of the probe veth; `inside` runs a function in the probe namespace, where `peer` is.
+
+        The host end is generic, so that probes can be redirected to any interface; the far end must be native, or
+        frames redirected by a native program would not arrive.
+        """
+        if self.generation is None:
+            raise HostError("no program is loaded")
+        programs = self.generation.programs
+        self.attachments.attach(PROBE, host, programs["vc5_probe"], XdpMode.GENERIC)
+        if PASS in self.attachments.links and self.attachments.links[PASS].link.info().ifindex == peer:
+            return
+        self.attachments.attach(PASS, peer, programs["vc5_pass"], XdpMode.NATIVE, inside)
+
+    def set_time(self, time: int) -> None:
+        """Move the coarse clock."""
+        if self.generation is not None:
+            self.generation.memory.settings.put(0, "time", time)
+
+    def twin(self) -> Generation:
+        """A copy of the program for `explain`, which shares all tables that packets do not write."""
+        if self.generation is None:
+            raise HostError("no program is loaded")
+        prepared = self.prepared
+        if prepared is None or prepared.digest != self.generation.digest:
+            prepared = self.prepare(self.generation.shape)
+        return self.generation.twin(prepared.code)
+
+    def close(self) -> None:
+        """Let go, and leave everything running."""
+        self.attachments.close()
+        if self.generation is not None:
+            self.generation.close()
+        self.generation = self.tables = None
+
+    def remove(self) -> None:
+        """Detach and unpin everything."""
+        self.attachments.detach_all()
+        if self.generation is not None:
+            self.generation.close()
+        self.generation = self.tables = None
+        remove(self._pins)
+
+
+def _number(directory: Path) -> int:
+    number = directory.name.partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def _changed(old: Generation | None, new: Generation) -> set[str]:
+    """Which of the old generation's arrays the new one does not share."""
+    if old is None:
+        return set()
+    arrays = [layout.name for layout in MAPS if layout.kind is MapKind.ARRAY]
+    return {name for name in arrays if old.maps[name].info().id != new.maps[name].info().id}
