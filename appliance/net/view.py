@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum
 from ipaddress import IPv4Interface, IPv6Interface
 
 from appliance.model import Address, Host, Interface
 
 
-class NeighbourState(IntFlag):
-    """NUD_* of linux/neighbour.h."""
+class NeighbourState(IntEnum):
+    """NUD_* of linux/neighbour.h; an entry has exactly one, RESOLVED and CONFIRMED are masks of several."""
 
     NONE = 0
     INCOMPLETE = 0x01

@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import Any
 
 from pyroute2.iproute import IPRoute
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 from pyroute2.netlink.rtnl import (
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV6_IFADDR,
@@ -26,7 +25,7 @@ from pyroute2.netlink.rtnl import (
 from appliance.control.nexthop import interface_for
 from appliance.errors import KernelError
 from appliance.model import Address, Host
-from appliance.net.messages import decode, resolve_request
+from appliance.net.messages import Packet, decode, dump_requests, resolve_request, split
 from appliance.net.resolution import Resolution
 from appliance.net.view import View
 
@@ -34,8 +33,9 @@ _GROUPS = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; the socket module has no name for it
 _RECEIVE_BUFFER = 8 << 20  # some ten thousand messages
 _DATAGRAM = 1 << 16
-_DATAGRAMS_PER_READ = 256  # some 15 ms, so that a storm of messages does not hold up the event loop
+_DATAGRAMS_PER_READ = 256  # some 3 ms, so that a storm of messages does not hold up the event loop
 _DUMP_ATTEMPTS = 10
+_DUMP_TIMEOUT = 10.0  # seconds; the kernel answers at once, unless it is in deep trouble
 
 
 class HostWatch:
@@ -51,12 +51,15 @@ class HostWatch:
         self._requests: dict[tuple[int, Address], bytes] = {}
         self.refused = 0
         """How many requests of `refresh` the kernel refused, most often because its neighbour table is full."""
+        self.overruns = 0
+        """How many times messages were lost and all was asked for anew."""
         self._events: Any = IPRoute()
         self._dumps: Any = IPRoute()
         try:
             with suppress(PermissionError):
                 self._events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)
             self._events.bind(groups=_GROUPS)
+            self._dumps.settimeout(_DUMP_TIMEOUT)
             self._view = self._dump()
         except BaseException:
             self.close()
@@ -83,14 +86,15 @@ class HostWatch:
         before = self._view.snapshot()
         watched = self._indices()
         lost = False
-        for message in self._messages():
-            if message is None:
+        for packet in self._packets():
+            if packet is None:
                 lost = True
-            elif message["header"]["error"] is not None:
+            elif packet.error:
                 self.refused += 1
-            elif (news := decode(message)) is not None:
+            elif (news := decode(packet)) is not None:
                 self._view.apply(news)
         if lost:
+            self.overruns += 1
             self._discard()
         if lost or not self._indices() <= watched:
             self._view = self._dump()
@@ -136,7 +140,7 @@ class HostWatch:
         kept = set(wanted)
         self._requests = {neighbour: request for neighbour, request in self._requests.items() if neighbour in kept}
 
-    def _messages(self) -> Iterator[Any | None]:
+    def _packets(self) -> Iterator[Packet | None]:
         """Yield what is waiting, and None where messages were lost."""
         for _ in range(_DATAGRAMS_PER_READ):
             try:
@@ -148,7 +152,7 @@ class HostWatch:
                     raise KernelError("read messages of", "rtnetlink", error.errno or errno.EIO) from error
                 yield None
                 return
-            yield from self._events.marshal.parse(data)
+            yield from split(data)
 
     def _discard(self) -> None:
         """Throw away what is waiting: it is older than what was lost, and would undo what a dump says.
@@ -169,22 +173,26 @@ class HostWatch:
         """Ask for everything; again if something changed in between, which the kernel tells."""
         for _ in range(_DUMP_ATTEMPTS):
             view = View(self._names)
-            try:
-                for answer in self._dump_answers():
-                    if (news := decode(answer)) is not None:
-                        view.apply(news)
-            except NetlinkDumpInterrupted:
-                continue
-            except NetlinkError as error:
-                raise KernelError("list interfaces and neighbours of", "the host", error.code) from error
-            return view
+            if all(self._dump_into(view, request) for request in dump_requests()):
+                return view
         raise KernelError(
             "list interfaces and neighbours of", "the host", errno.EAGAIN, "they change all the time; see `ip monitor`"
         )
 
-    def _dump_answers(self) -> Iterator[Any]:
-        # Links first: neighbours are taken in only for interfaces that are known.
-        yield from self._dumps.get_links()
-        yield from self._dumps.get_addr()
-        yield from self._dumps.get_neighbours(family=socket.AF_INET)
-        yield from self._dumps.get_neighbours(family=socket.AF_INET6)
+    def _dump_into(self, view: View, request: bytes) -> bool:
+        """Send one request and take the answers in, one datagram at a time; tell whether they are consistent."""
+        whole = True
+        try:
+            self._dumps.sendto(request, (0, 0))
+            while True:
+                for packet in split(self._dumps.recv(_DATAGRAM)):
+                    if packet.error:
+                        raise OSError(packet.error, "refused")
+                    whole = whole and not packet.interrupted
+                    if packet.last:
+                        return whole
+                    if (news := decode(packet)) is not None:
+                        view.apply(news)
+        except OSError as error:
+            status = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno or errno.EIO
+            raise KernelError("list interfaces and neighbours of", "the host", status) from error

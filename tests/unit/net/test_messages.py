@@ -1,10 +1,9 @@
-"""From rtnetlink's messages to nouns. The messages are bytes as the kernel sends them, decoded by pyroute2."""
+"""From rtnetlink's messages to nouns. The messages are bytes as the kernel sends them."""
 
 from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 from socket import AF_INET, AF_INET6
 from typing import Any
@@ -12,9 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
-from appliance.net.messages import decode, resolve_request
+from appliance.net.messages import Packet, decode, dump_requests, resolve_request, split
 from appliance.net.view import Link, Message, Neighbour, NeighbourState, OwnAddress
 
 NEWLINK, DELLINK, NEWADDR, DELADDR, NEWNEIGH, DELNEIGH = 16, 17, 20, 21, 28, 29
@@ -48,8 +46,7 @@ def neigh(kind: int, state: int, *attributes: bytes, family: int = AF_INET, flag
 
 
 def decoded(data: bytes) -> list[Message | None]:
-    parsed: Iterator[Any] = MarshalRtnl().parse(data)
-    return [decode(one) for one in parsed]
+    return [decode(packet) for packet in split(data)]
 
 
 V4 = ip_address("192.0.2.7")
@@ -86,6 +83,7 @@ CASES = [
         Neighbour(5, V6, MAC, NeighbourState.STALE),
     ),
     (neigh(NEWNEIGH, 0x20, attribute(1, V4.packed)), Neighbour(5, V4, b"", NeighbourState.FAILED)),
+    (neigh(NEWNEIGH, 0x100, attribute(1, V4.packed), attribute(2, MAC)), Neighbour(5, V4, MAC)),
     (neigh(DELNEIGH, 4, attribute(1, V4.packed), attribute(2, MAC)), Neighbour(5, V4)),
     (neigh(NEWNEIGH, 0x80, attribute(1, V4.packed), flags=8), None),
     (neigh(NEWNEIGH, 0x80, attribute(2, MAC), family=AF_BRIDGE), None),
@@ -100,6 +98,49 @@ def test_decode(data: bytes, expected: Message | None) -> None:
 
 def test_one_datagram_may_hold_many() -> None:
     assert decoded(b"".join(data for data, _ in CASES)) == [expected for _, expected in CASES]
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_any_bytes_are_read_without_raising(data: bytes, of_a_neighbour: bool) -> None:
+    packets = list(split(data))
+    assert sum(len(packet.data) for packet in packets) <= len(data)
+    packets += split(message(NEWNEIGH, data if not of_a_neighbour else struct.pack("=BxxxiHBB", 2, 5, 2, 0, 1) + data))
+    for packet in packets:
+        assert isinstance(packet.error, int)
+        if packet.kind in (NEWNEIGH, DELNEIGH):
+            assert isinstance(decode(packet), Neighbour | None)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "last", "interrupted"),
+    [
+        (message(2, struct.pack("=i", -105) + bytes(16)), 105, False, False),
+        (message(2, struct.pack("=i", 0) + bytes(16)), 0, False, False),
+        (message(2, b""), 0, False, False),
+        (message(3, struct.pack("=i", 0)), 0, True, False),
+        (message(3, struct.pack("=i", -11)), 11, True, False),
+        (link(NEWLINK, 1), 0, False, False),
+        (struct.pack("=IHHII", 16, 24, 0x10, 0, 0), 0, False, True),  # NLM_F_DUMP_INTR
+    ],
+)
+def test_control_messages(data: bytes, error: int, last: bool, interrupted: bool) -> None:
+    (packet,) = split(data)
+    assert (packet.error, packet.last, packet.interrupted) == (error, last, interrupted)
+
+
+def test_a_message_cut_off_is_left_out() -> None:
+    whole, cut = (data for data, _ in CASES[:2])
+    assert list(split(whole + cut[:-1])) == [Packet(NEWLINK, 0, whole)]
+
+
+def test_dumps_ask_for_links_first() -> None:
+    kinds = [struct.unpack_from("=IHHIIB", request)[1:] for request in dump_requests()]
+    assert kinds == [
+        (18, 0x301, 0, 0, 0),
+        (22, 0x301, 0, 0, 0),
+        (30, 0x301, 0, 0, AF_INET),
+        (30, 0x301, 0, 0, AF_INET6),
+    ]
 
 
 @given(st.sampled_from([NEWNEIGH, DELNEIGH]), st.integers(0, 0xFFFF), st.binary(max_size=40))
