@@ -1,0 +1,49 @@
+# Every target installs what it misses from Debian packages (as root) and builds its tools under build/.
+# The interpreter is always /usr/bin/python3: Debian's bcc lives there.
+
+PYTHON  := /usr/bin/python3
+TOOLS   := build/venv/bin/python
+LIMIT   := 3600
+ARGS    :=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test check bench fuzz deb clean
+
+help: ## print the targets
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/\1|\2/p' Makefile \
+	| while IFS='|' read -r name text; do printf '  make %-6s %s\n' "$$name" "$$text"; done
+
+demo: ## build a lab of network namespaces, run the daemon in it, tell what happens
+	@sh tests/setup.sh runtime lab bpffs
+	@$(PYTHON) -m tests.lab.demo $(ARGS)
+
+lab: ## the lab of the demo, left running to play with
+	@sh tests/setup.sh runtime lab bpffs
+	@$(PYTHON) -m tests.lab.demo --keep $(ARGS)
+
+# SIGINT lets pytest print its summary when the time is over; the status is then 124.
+test: ## run every test that can run on this machine (ARGS="-k word" selects)
+	@sh tests/setup.sh runtime lab tools bpffs
+	@timeout --foreground --signal=INT --kill-after=60 $(LIMIT) $(TOOLS) -m pytest --timeout=300 $(ARGS)
+
+check: ## format, lint, types, import rules
+	@sh tests/setup.sh runtime tools
+	@$(TOOLS) -m ruff format --check .
+	@$(TOOLS) -m ruff check .
+	@$(TOOLS) -m mypy
+	@$(TOOLS) -m pytest -q --timeout=300 tests/unit/house --deselect tests/unit/house/test_linters.py
+
+bench: ## benchmarks (BENCH=packet,reload selects groups); writes build/bench.json
+	@sh tests/setup.sh runtime lab bpffs
+	@$(PYTHON) -m bench $(ARGS)
+
+fuzz: ## the long profile: 100,000 packets against the model, a million inputs per parser
+	@sh tests/setup.sh runtime lab tools bpffs
+	@VC5_PROFILE=fuzz $(TOOLS) -m pytest -m hypothesis $(ARGS)
+
+deb: ## the Debian package (not yet)
+	@echo 'make deb: comes with the packaging; there is no packaging/debian/control yet' >&2; exit 1
+
+clean: ## remove everything that was built
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
