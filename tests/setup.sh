@@ -1,0 +1,88 @@
+#!/bin/sh
+# Brings a Debian machine to the point where a make target can run.   tests/setup.sh PART...
+#
+#   runtime   the Debian packages that the program runs on
+#   lab       what the network labs use besides (web servers, certificates, clients)
+#   tools     the developer tools, in a virtual environment build/venv that sees Debian's Python packages
+#   bpffs     the BPF file system on /sys/fs/bpf
+#
+# Does nothing, and needs no root, where nothing is missing. It lives with the tests because nothing that is installed
+# on an appliance uses it: there the package's dependencies do this work.
+set -eu
+cd "$(dirname "$0")/.."
+
+PYTHON=/usr/bin/python3
+RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml python3-sdnotify python3-h11
+    libbpf1 linux-libc-dev iproute2 ethtool util-linux'
+LAB='nginx-light openssl curl procps python3-jsonschema'
+TOOLS='python3-venv python3-jsonschema ca-certificates'
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$@"; exit 1; }
+
+# Prints those of its arguments that are not installed. A package that Provides the name counts as well.
+missing() {
+    for package; do
+        dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || printf '%s ' "$package"
+    done
+}
+
+packages() {
+    command -v dpkg-query >/dev/null || fail "this is no Debian system (no dpkg-query); install by hand what matches: $*"
+    wanted=$(missing "$@")
+    [ -n "$wanted" ] || return 0
+    [ "$(id -u)" = 0 ] || fail "missing packages: $wanted- run this as root, or: apt-get install --no-install-recommends $wanted"
+    say "installing $wanted"
+    if ! apt_log=$(apt-get -q update 2>&1); then
+        printf '%s\n' "$apt_log" >&2
+        say "apt-get update failed (no network?); trying with the package lists that are here"
+    fi
+    # shellcheck disable=SC2086  # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $wanted >&2 </dev/null ||
+        fail "apt-get could not install: $wanted- is the machine online, and Debian's main archive in /etc/apt/sources.list?"
+    # The labs start web servers of their own, in namespaces; the one that Debian starts at once would hold port 80.
+    case $wanted in
+    *nginx*) [ ! -d /run/systemd/system ] || systemctl -q disable --now nginx ;;
+    esac
+}
+
+# Remade when the requirements or the interpreter change; built aside, so that an interrupted run leaves no half.
+tools() {
+    stamp="$($PYTHON --version) in $PWD
+$(cat tests/requirements.txt)"
+    [ ! -f build/venv/stamp ] || [ "$(cat build/venv/stamp)" != "$stamp" ] || return 0
+    say "building the developer tools in build/venv"
+    mkdir -p build
+    rm -rf build/venv
+    $PYTHON -m venv --system-site-packages build/venv || fail "$PYTHON -m venv failed"
+    build/venv/bin/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt >&2 ||
+        fail "pip could not install tests/requirements.txt; the developer tools need the network once"
+    printf '%s\n' "$stamp" >build/venv/stamp
+}
+
+bpffs() {
+    [ "$(stat -f -c %T /sys/fs/bpf 2>/dev/null)" != bpf_fs ] || return 0
+    if [ "$(id -u)" != 0 ] || ! mount -t bpf bpf /sys/fs/bpf 2>/dev/null; then
+        say "cannot mount the BPF file system on /sys/fs/bpf (not root, or a container without CAP_SYS_ADMIN);" \
+            "what needs pinned programs will not run"
+    fi
+}
+
+[ $# -gt 0 ] || fail 'usage: tests/setup.sh runtime|lab|tools|bpffs ...'
+list=
+for part; do
+    case $part in
+    runtime) list="$list $RUNTIME" ;;
+    lab) list="$list $LAB" ;;
+    tools) list="$list $TOOLS" ;;
+    bpffs) ;;
+    *) fail "unknown part '$part' (runtime, lab, tools, bpffs)" ;;
+    esac
+done
+# shellcheck disable=SC2086  # a list of words
+packages $list
+for part; do
+    case $part in
+    tools | bpffs) $part ;;
+    esac
+done

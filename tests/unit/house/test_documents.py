@@ -1,0 +1,33 @@
+"""The documents that a reader expects exist and say what they must."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from tests.unit.house import tree
+
+MUST_SAY = {
+    "LICENSE": ("GNU GENERAL PUBLIC LICENSE", "Version 2, June 1991"),
+    "CHANGELOG.md": ("## [Unreleased]", "### Added"),
+    "HACKING.md": ("make test", "make check", "make fuzz", "GPL-2.0-or-later"),
+}
+
+
+@pytest.mark.parametrize("name", MUST_SAY)
+def test_document(name: str) -> None:
+    text = tree.ROOT.joinpath(name).read_text(encoding="utf-8")
+    assert [words for words in MUST_SAY[name] if words not in text] == []
+
+
+def test_the_changelog_knows_the_version() -> None:
+    project = tomllib.loads(tree.ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] in tree.ROOT.joinpath("CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_continuous_integration_runs_make_test() -> None:
+    text = tree.ROOT.joinpath(".ci/run").read_text(encoding="ascii")
+    assert re.search(r"^exec make test$", text, re.MULTILINE)
+    assert tree.ROOT.joinpath(".ci/run").stat().st_mode & 0o111 == 0o111

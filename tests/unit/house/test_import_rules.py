@@ -1,0 +1,76 @@
+"""The import rules hold in this tree, and each of them is seen to fail on a planted breach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.house import imports, tree
+
+
+def test_this_tree_keeps_the_rules() -> None:
+    assert imports.breaches(tree.ROOT) == []
+
+
+def plant(directory: Path, module: str, source: str) -> None:
+    """Write one module, and a few of the real names around it, below `directory`."""
+    names = ("net.links", "dataplane.kernel.maps", "dataplane.abi", "dataplane.sync", "health.judge", "control.daemon")
+    for name in (*names, "errors", module):
+        file = directory.joinpath("appliance", *name.split(".")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source if name == module else "", encoding="utf-8")
+
+
+BREACHES = [
+    # module, its source, a word of the answer
+    ("errors", "import yaml\n", "one door"),
+    ("errors", "from appliance.dataplane import abi\n", "of layer 1"),
+    ("health.judge", "import time\n", "does not import time"),
+    ("health.judge", "def f():\n    from random import random\n", "does not import random"),
+    ("health.judge", "import os.path\n", "does not import os"),
+    ("health.judge", "import importlib\nimportlib.import_module('asyncio')\n", "does not import asyncio"),
+    ("health.judge", "from appliance.net import links\n", "of layer 2"),
+    ("health.judge", "from ..net.links import Links\n", "of layer 2"),
+    ("config.schema", "from appliance.control.daemon import run\n", "of layer 3"),
+    ("dataplane.sync", "from appliance.net import links\n", "of another package"),
+    ("dataplane.sync", "def f():\n    import appliance.net.links\n", "of another package"),
+    ("dataplane.sync", "from appliance.control import daemon\n", "of layer 3"),
+    ("control.socket", "from appliance.dataplane import kernel\n", "of another package"),
+    ("dataplane.sync", "import bcc\n", "one door"),
+    ("control.daemon", "def f():\n    import bcc\n", "one door"),
+    ("control.daemon", "from pyroute2 import IPRoute\n", "one door"),
+    ("cli.status", "import ctypes\n", "one door"),
+    ("net.bridges", "import ctypes\nlibrary = ctypes.CDLL('libbpf.so.1')\n", "libbpf has one door"),
+    ("cli.status", "import requests\n", "neither"),
+    ("cli.status", "from tests import profile\n", "neither"),
+    ("attic.things", "import json\n", "has no layer"),
+    ("cli.status", "from appliance.attic import things\n", "has no layer"),
+]
+
+
+@pytest.mark.parametrize(("module", "source", "answer"), BREACHES)
+def test_a_breach_is_found(tmp_path: Path, module: str, source: str, answer: str) -> None:
+    plant(tmp_path, module, source)
+    found = imports.breaches(tmp_path)
+    assert len(found) == 1
+    assert answer in found[0]
+    assert found[0].startswith(f"appliance/{module.replace('.', '/')}.py:")
+
+
+ALLOWED = [
+    ("errors", "import os\nimport asyncio\n"),
+    ("health.judge", "from appliance.dataplane import abi\nfrom appliance.errors import Vc5Error\nimport math\n"),
+    ("dataplane.sync", "from . import kernel\nfrom .abi import LAYOUT\nimport os\n"),
+    ("dataplane.compile_child", "import bcc\n"),
+    ("dataplane.kernel.library", "import ctypes\nlibrary = ctypes.CDLL('libbpf.so.1')\n"),
+    ("net.links", "import pyroute2\nimport socket\n"),
+    ("control.daemon", "from appliance.net import links\nfrom appliance.dataplane import kernel\nimport asyncio\n"),
+    ("config.nodes", "import yaml\n"),
+]
+
+
+@pytest.mark.parametrize(("module", "source"), ALLOWED)
+def test_what_is_allowed_passes(tmp_path: Path, module: str, source: str) -> None:
+    plant(tmp_path, module, source)
+    assert imports.breaches(tmp_path) == []
