@@ -1,0 +1,118 @@
+"""Readers of the log store. They need no daemon, take no lock, and step over what is no complete line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.telemetry import segments
+from appliance.telemetry.log_filter import LogFilter
+
+EVERYTHING = LogFilter()
+CLOCK_STEP = 60.0
+"""Seconds by which the clock may have been set back without hiding a segment from a search for what came since."""
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in the store: behind `offset` bytes of segment `number`."""
+
+    number: int
+    offset: int
+
+
+BEGINNING = Position(0, 0)
+
+
+def end(directory: Path) -> Position:
+    """Return the place behind everything that is there now; raises OSError."""
+    for number in reversed(segments.listing(directory)):
+        try:
+            return Position(number, segments.segment(directory, number).stat().st_size)
+        except FileNotFoundError:
+            continue
+    return BEGINNING
+
+
+def read(directory: Path, wanted: LogFilter = EVERYTHING, until: Position | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the events that pass `wanted`, oldest first, up to the place `until`; raises OSError."""
+    for number in segments.listing(directory):
+        yield from _segment(directory, number, wanted, until)
+
+
+def tail(
+    directory: Path, count: int, wanted: LogFilter = EVERYTHING, until: Position | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest `count` events that pass, oldest first; reads back no further than it has to."""
+    found: list[dict[str, Any]] = []
+    for number in reversed(segments.listing(directory)):
+        if len(found) >= count:
+            break
+        found[:0] = _segment(directory, number, wanted, until)
+    return found[max(0, len(found) - count) :]
+
+
+def follow(
+    directory: Path,
+    start: Position,
+    wanted: LogFilter = EVERYTHING,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[dict[str, Any]]:
+    """Yield the events written behind `start` as they come, across rotations, for ever; raises OSError.
+
+    `sleep` is called with seconds whenever there is nothing new.
+    """
+    place = start
+    while True:
+        numbers = [number for number in segments.listing(directory) if number >= place.number]
+        for number in numbers:
+            offset = place.offset if number == place.number else 0
+            for line, behind in _lines(segments.segment(directory, number), offset):
+                offset = behind
+                event = _wanted(line, wanted)
+                if event is not None:
+                    yield event
+            place = Position(number, offset)
+        sleep(POLL_SECONDS)
+
+
+def _segment(directory: Path, number: int, wanted: LogFilter, until: Position | None) -> Iterator[dict[str, Any]]:
+    path = segments.segment(directory, number)
+    if until is not None and number > until.number:
+        return
+    try:
+        if wanted.since is not None and path.stat().st_mtime + CLOCK_STEP < wanted.since:
+            return
+    except FileNotFoundError:
+        return
+    for line, behind in _lines(path, 0):
+        if until is not None and Position(number, behind) > until:
+            return
+        event = _wanted(line, wanted)
+        if event is not None:
+            yield event
+
+
+def _wanted(line: bytes, wanted: LogFilter) -> dict[str, Any] | None:
+    if not all(needle in line for needle in wanted.needles()):
+        return None
+    event = segments.parse(line)
+    return event if event is not None and wanted.passes(event) else None
+
+
+def _lines(path: Path, offset: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the complete lines of a file from `offset`, and the place behind each; a missing file has none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                yield line, offset
+    except FileNotFoundError:
+        return
