@@ -1,0 +1,75 @@
+"""Verbs that need no running daemon. Each imports what it works with when it is called: some of it is large."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from appliance.cli.arguments import UsageError
+from appliance.cli.tables import printable
+from appliance.paths import Root
+
+
+def run(root: Root, arguments: Namespace) -> int:
+    """`vc5 run`: the daemon in the foreground, until SIGTERM or SIGINT."""
+    from appliance.control import daemon
+
+    return daemon.run(root, _config(root, arguments))
+
+
+def check(root: Root, arguments: Namespace) -> int:
+    """`vc5 check`: prints the configuration with every default and inheritance resolved; warnings on standard error."""
+    from appliance import config
+
+    path = _config(root, arguments)
+    loaded = config.load(path)
+    if arguments.json:
+        from appliance.control import offline
+
+        print(json.dumps(config.expand(loaded, offline.shape_digest(path)), indent=2))
+        return 0
+    for warning in loaded.warnings:
+        print(warning, file=sys.stderr)
+    print(config.explain_text(loaded).rstrip("\n"))
+    return 0
+
+
+def render(root: Root, arguments: Namespace) -> int:
+    """`vc5 render`: the C text."""
+    from appliance.control import offline
+
+    text = offline.render_text(_config(root, arguments))
+    print(json.dumps({"text": text}) if arguments.json else text.rstrip("\n"))
+    return 0
+
+
+def schema(root: Root, arguments: Namespace) -> int:
+    """`vc5 schema`: the JSON Schema, which is JSON with and without --json."""
+    from appliance import config
+
+    print(json.dumps(config.schema_json(), indent=2))
+    return 0
+
+
+def explain(root: Root, arguments: Namespace) -> int:
+    """`vc5 explain`."""
+    if not (arguments.frame or arguments.flow or arguments.steps):
+        raise UsageError("say what to explain: --flow, --frame or --steps")
+    if arguments.host and not arguments.config:
+        raise UsageError("--host goes with --config; the running daemon knows its own host")
+    if arguments.frame:
+        digits = "".join(arguments.frame.split()).replace(":", "")
+        try:
+            bytes.fromhex(digits)
+        except ValueError:
+            raise UsageError(f"--frame: {printable(arguments.frame[:60])!r} is not hexadecimal digits") from None
+        arguments.frame = digits
+    from appliance.control import explain as explaining
+
+    return explaining.main(root, arguments)
+
+
+def _config(root: Root, arguments: Namespace) -> Path:
+    return Path(arguments.config) if arguments.config else root.config

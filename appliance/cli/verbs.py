@@ -1,0 +1,59 @@
+"""The verbs of `vc5`, as one table. The modules named here are light: what a verb works with, it imports itself."""
+
+from __future__ import annotations
+
+from appliance.cli import daemon, log, offline, status
+from appliance.cli.arguments import Argument, Verb
+
+CONFIG_FILE = Argument("config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"})
+SERVICE = Argument("service", "VIP:PORT/tcp or VIP:PORT/udp, IPv6 as [VIP]:PORT/tcp")
+BACKEND = Argument("backend", "the backend's address")
+
+VERBS = (
+    Verb(
+        "run",
+        offline.run,
+        "run the daemon in the foreground",
+        (Argument("--config", "the configuration (default: that of the root)", {"metavar": "F"}),),
+    ),
+    Verb("check", offline.check, "validate a configuration and print it with every default", (CONFIG_FILE,)),
+    Verb("render", offline.render, "print the C text of the data plane for a configuration", (CONFIG_FILE,)),
+    Verb("schema", offline.schema, "print the JSON Schema of the configuration"),
+    Verb(
+        "explain",
+        offline.explain,
+        "run the data plane on one packet and tell what it does with it",
+        (
+            Argument("--config", "explain this configuration, not the running daemon's", {"metavar": "F"}),
+            Argument("--host", "interfaces, neighbours and health to assume (JSON)", {"metavar": "H.json"}),
+            Argument("--flags", "TCP flags of the --flow packet (default: SYN)", {"metavar": "SYN,ACK"}),
+            Argument("--interface", "where the packet arrives (default: the first)", {"metavar": "NAME"}),
+        ),
+        (
+            Argument("--frame", "the packet, as hexadecimal digits from the destination MAC on", {"metavar": "HEX"}),
+            Argument("--flow", "a packet of this flow: 'tcp 198.51.100.7:4242 203.0.113.10:443'"),
+            Argument("--steps", "a file of packets and changes, one JSON object a line", {"metavar": "S.jsonl"}),
+        ),
+    ),
+    Verb("reload", daemon.reload, "make the daemon read its configuration again, and wait for the result"),
+    Verb("status", status.run, "services, backends and interfaces of the running daemon"),
+    Verb("drain", daemon.drain, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
+    Verb("undrain", daemon.undrain, "give a drained backend new flows again", (SERVICE, BACKEND)),
+    Verb(
+        "log",
+        log.run,
+        "probe results and events that this balancer has kept",
+        (
+            Argument("--follow", "wait for more, until interrupted", {"action": "store_true"}),
+            Argument("--service", "of this service: VIP:PORT/tcp", {"metavar": "S"}),
+            Argument("--backend", "of this backend address", {"metavar": "B"}),
+            Argument("--since", "from this moment on: 10m, 2h, 3d (ago), or 2025-06-01T12:00", {"metavar": "T"}),
+            Argument("--outcome", "probes that ended so", {"metavar": "O"}),
+            Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),
+        ),
+        (
+            Argument("--probes", "probe results only", {"action": "store_true"}),
+            Argument("--events", "everything but probe results", {"action": "store_true"}),
+        ),
+    ),
+)

@@ -1,0 +1,90 @@
+"""The text of `vc5 status`: everything on it at both widths, worst first, and no body that breaks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.cli import status_view
+from appliance.cli.tables import Screen, width
+from tests.unit.cli.samples import BODY
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_the_sample_looks_as_agreed(columns: int) -> None:
+    text = "\n".join(status_view.lines(BODY, Screen(columns))) + "\n"
+    assert text == GOLDEN.joinpath(f"status_{columns}.txt").read_text(encoding="utf-8")
+    assert max(width(line) for line in text.splitlines()) <= columns
+
+
+def test_what_is_down_stands_out() -> None:
+    lines = status_view.lines(BODY, Screen(140, colour=True))
+    first = next(line for line in lines if "203.0.113" in line or "2001:db8" in line)
+    assert first.startswith("[2001:db8:5::10]:8443/tcp")
+    assert "\x1b[1;31mDOWN\x1b[0m" in first
+
+
+@pytest.mark.parametrize(
+    ("prober", "words"),
+    [
+        ({"alive": True, "frozen": False, "restarts": 0}, "health live"),
+        (
+            {"alive": False, "frozen": True, "restarts": 3},
+            "health FROZEN: the last verdicts stand (prober restarted 3 times)",
+        ),
+        ({"alive": False, "frozen": False}, "prober GONE"),
+    ],
+)
+def test_the_prober(prober: dict[str, Any], words: str) -> None:
+    assert words in status_view.lines({**BODY, "prober": prober}, Screen())[0]
+
+
+def test_a_refused_flow_is_said() -> None:
+    body = {"flow_table": {"size": 1024, "used": 1024, "refused": 7}}
+    assert "flow table 1.02k of 1.02k  7 refused" in status_view.lines(body, Screen())
+
+
+def test_an_empty_body() -> None:
+    assert status_view.lines({}, Screen(80)) == ["vc5 ?", "", "no services are configured"]
+
+
+def paths(value: object, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the places of all values inside a body."""
+    inner: list[Any] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    return [place] * bool(place) + [found for key, item in inner for found in paths(item, (*place, key))]
+
+
+def replaced(value: Any, place: tuple[Any, ...], new: object) -> Any:
+    """Return a copy of a body with the value at one place replaced."""
+    if not place:
+        return new
+    copy = value.copy()
+    copy[place[0]] = replaced(value[place[0]], place[1:], new)
+    return copy
+
+
+@pytest.mark.parametrize("new", [None, "word", 7, -1.5, True, [], {}, [1], {"x": 1}, "\x1b[2J"], ids=repr)
+def test_any_field_may_be_of_any_type(new: object) -> None:
+    for place in paths(BODY):
+        text = "\n".join(status_view.lines(replaced(BODY, place, new), Screen(80)))
+        assert "\x1b" not in text
+
+
+VALUES = st.none() | st.floats() | st.text(max_size=9) | st.lists(st.integers() | st.text(max_size=9), max_size=3)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(BODY)), VALUES | st.dictionaries(st.text(max_size=9), VALUES, max_size=3))
+)
+def test_any_body(body: dict[str, Any]) -> None:
+    status_view.lines(body, Screen(80))
