@@ -35,6 +35,9 @@ PROGRAM = ("/usr/bin/python3", "-m", "appliance")
 """Debian's own interpreter: bcc belongs to it."""
 
 
+SETTLE = b"X_LAB_SETTLE=1"
+
+
 @dataclass(frozen=True)
 class Notification:
     """One assignment that the daemon sent, such as READY=1; `at` is CLOCK_MONOTONIC seconds."""
@@ -50,6 +53,7 @@ class NotifySocket:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notifications: list[Notification] = []
+        self._settled = threading.Event()
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
@@ -58,15 +62,26 @@ class NotifySocket:
 
     def _collect(self) -> None:
         while message := self._socket.recv(1 << 16):
+            if message == SETTLE:
+                self._settled.set()
+                continue
             now = time.monotonic()
-            for line in message.decode(errors="replace").splitlines():
-                name, _, value = line.partition("=")
-                self.notifications.append(Notification(now, name, value))
+            words = [line.partition("=") for line in message.decode(errors="replace").splitlines()]
+            self.notifications += [Notification(now, name, value) for name, _, value in words]
+
+    def settle(self) -> None:
+        """Return when everything that was sent before is in `notifications`: datagrams keep their order."""
+        self._settled.clear()
+        self._send(SETTLE)
+        self._settled.wait()
+
+    def _send(self, message: bytes) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(message, str(self.path))
 
     def close(self) -> None:
         """Stop collecting: an empty datagram is the signal."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-            end.sendto(b"", str(self.path))
+        self._send(b"")
         self._thread.join()
         self._socket.close()
         self.path.unlink(missing_ok=True)
@@ -173,9 +188,11 @@ class Daemon:
     def _wait(self, seconds: float) -> int:
         assert self._process
         try:
-            return self._process.wait(seconds)
+            status = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise LabError(f"the daemon has not ended within {seconds:g} s\n{self.errors}") from None
+        self._notify.settle()
+        return status
 
     def leftovers(self) -> list[str]:
         """Return what this daemon still holds in the kernel (namespace, pins); empty after a clean stop."""

@@ -39,13 +39,24 @@ def leftovers_of(root: paths.Root) -> list[str]:
 
 
 def remove_lab(name: str) -> None:
-    """Kill whatever runs in the lab's namespaces, then remove these, the daemons' pins, and the lab's files."""
+    """Remove the lab of the calling process."""
+    remove_from_kernel(name)
+    with exclusive("labs"):  # so that no sweep looks at half a directory
+        remove_files(name)
+
+
+def remove_from_kernel(name: str) -> None:
+    """Kill whatever runs in the lab's namespaces, then remove these and the daemons' pins."""
     namespaces = namespaces_of(name)
     if namespaces:
         wait_for(f"the processes of {name} to end", lambda: _killed(namespaces))
         run("ip", "-force", "-batch", "-", text="".join(f"netns delete {space.name}\n" for space in namespaces))
     for root in roots_of(name):
         shutil.rmtree(root.pins, ignore_errors=True)
+
+
+def remove_files(name: str) -> None:
+    """Remove the lab's directory, the last of it to go; the lock `labs` must be held."""
     shutil.rmtree(lab_directory(name), ignore_errors=True)
 
 
@@ -68,7 +79,7 @@ def sweep(kept: bool) -> list[str]:
     with exclusive("labs"):
         for name in sorted({entry.name.rpartition("-")[0] for entry in NAMESPACES.glob(f"{PREFIX}*")}):
             if not lab_directory(name).exists():
-                remove_lab(name)
+                remove_from_kernel(name)
                 removed.append(name)
         for directory in sorted(PLACE.glob(f"{PREFIX}*")):
             if (directory / "kept").exists() and not kept:
@@ -76,7 +87,8 @@ def sweep(kept: bool) -> list[str]:
             owner = take(directory / "owner")
             if owner is None:
                 continue
-            remove_lab(directory.name)
+            remove_from_kernel(directory.name)
+            remove_files(directory.name)
             owner.close()
             removed.append(directory.name)
     return removed
