@@ -27,14 +27,18 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # YAML 1.2, 5.1: the printable characters; a lone surrogate is none of them.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+# YAML 1.1, 5.4, which libyaml follows.
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+
 _HINTS = (
     ("mapping values are not allowed", "check the indentation; a text that contains ': ' needs quotes"),
     ("did not find expected key", "check the indentation of this line and of those above it"),
     ("could not find expected ':'", "a key ends with a colon and a blank; check the lines above"),
-    ("did not find expected alphabetic", "a text that begins with * or & needs quotes"),
+    ("expected alphabetic", "a text that begins with * or & needs quotes"),
     ("did not find expected '-' indicator", "all items of a list begin with '- ' in the same column"),
     ("found unexpected end of stream", "a quote or a bracket is not closed"),
-    ("did not find expected ',' or", "a bracket is not closed, or a comma is missing"),
+    ("expected ',' or", "a bracket is not closed, or a comma is missing"),
+    ("did not find expected node content", "a bracket is not closed, or a value is missing"),
     ("cannot start any token", "a text that begins with %, @ or ` needs quotes"),
 )
 
@@ -57,20 +61,22 @@ def compose(text: str, findings: Findings) -> Node | None:
         findings.refuse(refused.line, refused.column, refused.code, refused.message, refused.hint)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line, mark.column) if mark else (0, 0)
         problem = " ".join(part for part in (error.context, error.problem) if part)
-        findings.refuse(
-            line + 1, column + 1, "syntax", f"not valid YAML: {problem}", _hint(problem, text, line, column)
-        )
+        lines = _BREAK.split(text)
+        line, column = (mark.line, mark.column) if mark else (0, 0)
+        if line >= len(lines):
+            # libyaml counts one line more than there is where the text ends inside a line.
+            line, column = len(lines) - 1, len(lines[-1])
+        hint = _hint(problem, lines[line][: column + 1])
+        findings.refuse(line + 1, column + 1, "syntax", f"not valid YAML: {problem}", hint)
     except yaml.YAMLError as error:
         findings.refuse(0, 0, "syntax", f"not valid YAML: {quote(str(error))}")
     return None
 
 
-def _hint(problem: str, text: str, line: int, column: int) -> str:
-    """Return advice for a message of libyaml, of which the reader cannot make much."""
-    lines = text.split("\n")
-    if line < len(lines) and "\t" in lines[line][: column + 1]:
+def _hint(problem: str, before: str) -> str:
+    """Return advice for a message of libyaml, of which the reader cannot make much; `before` is the line so far."""
+    if "\t" in before:
         return "YAML does not allow tabs here; indent with blanks"
     return next((hint for part, hint in _HINTS if part in problem), "")
 

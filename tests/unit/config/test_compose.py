@@ -32,6 +32,8 @@ SYNTAX = [
     ("control character", "rise: 3\nmode: \x07\n", "f:2:7:", "unprintable character '\\x07'"),
     ("null character", "a\x00b\n", "f:1:2:", "unprintable character '\\x00'"),
     ("lone surrogate", "a: \ud800\n", "f:1:4:", "unprintable character '\\ud800'"),
+    ("end inside a bracket", "services: [", "f:1:12:", "a bracket is not closed, or a value is missing"),
+    ("end inside a key", "rise: 3\n*first", "f:2:7:", "could not find expected ':'"),
     ("merge of a text", "<<: a\n", "f:1:1:", "a merge takes a map"),
     ("merge of a list of texts", "<<: [a]\n", "f:1:1:", "a merge takes a map"),
 ]
