@@ -17,12 +17,13 @@ from appliance.model import Address, Health, Interface, Service, ServiceKey
 
 @dataclass(frozen=True)
 class Facts:
-    """What the daemon knows of itself. Times are monotonic seconds, `loaded_at` is wall-clock."""
+    """What the daemon knows of itself. Times are monotonic seconds, `wall` and `loaded_at` wall-clock ones."""
 
     version: str
     pid: int
     started: float
     now: float
+    wall: float
     file: str
     loaded_at: float
     generation: int
@@ -98,7 +99,7 @@ def _service(
     numbers = data.tables.numbers(key) if data.tables else {}
     memory = data.generation.memory if data.generation else None
     owners = Counter(table.owners()) if table else Counter()
-    backends = []
+    backends: list[dict[str, Any]] = []
     for backend in service.backends:
         pair = (key, backend.address)
         verdict = health.health(*pair)
@@ -117,7 +118,7 @@ def _service(
                 "state": str(receives(service, backend, verdict, state).name).lower(),
                 "health": str(verdict),
                 "drained_by": state.drains.get(pair) or ("removed" if leaving else None),
-                "since_s": round(facts.now - standing.since, 3) if standing else None,
+                "since_s": round(facts.wall - standing.since, 3) if standing else None,
                 "diagnostic": standing.diagnostic if standing else "",
                 "took_ms": round(standing.last_ns / 1e6, 3) if standing else None,
                 "slots": slots,
@@ -126,7 +127,9 @@ def _service(
             }
             | _counters(memory, number)
         )
-    totals = {name: sum(backend[name] for backend in backends) for name in ("packets", "octets", "flows", "drops")}
+    totals: dict[str, int] = {
+        name: sum(int(backend[name]) for backend in backends) for name in ("packets", "octets", "flows", "drops")
+    }
     if memory and entry:
         totals["drops"] += memory.counter(entry.destinations, "drops")
     return {

@@ -1,4 +1,4 @@
-"""What the daemon keeps on disk: the lock, the generated seed, the state file. Files are replaced whole, never edited."""
+"""What the daemon keeps on disk: the lock, the generated seed, the state file; replaced whole, never edited."""
 
 from __future__ import annotations
 

@@ -71,6 +71,8 @@ def write(memory: Memory, services: Sequence[Entry], up: Mapping[Address, bool])
     fill(memory, copy, services, up)
     memory.fence()
     memory.settings.put(0, "lookup", copy)
+    # What services had that are gone is given away next.
+    memory.fence()
 
 
 def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Address, bool]) -> None:

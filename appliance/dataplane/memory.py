@@ -56,6 +56,11 @@ class Elements:
         code, stride, offset = self._places[name]
         return self._views[code][element * stride + offset // _MAPPED[code] + at]
 
+    def column(self, name: str) -> list[int]:
+        """Return one field of all elements."""
+        code, stride, offset = self._places[name]
+        return self._views[code][offset // _MAPPED[code] :: stride].tolist()
+
     def put(self, element: int, name: str, value: int, at: int = 0) -> None:
         """Store into a field, only where it differs."""
         code, stride, offset = self._places[name]
@@ -69,9 +74,10 @@ class Elements:
         return bytes(self._memory[start : start + size])
 
     def put_bytes(self, element: int, name: str, value: bytes) -> None:
-        """Store bytes into a field that no packet reads half-written."""
-        start = element * self._struct.size + self._struct.offsets[name]
-        self._memory[start : start + len(value)] = value
+        """Store bytes, where they differ, into a field that no packet reads half-written."""
+        if self.bytes_of(element, name, len(value)) != value:
+            start = element * self._struct.size + self._struct.offsets[name]
+            self._memory[start : start + len(value)] = value
 
     def copy(self, source: int, target: int, count: int) -> None:
         """Copy `count` whole elements to a place that nothing refers to yet."""
@@ -152,7 +158,9 @@ class Memory:
     def set_counter(self, number: int, name: str, value: int) -> None:
         """Make a counter's sum `value`, by the daemon's own row: the other rows belong to the program."""
         row = self.shape.cpus * self.shape.destinations * 4 + number * 4 + COUNTERS.index(name)
-        self.counters[row] = (value - self.counter(number, name) + self.counters[row]) & _U64
+        missing = value - self.counter(number, name)
+        if missing:
+            self.counters[row] = (self.counters[row] + missing) & _U64
 
     def reason(self, reason: int) -> int:
         """The sum over all CPUs of the packets that left for a reason."""

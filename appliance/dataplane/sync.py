@@ -52,11 +52,15 @@ class Prepared:
 class DataPlane:
     """Programs, maps and links of one instance."""
 
-    def __init__(self, pins: Path, cache: Path, cpus: int) -> None:
-        """`pins` under bpffs, `cache` a directory for compiled programs, `cpus` the number of possible CPUs."""
+    def __init__(self, pins: Path, cache: Path | None, cpus: int, *, pinned: bool = True) -> None:
+        """`pins` under bpffs, `cache` a directory for compiled programs, `cpus` the number of possible CPUs.
+
+        What is not `pinned` ends with this process.
+        """
         self._pins = pins
         self._cache = cache
         self._layout = pins / layout_digest()
+        self._pinned = pinned
         self.cpus = cpus
         self.attachments = Attachments(pins / "links")
         self.generation: Generation | None = None
@@ -120,6 +124,8 @@ class DataPlane:
         return Prepared(shape, digest, compiled.code, compiled.seconds, compiled.child_rss)
 
     def _cached(self, digest: str) -> dict[str, bytes] | None:
+        if self._cache is None:
+            return None
         try:
             saved = json.loads((self._cache / f"{digest}.json").read_text())
             code = {name: bytes.fromhex(saved[name]) for name in FUNCTIONS}
@@ -129,6 +135,8 @@ class DataPlane:
 
     def _store(self, digest: str, code: Mapping[str, bytes]) -> None:
         """Keep the newest program only; failing to is no fault."""
+        if self._cache is None:
+            return
         try:
             self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._cache, delete=False) as file:
@@ -158,7 +166,8 @@ class DataPlane:
             carried = carry.copy(old.memory, new.memory, changed) if old else None
             if old is None:
                 new.memory.settings.put(0, "time", FIRST_TIME)
-            new.pin(self._layout / f"{self._next_number()}-{prepared.digest}")
+            if self._pinned:
+                new.pin(self._layout / f"{self._next_number()}-{prepared.digest}")
             self._update_links(old, new)
         except BaseException:
             if new.directory is not None:

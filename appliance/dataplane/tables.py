@@ -7,12 +7,12 @@ differs. Order of stores: destinations, then histories, then slots, then the loo
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from appliance.dataplane import lookup, maglev
-from appliance.dataplane.abi import NO_DESTINATION
+from appliance.dataplane.abi import INDEX_LIMIT, NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import coefficients
@@ -39,12 +39,20 @@ class Applied:
 
 @dataclass
 class _Placed:
-    """A service in the tables: where it lies, and what was last written."""
+    """A service in the tables: where it lies, the numbers of its backends, and what was last written."""
 
     entry: Entry
     slots: SlotTable
     numbers: dict[Address, int]
     written: DesiredService | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where a service will lie, and the index of each member inside it; made before anything is stored."""
+
+    entry: Entry
+    indexes: dict[Address, int]
 
 
 class Tables:
@@ -70,51 +78,93 @@ class Tables:
 
     def apply(self, desired: Desired) -> Applied:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
+        plans = self._plan(desired)
         time = self.memory.time
         applied = Applied()
-        wanted = {service.key: service for service in desired.services}
-        self._check_room(desired)
         self._write_settings(desired)
-        gone = [key for key in self._placed if key not in wanted]
-        if gone:
-            kept = [placed.entry for key, placed in self._placed.items() if key in wanted]
-            lookup.write(self.memory, kept, {entry.key.vip: self._up.get(entry.key.vip, False) for entry in kept})
-            for key in gone:
-                self._release(self._placed.pop(key), time)
+        self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
+        self._move(plans, time)
         for service in desired.services:
-            placed = self._placed.get(service.key)
-            if placed is not None and placed.written == service:
-                continue
-            changed = self._write_service(service, placed, time)
-            if changed:
-                applied.changed[service.key] = changed
+            plan = plans.get(service.key)
+            if plan is not None:
+                changed = self._write_service(service, plan, time)
+                if changed:
+                    applied.changed[service.key] = changed
         self._up = dict(desired.vips)
-        lookup.write(self.memory, [placed.entry for placed in self._placed.values()], self._up)
+        self._write_lookup()
         return applied
 
-    def _check_room(self, desired: Desired) -> None:
-        shape = self.memory.shape
-        if 2 * len(desired.services) > shape.services:
-            raise PlanError(f"{len(desired.services)} services do not fit a lookup table of {shape.services} positions")
-        slots = [(p.entry.slots, p.entry.slot_count) for p in self._placed.values()]
-        numbers = [(p.entry.destinations, p.entry.capacity) for p in self._placed.values()]
+    def _plan(self, desired: Desired) -> dict[ServiceKey, _Plan]:
+        """Find room for every service that differs from what was last written."""
+        shape, idle = self.memory.shape, desired.idle
+        for what, count in (("services", len(desired.services)), ("VIPs", len(desired.vips))):
+            if 2 * count > shape.services:
+                raise PlanError(f"{count} {what} do not fit a lookup table of {shape.services} positions")
+        wanted = {service.key for service in desired.services}
+        kept = [placed.entry for key, placed in self._placed.items() if key in wanted]
+        slots = [(entry.slots, entry.slot_count) for entry in kept]
+        numbers = [(entry.destinations, entry.capacity) for entry in kept]
+        resting = self._resting(wanted, idle)
+        plans = {}
         for service in desired.services:
             placed = self._placed.get(service.key)
-            backends = len(service.members)
             if placed is None:
-                self._reserve(slots, slot_count(backends), 0, shape.slots, "slots")
-            if placed is None or self._lacks_numbers(placed, service):
-                self._reserve(
-                    numbers, destination_count(backends), FIRST_DESTINATION, shape.destinations, "destinations"
-                )
+                backends, on_dead = len(service.members), int(service.on_dead)
+                count, capacity = slot_count(backends), destination_count(backends)
+                first = _reserve(slots, [], count, 0, shape.slots, "slots")
+                base = _reserve(numbers, resting, capacity, FIRST_DESTINATION, shape.destinations, "destinations")
+                entry = Entry(service.key, first, count, base, capacity, on_dead)
+                indexes = {member.address: index for index, member in enumerate(service.members, 1)}
+            elif placed.written != service:
+                entry, indexes = self._numbering(placed.entry, service, idle)
+                if entry.capacity != placed.entry.capacity:
+                    size, limit = entry.capacity, shape.destinations
+                    base = _reserve(numbers, resting, size, FIRST_DESTINATION, limit, "destinations")
+                    entry = replace(entry, destinations=base)
+            else:
+                continue
+            plans[service.key] = _Plan(entry, indexes)
+        return plans
 
-    @staticmethod
-    def _reserve(used: list[tuple[int, int]], size: int, start: int, limit: int, what: str) -> int:
-        at = first_fit(used, size, start, limit)
-        if at is None:
-            raise PlanError(f"no room for {size} more {what} among {limit}")
-        used.append((at, size))
-        return at
+    def _resting(self, wanted: Collection[ServiceKey], idle: int) -> list[tuple[int, int]]:
+        """Numbers that stood for a backend so recently that they are better left alone, as ranges."""
+        gone = [placed.entry for key, placed in self._placed.items() if key not in wanted]
+        used = zip(self.memory.identities.column("vip"), self.memory.identities.column("freed"), strict=True)
+        freed = [(number, 1) for number, (vip, freed) in enumerate(used) if vip and self._rests(freed, idle)]
+        return [(entry.destinations, entry.capacity) for entry in gone] + freed
+
+    def _rests(self, freed: int, idle: int) -> bool:
+        return bool(freed) and self.memory.time - freed <= idle + REUSE_MARGIN
+
+    def _numbering(self, entry: Entry, service: DesiredService, idle: int) -> tuple[Entry, dict[Address, int]]:
+        """The index of each member: the one that it has, or had and flows may still refer to, else a free one.
+
+        Where they are too few, the service needs a larger range of numbers, and the entry has another capacity.
+        """
+        identities, had, free = self.memory.identities, {}, []
+        for index in range(1, entry.capacity):
+            number = entry.destinations + index
+            freed = identities.get(number, "freed")
+            if identities.get(number, "vip"):
+                had[self.memory.backend(number)] = index
+                if not freed or self._rests(freed, idle):
+                    continue
+            free.append(index)
+        indexes = {member.address: had[member.address] for member in service.members if member.address in had}
+        known = set(indexes.values())
+        free = [index for index in free if index not in known]
+        new = [member.address for member in service.members if member.address not in had]
+        if len(new) > len(free):
+            capacity = min(INDEX_LIMIT, max(destination_count(len(service.members)), 2 * entry.capacity))
+            free.extend(range(entry.capacity, capacity))
+            entry = replace(entry, capacity=capacity)
+        if len(new) > len(free):
+            raise PlanError(
+                f"service {service.key} has numbers for {INDEX_LIMIT - 1} backends, and {len(new) - len(free)} too few "
+                f"are free: those of removed backends are kept for {idle + REUSE_MARGIN} s; add fewer, or wait"
+            )
+        indexes.update(zip(new, free, strict=False))
+        return entry, indexes
 
     def _write_settings(self, desired: Desired) -> None:
         settings = self.memory.settings
@@ -128,105 +178,83 @@ class Tables:
             settings.put(0, "probe_address", _network(desired.probe.address))
             settings.put(0, "probe_interface", desired.probe.interface)
 
-    def _write_service(self, service: DesiredService, placed: _Placed | None, time: int) -> int:
-        if placed is None:
-            placed = self._place(service)
-        elif self._lacks_numbers(placed, service):
-            self._move_destinations(placed, service, time)
-        placed.entry = replace(placed.entry, on_dead=int(service.on_dead))
+    def _write_lookup(self) -> None:
+        lookup.write(self.memory, [placed.entry for placed in self._placed.values()], self._up)
+
+    def _remove(self, gone: Collection[ServiceKey], time: int) -> None:
+        """Take services out of the lookup, and only then what they had."""
+        removed = [self._placed.pop(key) for key in gone]
+        if removed:
+            self._write_lookup()
+        for placed in removed:
+            for number in placed.numbers.values():
+                self._free(number, time)
+
+    def _move(self, plans: Mapping[ServiceKey, _Plan], time: int) -> None:
+        """Larger ranges of numbers for services; indexes inside them, and so slots and flows, stay as they are."""
+        left: list[Entry] = []
+        for key, plan in plans.items():
+            placed = self._placed.get(key)
+            if placed is None or placed.entry.capacity == plan.entry.capacity:
+                continue
+            old, base = placed.entry, plan.entry.destinations
+            self._clear_numbers(base, plan.entry.capacity)
+            for elements in (self.memory.destinations, self.memory.identities):
+                elements.copy(old.destinations, base, old.capacity)
+            for name in COUNTERS:
+                for index in range(old.capacity):
+                    self.memory.set_counter(base + index, name, self.memory.counter(old.destinations + index, name))
+            placed.entry = plan.entry
+            placed.numbers = {address: number - old.destinations + base for address, number in placed.numbers.items()}
+            left.append(old)
+        if left:
+            self._write_lookup()
+        identities = self.memory.identities
+        for old in left:
+            for number in range(old.destinations, old.destinations + old.capacity):
+                if identities.get(number, "vip") and not identities.get(number, "freed"):
+                    identities.put(number, "freed", max(1, time))
+
+    def _write_service(self, service: DesiredService, plan: _Plan, time: int) -> int:
+        placed = self._placed.get(service.key) or self._place(plan.entry)
+        placed.entry = replace(plan.entry, on_dead=int(service.on_dead))
+        numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
         for member in service.members:
-            self._write_destination(placed, service.key, member, time)
+            self._write_destination(numbers[member.address], service.key, member)
         self.memory.fence()
         available = [m for m in service.members if m.state is State.AVAILABLE and m.weight > 0]
-        owners = maglev.table([(m.address, m.weight) for m in available], placed.entry.slot_count)
-        index = [placed.numbers[m.address] - placed.entry.destinations for m in available] + [NO_DESTINATION]
+        owners = maglev.table([(m.address, m.weight) for m in available], plan.entry.slot_count)
+        index = [plan.indexes[m.address] for m in available] + [NO_DESTINATION]
         changed = placed.slots.assign([index[owner] for owner in owners], time, remember=service.tracking)
-        wanted = {member.address for member in service.members}
-        for address in placed.numbers.keys() - wanted:
-            self._free(placed.numbers.pop(address), time)
+        for address in placed.numbers.keys() - numbers.keys():
+            self._free(placed.numbers[address], time)
+        placed.numbers = numbers
         placed.written = service
         return changed
 
-    def _place(self, service: DesiredService) -> _Placed:
-        """Give a new service its slots and numbers; nothing finds them before the lookup is written."""
-        slots = [(p.entry.slots, p.entry.slot_count) for p in self._placed.values()]
-        numbers = [(p.entry.destinations, p.entry.capacity) for p in self._placed.values()]
-        count, capacity = slot_count(len(service.members)), destination_count(len(service.members))
-        first = self._reserve(slots, count, 0, self.memory.shape.slots, "slots")
-        base = self._reserve(numbers, capacity, FIRST_DESTINATION, self.memory.shape.destinations, "destinations")
-        table = SlotTable(self.memory, first, count)
-        table.clear()
-        self._clear_numbers(base, capacity)
-        placed = _Placed(Entry(service.key, first, count, base, capacity, int(service.on_dead)), table, {})
-        self._placed[service.key] = placed
+    def _place(self, entry: Entry) -> _Placed:
+        """Make room for a new service; nothing finds it before the lookup is written."""
+        slots = SlotTable(self.memory, entry.slots, entry.slot_count)
+        slots.clear()
+        self._clear_numbers(entry.destinations, entry.capacity)
+        placed = self._placed[entry.key] = _Placed(entry, slots, {})
         return placed
 
     def _clear_numbers(self, base: int, capacity: int) -> None:
         for number in range(base, base + capacity):
-            self.memory.destinations.clear(number)
-            self.memory.identities.clear(number)
-            for name in COUNTERS:
-                self.memory.set_counter(number, name, 0)
+            self._clear(number)
         self.memory.destinations.put(base, "refusal", Refusal.NO_BACKEND)
 
-    def _reusable(self, number: int) -> bool:
-        identities = self.memory.identities
-        if not identities.get(number, "vip"):
-            return True
-        freed = identities.get(number, "freed")
-        return bool(freed) and self.memory.time - freed > self._idle + REUSE_MARGIN
-
-    def _lacks_numbers(self, placed: _Placed, service: DesiredService) -> bool:
-        new = sum(1 for member in service.members if self._number_of(placed, member.address) is None)
-        base, capacity = placed.entry.destinations, placed.entry.capacity
-        free = sum(1 for number in range(base + 1, base + capacity) if self._reusable(number))
-        return new > free
-
-    def _number_of(self, placed: _Placed, address: Address) -> int | None:
-        """The number that an address has, or had so recently that flows may still refer to it."""
-        if address in placed.numbers:
-            return placed.numbers[address]
-        base, capacity = placed.entry.destinations, placed.entry.capacity
-        for number in range(base + 1, base + capacity):
-            identities = self.memory.identities
-            if identities.get(number, "vip") and self.memory.backend(number) == address:
-                return number
-        return None
-
-    def _move_destinations(self, placed: _Placed, service: DesiredService, time: int) -> None:
-        """A larger range of numbers for a service; indexes inside it, and so slots and flows, stay as they are."""
-        old = placed.entry
-        used = [(p.entry.destinations, p.entry.capacity) for p in self._placed.values()]
-        known = len(placed.numbers.keys() | {member.address for member in service.members})
-        capacity = max(destination_count(known), min(2 * old.capacity, 1024))
-        base = self._reserve(used, capacity, FIRST_DESTINATION, self.memory.shape.destinations, "destinations")
-        self._clear_numbers(base, capacity)
-        for elements in (self.memory.destinations, self.memory.identities):
-            elements.copy(old.destinations, base, old.capacity)
+    def _clear(self, number: int) -> None:
+        self.memory.destinations.clear(number)
+        self.memory.identities.clear(number)
         for name in COUNTERS:
-            for index in range(old.capacity):
-                self.memory.set_counter(base + index, name, self.memory.counter(old.destinations + index, name))
-        placed.entry = replace(old, destinations=base, capacity=capacity)
-        placed.numbers = {address: number - old.destinations + base for address, number in placed.numbers.items()}
-        self.memory.fence()
-        lookup.write(self.memory, [p.entry for p in self._placed.values()], self._current_up())
-        for number in range(old.destinations, old.destinations + old.capacity):
-            self.memory.identities.put(number, "vip", 0)
+            self.memory.set_counter(number, name, 0)
 
-    def _current_up(self) -> dict[Address, bool]:
-        return {key.vip: self._up.get(key.vip, False) for key in self._placed}
-
-    def _write_destination(self, placed: _Placed, key: ServiceKey, member: Member, time: int) -> None:
-        number = self._number_of(placed, member.address)
-        if number is None:
-            base, capacity = placed.entry.destinations, placed.entry.capacity
-            number = next(n for n in range(base + 1, base + capacity) if self._reusable(n))
-            self.memory.destinations.clear(number)
-            self.memory.identities.clear(number)
-            for name in COUNTERS:
-                self.memory.set_counter(number, name, 0)
-        placed.numbers[member.address] = number
+    def _write_destination(self, number: int, key: ServiceKey, member: Member) -> None:
         destinations, identities = self.memory.destinations, self.memory.identities
+        if not identities.get(number, "vip") or self.memory.backend(number) != member.address:
+            self._clear(number)
         if member.hop is not None:
             identities.put(number, "own", _network(member.hop.own))
             identities.put(number, "interface", member.hop.interface)
@@ -239,18 +267,16 @@ class Tables:
         identities.put(number, "freed", 0)
         identities.put(number, "vip", _network(key.vip))
         destinations.put(number, "state", member.state)
-        destinations.put(number, "refusal", _refusal(member, bool(destinations.get(number, "mac_head"))))
+        refusal = _refusal(member, bool(destinations.get(number, "mac_head")))
+        if refusal is Refusal.NOTHING and destinations.get(number, "refusal"):
+            self.memory.fence()
+        destinations.put(number, "refusal", refusal)
 
     def _free(self, number: int, time: int) -> None:
         """The number's backend is gone: dead to flows that remember it, not reused before they are forgotten."""
         self.memory.destinations.put(number, "state", State.DEAD)
         self.memory.destinations.put(number, "refusal", Refusal.DEAD)
         self.memory.identities.put(number, "freed", max(1, time))
-
-    def _release(self, placed: _Placed, time: int) -> None:
-        for number in placed.numbers.values():
-            self._free(number, time)
-        placed.slots.tracked.clear()
 
     def sweep(self, services: Sequence[DesiredService]) -> int:
         """Settle slots whose time has come; returns how many."""
@@ -280,6 +306,19 @@ class Tables:
         """The destination numbers of a service's backends."""
         placed = self._placed.get(key)
         return dict(placed.numbers) if placed else {}
+
+
+def _reserve(
+    used: list[tuple[int, int]], avoided: Sequence[tuple[int, int]], size: int, start: int, limit: int, what: str
+) -> int:
+    """Find room and add it to `used`; avoided ranges are taken only where nothing else is left."""
+    at = first_fit((*used, *avoided), size, start, limit)
+    if at is None:
+        at = first_fit(used, size, start, limit)
+    if at is None:
+        raise PlanError(f"no room for {size} more {what} among {limit}")
+    used.append((at, size))
+    return at
 
 
 def _network(address: Address) -> int:

@@ -35,5 +35,5 @@ def functions_btf(names: Sequence[str]) -> bytes:
 
 
 def function_info(offsets: Sequence[int]) -> bytes:
-    """Return the `func_info` of functions in the order of `functions_btf`: instruction offset and type number of each."""
+    """Return `func_info` for functions in the order of `functions_btf`: instruction offset and type number of each."""
     return b"".join(struct.pack("=II", offset, _FIRST_FUNCTION_ID + number) for number, offset in enumerate(offsets))

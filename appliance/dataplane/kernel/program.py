@@ -88,7 +88,7 @@ class Program(Descriptor):
 
         `frags` declares that the program can be handed frames in several buffers (an MTU above one page). `functions`
         says at which instruction each function begins; needed only for code with subprograms that make tail calls. The
-        name is cut to 15 characters. Raises VerifierError with the verifier's log, KernelError where the load is refused.
+        name is cut to 15 characters. Raises VerifierError with the verifier's log, KernelError for any other refusal.
         """
         opts = libbpf.ProgLoadOpts(
             sz=ctypes.sizeof(libbpf.ProgLoadOpts),

@@ -1,0 +1,370 @@
+"""`vc5 run`: the event loop around one instance. Signals, the prober, the control socket, the log, systemd.
+
+Boot: configuration, host, program (adopted or compiled), all tables, attach, control socket, READY, prober. Reload: the
+new configuration is read and its program compiled beside the running one, then put in force in one step or not at all.
+Stop: the prober ends, everything is detached and removed. A killed daemon leaves the data plane working; the next one
+adopts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from appliance import __version__, config
+from appliance.control import report, requirements, store
+from appliance.control.instance import Instance, data_plane, state_for
+from appliance.control.notify import Notifier
+from appliance.control.requests import handlers
+from appliance.control.socket import ControlServer
+from appliance.errors import ConfigError, HostError, Vc5Error
+from appliance.health.client import ProberClient
+from appliance.health.judge import Transition
+from appliance.model import Event, EventKind, Health, ProbeResult
+from appliance.net import namespace
+from appliance.net.watch import HostWatch
+from appliance.paths import Root
+from appliance.telemetry.journal import Journal
+
+log = logging.getLogger("vc5")
+
+TICK = 0.25
+"""Seconds between two steps of the coarse clock."""
+COMPILE_TIME = 180.0
+"""What systemd is asked for while a program compiles; a slow virtual machine needs a few seconds of it."""
+
+
+class Daemon:
+    """One instance and all that keeps it going."""
+
+    def __init__(self, root: Root, file: Path) -> None:
+        self.root = root
+        self.file = file
+        self.notifier = Notifier()
+        self.started = time.monotonic()
+        self.loaded_at = time.time()
+        self.generation = 1
+        self.warnings: tuple[dict[str, Any], ...] = ()
+        self.frozen = ""
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._reloading: asyncio.Lock
+        self._planned = False
+        self._unsaved = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._restarts = 0
+
+    async def run(self) -> int:
+        """Run until a signal; returns the exit status. Raises Vc5Error where it cannot start."""
+        self._loop = asyncio.get_running_loop()
+        self._stop, self._reloading = asyncio.Event(), asyncio.Lock()
+        loaded = await asyncio.to_thread(config.load, self.file)
+        self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
+        requirements.check_capabilities(Path("/proc/self/status").read_text())
+        store.make_directories(self.root)
+        lock = store.Lock(self.root.lock)
+        self.journal = Journal(self.root.log)
+        self.watch = HostWatch(loaded.config.interfaces, self._host_changed)
+        self._watched = loaded.config.interfaces
+        self.instance = Instance(self.root, data_plane(self.root), state_for(loaded.config), self._host)
+        try:
+            await self._boot()
+            await self._serve()
+        finally:
+            self.journal.close()
+            self.watch.close()
+            lock.release()
+        return 0
+
+    def _host(self) -> Any:
+        return self.watch.snapshot()
+
+    async def _boot(self) -> None:
+        instance, configuration = self.instance, self.instance.state.config
+        requirements.interfaces(configuration, self.watch.snapshot())
+        instance.seed = instance.seed_for(configuration)
+        adopted = instance.adopt()
+        saved, trouble = store.load_state(self.root.state_file)
+        refused = instance.restore(saved)
+        if trouble or refused:
+            self.record(
+                EventKind.ALARM, trouble or f"{self.root.state_file}: {refused} entries made no sense, left out"
+            )
+        self.notifier.extend(COMPILE_TIME)
+        self.notifier.status("compiling the data plane")
+        prepared = await asyncio.to_thread(instance.data.prepare, instance.shape(configuration))
+        instance.data.install(prepared)
+        instance.make_probe_link()
+        instance.tick()
+        made = instance.replan()
+        self.watch.want(made.wanted)
+        try:
+            instance.attach()
+        except BaseException:
+            if not adopted:
+                instance.data.remove()
+                namespace.remove(self.root)
+            raise
+        how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
+        self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
+
+    async def _serve(self) -> None:
+        for number, action in (
+            (signal.SIGTERM, self._stop.set),
+            (signal.SIGINT, self._stop.set),
+            (signal.SIGHUP, self._hup),
+        ):
+            self._loop.add_signal_handler(number, action)
+        self._loop.add_reader(self.watch.fileno(), self.watch.read)
+        server = ControlServer(self.root.control_socket, handlers(self))
+        self.prober = ProberClient(self.root, self._probed, self._prober_state)
+        try:
+            await server.start()
+            self.notifier.ready(self.summary())
+            await self.prober.start()
+            self.prober.schedule(self.instance.targets())
+            ticking = asyncio.create_task(self._tick())
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if ticking.done():
+                ticking.result()
+            ticking.cancel()
+        finally:
+            self.notifier.stopping()
+            await server.close()
+            await self.prober.stop()
+            self._loop.remove_reader(self.watch.fileno())
+            self.record(EventKind.DAEMON, "stopped")
+            self.instance.save()
+            self.instance.data.remove()
+            namespace.remove(self.root)
+
+    async def _tick(self) -> None:
+        watchdog = self.notifier.watchdog
+        second = alive = 0.0
+        while True:
+            now = time.monotonic()
+            self.instance.tick()
+            if now >= second:
+                second = now + 1
+                self._each_second(now)
+            if watchdog is not None and now >= alive:
+                alive = now + watchdog
+                self.notifier.alive()
+            await asyncio.sleep(TICK)
+
+    def _each_second(self, now: float) -> None:
+        if self.instance.sweep():
+            self._plan_soon()
+        self.watch.refresh(now)
+        self.journal.flush(sync=True)
+        if self._unsaved:
+            self._unsaved = False
+            self._save()
+
+    def _save(self) -> None:
+        try:
+            self.instance.save()
+        except HostError as error:
+            self._unsaved = True
+            self.record(EventKind.ALARM, str(error))
+
+    def _plan_soon(self) -> None:
+        """Plan once for all that happens in this turn of the loop."""
+        if not self._planned:
+            self._planned = True
+            self._loop.call_soon(self._plan)
+
+    def _plan(self) -> None:
+        self._planned = False
+        before = self.instance.current
+        targets = self.instance.targets() if before else []
+        try:
+            made = self.instance.replan()
+        except Vc5Error as error:
+            self.record(EventKind.ALARM, f"the tables cannot follow: {error}")
+            return
+        self.watch.want(made.wanted)
+        if before is not None:
+            for key, now in made.services.items():
+                then = before.services.get(key)
+                if then is not None and then.up != now.up:
+                    self.record(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
+        if self.instance.targets() != targets:
+            self.prober.schedule(self.instance.targets())
+        self.notifier.status(self.summary())
+
+    def _host_changed(self) -> None:
+        self._plan_soon()
+
+    def _probed(self, result: ProbeResult) -> None:
+        transition = self.instance.health.observe(result, time.time())
+        took = {"check": result.check, "total_ns": result.total_ns, "connect_ns": result.connect_ns}
+        more = {"first_byte_ns": result.first_byte_ns, "http_status": result.http_status, "tls_ns": result.tls_ns}
+        self.journal.append(
+            Event(
+                at=result.at,
+                kind=EventKind.PROBE,
+                message=result.diagnostic,
+                service=result.service,
+                backend=result.backend,
+                outcome=str(result.outcome),
+                details=took | {name: value for name, value in more.items() if value},
+            )
+        )
+        if transition is not None:
+            self._moved(transition)
+
+    def _moved(self, transition: Transition) -> None:
+        assumed = self.instance.assumed.pop((transition.service, transition.backend), Health.UNKNOWN)
+        before = transition.before if transition.before is not Health.UNKNOWN else assumed
+        self._unsaved = True
+        self._plan_soon()
+        if before is transition.after:
+            return
+        self.record(
+            EventKind.BACKEND,
+            f"{before} -> {transition.after}: {transition.diagnostic}",
+            service=transition.service,
+            backend=transition.backend,
+            outcome=str(transition.after),
+        )
+
+    def _prober_state(self, alive: bool, why: str) -> None:
+        if alive:
+            self.frozen = ""
+            self.record(EventKind.DAEMON, f"the prober works: {why}" if why else "the prober works")
+            return
+        self.frozen = why or "the prober is gone"
+        self._restarts += 1
+        self.record(EventKind.ALARM, f"health is frozen, all verdicts stand: {self.frozen}")
+
+    def _hup(self) -> None:
+        task = asyncio.create_task(self._reload_quietly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload_quietly(self) -> None:
+        try:
+            await self.reload("SIGHUP")
+        except Vc5Error as error:
+            log.error("reload refused, the old configuration stays in force: %s", error)
+
+    async def reload(self, who: str) -> dict[str, Any]:
+        """Put the configuration file in force; raises Vc5Error with the former one still in force."""
+        async with self._reloading:
+            self.notifier.reloading()
+            started = time.monotonic()
+            try:
+                loaded = await asyncio.to_thread(config.load, self.file)
+                self._watch_for(loaded.config.interfaces)
+                prepared = await asyncio.to_thread(self.instance.data.prepare, self.instance.shape(loaded.config))
+                compiled = self.instance.data.generation is None or (
+                    prepared.digest != self.instance.data.generation.digest
+                )
+                self.instance.reconfigure(loaded.config, prepared)
+            except BaseException as error:
+                self._watch_for(self.instance.state.config.interfaces)
+                self.record(EventKind.RELOAD, f"refused, by {who}: {_first(error)}", outcome="refused")
+                self.notifier.ready(f"reload refused, the old configuration is in force: {_first(error)}")
+                raise
+            self.generation += 1
+            self.loaded_at = time.time()
+            self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
+            current = self.instance.current
+            self.watch.want(current.wanted if current else ())
+            self.prober.schedule(self.instance.targets())
+            seconds = time.monotonic() - started
+            text = f"configuration in force after {seconds * 1000:.0f} ms"
+            self.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok")
+            self.notifier.ready(self.summary())
+            return {
+                "message": text,
+                "seconds": round(seconds, 6),
+                "compiled": compiled,
+                "compile_seconds": round(prepared.seconds, 6) if compiled else 0.0,
+                "warnings": list(self.warnings),
+            }
+
+    def _watch_for(self, interfaces: tuple[str, ...]) -> None:
+        if interfaces == self._watched:
+            return
+        self._loop.remove_reader(self.watch.fileno())
+        self.watch.close()
+        self.watch, self._watched = HostWatch(interfaces, self._host_changed), interfaces
+        self._loop.add_reader(self.watch.fileno(), self.watch.read)
+
+    def summary(self) -> str:
+        """One line for `systemctl status`."""
+        services = self.instance.current.services if self.instance.current else {}
+        up = sum(1 for service in services.values() if service.up)
+        frozen = f"; HEALTH FROZEN: {self.frozen}" if self.frozen else ""
+        return f"{up} of {len(services)} services up{frozen}"
+
+    def status(self) -> dict[str, Any]:
+        """The body of `vc5 status --json`."""
+        instance = self.instance
+        if instance.current is None:
+            raise HostError("the daemon is still starting")
+        prober = {
+            "alive": not self.frozen,
+            "frozen": bool(self.frozen),
+            "reason": self.frozen,
+            "restarts": self._restarts,
+        }
+        facts = report.Facts(
+            version=__version__,
+            pid=os.getpid(),
+            started=self.started,
+            now=time.monotonic(),
+            wall=time.time(),
+            file=str(self.file),
+            loaded_at=self.loaded_at,
+            generation=self.generation,
+            prober=prober,
+            warnings=self.warnings,
+            vips_since=instance.vips_since,
+        )
+        interfaces = [i for i in self.watch.snapshot().interfaces if i.name in instance.state.config.interfaces]
+        return report.status(
+            facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
+        )
+
+    def changed(self) -> None:
+        """An operator changed something: keep it, then act on it."""
+        self.instance.save()
+        self._plan()
+
+    def record(self, kind: EventKind, message: str, **more: Any) -> None:
+        """Write down an event for the operator."""
+        self.journal.append(Event(at=time.time(), kind=kind, message=message, **more))
+        level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
+        place = " ".join(str(more[name]) for name in ("service", "backend") if more.get(name))
+        log.log(level, "%s%s", f"{place} " if place else "", message)
+
+
+def _first(error: BaseException) -> str:
+    if isinstance(error, ConfigError) and error.issues:
+        more = f" (and {len(error.issues) - 1} more)" if len(error.issues) > 1 else ""
+        return f"{error.issues[0]}{more}"
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def run(root: Root, file: Path) -> int:
+    """Run the daemon in the foreground; returns its exit status."""
+    prefix = "<%(priority)d>" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(format=f"{prefix}%(message)s", level=logging.INFO)
+    if "JOURNAL_STREAM" in os.environ:
+        logging.getLogger().handlers[0].addFilter(_priority)
+    return asyncio.run(Daemon(root, file).run())
+
+
+def _priority(entry: logging.LogRecord) -> bool:
+    """Give systemd the severity of a line (sd-daemon(3))."""
+    entry.priority = 3 if entry.levelno >= logging.ERROR else 4 if entry.levelno >= logging.WARNING else 6
+    return True

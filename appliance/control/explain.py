@@ -1,0 +1,281 @@
+"""`vc5 explain`: what the program does with one packet, told by the program itself.
+
+With a configuration file it needs no daemon: it fills a program of its own from the configuration and a description of
+a host. Without, the running daemon lets a twin of its program work on copies of all that packets write.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from appliance import config
+from appliance.control.workbench import Workbench, read_host
+from appliance.dataplane.abi import WAYS
+from appliance.dataplane.enums import REASON_TEXT, Reason
+from appliance.dataplane.frame import Flow, build, flags, flow_of
+from appliance.dataplane.generation import Generation
+from appliance.dataplane.hashing import flow_hash, flow_name, slot_of
+from appliance.dataplane.memory import Memory
+from appliance.dataplane.tables import Tables
+from appliance.errors import EXIT_OK, ControlError
+from appliance.model import Interface, Service, ServiceKey
+from appliance.paths import Root
+
+if TYPE_CHECKING:
+    from appliance.control.daemon import Daemon
+
+ROUTER = bytes.fromhex("020000000001")
+"""The source MAC of frames made from --flow."""
+LARGEST = 3400
+"""The longest frame that a test run takes, bytes: one page less head and tail room."""
+VERDICTS = {0: "aborted", 1: "drop", 2: "pass", 3: "tx", 4: "redirect"}
+
+
+def main(root: Root, arguments: Namespace) -> int:
+    """`vc5 explain`, both ways."""
+    if not arguments.config:
+        return _ask(root, arguments)
+    loaded = config.load(Path(arguments.config))
+    host = read_host(Path(arguments.host), loaded.config) if arguments.host else None
+    with Workbench(loaded.config, host) as bench:
+        if arguments.steps:
+            for number, step in enumerate(_steps(Path(arguments.steps)), 1):
+                try:
+                    print(json.dumps(_step(bench, step)), flush=True)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ControlError(f"{arguments.steps}: line {number}: {error}") from None
+            return EXIT_OK
+        given = {"frame": arguments.frame, "flow": arguments.flow, "flags": arguments.flags}
+        answer = _packet(bench, given | {"interface": arguments.interface})
+    _show(answer, arguments.json)
+    return EXIT_OK
+
+
+def _ask(root: Root, arguments: Namespace) -> int:
+    from appliance.cli.client import call
+
+    if arguments.steps:
+        raise ControlError("--steps needs --config: the running daemon's state is not to be played with")
+    names = ("frame", "flow", "flags", "interface")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
+    _show(call(root, "explain", **given), arguments.json)
+    return EXIT_OK
+
+
+def _show(answer: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        print("\n".join(story(answer)))
+
+
+def _steps(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = (sys.stdin if str(path) == "-" else path.open()).readlines()
+    except OSError as error:
+        raise ControlError(f"{path}: cannot be read: {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            step = json.loads(line)
+        except ValueError as error:
+            raise ControlError(f"{path}: line {number}: {error}") from None
+        if not isinstance(step, dict):
+            raise ControlError(f"{path}: line {number}: a step is an object")
+        yield step
+
+
+def _step(bench: Workbench, step: Mapping[str, Any]) -> dict[str, Any]:
+    if "frame" in step or "flow" in step:
+        return _packet(bench, step)
+    changed: Mapping[ServiceKey, int] = {}
+    if "health" in step:
+        changed = bench.set_health(step["health"])
+    elif "weight" in step:
+        changed = bench.set_weight(step["weight"])
+    elif "config" in step:
+        changed = bench.set_config(config.load(Path(step["config"])).config)
+    elif "advance" in step:
+        bench.advance(float(step["advance"]))
+    else:
+        raise ValueError(
+            f"a step has frame, flow, health, weight, config or advance, not {', '.join(step) or 'nothing'}"
+        )
+    tracked = bench.tables.tracked()
+    return {
+        "changed_slots": {str(key): changed.get(key, 0) for key in sorted(tracked)},
+        "tracked_slots": {str(key): tracked[key] for key in sorted(tracked)},
+    }
+
+
+def _packet(bench: Workbench, given: Mapping[str, Any]) -> dict[str, Any]:
+    interface = _interface(bench.host.interfaces, given.get("interface"))
+    frame = _frame(given, interface)
+    return examine(bench.generation, bench.tables, frame, interface, bench.services(), bench.host.interfaces)
+
+
+def explain_live(daemon: Daemon, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer for the running daemon, touching nothing of it."""
+    data, watch = daemon.instance.data, daemon.watch.snapshot()
+    interface = _interface(watch.interfaces, given.get("interface"))
+    frame = _frame(given, interface)
+    if data.tables is None or data.generation is None:
+        raise ControlError("the daemon is still starting")
+    twin = data.twin()
+    try:
+        flow = flow_of(frame)
+        if flow is not None:
+            _lend(data.generation.memory, twin.memory, flow)
+        return examine(twin, Tables(twin.memory), frame, interface, daemon.instance.state.services(), watch.interfaces)
+    finally:
+        twin.close()
+
+
+def _lend(live: Memory, twin: Memory, flow: Flow) -> None:
+    """Give the twin the histories, and the set of the flow table that this flow is in."""
+    twin.raw["vc5_histories"][:] = live.raw["vc5_histories"]
+    number, _ = flow_name(_hash(live, flow), live.shape.sets)
+    twin.flows[number * WAYS : (number + 1) * WAYS] = live.flows[number * WAYS : (number + 1) * WAYS]
+
+
+def _hash(memory: Memory, flow: Flow) -> int:
+    k = [memory.settings.get(0, "coefficient", at) for at in range(5)]
+    return flow_hash(k, int(flow.source), flow.source_port, int(flow.vip), flow.vip_port, int(flow.protocol))
+
+
+def _interface(found: tuple[Interface, ...], name: object) -> Interface:
+    by_name = {interface.name: interface for interface in found}
+    if name is None and found:
+        return found[0]
+    if name is None:
+        return Interface("lo", 1, bytes(6))
+    if not isinstance(name, str) or name not in by_name:
+        raise ControlError(f"no interface {name}; there is {', '.join(by_name) or 'none'}")
+    return by_name[name]
+
+
+def _frame(given: Mapping[str, Any], interface: Interface) -> bytes:
+    try:
+        if given.get("frame"):
+            frame = bytes.fromhex(str(given["frame"]))
+        else:
+            wanted = flags(str(given.get("flags") or "SYN"))
+            flow = Flow.parse(str(given["flow"]))
+            frame = build(flow, destination=interface.mac, source=ROUTER, tcp_flags=wanted)
+    except ValueError as error:
+        raise ControlError(str(error)) from None
+    if not 14 <= len(frame) <= LARGEST:
+        raise ControlError(f"a frame of {len(frame)} bytes cannot be explained; it must have 14 to {LARGEST}")
+    return frame
+
+
+def examine(
+    generation: Generation,
+    tables: Tables,
+    frame: bytes,
+    interface: Interface,
+    services: tuple[Service, ...],
+    interfaces: tuple[Interface, ...],
+) -> dict[str, Any]:
+    """Run the program on a frame, and read from the counters what it did."""
+    memory = generation.memory
+    before, reasons = bytes(memory.raw["vc5_counters"]), {reason: memory.reason(reason) for reason in Reason}
+    run = generation.programs["vc5_main"].test_run(frame)
+    number = _touched(before, bytes(memory.raw["vc5_counters"]), memory.shape.destinations)
+    exits = [reason for reason in Reason if reason < Reason.TRACKED_HIT and memory.reason(reason) != reasons[reason]]
+    flow = flow_of(frame)
+    key = None
+    if flow is not None and any(s.key == ServiceKey(flow.vip, flow.vip_port, flow.protocol) for s in services):
+        key = ServiceKey(flow.vip, flow.vip_port, flow.protocol)
+    verdict = VERDICTS.get(int(run.verdict), "aborted")
+    answer: dict[str, Any] = {
+        "verdict": verdict,
+        "reason": str(exits[0] if exits else Reason.FORWARD),
+        "service": str(key) if key else None,
+        "backend": str(memory.backend(number)) if number and memory.identities.get(number, "vip") else None,
+        "slot": None,
+        "tracked": None,
+        "now": None,
+        "was": None,
+        "remembered": None,
+        "interface": _leaves(verdict, memory, number, interface, interfaces),
+        "frame": run.frame.hex(),
+        "ns": run.ns,
+    }
+    table, entry = (tables.slots(key), tables.entry(key)) if key else (None, None)
+    if flow is not None and table is not None and entry is not None:
+        hashed = _hash(memory, flow)
+        slot = slot_of(hashed, entry.slot_count)
+        found = table.slot(slot)
+        answer |= {
+            "slot": slot,
+            "tracked": found.tracked,
+            "now": _backend(memory, entry.destinations, found.now),
+            "was": _backend(memory, entry.destinations, found.was),
+            "remembered": _remembered(memory, entry.destinations, hashed),
+        }
+    return answer
+
+
+def _touched(before: bytes, after: bytes, destinations: int) -> int:
+    """The destination whose counter differs; 0 for none."""
+    if before == after:
+        return 0
+    low, high = 0, len(before) // 32
+    while high - low > 1:
+        middle = (low + high) // 2
+        if before[low * 32 : middle * 32] != after[low * 32 : middle * 32]:
+            high = middle
+        else:
+            low = middle
+    return low % destinations
+
+
+def _backend(memory: Memory, base: int, index: int) -> str | None:
+    return str(memory.backend(base + index)) if index else None
+
+
+def _remembered(memory: Memory, base: int, hashed: int) -> str | None:
+    number, tag = flow_name(hashed, memory.shape.sets)
+    for way in memory.flows[number * WAYS : (number + 1) * WAYS]:
+        if way and way >> 26 == tag:
+            return _backend(memory, base, (way >> 16) & 1023)
+    return None
+
+
+def _leaves(
+    verdict: str, memory: Memory, number: int, interface: Interface, interfaces: tuple[Interface, ...]
+) -> str | None:
+    if verdict == "redirect":
+        index = memory.identities.get(number, "interface") if number else memory.settings.get(0, "probe_interface")
+        return next((found.name for found in interfaces if found.index == index), None)
+    return interface.name if verdict == "tx" else None
+
+
+def story(answer: Mapping[str, Any]) -> list[str]:
+    """The answer for people."""
+    reason = Reason[str(answer["reason"]).upper().replace("-", "_")]
+    lines = [f"verdict     {answer['verdict']}: {REASON_TEXT[reason]} ({answer['reason']})"]
+    if answer["service"]:
+        lines.append(f"service     {answer['service']}")
+    if answer["slot"] is not None:
+        lines.append(f"slot        {answer['slot']}, {'tracked' if answer['tracked'] else 'settled'}")
+        lines.append(f"new flows   {answer['now'] or 'no backend'}")
+        if answer["tracked"]:
+            lines.append(f"old flows   {answer['was'] or 'no backend'}")
+            lines.append(
+                f"this flow   {'remembered at ' + answer['remembered'] if answer['remembered'] else 'not remembered'}"
+            )
+    if answer["backend"]:
+        mac = ":".join(str(answer["frame"])[at : at + 2] for at in range(0, 12, 2))
+        lines.append(f"backend     {answer['backend']}")
+        if answer["verdict"] == "tx":
+            lines.append(f"leaves      {answer['interface']} towards {mac}")
+    lines.append(f"frame       {answer['frame']}")
+    return lines

@@ -1,0 +1,222 @@
+"""One running instance without its event loop: what is known, and how it becomes tables. All methods are synchronous.
+
+The daemon calls in with what happened; this decides (plan.py) and applies (dataplane/sync.py), always from the whole
+desired state, so that a step that failed is made good by the next one.
+"""
+
+from __future__ import annotations
+
+import copy
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.control import requirements, store
+from appliance.control.clock import CoarseClock
+from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
+from appliance.control.state import Pair, State
+from appliance.dataplane.desired import ProbeLink
+from appliance.dataplane.enums import State as Receives
+from appliance.dataplane.shape import Shape, shape_for
+from appliance.dataplane.sync import DataPlane, Prepared
+from appliance.errors import HostError
+from appliance.health.client import Target
+from appliance.health.judge import HealthTable, Transition
+from appliance.model import Address, Config, Health, Host, ServiceKey
+from appliance.net import namespace
+from appliance.paths import Root
+
+ASSUMED = {
+    Receives.AVAILABLE: Health.UP,
+    Receives.DRAINING: Health.UP,
+    Receives.DEAD: Health.DEAD,
+}
+"""What the tables that an earlier process left say of a backend of which no verdict is remembered."""
+
+
+@dataclass
+class Instance:
+    """Everything that makes up the balancer's decisions."""
+
+    root: Root
+    data: DataPlane
+    state: State
+    host: Callable[[], Host]
+    health: HealthTable = field(default_factory=HealthTable)
+    assumed: dict[Pair, Health] = field(default_factory=dict)
+    openings: Openings = field(default_factory=Openings)
+    clock: CoarseClock = field(default_factory=lambda: CoarseClock(1, 0.0))
+    seed: bytes = b""
+    probe: ProbeLink | None = None
+    probe_end: namespace.ProbeLink | None = None
+    current: Plan | None = None
+    vips_since: dict[Address, float] = field(default_factory=dict)
+
+    def verdict(self, service: ServiceKey, address: Address) -> Health:
+        """The health of a backend, or what the last process's tables say of it."""
+        found = self.health.health(service, address)
+        return self.assumed.get((service, address), found) if found is Health.UNKNOWN else found
+
+    def shape(self, config: Config) -> Shape:
+        """The shape that a configuration needs beside what still drains and what runs."""
+        trial = copy.copy(self.state)
+        trial.leaving = dict(self.state.leaving)
+        trial.reconfigure(config, self.clock.at(time.monotonic()))
+        extra = tuple(service for service in trial.services() if service not in config.services)
+        return shape_for(config, self.data.cpus, extra).grown(self.data.shape())
+
+    def make_probe_link(self) -> None:
+        """Make the probe namespace and its veth."""
+        end = namespace.ensure(self.root)
+        self.probe_end = end
+        self.probe = ProbeLink(end.host_index, end.peer_mac + end.host_mac, end.peer_address)
+
+    def adopt(self) -> bool:
+        """Take over what an earlier process left in the kernel and on disk; returns whether programs were running."""
+        running = self.data.adopt()
+        if self.data.tables is not None and self.data.generation is not None:
+            memory = self.data.generation.memory
+            self.clock = CoarseClock(memory.time, time.monotonic())
+            for service in self.state.config.services:
+                for address, number in self.data.tables.numbers(service.key).items():
+                    if memory.state(number) in ASSUMED:
+                        self.assumed[service.key, address] = ASSUMED[memory.state(number)]
+                slots = self.data.tables.slots(service.key)
+                if slots is not None and any(slots.owners()):
+                    self.openings.opened.add(service.key)
+        else:
+            self.clock = CoarseClock(1, time.monotonic())
+        return running
+
+    def restore(self, saved: Mapping[str, Any]) -> int:
+        """Take over the state file; returns how many entries made no sense."""
+        refused = self.state.restore(saved)
+        self.health.configure(self.state.services(), time.time())
+        return refused + self.health.restore(saved.get("health", {}))
+
+    def save(self) -> None:
+        """Replace the state file."""
+        store.save_state(self.root.state_file, self.state.snapshot() | {"health": self.health.snapshot()})
+
+    def seed_for(self, config: Config) -> bytes:
+        """The seed in force: the configured one, else the generated one."""
+        return config.hash_seed or store.seed(self.root)
+
+    def replan(self) -> Plan:
+        """Bring the tables to what is now desired. Raises PlanError with nothing changed where they are too small."""
+        now = time.monotonic()
+        made = plan(
+            self.state,
+            self.verdict,
+            self.host(),
+            seed=self.seed,
+            now=now,
+            openings=self.openings,
+            probe=self.probe,
+        )
+        self.data.apply(made.desired)
+        before = self.current.desired.vips if self.current else {}
+        for vip, up in made.desired.vips.items():
+            if before.get(vip) != up:
+                self.vips_since[vip] = now
+        self.current = made
+        return made
+
+    def reconfigure(self, config: Config, prepared: Prepared) -> None:
+        """Put a configuration in force; on any failure the former one stays in force, whole."""
+        interfaces = requirements.interfaces(config, self.host())
+        former = (self.state, self.seed, copy.deepcopy(self.openings))
+        known = self.health.snapshot()
+        self.data.install(prepared)
+        try:
+            self.state = copy.copy(self.state)
+            self.state.leaving, self.state.drains = dict(former[0].leaving), dict(former[0].drains)
+            self.state.reconfigure(config, self.clock.at(time.monotonic()))
+            self.seed = self.seed_for(config)
+            self.health.configure(self.state.services(), time.time())
+            self.openings.keep({service.key for service in self.state.services()})
+            self.save()
+            self.replan()
+            self.data.attach(interfaces, config.xdp)
+        except BaseException:
+            self.state, self.seed, self.openings = former
+            self.health.configure(self.state.services(), time.time())
+            self.health.restore(known)
+            self.replan()
+            kept = [interface for interface in self.host().interfaces if interface.name in self.state.config.interfaces]
+            self.data.attach(kept, self.state.config.xdp)
+            self.save()
+            raise
+
+    def attach(self) -> None:
+        """Attach to the probe veth and the configured interfaces, tables being full."""
+        interfaces = requirements.interfaces(self.state.config, self.host())
+        if self.probe_end is not None:
+            index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
+            self.data.attach_probe(
+                self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
+            )
+        self.data.attach(interfaces, self.state.config.xdp)
+
+    def tick(self) -> None:
+        """Move the coarse clock; several times a second."""
+        self.data.set_time(self.clock.at(time.monotonic()))
+
+    def sweep(self) -> bool:
+        """Settle slots, and let go of those whose drain is over; once a second. Returns whether to plan anew."""
+        if self.data.tables is not None and self.current is not None:
+            self.data.tables.sweep(self.current.desired.services)
+        gone = self.state.expire(self.clock.at(time.monotonic()), dead_while_leaving(self.state, self.verdict))
+        if gone:
+            self.health.configure(self.state.services(), time.time())
+        due = self.openings.next_due()
+        return bool(gone) or (due is not None and time.monotonic() >= due)
+
+    def drain(self, key: ServiceKey, address: Address, who: str) -> None:
+        """Let a backend's flows go on and give it no new ones. Raises HostError if it is not configured."""
+        self._known(key, address)
+        self.state.drains[key, address] = who
+
+    def undrain(self, key: ServiceKey, address: Address) -> None:
+        """Take a drain back. Raises HostError if the backend is not configured or not drained."""
+        self._known(key, address)
+        if self.state.drains.pop((key, address), None) is None:
+            raise HostError(f"{key} {address} is not drained by an operator; nothing to take back")
+
+    def _known(self, key: ServiceKey, address: Address) -> None:
+        services = {service.key: service for service in self.state.config.services}
+        if key not in services:
+            known = ", ".join(str(k) for k in list(services)[:8]) or "none"
+            raise HostError(f"there is no service {key}; configured: {known}")
+        addresses = [backend.address for backend in services[key].backends]
+        if address not in addresses:
+            raise HostError(f"{key} has no backend {address}; it has {', '.join(map(str, addresses)) or 'none'}")
+
+    def targets(self) -> list[Target]:
+        """What the prober is to check, and at which private address."""
+        found = []
+        for service in self.state.services():
+            numbers = self.data.tables.numbers(service.key) if self.data.tables else {}
+            for backend in service.backends:
+                number = numbers.get(backend.address)
+                if number is not None and service.checks:
+                    nat = namespace.nat_address(number)
+                    found.append(Target(service.key, backend.address, nat, service.checks))
+        return found
+
+    def observe(self, transition: Transition | None) -> None:
+        """A verdict of this process's own takes the place of what was assumed."""
+        if transition is not None:
+            self.assumed.pop((transition.service, transition.backend), None)
+
+
+def state_for(config: Config) -> State:
+    """The state of a first start."""
+    return State(config)
+
+
+def data_plane(root: Root) -> DataPlane:
+    """The data plane of a root, nothing opened yet."""
+    return DataPlane(root.pins, root.state / "programs", requirements.read_possible_cpus())

@@ -1,0 +1,59 @@
+"""What the control socket understands: one handler for each verb."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from appliance.control.socket import Handler, Peer, Request
+from appliance.errors import ControlError
+from appliance.model import Address, EventKind, ServiceKey
+
+if TYPE_CHECKING:
+    from appliance.control.daemon import Daemon
+
+
+def handlers(daemon: Daemon) -> dict[str, Handler]:
+    """The handlers of a daemon, by verb."""
+
+    async def status(request: Request) -> Any:
+        return daemon.status()
+
+    async def reload(request: Request) -> Any:
+        return await daemon.reload(_who(request.peer))
+
+    async def drain(request: Request) -> Any:
+        key, address = _pair(request.arguments)
+        daemon.instance.drain(key, address, _who(request.peer))
+        daemon.changed()
+        daemon.record(EventKind.OPERATOR, f"drain, by {_who(request.peer)}", service=key, backend=address)
+        return {"service": str(key), "backend": str(address), "drained": True}
+
+    async def undrain(request: Request) -> Any:
+        key, address = _pair(request.arguments)
+        daemon.instance.undrain(key, address)
+        daemon.changed()
+        daemon.record(EventKind.OPERATOR, f"undrain, by {_who(request.peer)}", service=key, backend=address)
+        return {"service": str(key), "backend": str(address), "drained": False}
+
+    async def explain(request: Request) -> Any:
+        from appliance.control.explain import explain_live
+
+        return explain_live(daemon, request.arguments)
+
+    return {"status": status, "reload": reload, "drain": drain, "undrain": undrain, "explain": explain}
+
+
+def _who(peer: Peer) -> str:
+    return f"uid {peer.uid} (pid {peer.pid})"
+
+
+def _pair(arguments: Mapping[str, Any]) -> tuple[ServiceKey, Address]:
+    try:
+        key = ServiceKey.parse(str(arguments["service"]))
+        return key, ipaddress.ip_address(str(arguments["backend"]))
+    except KeyError as error:
+        raise ControlError(f"the request names no {error.args[0]}") from None
+    except ValueError as error:
+        raise ControlError(str(error)) from None

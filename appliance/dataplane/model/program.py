@@ -1,0 +1,239 @@
+"""Every verdict of the program, with its reason and its counters.
+
+No frame leaves without being counted: a forwarded one by its destination, every other by its reason, and as a drop of
+its destination where that is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from appliance.dataplane import lookup
+from appliance.dataplane.enums import DeadPolicy, Reason
+from appliance.dataplane.lookup import Entry
+from appliance.dataplane.memory import Memory
+from appliance.dataplane.model import packet
+from appliance.dataplane.model.packet import ICMP, RST, Ip, Transport
+from appliance.dataplane.model.tracking import Tracking
+
+PROBE_NET = 10
+"""Destination number N is 10.0.0.0 + N to the prober."""
+_WORD = (1 << 64) - 1
+
+
+class Action(Enum):
+    """What becomes of a frame: to the host, nowhere, back out of its interface, or out of another one."""
+
+    PASS = "pass"
+    DROP = "drop"
+    TX = "tx"
+    REDIRECT = "redirect"
+
+
+ACTIONS = {
+    **dict.fromkeys((Reason.NOT_IP, Reason.NOT_VIP, Reason.TAGGED, Reason.VIP_SOURCE), Action.PASS),
+    **dict.fromkeys((Reason.FORWARD, Reason.ECHO), Action.TX),
+    **dict.fromkeys((Reason.PROBE_SENT, Reason.PROBE_ANSWER), Action.REDIRECT),
+}
+"""What follows from a reason; a drop from all others, but for UNKNOWN_PORT and RESET, which have two outcomes."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a frame left. `destination` is a number, 0 where none is known; `interface` an index, for REDIRECT."""
+
+    action: Action
+    reason: Reason
+    destination: int
+    frame: bytes
+    interface: int = 0
+
+
+class AnswerKey(NamedTuple):
+    """The answer that a probe waits for: where it comes from, and the port it goes to."""
+
+    vip: bytes
+    vip_port: int
+    own_port: int
+    protocol: int
+
+
+class Model:
+    """The program over some tables. `answers` maps what probes wait for to their destinations.
+
+    The program's table of answers is bounded and forgets the least recently used; here none is forgotten.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.answers: dict[AnswerKey, int] = {}
+        self._tracking = Tracking(memory, self._count)
+        self._cpu = 0
+        self._known = b""
+        self._services: dict[int, Entry] = {}
+        self._vips: dict[int, bool] = {}
+
+    def receive(self, frame: bytes, cpu: int = 0) -> Exit:
+        """What the program on the balancer's interfaces does with a frame that a CPU receives."""
+        self._begin(cpu)
+        return self._leave(self._steer(frame))
+
+    def probe(self, frame: bytes, cpu: int = 0) -> Exit:
+        """What the program on the probe veth does with a frame of the prober's."""
+        self._begin(cpu)
+        return self._leave(self._send_probe(frame))
+
+    def slot(self, frame: bytes) -> int | None:
+        """The slot, counted over all services, that the packet in a frame belongs to; None where it has no service."""
+        self._begin(self._cpu)
+        ip = packet.read_ip(frame)
+        transport = packet.read_transport(frame, ip) if ip else Reason.MALFORMED
+        if ip is None or isinstance(transport, Reason):
+            return None
+        service = self._service(ip, transport)
+        return self._tracking.slot(service, ip, transport)[0] if service else None
+
+    def _begin(self, cpu: int) -> None:
+        """Read which services and VIPs there are, where that has changed."""
+        self._cpu = cpu
+        raw = self.memory.raw
+        known = b"".join((raw["vc5_settings"], raw["vc5_services"], raw["vc5_vips"]))
+        if known != self._known:
+            self._known = known
+            self._services = {lookup.key_word(key): entry for key, entry in lookup.entries(self.memory).items()}
+            self._vips = {int(address): up for address, up in lookup.vips(self.memory).items()}
+
+    def _steer(self, frame: bytes) -> Exit:
+        if len(frame) < packet.ETHERNET:
+            return _exit(Reason.MALFORMED, frame)
+        kind = packet.number(frame, 12)
+        if kind in (packet.TAG, packet.SERVICE_TAG):
+            return _exit(Reason.TAGGED, frame)
+        if kind == packet.IPV6:
+            return _exit(Reason.NOT_VIP, frame)
+        if kind != packet.IPV4:
+            return _exit(Reason.NOT_IP, frame)
+        ip = packet.read_ip(frame)
+        if ip is None:
+            return _exit(Reason.MALFORMED, frame)
+        if ip.destination in self._vips:
+            return self._to_vip(frame, ip)
+        if ip.source in self._vips:
+            return self._from_vip(frame, ip)
+        return _exit(Reason.NOT_VIP, frame)
+
+    def _to_vip(self, frame: bytes, ip: Ip) -> Exit:
+        transport = packet.read_transport(frame, ip)
+        if transport is Reason.PROTOCOL and ip.protocol == ICMP:
+            return self._icmp(frame, ip)
+        if isinstance(transport, Reason):
+            return _exit(transport, frame)
+        service = self._service(ip, transport)
+        if service is None:
+            passes = self.memory.settings.get(0, "pass_unknown_port")
+            return Exit(Action.PASS if passes else Action.DROP, Reason.UNKNOWN_PORT, 0, frame)
+        if ip.ttl <= 1:
+            return _exit(Reason.TTL, frame, service.destinations)
+        return self._forward(frame, ip, transport, service)
+
+    def _service(self, ip: Ip, transport: Transport) -> Entry | None:
+        return self._services.get(ip.destination << 32 | transport.destination_port << 16 | ip.protocol)
+
+    def _icmp(self, frame: bytes, ip: Ip) -> Exit:
+        if ip.room < packet.ICMP_HEADER:
+            return _exit(Reason.MALFORMED, frame)
+        kind, code = frame[ip.payload], frame[ip.payload + 1]
+        if kind in packet.ICMP_ERRORS:
+            return _exit(Reason.ICMP_ERROR, frame)
+        if (kind, code) != (packet.ECHO_REQUEST, 0):
+            return _exit(Reason.ICMP_TYPE, frame)
+        if not self._vips[ip.destination]:
+            return _exit(Reason.ECHO_VIP_DOWN, frame)
+        return _exit(Reason.ECHO, packet.echo_reply(frame, ip))
+
+    def _forward(self, frame: bytes, ip: Ip, transport: Transport, service: Entry) -> Exit:
+        choice = self._tracking.choose(service, ip, transport)
+        number = service.destinations + choice.index
+        if choice.dead:
+            if service.on_dead != DeadPolicy.RESET:
+                return _exit(Reason.DEAD, frame, number)
+            # Nothing answers a reset (RFC 9293 section 3.10.7.1).
+            if transport.flags & RST or not self.memory.shape.resets:
+                return Exit(Action.DROP, Reason.RESET, number, frame)
+            return Exit(Action.TX, Reason.RESET, number, packet.reset(frame, ip, transport))
+        refusal = self.memory.destinations.get(number, "refusal")
+        if refusal:
+            return _exit(Reason(refusal), frame, number)
+        self._add(number, packets=1, octets=ip.length, flows=int(transport.opens))
+        return _exit(Reason.FORWARD, packet.put(packet.one_hop_less(frame), 0, self._macs(number)), number)
+
+    def _macs(self, number: int) -> bytes:
+        """Destination and source MAC on the way to a destination."""
+        return self.memory.destinations.bytes_of(number, "mac_head", 12)
+
+    def _from_vip(self, frame: bytes, ip: Ip) -> Exit:
+        """A packet from a VIP: the answer to a probe, or none of ours."""
+        settings, identities = self.memory.settings, self.memory.identities
+        transport = packet.read_transport(frame, ip)
+        if isinstance(transport, Reason):
+            return _exit(Reason.VIP_SOURCE, frame)
+        vip, own = frame[26:30], frame[30:34]
+        key = AnswerKey(vip, transport.source_port, transport.destination_port, ip.protocol)
+        number = self.answers.get(key)
+        interface = settings.get(0, "probe_interface")
+        if number is None or not interface:
+            return _exit(Reason.VIP_SOURCE, frame)
+        if (identities.bytes_of(number, "vip", 4), identities.bytes_of(number, "own", 4)) != (vip, own):
+            return _exit(Reason.VIP_SOURCE, frame)
+        prober = settings.bytes_of(0, "probe_address", 4)
+        answer = packet.readdressed(frame, ip, _probe_address(number), prober)
+        answer = packet.put(answer, 0, settings.bytes_of(0, "probe_mac", 12))
+        return _exit(Reason.PROBE_ANSWER, answer, interface=interface)
+
+    def _send_probe(self, frame: bytes) -> Exit:
+        ip = packet.read_ip(frame)
+        if ip is None or packet.number(frame, 12) != packet.IPV4 or not ip.plain:
+            return _exit(Reason.PROBE_REFUSED, frame)
+        transport = packet.read_transport(frame, ip)
+        network, number = divmod(ip.destination, 1 << 24)
+        if isinstance(transport, Reason) or network != PROBE_NET or not 0 < number < self.memory.shape.destinations:
+            return _exit(Reason.PROBE_REFUSED, frame)
+        identities = self.memory.identities
+        if not identities.get(number, "vip") or identities.get(number, "freed"):
+            return _exit(Reason.PROBE_REFUSED, frame)
+        interface = identities.get(number, "interface")
+        if not interface or not self.memory.destinations.get(number, "mac_head"):
+            return _exit(Reason.UNRESOLVED, frame, number)
+        vip, own = identities.bytes_of(number, "vip", 4), identities.bytes_of(number, "own", 4)
+        self.answers[AnswerKey(vip, transport.destination_port, transport.source_port, ip.protocol)] = number
+        probe = packet.put(packet.readdressed(frame, ip, own, vip), 0, self._macs(number))
+        return _exit(Reason.PROBE_SENT, probe, interface=interface)
+
+    def _leave(self, leaving: Exit) -> Exit:
+        """Count a frame; forwarded ones have been counted with their destination."""
+        if leaving.reason is not Reason.FORWARD:
+            self._count(leaving.reason)
+            if leaving.destination:
+                self._add(leaving.destination, drops=1)
+        return leaving
+
+    def _count(self, reason: Reason) -> None:
+        at = self._cpu * 512 + reason
+        self.memory.reasons[at] = (self.memory.reasons[at] + 1) & _WORD
+
+    def _add(self, number: int, *, packets: int = 0, octets: int = 0, flows: int = 0, drops: int = 0) -> None:
+        first = (self._cpu * self.memory.shape.destinations + number) * 4
+        for at, more in enumerate((packets, octets, flows, drops), first):
+            self.memory.counters[at] = (self.memory.counters[at] + more) & _WORD
+
+
+def _exit(reason: Reason, frame: bytes, destination: int = 0, interface: int = 0) -> Exit:
+    """An exit whose action follows from its reason."""
+    return Exit(ACTIONS.get(reason, Action.DROP), reason, destination, frame, interface)
+
+
+def _probe_address(number: int) -> bytes:
+    """How the prober calls a destination."""
+    return (PROBE_NET << 24 | number).to_bytes(4, "big")

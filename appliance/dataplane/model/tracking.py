@@ -1,0 +1,188 @@
+"""Which destination a packet of a service belongs to: settled slots and the flow table.
+
+A slot holds `now`, the destination of new flows. While it is tracked it also has `was`, the destination of flows that
+nothing is remembered of. A destination is named by its index inside the service; index 0 is "no backend".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+from appliance.dataplane.abi import (
+    CANDIDATE,
+    EXPIRY_BITS,
+    FIN_LIFE,
+    HALF_TIME,
+    INDEX_BITS,
+    INDEX_LIMIT,
+    NO_DESTINATION,
+    RST_LIFE,
+    TRACKED,
+    WAYS,
+)
+from appliance.dataplane.enums import DeadPolicy, Reason, State
+from appliance.dataplane.hashing import flow_hash, flow_name, slot_of
+from appliance.dataplane.lookup import Entry
+from appliance.dataplane.memory import Memory
+from appliance.dataplane.model.packet import FIN, RST, UDP, Ip, Transport
+
+CLOCK = 1 << EXPIRY_BITS
+"""Expiry times are kept modulo this many seconds."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A remembered flow. `expiry` is the coarse time, modulo CLOCK, from which on it is forgotten."""
+
+    tag: int
+    index: int
+    candidate: bool
+    expiry: int
+
+    @classmethod
+    def of(cls, way: int) -> Self:
+        """What a way of the flow table holds."""
+        return cls(
+            tag=way >> (EXPIRY_BITS + 1 + INDEX_BITS),
+            index=(way >> (EXPIRY_BITS + 1)) % INDEX_LIMIT,
+            candidate=bool(way & CANDIDATE),
+            expiry=way % CLOCK,
+        )
+
+    @property
+    def way(self) -> int:
+        """The word that stands for it."""
+        mark = CANDIDATE if self.candidate else 0
+        return ((self.tag << INDEX_BITS | self.index) << (EXPIRY_BITS + 1)) | mark | self.expiry
+
+    def expired(self, time: int) -> bool:
+        """Whether its time has come; what lies more than half of the clock ahead is taken to be past."""
+        return not 1 <= (self.expiry - time) % CLOCK <= HALF_TIME
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An index inside the service; `dead` where the packet's flow ended with that destination."""
+
+    index: int
+    dead: bool = False
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a flow was found in its set, perhaps expired."""
+
+    way: int
+    flow: Flow
+
+
+class Tracking:
+    """The program's half of settled slots; the control plane's half is `slots`."""
+
+    def __init__(self, memory: Memory, count: Callable[[Reason], None]) -> None:
+        """`count` is told of every decision about a packet in a tracked slot."""
+        self._memory = memory
+        self._count = count
+
+    def slot(self, service: Entry, ip: Ip, transport: Transport) -> tuple[int, int]:
+        """The slot of a packet, counted over all services, and the packet's hash."""
+        k = [self._memory.settings.get(0, "coefficient", at) for at in range(5)]
+        ports = transport.source_port, ip.destination, transport.destination_port
+        flow = flow_hash(k, ip.source, *ports, ip.protocol)
+        return service.slots + slot_of(flow, service.slot_count), flow
+
+    def choose(self, service: Entry, ip: Ip, transport: Transport) -> Choice:
+        """Decide, and remember what has to be."""
+        slot, flow = self.slot(service, ip, transport)
+        word = self._memory.slots[slot]
+        now = word % INDEX_LIMIT
+        if not word & TRACKED:
+            return Choice(now)
+        return self._choose_tracked(service, slot, now, flow, ip.protocol == UDP, transport)
+
+    def _choose_tracked(
+        self, service: Entry, slot: int, now: int, flow: int, udp: bool, transport: Transport
+    ) -> Choice:
+        memory, time = self._memory, self._memory.time
+        first, tag = self._set(flow)
+        found = self._find(first, tag)
+        was = memory.histories.get(slot, "was") % INDEX_LIMIT
+        known = found.flow if found and not found.flow.expired(time) else None
+        owner = known.index if known else was
+        state = self._state(service, owner)
+        expiry = (time + self._life(transport.flags)) % CLOCK
+
+        if known and state >= State.DRAINING and not (transport.opens and state is State.DRAINING):
+            # A remembered flow stays where it is; a packet that does not open it again confirms it.
+            fresh = replace(known, candidate=known.candidate and transport.opens, expiry=expiry)
+            assert found is not None
+            memory.flows[first + found.way] = fresh.way
+            if owner != now and not fresh.candidate:
+                memory.histories.put(slot, "diverted", time)
+            self._count(Reason.TRACKED_HIT)
+            return Choice(owner)
+
+        if not transport.opens and state >= State.DRAINING:
+            # Nothing is remembered of an older flow: it began when `was` was the answer.
+            self._count(Reason.TRACKED_OLD)
+            if was != now and not transport.flags & RST:
+                self._remember(first, found, Flow(tag, was, True, expiry))
+            return Choice(was)
+
+        if not transport.opens and not udp:
+            # An established connection whose backend is dead. Where there was none, the packet has nothing to lose.
+            if owner == NO_DESTINATION or service.on_dead == DeadPolicy.RESELECT:
+                return Choice(now)
+            return Choice(owner, dead=True)
+
+        # A new flow; or a datagram whose flow's backend is dead, which is as good as new.
+        self._count(Reason.TRACKED_NEW)
+        stale = found is not None
+        if now != NO_DESTINATION and (now != was or stale):
+            self._remember(first, found, Flow(tag, now, True, expiry))
+        return Choice(now)
+
+    def _state(self, service: Entry, index: int) -> State:
+        return self._memory.state(service.destinations + index)
+
+    def _life(self, flags: int) -> int:
+        """Seconds for which a flow is remembered after a packet with these flags."""
+        idle = self._memory.settings.get(0, "idle")
+        if flags & RST:
+            return min(idle, RST_LIFE)
+        if flags & FIN:
+            return min(idle, FIN_LIFE)
+        return idle
+
+    def _set(self, flow: int) -> tuple[int, int]:
+        """The first way of a flow's set, and its tag."""
+        number, tag = flow_name(flow, self._memory.shape.sets)
+        return number * WAYS, tag
+
+    def _find(self, first: int, tag: int) -> _Place | None:
+        """The last way of a set that holds the tag; an expired one counts, since it must not stay beside a new one."""
+        for way in reversed(range(WAYS)):
+            word = self._memory.flows[first + way]
+            if word and Flow.of(word).tag == tag:
+                return _Place(way, Flow.of(word))
+        return None
+
+    def _remember(self, first: int, found: _Place | None, flow: Flow) -> None:
+        """Write a new entry in the place of the flow's former one, else of one that may go."""
+        way = found.way if found else self._victim(first)
+        if way is None:
+            self._count(Reason.REFUSED)
+            return
+        self._memory.flows[first + way] = flow.way
+        self._count(Reason.REMEMBERED)
+
+    def _victim(self, first: int) -> int | None:
+        """The last empty or expired way of a set, else the last candidate's; confirmed flows are never put out."""
+        words = self._memory.flows[first : first + WAYS].tolist()
+        time = self._memory.time
+        free = [way for way, word in enumerate(words) if not word or Flow.of(word).expired(time)]
+        candidates = [way for way, word in enumerate(words) if Flow.of(word).candidate]
+        ways = free or candidates
+        return ways[-1] if ways else None
