@@ -1,0 +1,258 @@
+"""The daemon's side of the prober: starts it, tells it what to probe, takes its results, and replaces it when it fails.
+
+Theory of operation. One task (`_supervise`) lives from start() to stop(). Each turn of it is the life of one process:
+
+    launch -> send the schedule -> first heartbeat: on_state(True) -> results ... -> end: on_state(False), back off
+
+A process ends when its socket closes, when it has said nothing for SILENCE, or when what it said is malformed (it may
+have been taken over by what a backend sent: it is killed, and its words are never trusted). While there is none,
+nothing is reported, so health freezes: the last verdicts stand. The schedule is level-triggered: the newest one is sent
+whole whenever it changes and to each new process.
+
+A probe is named by a number. It stays the same as long as nothing about the probe changes and is never used again, so a
+result that was under way during a reload belongs to the right check, or to none and is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from appliance.errors import HostError, ProberGone
+from appliance.health.messages import (
+    MAX_REPORT,
+    Heartbeat,
+    Probe,
+    Report,
+    Schedule,
+    decode_from_prober,
+    encode_schedule,
+)
+from appliance.health.process import ProberProcess
+from appliance.model import Address, Check, ProbeResult, ServiceKey
+from appliance.paths import Root
+
+SILENCE = 5.0
+"""Seconds without a word after which the prober is taken for dead; it speaks each second."""
+TICK = 0.25
+"""Seconds between two looks at the silence. Looks are counted, not seconds, so that a daemon that was stopped itself
+does not blame the prober."""
+BACK_OFF = (0.2, 5.0)
+"""Seconds before the first restart, and at most; doubled from one to the next."""
+PROVEN = 30.0
+"""Seconds a process must have lived for the back-off to begin again."""
+FAREWELL = 1.0
+"""Seconds that a prober has to end by itself once its socket is closed; one that hangs is killed at once."""
+CLOSED = "the socket was closed"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to probe for one backend of one service: every check, at the backend's NAT address."""
+
+    service: ServiceKey
+    backend: Address
+    nat: Address
+    checks: tuple[Check, ...]
+
+
+_Name = tuple[ServiceKey, Address, Address, int, Check]
+"""What a number stands for: service, backend, NAT address, index of the check, check."""
+
+
+class ProberClient:
+    """The prober of one daemon. Callbacks run on the event loop; they must not raise and not block.
+
+    `on_result` gets each finished probe. `on_state(live, why)` is called when results begin to flow (True) and when
+    they stop (False): from then on health is frozen.
+    """
+
+    def __init__(
+        self, root: Root, on_result: Callable[[ProbeResult], None], on_state: Callable[[bool, str], None]
+    ) -> None:
+        self._root = root
+        self._on_result = on_result
+        self._on_state = on_state
+        self._numbers: dict[_Name, int] = {}
+        self._names: dict[int, _Name] = {}
+        self._next_number = itertools.count(1)
+        self._generation = 0
+        self._changed = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._process: ProberProcess | None = None
+        self._live: bool | None = None
+        self._ticks = 0
+        self.restarts = 0
+        """Processes that were started after the first."""
+        self.stray = 0
+        """Results that belonged to no probe any more."""
+        self.heartbeat = Heartbeat()
+        """What the prober said of itself last."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the prober, None while there is none."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the prober and keep it alive; raises HostError if it cannot be started at all."""
+        if self._supervisor is None:
+            self._supervisor = asyncio.create_task(self._supervise(ProberProcess(self._root)))
+            await asyncio.sleep(0)  # a task that is cancelled before its first step would never end the process
+
+    def schedule(self, targets: Sequence[Target]) -> None:
+        """Probe these targets from now on, and no others. May be called at any time, also before start()."""
+        names: dict[_Name, int] = {}
+        for target in targets:
+            for index, check in enumerate(target.checks):
+                name = (target.service, target.backend, target.nat, index, check)
+                number = self._numbers.get(name)
+                names[name] = next(self._next_number) if number is None else number
+        self._numbers = names
+        self._names = {number: name for name, number in names.items()}
+        self._generation += 1
+        self._changed.set()
+
+    async def stop(self) -> None:
+        """End the prober and wait for it; on_state is not called."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+            self._supervisor = None
+            self._live = None
+
+    async def _supervise(self, process: ProberProcess | None) -> None:
+        loop = asyncio.get_running_loop()
+        delay = BACK_OFF[0]
+        while True:
+            began = loop.time()
+            try:
+                process = process or ProberProcess(self._root)
+                await self._serve(process)
+            except (ProberGone, HostError) as error:
+                why = str(error)
+            process = None
+            if loop.time() - began >= PROVEN:
+                delay = BACK_OFF[0]
+            log.warning("%s; next attempt in %g s", why, delay)
+            self._set_live(False, f"{why}; health is frozen until a prober is back")
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, BACK_OFF[1])
+            self.restarts += 1
+
+    async def _serve(self, process: ProberProcess) -> None:
+        """Live with one process until it ends; raises ProberGone that says why."""
+        self._process = process
+        self._ticks = 0
+        self.heartbeat = Heartbeat()
+        self._changed.set()
+        tasks = [
+            asyncio.create_task(self._read(process.connection)),
+            asyncio.create_task(self._send_schedules(process.connection)),
+            asyncio.create_task(self._watch()),
+        ]
+        patience, reason = FAREWELL, "stopped"
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for error in filter(None, [task.exception() for task in done]):
+                reason = str(error)
+                if not isinstance(error, ProberGone):
+                    log.error("defect in a callback of the prober's client", exc_info=error)
+            patience = FAREWELL if reason == CLOSED else 0.0
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            how = await asyncio.shield(process.end(patience))
+            self._process = None
+        raise ProberGone(f"prober {process.pid}: {reason}, {how}")
+
+    async def _read(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        rest = b""
+        while True:
+            try:
+                data = await loop.sock_recv(connection, 1 << 18)
+            except ConnectionError:
+                data = b""
+            if not data:
+                raise ProberGone(CLOSED)
+            self._ticks = 0
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                try:
+                    message = decode_from_prober(line)
+                except ValueError as error:
+                    raise ProberGone(f"it said something malformed ({error})") from None
+                if isinstance(message, Report):
+                    self._report(message)
+                else:
+                    self._beat(message)
+            if len(rest) > MAX_REPORT:
+                raise ProberGone(f"it said something malformed (more than {MAX_REPORT} bytes in a message)")
+
+    def _report(self, report: Report) -> None:
+        name = self._names.get(report.number)
+        if name is None:
+            self.stray += 1
+            return
+        service, backend, _, index, _ = name
+        answer = report.answer
+        self._on_result(
+            ProbeResult(
+                service=service,
+                backend=backend,
+                check=index,
+                outcome=answer.outcome,
+                diagnostic=answer.diagnostic,
+                at=report.at,
+                total_ns=answer.total_ns,
+                connect_ns=answer.connect_ns,
+                tls_ns=answer.tls_ns,
+                first_byte_ns=answer.first_byte_ns,
+                http_status=answer.http_status,
+                tls_version=answer.tls_version,
+            )
+        )
+
+    def _beat(self, heartbeat: Heartbeat) -> None:
+        if heartbeat.trouble and heartbeat.trouble != self.heartbeat.trouble:
+            log.warning("%d probes could not be sent: %s", heartbeat.unsent, heartbeat.trouble)
+        self.heartbeat = heartbeat
+        if heartbeat.unsent and not heartbeat.finished:
+            self._set_live(False, f"no probe can be sent: {heartbeat.trouble}; health is frozen")
+        elif heartbeat.finished or (heartbeat.generation == self._generation and not heartbeat.unsent):
+            self._set_live(True, f"prober {self.pid} is running")
+
+    async def _send_schedules(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if not self._generation:
+                continue
+            probes = tuple(
+                Probe(number, service.vip, nat, check) for number, (service, _, nat, _, check) in self._names.items()
+            )
+            try:
+                await loop.sock_sendall(connection, encode_schedule(Schedule(self._generation, probes)))
+            except ConnectionError:
+                await asyncio.sleep(SILENCE)  # the reader notices at once, and knows more
+                raise ProberGone(CLOSED) from None
+
+    async def _watch(self) -> None:
+        while self._ticks * TICK < SILENCE:
+            await asyncio.sleep(TICK)
+            self._ticks += 1
+        raise ProberGone(f"it has been silent for {SILENCE:g} s")
+
+    def _set_live(self, live: bool, why: str) -> None:
+        if live is not self._live:
+            self._live = live
+            self._on_state(live, why)

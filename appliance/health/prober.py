@@ -1,0 +1,255 @@
+"""The prober process: runs the checks inside the probe namespace and tells the daemon how they ended.
+
+    python -m appliance.health.prober --socket PATH      connects to the unix socket at PATH
+    python -m appliance.health.prober --fd N             uses the connected stream socket N that it inherited
+
+It parses what backends send, so it holds nothing worth stealing: no file, no map, no route, only CAP_NET_RAW. It ends
+by itself when the daemon closes the socket (exit 0), and with a message when the daemon says something malformed
+(exit 1). It keeps no verdicts: what it does not know, it cannot get wrong.
+
+If the daemon does not read, results pile up to BACKLOG and no further probe is started until they have gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import sys
+from functools import partial
+from math import ceil
+from random import random
+from time import process_time_ns, time
+
+from appliance.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from appliance.health.diagnostic import printable
+from appliance.health.messages import (
+    MAX_SCHEDULE,
+    Heartbeat,
+    Report,
+    decode_schedule,
+    encode_heartbeat,
+    encode_report,
+)
+from appliance.health.ports import Ports
+from appliance.health.probes.failure import ProbeNotSent
+from appliance.health.runner import Job, Runner
+from appliance.health.schedule import Schedule
+
+HEARTBEAT = 1.0
+"""Seconds between heartbeats."""
+FLUSH = 0.01
+"""Seconds for which results are gathered into one write."""
+GRID = 0.01
+"""Seconds between the moments at which probes start: many in one turn of the loop cost half of what single ones do."""
+BURST = 16
+"""Probes started before answers that have arrived have their turn: a start is not allowed to delay them."""
+MOST_OUTSTANDING = 8192
+BACKLOG = 20000
+"""Messages that wait for the daemon, at most."""
+SPARE_DESCRIPTORS = 32
+
+
+class Prober:
+    """Everything the process does, on one event loop and one socket to the daemon."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, daemon: socket.socket, limit: int) -> None:
+        self._loop = loop
+        self._daemon = daemon
+        self._ports = Ports(random)
+        self._runner = Runner(loop, self._ports)
+        self._schedule = Schedule(random, limit)
+        self._generation = 0
+        self._jobs: dict[int, Job] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._outbox: list[bytes] = []
+        self._filled = asyncio.Event()
+        self._finished = self._unsent = 0
+        self._trouble = ""
+        self._late = 0.0
+
+    async def run(self) -> None:
+        """Work until the daemon closes the socket; raises ValueError if it says something malformed."""
+        helpers = [self._loop.create_task(self._write()), self._loop.create_task(self._beat())]
+        try:
+            await self._read()
+        except ConnectionError:
+            return
+        finally:
+            if self._alarm:
+                self._alarm.cancel()
+            tasks = [*helpers, *self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._runner.close()
+
+    async def _read(self) -> None:
+        buffer = bytearray()
+        while True:
+            data = await self._loop.sock_recv(self._daemon, 1 << 18)
+            if not data:
+                return
+            searched = len(buffer)
+            buffer += data
+            while (end := buffer.find(b"\n", searched)) >= 0:
+                self._take(bytes(buffer[:end]))
+                del buffer[: end + 1]
+                searched = 0
+            if len(buffer) > MAX_SCHEDULE:
+                raise ValueError(f"a message of more than {MAX_SCHEDULE} bytes")
+
+    def _take(self, line: bytes) -> None:
+        """Put a schedule in force."""
+        schedule = decode_schedule(line)
+        self._generation = schedule.generation
+        self._jobs = {probe.number: Job.of(probe) for probe in schedule.probes}
+        now = self._loop.time()
+        checks = {probe.number: probe.check for probe in schedule.probes}
+        for number in self._schedule.configure(checks, now):
+            self._tasks[number].cancel()
+        self._ports.forget_idle(frozenset(job.destination for job in self._jobs.values()), now)
+        self._say_heartbeat()
+        self._start_due()
+
+    def _start_due(self) -> None:
+        """Start what is due, a few at a time, and set the alarm for the next."""
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+        if len(self._outbox) >= BACKLOG:
+            return
+        now = self._loop.time()
+        due = self._schedule.next_due()
+        if due is not None and due < now:
+            self._late = max(self._late, now - due)
+        for number in self._schedule.start_due(now, BURST):
+            task = self._tasks[number] = self._loop.create_task(self._probe(self._jobs[number]))
+            task.add_done_callback(partial(self._ended, number))
+        self._plan()
+
+    async def _probe(self, job: Job) -> None:
+        try:
+            answer = await self._runner.run(job)
+        except ProbeNotSent as error:
+            self._not_sent(job, str(error))
+        except Exception as error:
+            # A defect of ours, maybe provoked by one backend: it may cost neither the other probes nor a verdict.
+            self._not_sent(job, printable(f"defect in the prober: {error!r}"))
+        else:
+            if self._schedule.finish(job.number, answer.outcome, self._loop.time()):
+                self._finished += 1
+                self._say(encode_report(Report(job.number, time(), answer)))
+        self._plan()
+
+    def _not_sent(self, job: Job, why: str) -> None:
+        self._unsent += 1
+        self._trouble = why
+        self._schedule.postpone(job.number, self._loop.time())
+
+    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(number) is task:
+            del self._tasks[number]
+
+    def _plan(self) -> None:
+        """Make sure that the alarm is set for the next probe that is due."""
+        due = self._schedule.next_due()
+        if due is not None and (self._alarm is None or due < self._alarm.when() - GRID):
+            if self._alarm:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_at(ceil(due / GRID) * GRID, self._start_due)
+
+    def _say(self, message: bytes) -> None:
+        self._outbox.append(message)
+        if len(self._outbox) == 1:
+            self._filled.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            await asyncio.sleep(FLUSH)
+            batch, self._outbox = b"".join(self._outbox), []
+            try:
+                await self._loop.sock_sendall(self._daemon, batch)
+            except ConnectionError:
+                return  # the reader notices too, and ends the process
+            self._plan()
+
+    async def _beat(self) -> None:
+        while True:
+            self._say_heartbeat()
+            await asyncio.sleep(HEARTBEAT)
+
+    def _say_heartbeat(self) -> None:
+        if len(self._outbox) >= BACKLOG:
+            return
+        heartbeat = Heartbeat(
+            generation=self._generation,
+            finished=self._finished,
+            unsent=self._unsent,
+            trouble=self._trouble,
+            outstanding=self._schedule.outstanding,
+            late_ms=int(self._late * 1000),
+            cpu_ns=process_time_ns(),
+        )
+        self._finished = self._unsent = 0
+        self._trouble = ""
+        self._late = 0.0
+        self._say(encode_heartbeat(heartbeat))
+
+
+def descriptor_limit() -> int:
+    """Raise the soft limit of descriptors to the hard one; return how many probes may be outstanding."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OUTSTANDING + SPARE_DESCRIPTORS
+    limit = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(1, limit - SPARE_DESCRIPTORS)
+
+
+def connect(arguments: list[str]) -> socket.socket:
+    """Return the socket that the command line names; raises ValueError for a wrong one, OSError if it is not there."""
+    match arguments:
+        case ["--socket", path]:
+            daemon = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            daemon.connect(path)
+        case ["--fd", number] if number.isascii() and number.isdigit():
+            daemon = socket.socket(fileno=int(number))
+        case _:
+            raise ValueError("usage: python -m appliance.health.prober --socket PATH | --fd N")
+    daemon.setblocking(False)
+    return daemon
+
+
+async def serve(daemon: socket.socket) -> None:
+    """Run the prober on the current event loop."""
+    await Prober(asyncio.get_running_loop(), daemon, descriptor_limit()).run()
+
+
+def main(arguments: list[str]) -> int:
+    """Run the process; return its exit status."""
+    try:
+        daemon = connect(arguments)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except OSError as error:
+        print(f"prober: cannot reach the daemon: {os.strerror(error.errno or 0)}; is vc5 running?", file=sys.stderr)
+        return EXIT_FAILED
+    try:
+        asyncio.run(serve(daemon))
+    except ValueError as error:
+        print(f"prober: malformed message from the daemon: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_OK
+    finally:
+        daemon.close()
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

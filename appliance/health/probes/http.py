@@ -1,0 +1,118 @@
+"""The checks `http` and `https`: one request, one response, on a connection of its own.
+
+No redirect is followed and no connection is used twice, so a server that no longer accepts connections is noticed. The
+body is read to its end or to 1 MiB. Certificates are not verified (the balancer does not know whom clients trust); SNI
+carries the host if it is a name. h11 parses; every limit below is one that a hostile server runs into.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from functools import cache, lru_cache
+
+import h11
+
+from appliance.health.diagnostic import printable
+from appliance.health.probes.connection import Connection
+from appliance.health.probes.failure import ProbeFailed
+from appliance.model import Address, Check, CheckKind, Outcome
+
+MAX_HEAD = 16384
+"""Bytes of a status line with its headers, and of one chunk line."""
+MAX_BODY = 1 << 20
+"""Bytes of the body after which the rest does not matter."""
+MAX_PIECES = 4096
+"""Pieces of the body (chunks) after which the rest does not matter."""
+MAX_INTERIM = 10
+"""Responses with a 1xx status before the real one."""
+
+_DEFAULT_PORT = {CheckKind.HTTP: 80, CheckKind.HTTPS: 443}
+
+
+async def converse(connection: Connection, check: Check, vip: Address) -> tuple[Outcome, str, int]:
+    """Ask over an open connection; return outcome, diagnostic and status.
+
+    Raises ProbeFailed, and TimeoutError at the deadline.
+    """
+    request, server_name = prepare(check, vip)
+    if check.kind is CheckKind.HTTPS:
+        await connection.start_tls(tls_context(), server_name)
+    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+    await connection.send((parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b""))
+    try:
+        status = await _status(connection, parser)
+        if check.expect and status not in check.expect:
+            expected = ", ".join(map(str, check.expect[:5])) + (", ..." if len(check.expect) > 5 else "")
+            return Outcome.WRONG, f"HTTP {status}, expected {expected}", status
+        await _body(connection, parser)
+    except h11.RemoteProtocolError as error:
+        raise ProbeFailed(Outcome.WRONG, printable(f"not valid HTTP: {error}")) from None
+    return Outcome.OK, f"HTTP {status}", status
+
+
+async def _status(connection: Connection, parser: h11.Connection) -> int:
+    """Read up to the end of the headers of the final response; return its status."""
+    interim = 0
+    while True:
+        event = parser.next_event()
+        if event is h11.NEED_DATA:
+            data = await connection.receive()
+            if not data and not connection.first_byte_ns:
+                raise ProbeFailed(Outcome.NONE, "connection closed without an answer")
+            parser.receive_data(data)
+        elif isinstance(event, h11.Response):
+            return int(event.status_code)
+        elif isinstance(event, h11.InformationalResponse) and interim < MAX_INTERIM:
+            interim += 1
+        else:
+            raise ProbeFailed(Outcome.WRONG, "no final response")
+
+
+async def _body(connection: Connection, parser: h11.Connection) -> None:
+    """Read to the end of the body, or to where it does not matter any more."""
+    size = pieces = 0
+    while size < MAX_BODY and pieces < MAX_PIECES:
+        event = parser.next_event()
+        if event is h11.NEED_DATA:
+            parser.receive_data(await connection.receive())
+        elif isinstance(event, h11.Data):
+            size += len(event.data)
+            pieces += 1
+        else:
+            return
+
+
+@lru_cache(maxsize=4096)
+def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
+    """Return the request of a check and the name for SNI (None for an address); raises ProbeFailed.
+
+    An absent host is the VIP. The Host header carries the port unless it is the scheme's own (RFC 9110 section 7.2).
+    """
+    host = check.host or str(vip)
+    name: str | None = host
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        name = None
+        host = f"[{address}]" if address.version == 6 else str(address)
+    except ValueError:
+        pass
+    port = "" if check.port == _DEFAULT_PORT[check.kind] else f":{check.port}"
+    try:
+        headers = [("Host", host + port), ("User-Agent", "vc5"), ("Accept", "*/*"), ("Connection", "close")]
+        return h11.Request(method=check.method, target=check.path or "/", headers=headers), name
+    except (h11.LocalProtocolError, UnicodeError) as error:
+        raise ProbeFailed(
+            Outcome.WRONG, printable(f"the check cannot be sent, correct its host or path: {error}")
+        ) from None
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the settings of all TLS connections: any certificate, TLS 1.2 or later, no renegotiation."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context

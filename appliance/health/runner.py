@@ -1,0 +1,117 @@
+"""Runs one probe of any kind from beginning to end: source port, deadline, connection, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from time import monotonic_ns
+
+from appliance.health.answer import Answer
+from appliance.health.messages import Probe
+from appliance.health.ports import Destination, Ports
+from appliance.health.probes import http, syn, tcp
+from appliance.health.probes.connection import Connection, PortTaken
+from appliance.health.probes.deadline import Deadline
+from appliance.health.probes.failure import ProbeFailed, ProbeNotSent
+from appliance.health.probes.readiness import Readiness
+from appliance.model import Address, Check, CheckKind, Outcome, Protocol
+
+ATTEMPTS = 8
+"""Source ports tried for one probe: one may still be in TIME_WAIT with this backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A probe in the form in which it runs again and again."""
+
+    number: int
+    check: Check
+    vip: Address
+    family: socket.AddressFamily
+    host: str
+    """The NAT address as text."""
+    destination: Destination
+    """What the data plane turns NAT address and port into."""
+
+    @classmethod
+    def of(cls, probe: Probe) -> Job:
+        """Prepare a probe."""
+        family = socket.AF_INET if probe.nat.version == 4 else socket.AF_INET6
+        destination = (str(probe.vip), probe.check.port, int(Protocol.TCP), probe.check.kind is CheckKind.SYN)
+        return cls(probe.number, probe.check, probe.vip, family, str(probe.nat), destination)
+
+
+class Runner:
+    """What all probes share: the pools of source ports, the epoll, the raw sockets."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ports: Ports) -> None:
+        self._loop = loop
+        self._ports = ports
+        self._readiness = Readiness(loop)
+        self._half_open = syn.HalfOpen(loop)
+
+    async def run(self, job: Job) -> Answer:
+        """Return how the probe ended; raises ProbeNotSent if it never left this host."""
+        pool = self._ports.pool(job.destination)
+        for _ in range(ATTEMPTS):
+            port = pool.take(self._loop.time())
+            if port is None:
+                break
+            try:
+                return await (self._half(job, port) if job.check.kind is CheckKind.SYN else self._full(job, port))
+            except PortTaken:
+                continue
+            finally:
+                pool.give_back(port, self._loop.time())
+        raise ProbeNotSent(f"no source port is free for {job.vip} port {job.check.port}")
+
+    def close(self) -> None:
+        """Close what is shared; no probe may be running."""
+        self._half_open.close()
+        self._readiness.close()
+
+    async def _half(self, job: Job, source_port: int) -> Answer:
+        began = monotonic_ns()
+        deadline = Deadline(self._loop, job.check.timeout)
+        connect_ns = 0
+        try:
+            diagnostic = await self._half_open.converse(job.family, job.host, job.check.port, source_port, deadline)
+            outcome = Outcome.OK
+            connect_ns = monotonic_ns() - began
+        except ProbeFailed as failure:
+            outcome, diagnostic = failure.outcome, failure.diagnostic
+        except TimeoutError:
+            outcome, diagnostic = Outcome.NONE, "timeout"
+        finally:
+            deadline.close()
+        return Answer(outcome, diagnostic, total_ns=monotonic_ns() - began, connect_ns=connect_ns)
+
+    async def _full(self, job: Job, source_port: int) -> Answer:
+        began = monotonic_ns()
+        deadline = Deadline(self._loop, job.check.timeout)
+        connection = Connection(self._readiness, deadline)
+        status = 0
+        try:
+            await connection.open(job.family, job.host, job.check.port, source_port)
+            if job.check.kind is CheckKind.TCP:
+                outcome, diagnostic = Outcome.OK, tcp.converse(connection)
+            else:
+                outcome, diagnostic, status = await http.converse(connection, job.check, job.vip)
+        except ProbeFailed as failure:
+            outcome, diagnostic = failure.outcome, failure.diagnostic
+        except TimeoutError:
+            outcome, diagnostic = Outcome.NONE, f"timeout ({connection.phase})"
+        finally:
+            deadline.close()
+            connection.close()
+        return Answer(
+            outcome,
+            diagnostic,
+            total_ns=monotonic_ns() - began,
+            connect_ns=connection.connect_ns,
+            tls_ns=connection.tls_ns,
+            first_byte_ns=connection.first_byte_ns,
+            http_status=status,
+            tls_version=connection.tls_version,
+        )
