@@ -145,11 +145,11 @@ def test_repeating_changes_nothing(place: Place) -> None:
 
 
 def on_host(*command: str) -> Callable[[Place], object]:
-    return lambda place: place.host.run(*(word.format(root=place.root) for word in command))
+    return lambda place: place.host.run(*(word.format(root=place.root, host=place.host) for word in command))
 
 
 def inside(*command: str) -> Callable[[Place], object]:
-    return lambda place: place.inside.run(*(word.format(root=place.root) for word in command))
+    return lambda place: place.inside.run(*(word.format(root=place.root, host=place.host) for word in command))
 
 
 def hold_and_delete_namespace(place: Place) -> None:
@@ -167,7 +167,7 @@ def leave_name_of_killed_create(place: Place) -> None:
     place.inside.path.touch()
 
 
-VETH, PEER = "{root.veth}", "{root.veth_peer}"
+VETH, PEER, HOST = "{root.veth}", "{root.veth_peer}", "{host.name}"
 DAMAGES = {
     "balancer's end deleted": on_host("ip", "link", "delete", VETH),
     "far end deleted": inside("ip", "link", "delete", PEER),
@@ -182,11 +182,17 @@ DAMAGES = {
     "far MAC": inside("ip", "link", "set", PEER, "address", "02:00:00:00:00:01"),
     "MTU": inside("ip", "link", "set", PEER, "mtu", "1280"),
     "far end renamed": inside("sh", "-c", f"ip link set {PEER} down; ip link set {PEER} name other"),
-    "far end moved out": lambda place: place.inside.run(
-        "ip", "link", "set", place.root.veth_peer, "netns", place.host.name
-    ),
+    "far end moved out": inside("ip", "link", "set", PEER, "netns", HOST),
     "a stranger in place of the far end": inside(
-        "sh", "-c", f"ip link delete {PEER}; ip link add {PEER} type veth peer name other"
+        "sh",
+        "-c",
+        f"ip link set {PEER} down; ip link set {PEER} name other; ip link add {PEER} type veth peer name third",
+    ),
+    "a stranger from the host in place of the far end": inside(
+        "sh",
+        "-c",
+        f"ip link set {PEER} down; ip link set {PEER} name other; "
+        f"ip link add {PEER} type veth peer name third netns {HOST}",
     ),
     "address gone": inside("ip", "address", "flush", "dev", PEER),
     "route gone": inside("ip", "route", "flush", "table", "main"),
@@ -299,7 +305,9 @@ def test_running_inside_returns_raises_and_leaves_nothing_behind(place: Place) -
         raise LookupError("from inside")
 
     before = resources()
-    for _ in range(20):
+    for turn in range(20):
+        if turn % 2:
+            place.remove()
         place.ensure()
         names = namespace.run_in_namespace(place.root, lambda: {name for _, name in socket.if_nameindex()})
         assert names == {"lo", place.root.veth_peer}

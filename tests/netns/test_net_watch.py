@@ -293,11 +293,17 @@ def test_in_an_event_loop(scene: Scene) -> None:
             if mac_of(watch.snapshot(), V4):
                 resolved.set()
 
+        async def ask() -> None:
+            while True:
+                watch.refresh(loop.time())
+                await asyncio.sleep(0.1)
+
         loop.add_reader(watch.fileno(), read)
-        watch.refresh(loop.time())
+        asking = loop.create_task(ask())
         try:
             await asyncio.wait_for(resolved.wait(), 10)
         finally:
+            asking.cancel()
             loop.remove_reader(watch.fileno())
 
     asyncio.run(run())
