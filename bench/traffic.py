@@ -1,0 +1,77 @@
+"""The packets of a measurement: header templates, one for each service, in which the driver varies the source."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+ETHERNET, IPV4, TCP = 14, 20, 20
+SYN, ACK = 0x02, 0x10
+BALANCER_MAC = bytes.fromhex("020000000001")
+ROUTER_MAC = bytes.fromhex("0200000000fe")
+CLIENTS = IPv4Address("10.0.0.0")
+"""The source of flow 0; the flows share its first octet."""
+MAX_FLOWS = 1 << 24
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Frames of one length that differ in their service. Offsets and lengths are bytes.
+
+    `source` is where the 32-bit word lies that tells flows apart, zero in its low 24 bits here; `check` where the IPv4
+    header checksum lies, computed here for flow 0; None for a frame without one.
+    """
+
+    frames: tuple[bytes, ...]
+    headers: int
+    source: int
+    check: int | None
+
+    def sum(self) -> int:
+        """Return the one's complement sum of an IPv4 header with its checksum taken as 0, in this machine's byte order.
+
+        The source counts as 0, since the driver adds all of it. Every template must have the same.
+        """
+        sums = {self._sum(frame) for frame in self.frames}
+        if len(sums) != 1:
+            raise ValueError("the templates' header sums differ, and the driver knows only one")
+        return sums.pop()
+
+    def _sum(self, frame: bytes) -> int:
+        if self.check is None:
+            return 0
+        header = bytearray(frame[ETHERNET : ETHERNET + IPV4])
+        header[self.check - ETHERNET : self.check - ETHERNET + 2] = bytes(2)
+        header[self.source - ETHERNET : self.source - ETHERNET + 4] = bytes(4)
+        return ones_sum(header, "=")
+
+
+def ones_sum(header: bytes | bytearray, order: str = "!") -> int:
+    """Return the one's complement sum of 16-bit words (RFC 1071)."""
+    total: int = sum(struct.unpack(f"{order}{len(header) // 2}H", header))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def tcp4(vips: Sequence[IPv4Address], port: int, *, flags: int = ACK, payload: int = 6) -> Traffic:
+    """Return untagged TCP over IPv4 to every VIP in turn. `vips` is a power of two of addresses.
+
+    The IPv4 identification differs so that all headers have one checksum: the driver then needs only one sum. The TCP
+    checksum is left at 0; nothing that forwards at layer 2 looks at it.
+    """
+    if len(vips) & len(vips) - 1:
+        raise ValueError(f"{len(vips)} VIPs are no power of two")
+    frames = []
+    for vip in vips:
+        length = IPV4 + TCP + payload
+        words = ("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, 6, 0, CLIENTS.packed, vip.packed)
+        identification = 0xFFFF - ones_sum(struct.pack(*words))
+        header = bytearray(struct.pack(*words))
+        header[4:6] = identification.to_bytes(2, "big")
+        header[10:12] = (0xFFFF - ones_sum(header)).to_bytes(2, "big")
+        tcp = struct.pack("!HHIIBBHHH", 40000, port, 1, 1, 5 << 4, flags, 64240, 0, 0)
+        frames.append(BALANCER_MAC + ROUTER_MAC + b"\x08\0" + bytes(header) + tcp + bytes(payload))
+    return Traffic(tuple(frames), ETHERNET + IPV4 + TCP, ETHERNET + 12, ETHERNET + 10)
