@@ -2,8 +2,8 @@
 
 Boot: configuration, host, program (adopted or compiled), all tables, attach, control socket, READY, prober. Reload: the
 new configuration is read and its program compiled beside the running one, then put in force in one step or not at all.
-Stop: the prober ends, everything is detached and removed. A killed daemon leaves the data plane working; the next one
-adopts it.
+Stop (SIGTERM, SIGINT): the prober ends, everything is detached and removed. Leave (SIGUSR1): the daemon ends and the
+data plane works on, for the next daemon to adopt; that is how to restart one. A killed daemon leaves it likewise.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Daemon:
         self._reloading: asyncio.Lock
         self._planned = False
         self._unsaved = False
+        self._leaving = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._restarts = 0
 
@@ -114,11 +115,13 @@ class Daemon:
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
 
     async def _serve(self) -> None:
-        for number, action in (
-            (signal.SIGTERM, self._stop.set),
-            (signal.SIGINT, self._stop.set),
-            (signal.SIGHUP, self._hup),
-        ):
+        actions = {
+            signal.SIGTERM: self._stop.set,
+            signal.SIGINT: self._stop.set,
+            signal.SIGUSR1: self._leave,
+            signal.SIGHUP: self._hup,
+        }
+        for number, action in actions.items():
             self._loop.add_signal_handler(number, action)
         self._loop.add_reader(self.watch.fileno(), self.watch.read)
         server = ControlServer(self.root.control_socket, handlers(self))
@@ -139,10 +142,21 @@ class Daemon:
             await server.close()
             await self.prober.stop()
             self._loop.remove_reader(self.watch.fileno())
-            self.record(EventKind.DAEMON, "stopped")
-            self.instance.save()
-            self.instance.data.remove()
-            namespace.remove(self.root)
+            self._end()
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self._stop.set()
+
+    def _end(self) -> None:
+        self.instance.save()
+        if self._leaving:
+            self.record(EventKind.DAEMON, "ended; the data plane works on for the next daemon")
+            self.instance.data.close()
+            return
+        self.record(EventKind.DAEMON, "stopped")
+        self.instance.data.remove()
+        namespace.remove(self.root)
 
     async def _tick(self) -> None:
         watchdog = self.notifier.watchdog
