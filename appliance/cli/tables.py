@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -66,7 +65,18 @@ def screen(stream: TextIO | None = None) -> Screen:
     if not stream.isatty():
         return Screen()
     colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Screen(shutil.get_terminal_size().columns, colour)
+    return Screen(_columns(stream), colour)
+
+
+def _columns(stream: TextIO) -> int:
+    """Return the terminal's width; COLUMNS overrides it. (shutil knows this too, and costs a fifth of the start.)"""
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < 6 and int(wanted):
+        return int(wanted)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def printable(text: str) -> str:

@@ -61,6 +61,17 @@ def test_results_and_errors_arrive_as_they_were(root: Root) -> None:
         assert failed.value.exit_status == 1
 
 
+async def nothing_to_say(_: Request) -> Any:
+    """Refuse with a status that is not the usual one, and no issues."""
+    raise ConfigError(())
+
+
+def test_the_exit_status_is_the_daemons(root: Root) -> None:
+    with running(root.control_socket, {"reload": nothing_to_say}), pytest.raises(ControlError) as refused:
+        client.call(root, "reload")
+    assert refused.value.exit_status == 78
+
+
 def test_a_request_that_is_too_large_is_told_so(root: Root) -> None:
     with (
         running(root.control_socket, {"echo": echo}, Limits(request_bytes=1000)),
