@@ -44,7 +44,8 @@ class PortPool:
         self._used: set[int] = set()
         self._left = [-inf] * (len(ports) // BLOCK)
         """When each block was last used, in seconds."""
-        self._entered: int | None = None
+        self._fresh: set[int] = set()
+        """Ports given back since the present block was entered: this round passes them over."""
 
     @property
     def outstanding(self) -> int:
@@ -54,14 +55,14 @@ class PortPool:
     def take(self, now: float) -> int | None:
         """Return a port that no outstanding probe of this pool has, or None if all are in use or resting."""
         for _ in range(len(self._ports)):
-            block = self._cursor // BLOCK
-            if block != self._entered:
+            block, place = divmod(self._cursor, BLOCK)
+            if place == 0:
                 if now - self._left[block] < REST:
                     return None
-                self._entered = block
+                self._fresh.clear()
             port = self._ports[self._cursor]
             self._cursor = (self._cursor + 1) % len(self._ports)
-            if port not in self._used:
+            if port not in self._used and port not in self._fresh:
                 self._used.add(port)
                 self._left[block] = now
                 return port
@@ -70,6 +71,7 @@ class PortPool:
     def give_back(self, port: int, now: float) -> None:
         """End the use of a port."""
         self._used.discard(port)
+        self._fresh.add(port)
         self._left[(port - self._ports.start) // BLOCK] = now
 
     def rested(self, now: float) -> bool:
