@@ -65,11 +65,11 @@ class Scene:
 @pytest.fixture
 def scene() -> Iterator[Scene]:
     names = [f"vc5watch{os.getpid()}-{end}" for end in ("balancer", "far")]
-    with netns.lock():
-        for name in names:
-            netns.create(name)
     made = Scene(*map(Namespace, names))
     try:
+        with netns.lock():
+            for name in names:
+                netns.create(name)
         yield made
     finally:
         made.close()
