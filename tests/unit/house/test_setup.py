@@ -24,7 +24,7 @@ case "$*" in *"$BROKEN"*) exit 100 ;; esac
 def setup(
     directory: Path, *parts: str, missing: str = "", broken: str = "nothing", user: int | None = None
 ) -> tuple[int, str, list[str]]:
-    """Run the script where packages are `missing` and apt-get fails at `broken`; return status, text, calls of apt-get."""
+    """Run the script where packages are `missing` and apt-get fails at `broken`; return status, text, calls."""
     commands = directory / "commands"
     commands.mkdir()
     for name, text in (("dpkg-query", DPKG_QUERY), ("apt-get", APT_GET)):
