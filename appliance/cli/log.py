@@ -18,6 +18,8 @@ from appliance.model import EventKind, Outcome, ServiceKey
 from appliance.paths import Root
 
 DEFAULT_COUNT = 100
+RELOAD_REFUSED = "refused"
+"""The outcome of a reload that left the old configuration in force; one in force is `ok`."""
 STYLES = {"alarm": Style.BAD, "reload": Style.HEAD, "operator": Style.HEAD, "daemon": Style.HEAD}
 OUTCOME_STYLES: dict[str, Style] = {Outcome.OK: Style.GOOD, Outcome.WRONG: Style.WORRY, Outcome.NONE: Style.BAD}
 
@@ -88,7 +90,7 @@ def _filter(arguments: Namespace) -> Any:
         kinds = frozenset({EventKind.PROBE})
     elif arguments.events:
         kinds = frozenset(EventKind) - {EventKind.PROBE}
-    outcomes = [str(outcome) for outcome in Outcome]
+    outcomes = [*(str(outcome) for outcome in Outcome), RELOAD_REFUSED]
     if arguments.outcome and arguments.outcome not in outcomes:
         raise UsageError(f"--outcome {arguments.outcome!r}: choose one of {', '.join(outcomes)}")
     return LogFilter(service, backend, since, kinds, arguments.outcome or "")

@@ -129,7 +129,9 @@ def _service_row(service: dict[str, Any]) -> list[Cell | str]:
 
 def _backend_row(backend: dict[str, Any]) -> list[Cell | str]:
     state = _text(backend.get("state"))
-    notes = [f"by {backend['drained_by']}" if backend.get("drained_by") else "", backend.get("diagnostic") or ""]
+    who = backend.get("drained_by")
+    drained = "removed from the configuration" if who == "removed" else f"by {_text(who)}" if who else ""
+    notes = [drained, backend.get("diagnostic") or ""]
     took = backend.get("took_ms")
     share = backend.get("share")
     enabled = backend.get("enabled") is not False

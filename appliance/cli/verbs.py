@@ -48,7 +48,9 @@ VERBS = (
             Argument("--service", "of this service: VIP:PORT/tcp", {"metavar": "S"}),
             Argument("--backend", "of this backend address", {"metavar": "B"}),
             Argument("--since", "from this moment on: 10m, 2h, 3d (ago), or 2025-06-01T12:00", {"metavar": "T"}),
-            Argument("--outcome", "probes that ended so", {"metavar": "O"}),
+            Argument(
+                "--outcome", "probes and reloads that ended so: ok, wrong-answer, no-answer, refused", {"metavar": "O"}
+            ),
             Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),
         ),
         (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.cli import status_view
 from appliance.cli.tables import Screen, width
-from tests.unit.cli.samples import BODY
+from tests.unit.cli.samples import BODY, backend
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -43,6 +43,12 @@ def test_what_is_down_stands_out() -> None:
 )
 def test_the_prober(prober: dict[str, Any], words: str) -> None:
     assert words in status_view.lines({**BODY, "prober": prober}, Screen())[0]
+
+
+@pytest.mark.parametrize(("who", "note"), [("uid 0", "by uid 0"), ("removed", "removed from the configuration")])
+def test_why_a_backend_drains(who: str, note: str) -> None:
+    body = {"services": [{"service": "s", "backends": [backend("10.1.10.11", "draining", drained_by=who)]}]}
+    assert status_view.lines(body, Screen())[-1].endswith(f"  {note}")
 
 
 def test_a_refused_flow_is_said() -> None:
