@@ -14,7 +14,7 @@ from typing import Any
 from appliance.cli.arguments import UsageError
 from appliance.cli.tables import Screen, Style, cut, printable, screen
 from appliance.errors import HostError
-from appliance.model import EventKind, Outcome, ServiceKey
+from appliance.model import EventKind, Health, Outcome, ServiceKey
 from appliance.paths import Root
 
 DEFAULT_COUNT = 100
@@ -90,7 +90,7 @@ def _filter(arguments: Namespace) -> Any:
         kinds = frozenset({EventKind.PROBE})
     elif arguments.events:
         kinds = frozenset(EventKind) - {EventKind.PROBE}
-    outcomes = [*(str(outcome) for outcome in Outcome), RELOAD_REFUSED]
+    outcomes = [*map(str, Outcome), *map(str, Health), RELOAD_REFUSED]
     if arguments.outcome and arguments.outcome not in outcomes:
         raise UsageError(f"--outcome {arguments.outcome!r}: choose one of {', '.join(outcomes)}")
     return LogFilter(service, backend, since, kinds, arguments.outcome or "")

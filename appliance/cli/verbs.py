@@ -49,7 +49,9 @@ VERBS = (
             Argument("--backend", "of this backend address", {"metavar": "B"}),
             Argument("--since", "from this moment on: 10m, 2h, 3d (ago), or 2025-06-01T12:00", {"metavar": "T"}),
             Argument(
-                "--outcome", "probes and reloads that ended so: ok, wrong-answer, no-answer, refused", {"metavar": "O"}
+                "--outcome",
+                "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead) or reloads (ok, refused)",
+                {"metavar": "O"},
             ),
             Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),
         ),

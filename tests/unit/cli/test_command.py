@@ -82,7 +82,10 @@ USAGE = [
     (["log", "--since", "yesterday"], "vc5: log: 'yesterday' is no moment; write how long ago"),
     (["log", "--service", "shop"], "vc5: log: 'shop' is not a service; write VIP:PORT/tcp"),
     (["log", "--backend", "10.1.10"], "vc5: log: '10.1.10' does not appear to be an IPv4 or IPv6 address"),
-    (["log", "--outcome", "fine"], "vc5: log: --outcome 'fine': choose one of ok, wrong-answer, no-answer, refused"),
+    (
+        ["log", "--outcome", "fine"],
+        "vc5: log: --outcome 'fine': choose one of ok, wrong-answer, no-answer, unknown, up, wrong, dead, refused",
+    ),
     (["log", "-n", "-3"], "vc5: log: -n '-3': write a whole number of events"),
     (["explain"], "vc5: explain: say what to explain: --flow, --frame or --steps"),
     (["explain", "--frame", "0x\x1b[2J"], r"vc5: explain: --frame: '0x\\x1b[2J' is not hexadecimal digits"),
