@@ -213,4 +213,3 @@ def reset(frame: bytes, ip: Ip, tcp: Transport) -> bytes:
     pseudo = addresses + bytes([0, TCP, 0, TCP_HEADER])
     packet = put_checksum(head, 10, checksum(head)) + put_checksum(body, 16, checksum(pseudo + body))
     return put(turned(frame), ETHERNET, packet)[:LEAST_FRAME]
-

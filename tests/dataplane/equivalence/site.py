@@ -1,0 +1,191 @@
+"""A site that changes by chance: services and backends that come, go, die, return, drain, and change weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+from random import Random
+
+from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
+from appliance.dataplane.enums import DeadPolicy, Refusal, State
+from appliance.dataplane.memory import Memory
+from appliance.model import Address, Protocol, ServiceKey
+from tests.dataplane.equivalence.pair import Pair
+from tests.dataplane.frames import BALANCER
+
+VIPS = [IPv4Address(text) for text in ("203.0.113.10", "203.0.113.11", "198.18.255.255")]
+KEYS = [
+    *(ServiceKey(vip, port, Protocol.TCP) for vip in VIPS for port in (80, 443)),
+    *(ServiceKey(vip, port, Protocol.UDP) for vip in VIPS for port in (53, 443)),
+]
+BACKENDS = [IPv4Address("10.1.10.10") + number for number in range(20)]
+OWN = (IPv4Address("10.1.10.5"), IPv4Address("10.1.0.0"))
+PROBE = ProbeLink(7, bytes.fromhex("0200000000aa0200000000ab"), IPv4Address("169.254.255.255"))
+IDLES = (5, 12, 100, 900)
+MOST_SERVICES = 7
+STEPS = (1, 1, 2, 3, 4, 5, 6, 9, 10, 11, 29, 30, 31, 59, 60, 61, 900, 16383, 16384, 16385, 32768)
+"""Seconds by which time advances: around the lives of flows, and around half of the clock."""
+
+
+def hop_to(address: Address, generation: int = 0) -> Hop:
+    """The way to a backend, with another MAC address for each generation."""
+    host = int(address) & 0xFF
+    return Hop(2 + host % 2, bytes([2, 0, generation, 1, 10, host]) + BALANCER, OWN[host % 2])
+
+
+def member(address: Address, state: State = State.AVAILABLE, weight: int = 1) -> Member:
+    """A backend whose MAC address is known."""
+    return Member(address, weight if state is State.AVAILABLE else 0, state, hop_to(address))
+
+
+@dataclass
+class Site:
+    """What is desired, and how it changes. All chance comes from the generator that is handed in."""
+
+    pair: Pair
+    desired: Desired
+    time: int
+    changes: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def opened(cls, pair: Pair, random: Random) -> Site:
+        """Empty both tables and set up a few services."""
+        pair.clear()
+        idle = random.choice(IDLES)
+        up: dict[Address, bool] = {vip: random.random() < 0.8 for vip in VIPS}
+        desired = Desired(vips=up, seed=random.randbytes(16), idle=idle, probe=PROBE)
+        site = cls(pair, desired, random.choice((100, 1000, 32760, 65530, 1 << 31)))
+        pair.at(site.time)
+        for _ in range(3):
+            site._add_service(random)
+        site._apply("open")
+        return site
+
+    def step(self, random: Random) -> None:
+        """One change of the world."""
+        moves: tuple[tuple[int, Callable[[Random], None]], ...] = (
+            (5, self._die),
+            (3, self._return),
+            (3, self._drain),
+            (2, self._weigh),
+            (2, self._add_backend),
+            (2, self._remove_backend),
+            (1, self._add_service),
+            (1, self._remove_service),
+            (2, self._policy),
+            (1, self._vip),
+            (1, self._unknown_port),
+            (1, self._hop),
+            (1, self._poke),
+            (3, self._advance),
+        )
+        move = random.choices([move for _, move in moves], [weight for weight, _ in moves])[0]
+        move(random)
+        self._apply(move.__name__.strip("_"))
+        if random.random() < 0.5:
+            self._advance(random)
+        if random.random() < 0.3:
+            self.pair.sweep(self.desired)
+
+    def _apply(self, what: str) -> None:
+        self.pair.apply(what, self.desired)
+        self.changes[what] = self.changes.get(what, 0) + 1
+
+    def _service(self, random: Random) -> DesiredService:
+        return random.choice(self.desired.services)
+
+    def _put(self, service: DesiredService) -> None:
+        kept = [other for other in self.desired.services if other.key != service.key]
+        services = tuple(sorted([*kept, service], key=lambda each: each.key))
+        self.desired = replace(self.desired, services=services)
+
+    def _put_member(self, service: DesiredService, new: Member) -> None:
+        kept = [other for other in service.members if other.address != new.address]
+        self._put(replace(service, members=tuple(sorted([*kept, new], key=lambda each: int(each.address)))))
+
+    def _member(self, random: Random, *states: State) -> tuple[DesiredService, Member] | None:
+        found = [(service, one) for service in self.desired.services for one in service.members if one.state in states]
+        return random.choice(found) if found else None
+
+    def _set_state(self, random: Random, state: State, *before: State) -> None:
+        if found := self._member(random, *before):
+            service, one = found
+            self._put_member(service, replace(one, state=state, weight=int(state is State.AVAILABLE)))
+
+    def _die(self, random: Random) -> None:
+        self._set_state(random, State.DEAD, State.AVAILABLE, State.DRAINING)
+
+    def _return(self, random: Random) -> None:
+        self._set_state(random, State.AVAILABLE, State.DEAD, State.DRAINING, State.NONE)
+
+    def _drain(self, random: Random) -> None:
+        self._set_state(random, State.DRAINING, State.AVAILABLE)
+
+    def _weigh(self, random: Random) -> None:
+        if found := self._member(random, State.AVAILABLE):
+            self._put_member(found[0], replace(found[1], weight=random.choice((1, 2, 10))))
+
+    def _add_backend(self, random: Random) -> None:
+        service = self._service(random)
+        absent = sorted(set(BACKENDS) - {one.address for one in service.members}, key=int)
+        if absent and len(service.members) < 7:
+            new = member(random.choice(absent), random.choice((State.AVAILABLE, State.AVAILABLE, State.NONE)))
+            self._put_member(service, new if random.random() < 0.8 else replace(new, hop=None))
+
+    def _remove_backend(self, random: Random) -> None:
+        service = self._service(random)
+        if len(service.members) > 1:
+            gone = random.choice(service.members)
+            self._put(replace(service, members=tuple(one for one in service.members if one != gone)))
+
+    def _add_service(self, random: Random) -> None:
+        absent = [key for key in KEYS if key not in {service.key for service in self.desired.services}]
+        if len(self.desired.services) >= MOST_SERVICES or not absent:
+            return
+        key = random.choice(absent)
+        members = tuple(member(address) for address in sorted(random.sample(BACKENDS, random.randint(1, 5)), key=int))
+        grace = 30 if key.protocol is Protocol.UDP else self.desired.idle
+        self._put(DesiredService(key, members, grace, random.choice(tuple(DeadPolicy)), tracking=key.port != 53))
+
+    def _remove_service(self, random: Random) -> None:
+        if len(self.desired.services) > 2:
+            gone = self._service(random)
+            services = tuple(service for service in self.desired.services if service != gone)
+            self.desired = replace(self.desired, services=services)
+
+    def _policy(self, random: Random) -> None:
+        self._put(replace(self._service(random), on_dead=random.choice(tuple(DeadPolicy))))
+
+    def _vip(self, random: Random) -> None:
+        vip = random.choice(VIPS)
+        self.desired = replace(self.desired, vips={**self.desired.vips, vip: not self.desired.vips[vip]})
+
+    def _unknown_port(self, random: Random) -> None:
+        self.desired = replace(self.desired, pass_unknown_port=not self.desired.pass_unknown_port)
+
+    def _hop(self, random: Random) -> None:
+        service = self._service(random)
+        one = random.choice(service.members)
+        self._put_member(service, replace(one, hop=hop_to(one.address, random.randrange(4))))
+
+    def _poke(self, random: Random) -> None:
+        """What another CPU may see amid a change: the destination is written, its slots are not yet."""
+        service = self._service(random)
+        placed = self.pair.tables[1].numbers(service.key)
+        if not placed:
+            return
+        number, state = random.choice(sorted(placed.values())), random.choice(tuple(State)[1:])
+        refusal = Refusal.DEAD if state is State.DEAD else Refusal.NOTHING
+
+        def write(memory: Memory) -> None:
+            memory.destinations.put(number, "state", state)
+            memory.destinations.put(number, "refusal", refusal)
+
+        self.pair.both(f"destination {number} is {state.name}", write)
+
+    def _advance(self, random: Random) -> None:
+        idle = self.desired.idle
+        seconds = random.choice((*STEPS, idle - 1, idle, idle, idle + 1, 2 * idle, 2 * idle + 1))
+        self.time = (self.time + seconds) % (1 << 32)
+        self.pair.at(self.time)

@@ -1,0 +1,281 @@
+"""Frames by chance, most of them for services, many for tracked slots, and every kind of oddity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from random import Random
+
+from appliance.dataplane.hashing import flow_hash, slot_of
+from appliance.model import Protocol, ServiceKey
+from tests.dataplane.equivalence.pair import Pair
+from tests.dataplane.equivalence.site import OWN, PROBE, VIPS, Site
+from tests.dataplane.frames import Frame, internet_checksum
+
+CLIENTS = [IPv4Address("198.51.100.7") + number for number in range(4)]
+STRANGER = IPv4Address("192.0.2.1")
+FLAGS: tuple[tuple[int, str | None], ...] = (
+    (8, "S"),
+    (9, "A"),
+    (4, "PA"),
+    (2, "FA"),
+    (2, "R"),
+    (1, "RA"),
+    (1, "SA"),
+    (1, "F"),
+    (1, "SF"),
+    (1, ""),
+    (1, None),
+)
+"""TCP flags with their weights; None: any."""
+OPTIONS = (b"\1\1\1\0", bytes.fromhex("94040000"), b"\1" * 40)
+"""No-operations, router alert, and as many as fit."""
+POOL = 60
+STRANGE_NUMBERS = (0, 15, 16, 300, 511, 512, 513, 1 << 23)
+PROBER = PROBE.address.packed
+
+Made = tuple[bytes, bool]
+"""A frame, and whether it comes from the prober."""
+
+
+@dataclass
+class Traffic:
+    """The clients. Remembers some flows, to send more packets of them."""
+
+    pair: Pair
+    site: Site
+    flows: list[tuple[ServiceKey, IPv4Address, int]] = field(default_factory=list)
+
+    def frame(self, random: Random) -> Made:
+        """Any frame."""
+        if random.random() < 0.8 and self.site.desired.services:
+            return self.steered(random).padded(random.choice((0, 60, 64, 300))).bytes, False
+        make = random.choices([make for _, make in ODD], [weight for weight, _ in ODD])[0]
+        return make(self, random)
+
+    def steered(self, random: Random) -> Frame:
+        """A packet for a service that any balancer has to forward if it can."""
+        key, client, port = self._flow(random)
+        ttl = random.choice((64, 64, 64, 255, 2, 1 + random.randrange(255)))
+        options = random.choice(OPTIONS) if random.random() < 0.08 else b""
+        # Now and then a checksum whose sum carries, or comes to nought.
+        check = random.choice((0x0000, 0xFEFF, 0xFFFE, 0xFFFF)) if random.random() < 0.04 else None
+        ident = random.randrange(65536)
+        ip = Frame().ipv4(client, _v4(key.vip), ttl=ttl, options=options, ident=ident, checksum=check)
+        data = random.randbytes(random.choice((0, 0, 1, 7, 30, 200)))
+        if key.protocol is Protocol.UDP:
+            return ip.udp(port, key.port, data, checksum=random.choice((None, None, 0)))
+        flags = random.choices([flags for _, flags in FLAGS], [weight for weight, _ in FLAGS])[0]
+        number = random.getrandbits(32)
+        options = random.choice((b"", b"", b"\2\4\5\xb4", b"\1" * 40))
+        return ip.tcp(
+            port,
+            key.port,
+            random.randrange(256) if flags is None else flags,
+            sequence=random.choice((number, 0xFFFFFFFF)),
+            acknowledgement=number ^ 0x55AA55AA,
+            options=options,
+            data=data,
+        )
+
+    def _flow(self, random: Random) -> tuple[ServiceKey, IPv4Address, int]:
+        present = {service.key for service in self.site.desired.services}
+        if self.flows and random.random() < 0.6:
+            flow = random.choice(self.flows)
+            if flow[0] in present:
+                return flow
+        tracked = [key for key, count in self.pair.tables[1].tracked().items() if count and key in present]
+        aimed = bool(tracked) and random.random() < 0.85
+        key = random.choice(tracked if aimed else sorted(present))
+        client = random.choice(CLIENTS)
+        port = random.randrange(1024, 65536)
+        for _ in range(40 if aimed else 0):
+            if self._meets_tracked(key, client, port):
+                break
+            port = random.randrange(1024, 65536)
+        if len(self.flows) >= POOL:
+            self.flows.pop(random.randrange(POOL))
+        self.flows.append((key, client, port))
+        return key, client, port
+
+    def _meets_tracked(self, key: ServiceKey, client: IPv4Address, port: int) -> bool:
+        slots = self.pair.tables[1].slots(key)
+        assert slots is not None
+        k = [self.pair.plain.settings.get(0, "coefficient", at) for at in range(5)]
+        flow = flow_hash(k, int(client), port, int(key.vip), key.port, key.protocol)
+        return slot_of(flow, slots.count) in slots.tracked
+
+
+def _v4(address: object) -> IPv4Address:
+    assert isinstance(address, IPv4Address)
+    return address
+
+
+def _turns_zero(old: bytes, new: bytes) -> int:
+    """The checksum that becomes 0 when `old` becomes `new` in what it covers."""
+    return 0xFFFF - internet_checksum(bytes(255 - byte for byte in old) + new)
+
+
+def _any_vip(random: Random) -> Frame:
+    return Frame().ipv4(random.choice(CLIENTS), random.choice(VIPS), ttl=random.choice((64, 1, 0)))
+
+
+def _not_ip(traffic: Traffic, random: Random) -> Made:
+    kind = random.choice((0x0806, 0x86DD, 0x8847, 0x88CC, 0x0600, 0x0100))
+    return Frame().other(kind, random.randbytes(random.choice((0, 5, 28, 46)))).bytes, False
+
+
+def _tagged(traffic: Traffic, random: Random) -> Made:
+    frame = traffic.steered(random).tagged(random.randrange(4096), random.choice((0x8100, 0x88A8)))
+    if random.random() < 0.3:
+        frame = frame.tagged(random.randrange(4096))
+    return frame.bytes, False
+
+
+def _not_vip(traffic: Traffic, random: Random) -> Made:
+    ip = Frame().ipv4(random.choice(CLIENTS), STRANGER, options=random.choice((b"", OPTIONS[0])))
+    return random.choice((ip.tcp(5, 80), ip.udp(5, 80), ip.icmp(8), ip.raw(47, b"x" * 30))).bytes, False
+
+
+def _from_vip(traffic: Traffic, random: Random) -> Made:
+    options = random.choice((b"", b"", OPTIONS[0]))
+    ip = Frame().ipv4(random.choice(VIPS), random.choice((STRANGER, *OWN, *VIPS)), options=options)
+    makes = (ip.tcp(80, 40000, "SA"), ip.udp(53, 40000), ip.icmp(0), ip.raw(50, b"x" * 30))
+    return random.choice(makes).bytes, False
+
+
+def _unknown_port(traffic: Traffic, random: Random) -> Made:
+    ip = _any_vip(random)
+    port = random.choice((0, 81, 8443, 65535))
+    return random.choice((ip.tcp(4000, port), ip.udp(4000, port), ip.tcp(4000, 53), ip.udp(4000, 80))).bytes, False
+
+
+def _protocol(traffic: Traffic, random: Random) -> Made:
+    return _any_vip(random).raw(random.choice((2, 41, 47, 50, 58, 132, 255)), random.randbytes(40)).bytes, False
+
+
+def _icmp(traffic: Traffic, random: Random) -> Made:
+    kind = random.choice((8, 8, 8, 8, 3, 11, 12, 0, 5, 13, 17))
+    code = random.choice((0, 0, 0, 4, 1))
+    ip = Frame().ipv4(
+        random.choice(CLIENTS),
+        random.choice(VIPS),
+        ttl=random.choice((64, 1, 255)),
+        tos=random.randrange(256),
+        options=random.choice((b"", b"", OPTIONS[1])),
+    )
+    frame = ip.icmp(kind, code, random.randbytes(random.choice((0, 56, 57)))).padded(60)
+    return frame.bytes, False
+
+
+def _hop_limit(traffic: Traffic, random: Random) -> Made:
+    frame = bytearray(traffic.steered(random).bytes)
+    frame[22] = random.choice((0, 1, 2))
+    return bytes(frame), False
+
+
+def _fragment(traffic: Traffic, random: Random) -> Made:
+    frame = bytearray(traffic.steered(random).bytes)
+    frame[20:22] = random.choice((0x2000, 0x2001, 0x0001, 0x1FFF, 0x8000, 0x4000, 0xC000, 0x6000)).to_bytes(2, "big")
+    return bytes(frame), False
+
+
+def _cut(traffic: Traffic, random: Random) -> Made:
+    whole = random.choice((traffic.steered(random), _any_vip(random).icmp(8))).bytes
+    return whole[: random.randrange(14, len(whole) + 1)], False
+
+
+def _shortened(traffic: Traffic, random: Random) -> Made:
+    """An honest packet but for one of its length fields."""
+    frame = bytearray(traffic.steered(random).bytes)
+    header = (frame[14] & 15) * 4
+    which = random.randrange(4)
+    if which == 0:
+        length = random.choice((0, 19, 20, 21, 27, 28, 39, 40, 41, len(frame) - 15, len(frame) - 14, len(frame) - 13))
+        frame[16:18] = max(0, length).to_bytes(2, "big")
+    elif which == 1:
+        frame[14] = random.choice((0x40, 0x44, 0x46, 0x4F, 0x55, 0x65, 0x05))
+    elif frame[23] == 6:
+        frame[14 + header + 12] = random.randrange(16) << 4
+    else:
+        length = random.choice((0, 7, 8, 9, len(frame) - 14 - header, len(frame) - 13 - header))
+        frame[14 + header + 4 : 14 + header + 6] = length.to_bytes(2, "big")
+    return bytes(frame), False
+
+
+def _mutated(traffic: Traffic, random: Random) -> Made:
+    frame = bytearray(traffic.steered(random).bytes)
+    for _ in range(random.choice((1, 1, 2, 4))):
+        frame[random.randrange(12, min(len(frame), 60))] = random.randrange(256)
+    return bytes(frame), False
+
+
+def _garbage(traffic: Traffic, random: Random) -> Made:
+    body = random.randbytes(random.randrange(0, 80))
+    if random.random() < 0.5:
+        body = b"\x45" + body[1:16] + random.choice(VIPS).packed + body[20:]
+    return Frame().other(random.choice((0x0800, 0x0800, 0x86DD)), body).bytes, False
+
+
+def _probe(traffic: Traffic, random: Random) -> Made:
+    tables = traffic.pair.tables[1]
+    service = random.choice(traffic.site.desired.services)
+    numbers = sorted(tables.numbers(service.key).values()) or [16]
+    number = random.choice(numbers)
+    if random.random() < 0.4:
+        freed = [number for number in range(16, 256) if traffic.pair.plain.identities.get(number, "freed")]
+        number = random.choice((*freed[:5], number - number % 16 + random.randrange(16), *STRANGE_NUMBERS))
+    target = IPv4Address((10 if random.random() < 0.95 else 11) << 24 | number)
+    port = random.choice((service.key.port, 8080))
+    options = random.choice((b"",) * 12 + (OPTIONS[0],))
+    ip = Frame().ipv4(IPv4Address(PROBER), target, fragment=random.choice((0x4000,) * 9 + (0x2000,)), options=options)
+    source = random.randrange(1024, 65536)
+    identity = traffic.pair.plain.identities.bytes_of
+    rewritten = identity(number % 512, "own", 4) + identity(number % 512, "vip", 4)
+    zero = _turns_zero(PROBER + target.packed, rewritten)
+    check = random.choice((None, None, None, 0, 0xFFFF, 0xFFFE, zero))
+    makes = (ip.tcp(source, port, checksum=check), ip.udp(source, port, b"q", checksum=check), ip.icmp(8))
+    frame = bytearray(random.choices(makes, (8, 4, 1))[0].bytes)
+    if random.random() < 0.1:
+        frame[16:18] = random.choice((0, 5, 19, 20, 40, len(frame) - 13)).to_bytes(2, "big")
+    if random.random() < 0.05:
+        frame[random.randrange(12, len(frame))] = random.randrange(256)
+    return bytes(frame)[: random.choice((2000,) * 19 + (random.randrange(14, len(frame)),))], True
+
+
+def _answer(traffic: Traffic, random: Random) -> Made:
+    sent = list(traffic.pair.model.answers.items())
+    if not sent:
+        return _probe(traffic, random)
+    key, number = random.choice(sent[-20:])
+    own = traffic.pair.plain.identities.bytes_of(number, "own", 4)
+    if random.random() < 0.15:
+        own = random.choice((*OWN, STRANGER)).packed
+    options = random.choice((b"",) * 5 + (OPTIONS[0],))
+    ip = Frame().ipv4(IPv4Address(key.vip), IPv4Address(own), options=options, ttl=random.choice((64, 1)))
+    ports = (key.vip_port, key.own_port ^ random.choice((0,) * 9 + (1,)))
+    if key.protocol == Protocol.UDP:
+        rewritten = IPv4Address(10 << 24 | number).packed + PROBER
+        zero = _turns_zero(key.vip + own, rewritten)
+        return ip.udp(*ports, b"a" * random.randrange(9), checksum=random.choice((None, 0, zero))).bytes, False
+    return ip.tcp(*ports, random.choice(("SA", "RA", "A"))).bytes, False
+
+
+ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (
+    (3, _not_ip),
+    (3, _tagged),
+    (3, _not_vip),
+    (4, _from_vip),
+    (5, _unknown_port),
+    (2, _protocol),
+    (10, _icmp),
+    (4, _hop_limit),
+    (5, _fragment),
+    (8, _cut),
+    (8, _shortened),
+    (8, _mutated),
+    (3, _garbage),
+    (9, _probe),
+    (8, _answer),
+)
