@@ -99,7 +99,7 @@ static __always_inline u16 vc5_adjust_checksum(u16 checksum, u32 before, u32 aft
 	sum += (u32)~before;
 	sum += after;
 	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
+	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return ~sum;

@@ -46,7 +46,7 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	const struct vc5_destination *destination;
 	const struct vc5_identity *identity;
 	struct vc5_answer_key key;
-	u32 address, number;
+	u32 address, number, length;
 
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_PROBE_REFUSED);
 	if (!ethernet || !ip || ethernet->h_proto != bpf_htons(ETH_P_IP) || *(u8 *)ip != 0x45)
@@ -56,7 +56,10 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	packet.protocol = ip->protocol;
 	if (packet.protocol != VC5_PROTOCOL_TCP && packet.protocol != VC5_PROTOCOL_UDP)
 		return 0;
-	if (!vc5_read_transport(&packet, cursor.at, cursor.end, bpf_ntohs(ip->tot_len) - sizeof(*ip)))
+	length = bpf_ntohs(ip->tot_len);
+	if (length < sizeof(*ip) || (void *)ip + length > cursor.end)
+		return 0;
+	if (!vc5_read_transport(&packet, cursor.at, cursor.end, length - sizeof(*ip)))
 		return 0;
 	address = bpf_ntohl(ip->daddr);
 	number = address & 0xffffff;
