@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 
 from appliance.health.answer import Answer
+from appliance.health.diagnostic import printable
 from appliance.health.messages import Probe
 from appliance.health.ports import Destination, Ports
 from appliance.health.probes import http, syn, tcp
@@ -107,7 +108,7 @@ class Runner:
             connection.close()
         return Answer(
             outcome,
-            diagnostic,
+            printable(diagnostic),
             total_ns=monotonic_ns() - began,
             connect_ns=connection.connect_ns,
             tls_ns=connection.tls_ns,

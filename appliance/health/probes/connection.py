@@ -47,6 +47,7 @@ class Connection:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._sent_at = 0
+        self._cut_off: ProbeFailed | None = None
         self.phase = "connect"
         """What it is about just now, in words for a diagnostic."""
         self.received = 0
@@ -112,22 +113,29 @@ class Connection:
         return (self._tls.version() or "") if self._tls else ""
 
     async def send(self, data: bytes) -> None:
-        """Send all of `data`: the request."""
+        """Send all of `data`: the request. That the backend takes no more of it is reported by `receive`.
+
+        It may have answered all the same (an alert, an early 503) and closed before the request was out.
+        """
         self._sent_at = monotonic_ns()
-        if self._tls is None:
-            await self._send(data)
-            return
         try:
-            self._tls.write(data)
+            if self._tls is None:
+                await self._send(data)
+            else:
+                self._tls.write(data)
+                await self._flush()
         except ssl.SSLError as error:
             raise await self._tls_failed(error) from None
-        await self._flush()
+        except ProbeFailed as failure:
+            self._cut_off = failure
 
     async def receive(self) -> bytes:
         """Return the next bytes of the response, at most CHUNK; empty at the end of the stream."""
         data = await (self._receive() if self._tls is None else self._receive_tls(self._tls))
         if data and not self.first_byte_ns:
             self.first_byte_ns = monotonic_ns() - self._sent_at
+        if not data and not self.first_byte_ns and self._cut_off:
+            raise self._cut_off
         return data
 
     def close(self) -> None:

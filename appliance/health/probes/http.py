@@ -13,7 +13,6 @@ from functools import cache, lru_cache
 
 import h11
 
-from appliance.health.diagnostic import printable
 from appliance.health.probes.connection import Connection
 from appliance.health.probes.failure import ProbeFailed
 from appliance.model import Address, Check, CheckKind, Outcome
@@ -47,7 +46,7 @@ async def converse(connection: Connection, check: Check, vip: Address) -> tuple[
             return Outcome.WRONG, f"HTTP {status}, expected {expected}", status
         await _body(connection, parser)
     except h11.RemoteProtocolError as error:
-        raise ProbeFailed(Outcome.WRONG, printable(f"not valid HTTP: {error}")) from None
+        raise ProbeFailed(Outcome.WRONG, f"not valid HTTP: {error}") from None
     return Outcome.OK, f"HTTP {status}", status
 
 
@@ -102,9 +101,7 @@ def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
         headers = [("Host", host + port), ("User-Agent", "vc5"), ("Accept", "*/*"), ("Connection", "close")]
         return h11.Request(method=check.method, target=check.path or "/", headers=headers), name
     except (h11.LocalProtocolError, UnicodeError) as error:
-        raise ProbeFailed(
-            Outcome.WRONG, printable(f"the check cannot be sent, correct its host or path: {error}")
-        ) from None
+        raise ProbeFailed(Outcome.WRONG, f"the check cannot be sent, correct its host or path: {error}") from None
 
 
 @cache
