@@ -20,16 +20,16 @@ from appliance import __version__, config
 from appliance.control import report, requirements, store
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
+from appliance.control.recorder import Recorder
 from appliance.control.requests import handlers
 from appliance.control.socket import ControlServer
 from appliance.errors import ConfigError, HostError, Vc5Error
 from appliance.health.client import ProberClient
 from appliance.health.judge import Transition
-from appliance.model import Event, EventKind, Health, ProbeResult
+from appliance.model import EventKind, Health, ProbeResult
 from appliance.net import namespace
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
-from appliance.telemetry.journal import Journal
 
 log = logging.getLogger("vc5")
 
@@ -69,7 +69,7 @@ class Daemon:
         requirements.check_capabilities(Path("/proc/self/status").read_text())
         store.make_directories(self.root)
         lock = store.Lock(self.root.lock)
-        self.journal = Journal(self.root.log)
+        self.recorder = Recorder(self.root.log)
         self.watch = HostWatch(loaded.config.interfaces, self._host_changed)
         self._watched = loaded.config.interfaces
         self.instance = Instance(self.root, data_plane(self.root), state_for(loaded.config), self._host)
@@ -77,7 +77,7 @@ class Daemon:
             await self._boot()
             await self._serve()
         finally:
-            self.journal.close()
+            self.recorder.close()
             self.watch.close()
             lock.release()
         return 0
@@ -176,7 +176,7 @@ class Daemon:
         if self.instance.sweep():
             self._plan_soon()
         self.watch.refresh(now)
-        self.journal.flush(sync=True)
+        self.recorder.flush_soon()
         if self._unsaved:
             self._unsaved = False
             self._save()
@@ -218,19 +218,7 @@ class Daemon:
 
     def _probed(self, result: ProbeResult) -> None:
         transition = self.instance.health.observe(result, time.time())
-        took = {"check": result.check, "total_ns": result.total_ns, "connect_ns": result.connect_ns}
-        more = {"first_byte_ns": result.first_byte_ns, "http_status": result.http_status, "tls_ns": result.tls_ns}
-        self.journal.append(
-            Event(
-                at=result.at,
-                kind=EventKind.PROBE,
-                message=result.diagnostic,
-                service=result.service,
-                backend=result.backend,
-                outcome=str(result.outcome),
-                details=took | {name: value for name, value in more.items() if value},
-            )
-        )
+        self.recorder.probe(result)
         if transition is not None:
             self._moved(transition)
 
@@ -285,6 +273,7 @@ class Daemon:
             except BaseException as error:
                 self._watch_for(self.instance.state.config.interfaces)
                 self.record(EventKind.RELOAD, f"refused, by {who}: {_first(error)}", outcome="refused")
+                self.recorder.flush_soon()
                 self.notifier.ready(f"reload refused, the old configuration is in force: {_first(error)}")
                 raise
             self.generation += 1
@@ -296,6 +285,7 @@ class Daemon:
             seconds = time.monotonic() - started
             text = f"configuration in force after {seconds * 1000:.0f} ms"
             self.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok")
+            self.recorder.flush_soon()
             self.notifier.ready(self.summary())
             return {
                 "message": text,
@@ -341,7 +331,7 @@ class Daemon:
             loaded_at=self.loaded_at,
             generation=self.generation,
             prober=prober,
-            warnings=self.warnings,
+            warnings=self.warnings + self._troubles(),
             vips_since=instance.vips_since,
         )
         interfaces = [i for i in self.watch.snapshot().interfaces if i.name in instance.state.config.interfaces]
@@ -349,17 +339,18 @@ class Daemon:
             facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
         )
 
+    def _troubles(self) -> tuple[dict[str, Any], ...]:
+        return tuple({"severity": "warning", "message": text} for text in (self.recorder.trouble(),) if text)
+
     def changed(self) -> None:
         """An operator changed something: keep it, then act on it."""
         self.instance.save()
         self._plan()
+        self.recorder.flush_soon()
 
     def record(self, kind: EventKind, message: str, **more: Any) -> None:
         """Write down an event for the operator."""
-        self.journal.append(Event(at=time.time(), kind=kind, message=message, **more))
-        level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
-        place = " ".join(str(more[name]) for name in ("service", "backend") if more.get(name))
-        log.log(level, "%s%s", f"{place} " if place else "", message)
+        self.recorder.event(kind, message, **more)
 
 
 def _first(error: BaseException) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from appliance import config
 from appliance.control.requirements import read_possible_cpus
-from appliance.dataplane.render import render, text_digest
+from appliance.dataplane.render import render
 from appliance.dataplane.shape import shape_for
+from appliance.dataplane.text import digest
 from appliance.paths import TEMPLATES
 
 
@@ -18,4 +19,4 @@ def render_text(path: Path) -> str:
 
 def shape_digest(path: Path) -> str:
     """The name of that text: configurations with equal ones need no compiling."""
-    return text_digest(render_text(path))
+    return digest(shape_for(config.load(path).config, read_possible_cpus()), TEMPLATES)

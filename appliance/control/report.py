@@ -46,7 +46,7 @@ def status(
     tracked = data.tables.tracked() if data.tables else {}
     reasons = {str(reason): memory.reason(reason) for reason in Reason} if memory else {}
     services = [_service(s, facts, state, plan, health, assumed, data, tracked.get(s.key, 0)) for s in state.services()]
-    used = sum(1 for way in memory.flows if way) if memory and any(tracked.values()) else 0
+    used = memory.flows_used() if memory and any(tracked.values()) else 0
     return {
         "version": facts.version,
         "pid": facts.pid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         return daemon.status()
 
     async def reload(request: Request) -> Any:
-        return await daemon.reload(_who(request.peer))
+        # What has begun is brought to its end even if the one who asked goes away.
+        return await asyncio.shield(asyncio.ensure_future(daemon.reload(_who(request.peer))))
 
     async def drain(request: Request) -> Any:
         key, address = _pair(request.arguments)

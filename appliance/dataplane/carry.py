@@ -52,16 +52,17 @@ def copy(old: Memory, new: Memory, changed: Collection[str]) -> Carried:
 def follow(old: Memory, new: Memory, changed: Collection[str], carried: Carried) -> None:
     """Take over what the old program wrote since `copy`; it runs no more."""
     if carried.flows is not None:
+        flows, seen = old.flows, carried.flows
         sets = [
             number
             for number in range(old.shape.sets)
-            if old.flows[number * WAYS : (number + 1) * WAYS] != carried.flows[number * WAYS : (number + 1) * WAYS]
+            if flows[number * WAYS : (number + 1) * WAYS] != seen[number * WAYS : (number + 1) * WAYS]
         ]
-        _spread(old.flows, new.flows, sets, new.shape.sets // old.shape.sets)
+        _spread(flows, new.flows, sets, new.shape.sets // old.shape.sets)
     if carried.diverted is not None:
-        for slot, seen in enumerate(carried.diverted):
+        for slot, before in enumerate(carried.diverted):
             now = old.histories.get(slot, "diverted")
-            if now != seen:
+            if now != before:
                 new.histories.put(slot, "diverted", now)
     if "vc5_counters" in changed:
         for number in range(old.shape.destinations):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,30 @@ from appliance.dataplane.abi import MAPS, Use
 from appliance.dataplane.enums import Tail
 from appliance.dataplane.kernel import Map, Program, fence
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.render import FUNCTIONS
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind, relocate
+from appliance.dataplane.text import FUNCTIONS
 from appliance.errors import KernelError
 
 PROGRAM_NAMES = {"vc5_main": "vc5_main", "vc5_cold": "vc5_cold", "vc5_probe": "vc5_probe", "vc5_pass": "vc5_pass"}
+
+
+class _Mapped(Mapping[str, memoryview]):
+    """The memory of the arrays; all of it stays mapped but the flow table, which is large and seldom looked at."""
+
+    def __init__(self, maps: Mapping[str, Map]) -> None:
+        self._maps = maps
+        self._arrays = [layout.name for layout in MAPS if layout.kind is MapKind.ARRAY]
+        self._held = {name: maps[name].memory() for name in self._arrays if name != "vc5_flows"}
+
+    def __getitem__(self, name: str) -> memoryview:
+        return self._held[name] if name in self._held else self._maps[name].memory()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
 
 @dataclass
@@ -37,8 +55,7 @@ class Generation:
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
-        raw = {m.name: self.maps[m.name].memory() for m in MAPS if m.kind is MapKind.ARRAY}
-        self.memory = Memory(self.shape, raw, fence)
+        self.memory = Memory(self.shape, _Mapped(self.maps), fence)
 
     @classmethod
     def load(

@@ -28,6 +28,8 @@ from appliance.model import Address
 
 COUNTERS = ("packets", "octets", "flows", "drops")
 _U64 = (1 << 64) - 1
+_PAGE_WAYS = 512
+_SAMPLED_PAGES = 32
 Code = Literal["B", "H", "I", "Q"]
 FORMATS: dict[str, Code] = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
 _MAPPED: dict[Code, int] = {"B": 1, "H": 2, "I": 4, "Q": 8}
@@ -100,7 +102,6 @@ class Memory:
     raw: Mapping[str, memoryview[int]]
     fence: Callable[[], None] = no_fence
     slots: memoryview[int] = field(init=False)
-    flows: memoryview[int] = field(init=False)
     multipliers: memoryview[int] = field(init=False)
     displacements: memoryview[int] = field(init=False)
     counters: memoryview[int] = field(init=False)
@@ -114,7 +115,6 @@ class Memory:
 
     def __post_init__(self) -> None:
         self.slots = self.raw["vc5_slots"].cast("H")
-        self.flows = self.raw["vc5_flows"].cast("Q")
         self.multipliers = self.raw["vc5_multipliers"].cast("Q")
         self.displacements = self.raw["vc5_displacements"].cast("H")
         self.counters = self.raw["vc5_counters"].cast("Q")
@@ -125,6 +125,11 @@ class Memory:
         self.histories = Elements(self.raw["vc5_histories"], HISTORY)
         self.destinations = Elements(self.raw["vc5_destinations"], DESTINATION)
         self.identities = Elements(self.raw["vc5_identities"], IDENTITY)
+
+    @property
+    def flows(self) -> memoryview[int]:
+        """The flow table. Mapped from the kernel it counts as resident, all of it, for as long as somebody holds it."""
+        return self.raw["vc5_flows"].cast("Q")
 
     @classmethod
     def plain(cls, shape: Shape) -> Memory:
@@ -148,6 +153,18 @@ class Memory:
     def backend(self, number: int) -> Address:
         """The address of a destination."""
         return IPv4Address(self.identities.bytes_of(number, "backend", 16)[12:])
+
+    def flows_used(self) -> int:
+        """About how many ways of the flow table hold an entry, expired ones included.
+
+        Counted in a few evenly spaced pages, since the whole table may have many millions of ways.
+        """
+        flows = self.flows
+        pages = max(1, len(flows) // _PAGE_WAYS)
+        step = max(1, pages // _SAMPLED_PAGES)
+        sampled = range(0, pages, step)
+        found = sum(_PAGE_WAYS - flows[p * _PAGE_WAYS : (p + 1) * _PAGE_WAYS].tolist().count(0) for p in sampled)
+        return found * pages // len(sampled)
 
     def counter(self, number: int, name: str) -> int:
         """The sum over all CPUs of one counter (`packets octets flows drops`) of a destination, modulo 2^64."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from pathlib import Path
 
 import jinja2
 
 from appliance.dataplane.abi import c_source
 from appliance.dataplane.shape import Shape
+from appliance.dataplane.text import FUNCTIONS, parse
 from appliance.errors import RenderError
 
+__all__ = ["FUNCTIONS", "render", "text_digest"]
+
 MAIN = "program.c"
-FUNCTIONS = ("vc5_main", "vc5_cold", "vc5_probe", "vc5_pass")
-"""The programs in the text."""
 _TAG = re.compile(r"/\*[%{#]")
 
 
@@ -53,5 +55,12 @@ def render(shape: Shape, templates: Path) -> str:
 
 
 def text_digest(text: str) -> str:
-    """The name of a program text: programs with equal digests need no compiling."""
+    """The name of a text that was rendered here."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(render(parse(sys.argv[1]), Path(sys.argv[2])))
+    except RenderError as error:
+        sys.exit(str(error))

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from appliance.dataplane.abi import INDEX_LIMIT, WAYS
+from appliance.dataplane.abi import INDEX_LIMIT, MAPS, WAYS
+from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
 from appliance.model import Config, Mode, OnDead, Service
 
-MAP_LIMIT = 1 << 29
-"""The verifier's limit on an offset into a map value, bytes (BPF_MAX_VAR_OFF)."""
 PRIMES = (1021, 2039, 4093, 8191, 16381, 32749, 65521, 102397, 131071, 204797)
 """Slot counts to choose from; the largest gives 1,023 backends 200 slots each."""
 SLOTS_PER_BACKEND = 100
@@ -91,17 +90,12 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = ()) -> Sha
 
 def check(shape: Shape) -> None:
     """Raise PlanError where a table of this shape is larger than a map can be."""
-    tables = {
-        "services": shape.services * 64,
-        "slots": shape.slots * 12,
-        "counters": shape.cpus * shape.destinations * 32,
-        "flow table": shape.sets * 64,
-    }
-    for name, size in tables.items():
-        if size > MAP_LIMIT:
+    for layout in MAPS:
+        size = layout.element_size * layout.elements(shape)
+        if layout.kind is MapKind.ARRAY and size > MAX_MAP_BYTES:
             raise PlanError(
-                f"the {name} would need {size >> 20} MiB, more than the {MAP_LIMIT >> 20} MiB a map can hold: "
-                "use fewer services or backends, or a smaller max_flows"
+                f"the table of {layout.name.removeprefix('vc5_')} would need {size >> 20} MiB, more than the "
+                f"{MAX_MAP_BYTES >> 20} MiB a map can hold: use fewer services or backends, or a smaller max_flows"
             )
     if shape.services > 1 << 16:
         raise PlanError(f"at most {1 << 15} services fit the lookup table")

@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.dataplane import carry
+from appliance.dataplane import carry, text
 from appliance.dataplane.abi import MAPS, layout_digest
 from appliance.dataplane.attach import Attachments
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.desired import Desired
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.kernel import is_bpffs
-from appliance.dataplane.render import FUNCTIONS, render, text_digest
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
@@ -112,14 +111,13 @@ class DataPlane:
 
         Raises RenderError or CompileError.
         """
-        text = render(shape, TEMPLATES)
-        digest = text_digest(text)
+        digest = text.digest(shape, TEMPLATES)
         if self.prepared is not None and self.prepared.digest == digest:
             return self.prepared
         code = self._cached(digest)
         if code is not None:
             return Prepared(shape, digest, code, 0.0, 0)
-        compiled = compile_text(text, FUNCTIONS)
+        compiled = compile_text(text.rendered(shape, TEMPLATES), text.FUNCTIONS)
         self._store(digest, compiled.code)
         return Prepared(shape, digest, compiled.code, compiled.seconds, compiled.child_rss)
 
@@ -128,7 +126,7 @@ class DataPlane:
             return None
         try:
             saved = json.loads((self._cache / f"{digest}.json").read_text())
-            code = {name: bytes.fromhex(saved[name]) for name in FUNCTIONS}
+            code = {name: bytes.fromhex(saved[name]) for name in text.FUNCTIONS}
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return code
@@ -140,7 +138,7 @@ class DataPlane:
         try:
             self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._cache, delete=False) as file:
-                json.dump({name: text.hex() for name, text in code.items()}, file)
+                json.dump({name: body.hex() for name, body in code.items()}, file)
             os.replace(file.name, self._cache / f"{digest}.json")
             for other in self._cache.glob("*.json"):
                 if other.stem != digest:

@@ -24,11 +24,11 @@ class Layer(IntEnum):
 
 
 PURE_DATAPLANE = (
-    *("abi", "desired", "enums", "hashing", "lookup", "maglev", "memory", "model", "regions", "render"),
+    *("abi", "carry", "desired", "enums", "frame", "hashing", "lookup", "maglev", "memory", "model", "regions"),
     *("shape", "slots", "spec", "tables"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
-PURE_CONTROL = ("nexthop", "plan", "state")
+PURE_CONTROL = ("clock", "nexthop", "plan", "state")
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.

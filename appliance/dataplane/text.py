@@ -1,0 +1,64 @@
+"""The program's text as the daemon knows it: by name. The text itself is only rendered where it has to be compiled.
+
+Rendering needs Jinja, which the daemon would carry in memory ever after; so it happens in a child, like compiling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from appliance.dataplane.abi import c_source
+from appliance.dataplane.shape import Shape
+from appliance.errors import RenderError
+from appliance.model import Mode
+from appliance.paths import PACKAGE
+
+FUNCTIONS = ("vc5_main", "vc5_cold", "vc5_probe", "vc5_pass")
+"""The programs in the text."""
+PATIENCE = 60.0
+"""Seconds for the child."""
+
+
+def digest(shape: Shape, templates: Path) -> str:
+    """Return the name of the text for a shape: all that it is made of, hashed. Raises RenderError without templates."""
+    made = hashlib.blake2b(digest_size=8)
+    made.update(repr(shape).encode())
+    made.update(c_source(shape).encode())
+    try:
+        for file in sorted(path for path in templates.rglob("*") if path.is_file()):
+            made.update(f"{file.relative_to(templates)}\0".encode())
+            made.update(file.read_bytes())
+    except OSError as error:
+        raise RenderError(f"{templates}: cannot be read: {error.strerror}") from error
+    return made.hexdigest()
+
+
+def rendered(shape: Shape, templates: Path) -> str:
+    """Return the text for a shape, rendered in a child. Raises RenderError."""
+    command = [sys.executable, "-m", "appliance.dataplane.render", dump(shape), str(templates)]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        child = subprocess.run(command, capture_output=True, timeout=PATIENCE, env=environment, cwd="/", check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RenderError(f"the templates cannot be rendered: {error}") from error
+    if child.returncode:
+        last = child.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {child.returncode}"]
+        raise RenderError(last[-1])
+    return child.stdout.decode()
+
+
+def dump(shape: Shape) -> str:
+    """Return a shape as one word of JSON."""
+    return json.dumps(asdict(shape))
+
+
+def parse(text: str) -> Shape:
+    """Read what `dump` wrote."""
+    fields = json.loads(text)
+    return Shape(**{**fields, "mode": Mode(fields["mode"])})
