@@ -1,0 +1,220 @@
+"""The flow hash leaves an attacker nothing to aim with; the perfect hash finds what was put in, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from itertools import chain
+from random import Random
+from time import perf_counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.dataplane import hashing
+from appliance.dataplane.abi import COEFFICIENTS, TAG_BITS
+from appliance.dataplane.lookup import key_word
+from appliance.errors import PlanError
+from appliance.model import Protocol, ServiceKey
+
+SEEDS = 1_000
+SETS = 1 << 9
+"""The fewest sets there are: the fewest bits of a flow's name."""
+
+Packet = tuple[int, int, int, int, int]
+"""Source, source port, VIP, VIP port, protocol."""
+TCP, UDP = 6, 17
+SOURCE, VIP = int(IPv4Address("203.0.113.9")), int(IPv4Address("192.0.2.1"))
+BASE: Packet = (SOURCE, 40_000, VIP, 443, TCP)
+WIDTHS = (32, 16, 32, 16, 8)
+
+
+def with_field(packet: Packet, at: int, value: int) -> Packet:
+    """The packet with one field changed."""
+    source, source_port, vip, vip_port, protocol = (value if i == at else old for i, old in enumerate(packet))
+    return source, source_port, vip, vip_port, protocol
+
+
+def pairs() -> dict[str, tuple[Packet, Packet]]:
+    """Pairs of different packets that somebody who knows the hash, but not the seed, might try."""
+    found: dict[str, tuple[Packet, Packet]] = {}
+    for at, width in enumerate(WIDTHS):
+        for bit in range(width):
+            found[f"field {at}, bit {bit}"] = (BASE, with_field(BASE, at, BASE[at] ^ 1 << bit))
+    for step in (1, 2, 3, 256, 1021, 4096, 20_000):
+        found[f"ports {step} apart"] = (BASE, with_field(BASE, 1, BASE[1] + step))
+        found[f"sources {step} apart"] = (BASE, with_field(BASE, 0, SOURCE + step))
+    swapped = (VIP, 40_000, SOURCE, 443, TCP)
+    found["addresses swapped"] = (BASE, swapped)
+    found["ports swapped"] = (BASE, (SOURCE, 443, VIP, 40_000, TCP))
+    found["both ends swapped"] = (BASE, (VIP, 443, SOURCE, 40_000, TCP))
+    found["source equal to the VIP, another equal pair"] = ((VIP, 80, VIP, 80, TCP), (SOURCE, 80, SOURCE, 80, TCP))
+    found["protocol"] = (BASE, (*BASE[:4], UDP))
+    found["nothing and its complement"] = ((0, 0, 0, 0, 0), (0xFFFFFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFF, 0xFF))
+    for name, value in {"low bits": 0x0000FFFF, "high bits": 0xFFFF0000, "alternate bits": 0xAAAAAAAA}.items():
+        found[f"addresses of equal xor, {name}"] = (BASE, (SOURCE ^ value, 40_000, VIP ^ value, 443, TCP))
+        bits = value >> 16 | value & 0xFF
+        found[f"ports of equal xor, {name}"] = (BASE, (SOURCE, 40_000 ^ bits, VIP, 443 ^ bits, TCP))
+    found["addresses of equal sum"] = (BASE, (SOURCE + 77, 40_000, VIP - 77, 443, TCP))
+    found["ports of equal sum"] = (BASE, (SOURCE, 40_077, VIP, 443 - 77, TCP))
+    found["the top bit of both addresses"] = (BASE, (SOURCE ^ 1 << 31, 40_000, VIP ^ 1 << 31, 443, TCP))
+    found["an address bit and a port bit"] = (BASE, (SOURCE ^ 1 << 16, 40_000 ^ 1, VIP, 443, TCP))
+    return found
+
+
+PAIRS = pairs()
+VIEWS: dict[str, tuple[Callable[[int], int], float]] = {
+    "the slot of 1,021": (lambda flow: hashing.slot_of(flow, 1021), 1 / 1021),
+    "the slot of 65,521": (lambda flow: hashing.slot_of(flow, 65_521), 1 / 65_521),
+    "the set": (lambda flow: hashing.flow_name(flow, SETS)[0], 1 / SETS),
+    "the low bits of the tag": (lambda flow: hashing.flow_name(flow, SETS)[1] & 0x3FF, 1 / 1024),
+    "the high bits of the tag": (lambda flow: hashing.flow_name(flow, SETS)[1] >> TAG_BITS - 10, 1 / 1024),
+    "the whole name": (lambda flow: hash(hashing.flow_name(flow, SETS)), 1 / (SETS << TAG_BITS)),
+}
+
+
+def seed(number: int) -> bytes:
+    """Seeds that share nothing."""
+    return hashlib.blake2b(number.to_bytes(4, "big"), digest_size=16).digest()
+
+
+def limit(trials: int, chance: float, tests: int) -> int:
+    """So many collisions come up by chance in any of so many tests less often than once in 10,000 runs."""
+    left, collisions = 1.0, 0
+    while left > 1e-4 / tests:
+        left -= math.comb(trials, collisions) * chance**collisions * (1 - chance) ** (trials - collisions)
+        collisions += 1
+    return collisions
+
+
+@pytest.fixture(scope="module")
+def flows() -> list[list[tuple[int, int]]]:
+    """For each seed, the hashes of all pairs."""
+    keys = [hashing.coefficients(seed(number)) for number in range(SEEDS)]
+    return [[(hashing.flow_hash(k, *a), hashing.flow_hash(k, *b)) for a, b in PAIRS.values()] for k in keys]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_pair_collides_more_often_than_chance(view: str, flows: list[list[tuple[int, int]]]) -> None:
+    function, chance = VIEWS[view]
+    allowed = limit(SEEDS, chance, len(PAIRS) * len(VIEWS))
+    collisions = [0] * len(PAIRS)
+    for row in flows:
+        for pair, (a, b) in enumerate(row):
+            collisions[pair] += function(a) == function(b)
+    assert {name: n for name, n in zip(PAIRS, collisions, strict=True) if n >= allowed} == {}
+
+
+def test_a_weak_key_is_found_out() -> None:
+    """The same count condemns a seed that is merely xor-ed in before a multiplication."""
+
+    def weak(k: int, packet: Packet) -> int:
+        source, source_port, vip, vip_port, _ = packet
+        return ((source ^ vip ^ k) * 0x9E3779B97F4A7C15 + (source_port << 16 | vip_port)) & hashing.MASK
+
+    keys = [hashing.coefficients(seed(number))[0] for number in range(SEEDS)]
+    a, b = PAIRS["addresses swapped"]
+    same = sum(hashing.slot_of(weak(k, a), 1021) == hashing.slot_of(weak(k, b), 1021) for k in keys)
+    assert same >= limit(SEEDS, 1 / 1021, len(PAIRS) * len(VIEWS))
+
+
+def test_sequential_ports_spread_over_the_slots() -> None:
+    """One client, 1,000 ports in a row, 1,021 slots. Pairwise the hash is as good as chance, but a sequence keeps its
+    rhythm: with most seeds it spreads more evenly than chance would, with a few unlucky ones less."""
+    used = []
+    for number in range(100):
+        k = hashing.coefficients(seed(number))
+        ports = range(40_000, 41_000)
+        used.append(len({hashing.slot_of(hashing.flow_hash(k, SOURCE, port, VIP, 443, TCP), 1021) for port in ports}))
+    by_chance = 1021 * (1 - (1 - 1 / 1021) ** 1000)
+    assert sorted(used)[50] > by_chance
+    assert min(used) > 50
+
+
+def test_known_answers() -> None:
+    """A change of the hash moves every flow of every balancer: it must not happen by accident."""
+    k = hashing.coefficients(bytes(range(16)))
+    assert len(k) == COEFFICIENTS
+    material = hashlib.blake2b(bytes(range(16)), digest_size=40, person=b"vc5 flow hash").digest()
+    assert b"".join(value.to_bytes(8, "little") for value in k) == material
+    flow = hashing.flow_hash(k, *BASE)
+    assert flow == (k[0] + (k[1] + SOURCE) * (k[2] + VIP) + (k[3] + (40_000 << 16 | 443)) * (k[4] + TCP)) % 2**64
+    assert [hashing.slot_of(n << 32, 1021) for n in (0, 1 << 31, 0xFFFFFFFF)] == [0, 510, 1020]
+    number, tag = hashing.flow_name(flow, SETS)
+    assert 0 <= number < SETS
+    assert 0 <= tag < 1 << TAG_BITS
+
+
+def test_every_seed_gives_other_coefficients() -> None:
+    drawn = list(chain.from_iterable(hashing.coefficients(seed(number)) for number in range(SEEDS)))
+    assert len(set(drawn)) == SEEDS * COEFFICIENTS
+    # Every bit is set about half of the time: 5,000 draws have a standard deviation of 35.
+    for bit in range(64):
+        assert abs(sum(value >> bit & 1 for value in drawn) - 2500) < 250
+
+
+@given(st.integers(0, 2**64 - 1), st.sampled_from([2, 512, 1 << 17, 1 << 23]), st.integers(1, 204_797))
+def test_slot_set_and_tag_stay_in_range(flow: int, sets: int, count: int) -> None:
+    number, tag = hashing.flow_name(flow, sets)
+    assert 0 <= number < sets
+    assert 0 <= tag < 1 << TAG_BITS
+    assert 0 <= hashing.slot_of(flow, count) < count
+
+
+def service_words(count: int, random: Random) -> list[int]:
+    """Keys as configurations have them: consecutive addresses, a few ports, two protocols."""
+    base = random.randrange(1 << 24, 1 << 31)
+    ports = (80, 443, 53, 8080)
+    keys = (
+        ServiceKey(IPv4Address(base + number // 8), ports[number % 4], Protocol.TCP if number & 4 else Protocol.UDP)
+        for number in range(count)
+    )
+    return [key_word(key) for key in keys]
+
+
+@pytest.mark.parametrize("size", [2, 4, 16, 256, 2048, 65_536])
+def test_every_key_is_found_where_it_was_placed(size: int) -> None:
+    random = Random(size)
+    counts = {0, 1, 2, size // 4, size // 2 - 1, size // 2} & set(range(size // 2 + 1))
+    for count in sorted(counts) if size < 65_536 else (1024, size // 2):
+        spread = {random.getrandbits(64) | 1 for _ in range(2 * count)}
+        addresses = list(range(1 << 25, (1 << 25) + count))
+        for keys in (service_words(count, random), addresses, sorted(spread)[:count]):
+            made = hashing.perfect_hash(keys, size)
+            assert len(made.displacements) == size
+            assert all(0 <= displacement < size for displacement in made.displacements)
+            assert len(set(made.positions)) == len(keys)
+            assert tuple(hashing.position(key, made.multiplier, made.displacements) for key in keys) == made.positions
+
+
+@given(st.sets(st.integers(1, 2**64 - 1), max_size=8), st.lists(st.integers(0, 2**64 - 1), max_size=20))
+def test_any_key_has_one_position(keys: set[int], others: list[int]) -> None:
+    placed = sorted(keys)
+    made = hashing.perfect_hash(placed, 16)
+    where = dict(zip(placed, made.positions, strict=True))
+    for key in (*placed, *others):
+        at = hashing.position(key, made.multiplier, made.displacements)
+        assert 0 <= at < 16
+        assert where.get(key, at) == at
+
+
+def test_the_same_keys_are_placed_alike() -> None:
+    keys = service_words(100, Random(1))
+    assert hashing.perfect_hash(keys, 256) == hashing.perfect_hash(keys, 256)
+
+
+def test_keys_that_cannot_be_told_apart_are_refused() -> None:
+    with pytest.raises(PlanError, match="no perfect hash for 2 keys on 16 positions"):
+        hashing.perfect_hash([7, 7], 16)
+
+
+def test_building_for_1024_services() -> None:
+    """The time is printed (pytest -rP), not judged: the machine may be busy."""
+    keys = service_words(1024, Random(2))
+    started = perf_counter()
+    made = hashing.perfect_hash(keys, 2048)
+    print(f"1,024 keys: {1000 * (perf_counter() - started):.1f} ms")
+    assert len(set(made.positions)) == 1024
