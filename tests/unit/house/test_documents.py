@@ -10,6 +10,8 @@ import pytest
 from tests.unit.house import tree
 
 MUST_SAY = {
+    "README.md": ("make demo", "make test", "GPL-2.0-or-later"),
+    "ARCHITECTURE.md": ("## A packet", "## A change"),
     "LICENSE": ("GNU GENERAL PUBLIC LICENSE", "Version 2, June 1991"),
     "CHANGELOG.md": ("## [Unreleased]", "### Added"),
     "HACKING.md": ("make test", "make check", "make fuzz", "GPL-2.0-or-later"),
