@@ -94,10 +94,11 @@ class Runner:
         connection = Connection(self._readiness, deadline)
         status = 0
         try:
-            await connection.open(job.family, job.host, job.check.port, source_port)
             if job.check.kind is CheckKind.TCP:
-                outcome, diagnostic = Outcome.OK, tcp.converse(connection)
+                diagnostic = await tcp.converse(connection, job.family, job.host, job.check.port, source_port)
+                outcome = Outcome.OK
             else:
+                await connection.open(job.family, job.host, job.check.port, source_port)
                 outcome, diagnostic, status = await http.converse(connection, job.check, job.vip)
         except ProbeFailed as failure:
             outcome, diagnostic = failure.outcome, failure.diagnostic

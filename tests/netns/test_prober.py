@@ -120,12 +120,12 @@ def status(pid: int) -> dict[str, list[str]]:
     return {name: values.split() for name, _, values in (line.partition(":") for line in lines)}
 
 
-def outstanding(pid: int) -> list[int]:
-    """Return the source ports of all unfinished connections to port 80, as the kernel of the namespace sees them."""
+def outstanding(pid: int, port: int = 80) -> list[int]:
+    """Return the source ports of all connections to `port` under way, as the kernel of the namespace sees them."""
     ports = []
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, *_ = line.split()
-        if remote.endswith(":0050") and int(state, 16) in (ESTABLISHED, SYN_SENT):
+        if remote.endswith(f":{port:04X}") and int(state, 16) in (ESTABLISHED, SYN_SENT):
             ports.append(int(local.rpartition(":")[2], 16))
     return ports
 
@@ -301,21 +301,26 @@ def test_what_cannot_be_sent_has_no_verdict(place: Place) -> None:
 
 
 def test_a_reload_during_probes_mixes_nothing_up(place: Place) -> None:
-    """Checks change places while probes are under way: no result is ever reported for another check."""
-    good, bad = TCP, Check(CheckKind.TCP, 81, interval=0.2)
+    """Checks change places while the slow one is under way: no result is ever reported for the other one."""
+    good, slow = TCP, Check(CheckKind.TCP, 81, interval=0.3, timeout=0.3)
+
+    def fill() -> socket.socket:
+        return socket.create_connection((str(LOCAL + 1), 81))
 
     async def journey() -> None:
-        with place.listen():
-            async with started(place, target(LOCAL + 1, good, bad)) as (prober, record):
+        silent = place.namespace.call(lambda: socket.create_server(("0.0.0.0", 81), backlog=0))
+        with place.listen(), silent, place.namespace.call(fill):
+            async with started(place, target(LOCAL + 1, good, slow)) as (prober, record):
                 expected = [Outcome.OK, Outcome.NONE]
-                for _ in range(20):
+                for _ in range(10):
+                    record.results.clear()
+                    expected.reverse()
+                    order = (good, slow) if expected[0] is Outcome.OK else (slow, good)
+                    prober.schedule([target(LOCAL + 1, *order)])
                     await until("a result of each", lambda: len({result.check for result in record.results}) == 2)
+                    await until("the slow one under way", lambda: outstanding(prober.pid or 0, 81))
                     for result in record.results:
                         assert result.outcome is expected[result.check]
-                    expected.reverse()
-                    record.results.clear()
-                    order = (good, bad) if expected[0] is Outcome.OK else (bad, good)
-                    prober.schedule([target(LOCAL + 1, *order)])
 
     asyncio.run(journey())
 

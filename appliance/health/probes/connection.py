@@ -149,14 +149,6 @@ class Connection:
         self._socket.close()
         self._socket = None
 
-    def discard_arrived(self) -> None:
-        """Take what has arrived (a banner): closing with unread bytes would send RST instead of FIN."""
-        assert self._socket is not None
-        try:
-            self._socket.recv(CHUNK)
-        except OSError:
-            pass
-
     def _close_tls(self, connection: socket.socket, tls: ssl.SSLObject) -> None:
         try:
             tls.unwrap()

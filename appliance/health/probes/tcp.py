@@ -1,11 +1,11 @@
-"""The check `tcp`: a full connection, closed at once. It passes where somebody accepts connections."""
+"""The check `tcp`: a full connection, closed at once with FIN. It passes where somebody accepts connections."""
 
 from __future__ import annotations
 
 from appliance.health.probes.connection import Connection
 
 
-def converse(connection: Connection) -> str:
-    """Do with an open connection what the check needs; return the diagnostic of success."""
-    connection.discard_arrived()
+async def converse(connection: Connection, family: int, host: str, port: int, source_port: int) -> str:
+    """Connect; return the diagnostic of success. Raises what `Connection.open` raises."""
+    await connection.open(family, host, port, source_port)
     return "connected"

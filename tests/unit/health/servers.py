@@ -18,6 +18,8 @@ from appliance.health.runner import Job, Runner
 from appliance.model import Check
 
 VIP = ip_address("203.0.113.10")
+START = 0.1
+"""Where pools of source ports begin: below the ports that the kernel hands out to everybody else on this host."""
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -98,7 +100,7 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None, host: str
 @contextmanager
 def running() -> Iterator[Runner]:
     """Make a runner on the running loop."""
-    runner = Runner(asyncio.get_running_loop(), Ports(lambda: 0.5))
+    runner = Runner(asyncio.get_running_loop(), Ports(lambda: START))
     try:
         yield runner
     finally:

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
 
 from appliance.health.answer import Answer
-from appliance.health.ports import RAW_PORTS
-from appliance.health.probes.syn import checksum, syn_segment
+from appliance.health.ports import BLOCK, RAW_PORTS
+from appliance.health.probes.syn import attach_filter, checksum, syn_segment
 from appliance.model import Check, CheckKind, Outcome
-from tests.unit.health.servers import descriptors, probe
+from tests.unit.health.servers import START, descriptors, probe
 from tests.unit.health.test_tcp import full, listening
 
-FIRST_PORT = RAW_PORTS.start + len(RAW_PORTS) // 2
+FIRST_PORT = RAW_PORTS.start + int(START * len(RAW_PORTS) / BLOCK) * BLOCK
 
 
 def check(port: int, timeout: float = 5.0) -> Check:
@@ -96,6 +96,26 @@ def test_only_an_answer_to_this_very_syn_counts(
         assert answer.diagnostic == "timeout"
     else:
         assert (answer.outcome, answer.diagnostic != "timeout") == (outcome, True)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_the_filter_lets_only_answers_to_half_open_probes_pass(family: int, host: str) -> None:
+    """Segments from port 9 to `port` with `flags`; what may not pass is sent first, so that nothing is waited for."""
+    refused = [(RAW_PORTS.start - 1, 0x12), (80, 0x14), (FIRST_PORT, 0x10), (FIRST_PORT, 0x11), (FIRST_PORT, 0)]
+    passed = [(RAW_PORTS.start, 0x12), (RAW_PORTS.stop - 1, 0x14), (FIRST_PORT, 0x04)]
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        attach_filter(raw, family)
+        raw.settimeout(5)
+        for port, flags in refused + passed:
+            raw.sendto(struct.pack("!HHIIBBHHH", 9, port, 77, 0, 5 << 4, flags, 0, 0, 0), (host, 0))
+        seen: list[tuple[int, int]] = []
+        while len(seen) < len(passed):
+            packet = raw.recv(256)[-20:]
+            source, port, number, _, _, flags = struct.unpack_from("!HHIIBB", packet)
+            if (source, number) == (9, 77):
+                seen.append((port, flags))
+    assert seen == passed
 
 
 @given(

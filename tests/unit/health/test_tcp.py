@@ -14,13 +14,13 @@ import pytest
 
 from appliance.health.answer import Answer
 from appliance.health.messages import Probe
-from appliance.health.ports import SOCKET_PORTS, Ports
+from appliance.health.ports import BLOCK, SOCKET_PORTS, Ports
 from appliance.health.probes.failure import ProbeNotSent
-from appliance.health.runner import Job, Runner
+from appliance.health.runner import ATTEMPTS, Job, Runner
 from appliance.model import Check, CheckKind, Outcome
-from tests.unit.health.servers import VIP, descriptors, probe
+from tests.unit.health.servers import START, VIP, descriptors, probe, running
 
-FIRST_PORT = SOCKET_PORTS.start + len(SOCKET_PORTS) // 2
+FIRST_PORT = SOCKET_PORTS.start + int(START * len(SOCKET_PORTS) / BLOCK) * BLOCK
 """The first source port of `servers.running`."""
 
 
@@ -56,7 +56,7 @@ def test_somebody_listens(host: str) -> None:
             assert accepted.recv(1) == b""  # closed in good order, not reset
     assert (answer.outcome, answer.diagnostic) == (Outcome.OK, "connected")
     assert 0 < answer.connect_ns <= answer.total_ns
-    assert peer[1] == FIRST_PORT
+    assert peer[1] in range(FIRST_PORT, FIRST_PORT + ATTEMPTS)
 
 
 def test_nobody_listens() -> None:
@@ -81,7 +81,7 @@ def test_a_source_port_that_is_taken_is_passed_over() -> None:
         accepted, peer = listener.accept()
         accepted.close()
     assert answer.outcome is Outcome.OK
-    assert peer[1] == FIRST_PORT + 1
+    assert peer[1] in range(FIRST_PORT + 1, FIRST_PORT + ATTEMPTS)
 
 
 def run_with(ports: Ports, port: int) -> Answer:
@@ -93,6 +93,18 @@ def run_with(ports: Ports, port: int) -> Answer:
             runner.close()
 
     return asyncio.run(run())
+
+
+def test_descriptors_and_ports_that_come_again_belong_to_the_next_probe() -> None:
+    async def run(listener: socket.socket) -> list[Answer]:
+        job = Job.of(Probe(1, VIP, ip_address("127.0.0.1"), check(listener.getsockname()[1])))
+        with running() as runner:
+            one_by_one = [await runner.run(job) for _ in range(20)]
+            return one_by_one + await asyncio.gather(*(runner.run(job) for _ in range(20)))
+
+    with listening(backlog=64) as listener:
+        answers = asyncio.run(run(listener))
+    assert {answer.outcome for answer in answers} == {Outcome.OK}
 
 
 def test_without_a_free_port_there_is_no_verdict() -> None:
@@ -108,7 +120,7 @@ def test_without_a_free_port_there_is_no_verdict() -> None:
 
 def test_without_a_free_descriptor_there_is_no_verdict() -> None:
     async def run() -> None:
-        runner = Runner(asyncio.get_running_loop(), Ports(lambda: 0.5))
+        runner = Runner(asyncio.get_running_loop(), Ports(lambda: START))
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         free = os.dup(0)
         os.close(free)
@@ -125,7 +137,7 @@ def test_without_a_free_descriptor_there_is_no_verdict() -> None:
 
 def test_a_probe_that_is_cancelled_leaves_nothing_behind() -> None:
     async def run(port: int) -> None:
-        ports = Ports(lambda: 0.5)
+        ports = Ports(lambda: START)
         runner = Runner(asyncio.get_running_loop(), ports)
         task = asyncio.create_task(runner.run(Job.of(Probe(1, VIP, ip_address("127.0.0.1"), check(port)))))
         await asyncio.sleep(0)
