@@ -10,6 +10,8 @@ ROUTER = IPv4Address("10.1.10.1")
 BALANCER = IPv4Address("10.1.10.5")
 FIRST_BACKEND = IPv4Address("10.1.10.11")
 VIP = IPv4Address("203.0.113.10")
+SECOND_VIP = IPv4Address("203.0.113.20")
+"""For tests and the demo to add; a lab begins with VIP alone."""
 
 HTTP, HTTPS, ECHO = 80, 443, 7000
 """The ports of every backend's servers."""
