@@ -7,7 +7,7 @@ out), and INCOMPLETE, which needs a second program that is missing (the packet t
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from appliance.dataplane.enums import Reason
@@ -44,6 +44,8 @@ def _search(pair: Pair) -> None:
 
     @settings(
         max_examples=max(50, FRAMES // (CHANGES * BURST)),
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )
     @given(SEEDS, STEPS)

@@ -81,12 +81,12 @@ class Traffic:
 
     def _flow(self, random: Random) -> tuple[ServiceKey, IPv4Address, int]:
         present = {service.key for service in self.site.desired.services}
-        if self.flows and random.random() < 0.6:
-            flow = random.choice(self.flows)
-            if flow[0] in present:
-                return flow
+        known = [flow for flow in self.flows if flow[0] in present]
+        if known and random.random() < 0.6:
+            several = random.choices(known, k=3)
+            return next((flow for flow in several if self._meets_tracked(*flow)), several[0])
         tracked = [key for key, count in self.pair.tables[1].tracked().items() if count and key in present]
-        aimed = bool(tracked) and random.random() < 0.85
+        aimed = bool(tracked) and random.random() < 0.9
         key = random.choice(tracked if aimed else sorted(present))
         client = random.choice(CLIENTS)
         port = random.randrange(1024, 65536)
