@@ -109,8 +109,8 @@ def demo(output: Path, pause: bool) -> int:
     story = Story(sys.stdout)
     with ExitStack() as stack:
         stage = Stage(story, stack)
-        machine = f"Linux {platform.release()}, {os.cpu_count()} CPUs"
-        story.print(f"vc5 {__version__}: a load balancer, three backends, real traffic   ({machine})")
+        story.print(f"vc5 {__version__}: a load balancer, three backends, real traffic")
+        story.print(f"on Linux {platform.release()} with {os.cpu_count()} CPUs")
         story.print()
         for line in picture():
             story.print(line)
@@ -125,7 +125,7 @@ def demo(output: Path, pause: bool) -> int:
             output.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(results(story, stage.figures), indent=1) + "\n")
     summary(story, stage.figures)
-    ok = story.verdict("demo", f"{len(story.steps)} steps in {story.seconds:.0f} s; the figures are in {shown(file)}")
+    ok = story.verdict("demo", f"{len(story.steps)} steps in {story.seconds:.0f} s; figures: {shown(file)}")
     return 0 if ok else 1
 
 
