@@ -65,7 +65,12 @@ SCENES = (
         " besides, 24 downloads of six seconds.",
         trouble.kill,
     ),
-    Scene("return", "It comes back", "The servers of b2 are started again; the traffic goes on.", trouble.come_back),
+    Scene(
+        "return",
+        "It comes back",
+        "15 more conversations begin on b1 and b3, then the servers of b2 are started again.",
+        trouble.come_back,
+    ),
     Scene(
         "drain",
         "An operator drains a backend",

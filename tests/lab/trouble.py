@@ -13,6 +13,8 @@ from tests.lab.stage import ADDED, BACKENDS, CONFIGURATION, SECURE, TALK, WEB, S
 from tests.lab.traffic import Requests
 
 KILLED, DRAINED = "b2", "b1"
+MORE = 15
+"""Conversations that begin while a backend is away: its return must not draw them to it."""
 LATEST = 3.0
 """Seconds until a death must be noticed: two checks, a timeout, and patience with a busy machine."""
 UNNEEDED = 0.1
@@ -72,6 +74,7 @@ def kill(stage: Stage) -> None:
 def come_back(stage: Stage) -> None:
     """The dead backend is started again."""
     backend = stage.lab.backends[KILLED]
+    stage.keep_talking().more(MORE)
     backend.start_servers(stage.lab.content)
     backend.wait_ready()
     began = time.monotonic()
