@@ -105,7 +105,8 @@ def perform(stage: Stage, chosen: tuple[Scene, ...], pause: bool = False) -> Non
                 story.quote(line)
         step = story.end()
         if not step.ok and scene is not chosen[-1] and (scene.essential or not stage.daemon_runs):
-            story.check(False, "the story can go on", "it cannot: what it needs is not there")
+            story.print()
+            story.paragraph("The story ends here: what would follow needs this.")
             return
 
 
@@ -127,9 +128,9 @@ def demo(output: Path, pause: bool) -> int:
             raise
         finally:
             file = output / "demo.json"
-            output.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(results(story, stage.figures), indent=1) + "\n")
-    summary(story, stage.figures)
+    if stage.figures.requests:
+        summary(story, stage.figures)
     ok = story.verdict("demo", f"{len(story.steps)} steps in {story.seconds:.0f} s; figures: {shown(file)}")
     return 0 if ok else 1
 
@@ -196,15 +197,16 @@ def main() -> int:
             names = sweep(given.output, everything=True)
             print(f"ended: {', '.join(names)}" if names else "no lab was running")
             return 0
+        given.output.mkdir(parents=True, exist_ok=True)
         return lab(given.output) if given.keep else demo(given.output, given.pause and sys.stdin.isatty())
     except KeyboardInterrupt:
         print(f"\n{subject}: FAILED: interrupted; everything is cleaned up", flush=True)
         return INTERRUPTED
-    except (LabError, Vc5Error) as error:
-        print(f"{subject}: FAILED: {error}", flush=True)
-        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at its end
+        return 1
+    except (LabError, Vc5Error, OSError) as error:
+        print(f"{subject}: FAILED: {error}", flush=True)
         return 1
 
 

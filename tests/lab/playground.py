@@ -30,7 +30,6 @@ def keep(stage: Stage, output: Path) -> Path:
         "vc5": command,
         "standard_error": str(daemon.root / "stderr"),
     }
-    output.mkdir(parents=True, exist_ok=True)
     file = output / FILE
     file.write_text(json.dumps(about, indent=1) + "\n")
     story = stage.story
