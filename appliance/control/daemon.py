@@ -3,7 +3,8 @@
 Boot: configuration, host, program (adopted or compiled), all tables, attach, control socket, READY, prober. Reload: the
 new configuration is read and its program compiled beside the running one, then put in force in one step or not at all.
 Stop (SIGTERM, SIGINT): the prober ends, everything is detached and removed. Leave (SIGUSR1): the daemon ends and the
-data plane works on, for the next daemon to adopt; that is how to restart one. A killed daemon leaves it likewise.
+data plane works on, for the next daemon to adopt; that is how to restart one. A daemon that is killed, or ends over a
+defect of its own, leaves it likewise.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Daemon:
         self._reloading: asyncio.Lock
         self._planned = False
         self._unsaved = False
-        self._leaving = False
+        self._removing = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._restarts = 0
 
@@ -90,6 +91,7 @@ class Daemon:
         requirements.interfaces(configuration, self.watch.snapshot())
         instance.seed = instance.seed_for(configuration)
         adopted = instance.adopt()
+        self._removing = not adopted
         saved, trouble = store.load_state(self.root.state_file)
         refused = instance.restore(saved)
         if trouble or refused:
@@ -116,9 +118,9 @@ class Daemon:
 
     async def _serve(self) -> None:
         actions = {
-            signal.SIGTERM: self._stop.set,
-            signal.SIGINT: self._stop.set,
-            signal.SIGUSR1: self._leave,
+            signal.SIGTERM: self._remove,
+            signal.SIGINT: self._remove,
+            signal.SIGUSR1: self._stop.set,
             signal.SIGHUP: self._hup,
         }
         for number, action in actions.items():
@@ -128,6 +130,7 @@ class Daemon:
         self.prober = ProberClient(self.root, self._probed, self._prober_state)
         try:
             await server.start()
+            self._removing = False
             self.notifier.ready(self.summary())
             await self.prober.start()
             self.prober.schedule(self.instance.targets())
@@ -144,13 +147,13 @@ class Daemon:
             self._loop.remove_reader(self.watch.fileno())
             self._end()
 
-    def _leave(self) -> None:
-        self._leaving = True
+    def _remove(self) -> None:
+        self._removing = True
         self._stop.set()
 
     def _end(self) -> None:
-        self.instance.save()
-        if self._leaving:
+        self._save()
+        if not self._removing:
             self.record(EventKind.DAEMON, "ended; the data plane works on for the next daemon")
             self.instance.data.close()
             return

@@ -79,13 +79,13 @@ class Instance:
         if self.data.tables is not None and self.data.generation is not None:
             memory = self.data.generation.memory
             self.clock = CoarseClock(memory.time, time.monotonic())
-            for service in self.state.config.services:
-                for address, number in self.data.tables.numbers(service.key).items():
+            for key in self.data.tables.tracked():
+                for address, number in self.data.tables.numbers(key).items():
                     if memory.state(number) in ASSUMED:
-                        self.assumed[service.key, address] = ASSUMED[memory.state(number)]
-                slots = self.data.tables.slots(service.key)
+                        self.assumed[key, address] = ASSUMED[memory.state(number)]
+                slots = self.data.tables.slots(key)
                 if slots is not None and any(slots.owners()):
-                    self.openings.opened.add(service.key)
+                    self.openings.opened.add(key)
         else:
             self.clock = CoarseClock(1, time.monotonic())
         return running
@@ -96,6 +96,8 @@ class Instance:
         Verdicts on backends that were configured then and are not now are no mistake, and not counted.
         """
         refused = self.state.restore(saved)
+        living = [pair for pair, health in self.assumed.items() if health is not Health.DEAD]
+        self.state.inherit(living, self.clock.at(time.monotonic()))
         self.health.configure(self.state.services(), time.time())
         if "health" in saved:
             self.health.restore(saved["health"])

@@ -67,6 +67,20 @@ class State:
         self._forget_drains()
         return gone
 
+    def inherit(self, present: Iterable[Pair], time: int) -> None:
+        """Let those leave that the tables hold and the configuration does not, as a reload would have done.
+
+        They were taken out of the file while no daemon ran, or by a reload that was cut short; their flows go on. How
+        the service was configured is not known any more: today's settings count, else the defaults.
+        """
+        configured = {service.key: service for service in self.config.services}
+        known = {(service.key, backend.address) for service in self.services() for backend in service.backends}
+        for key, address in present:
+            service = configured.get(key) or Service(key=key, backends=(), checks=())
+            if (key, address) not in known and service.drain_timeout > 0:
+                deadline = time + max(1, round(service.drain_timeout))
+                self.leaving[key, address] = Leaving(service, Backend(address, 1), deadline)
+
     def _forget_drains(self) -> None:
         known = {(service.key, backend.address) for service in self.services() for backend in service.backends}
         self.drains = {pair: who for pair, who in self.drains.items() if pair in known}
