@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance import config
 from appliance.control.workbench import Workbench, read_host
-from appliance.dataplane.abi import WAYS
+from appliance.dataplane.abi import COUNTER, WAYS
 from appliance.dataplane.enums import REASON_TEXT, Reason
 from appliance.dataplane.frame import Flow, build, flags, flow_of
 from appliance.dataplane.generation import Generation
@@ -227,10 +227,11 @@ def _touched(before: bytes, after: bytes, destinations: int) -> int:
     """The destination whose counter differs; 0 for none."""
     if before == after:
         return 0
-    low, high = 0, len(before) // 32
+    low, high = 0, len(before) // COUNTER.size
     while high - low > 1:
         middle = (low + high) // 2
-        if before[low * 32 : middle * 32] != after[low * 32 : middle * 32]:
+        part = slice(low * COUNTER.size, middle * COUNTER.size)
+        if before[part] != after[part]:
             high = middle
         else:
             low = middle

@@ -29,7 +29,8 @@ INDEX_BITS = 10
 EXPIRY_BITS = 15
 """A way is tag (38) | destination index (10) | candidate (1) | expiry (15), from the high bits down; 0 is empty."""
 TRACKED = 0x8000
-"""The tracked bit of a slot; the low INDEX_BITS bits hold the index of the destination inside its service."""
+NARROW_TRACKED = 0x80
+"""The tracked bit of a wide and of a narrow slot; below it stands the index of the destination inside its service."""
 INDEX_LIMIT = 1 << INDEX_BITS
 NO_DESTINATION = 0
 """Index 0 of every service stands for "no backend"; its counters hold what reached no backend."""
@@ -43,6 +44,8 @@ COEFFICIENTS = 5
 MIX = 0xD6E8FEB86659FD93
 """An odd multiplier with well spread bits, for both hashes."""
 REASONS = 64
+DIRECT_NAME = "multipliers_1"
+"""What the map of multipliers is called where they need no displacements: its content means something else."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ SERVICE = Struct(
     "vc5_service",
     "a service as packets find it; key 0 is an empty position",
     (
-        Field("key", "u64", "address << 32 | port << 16 | protocol"),
+        Field("key", "u64", "address | port << 32 | protocol << 48, as vc5_le32 and vc5_le16 read them"),
         Field("slots", "u32", "its first slot in the slot table"),
         Field("slot_count", "u32", "its number of slots, a prime"),
         Field("destinations", "u32", "its first destination"),
@@ -130,7 +133,7 @@ SERVICE = Struct(
 VIP = Struct(
     "vc5_vip",
     "a VIP; address 0 is an empty position",
-    (Field("address", "u32", "host order"), Field("up", "u32", "1: echo requests are answered")),
+    (Field("address", "u32", "as vc5_le32 reads it"), Field("up", "u32", "1: echo requests are answered")),
 )
 HISTORY = Struct(
     "vc5_history",
@@ -167,11 +170,17 @@ IDENTITY = Struct(
 )
 COUNTER = Struct(
     "vc5_counter",
-    "per CPU and destination",
+    "per CPU and destination: what nearly every packet counts",
     (
         Field("packets", "u64", "forwarded"),
         Field("octets", "u64", "IP bytes forwarded"),
-        Field("flows", "u64", "of those packets: SYN without ACK"),
+    ),
+)
+EVENT = Struct(
+    "vc5_event",
+    "per CPU and destination: what few packets count, kept apart so that the others stay in the cache",
+    (
+        Field("flows", "u64", "forwarded packets with SYN without ACK"),
         Field("drops", "u64", "packets that were for it, and were not forwarded"),
     ),
 )
@@ -185,7 +194,7 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, COUNTER, ANSWER_KEY)
+STRUCTS = (SETTINGS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, COUNTER, EVENT, ANSWER_KEY)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
@@ -218,11 +227,20 @@ class MapLayout:
     def element_size(self) -> int:
         return self.element.size if isinstance(self.element, Struct) else SIZES[self.element]
 
+    def element_name(self, shape: Shape) -> str:
+        """The element's type in C. Slots are bytes where every service has few enough destinations."""
+        if self.name == "vc5_slots":
+            return "u16" if shape.wide else "u8"
+        return f"struct {self.element.name}" if isinstance(self.element, Struct) else self.element
+
     def spec(self, shape: Shape) -> MapSpec:
         """The kernel object for a program of this shape; the kernel takes names of up to 15 bytes."""
         name = self.name.removeprefix("vc5_")
+        if self.name == "vc5_multipliers" and shape.direct:
+            name = DIRECT_NAME
         if self.kind is MapKind.ARRAY:
-            return MapSpec(name, self.kind, 4, self.element_size * self.elements(shape), 1, BPF_F_MMAPABLE)
+            size = SIZES.get(self.element_name(shape), self.element_size)
+            return MapSpec(name, self.kind, 4, size * self.elements(shape), 1, BPF_F_MMAPABLE)
         key = ANSWER_KEY.size if self.kind is MapKind.LRU_HASH else 4
         return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), 0)
 
@@ -255,9 +273,9 @@ MAPS = (
         "vc5_counters",
         11,
         COUNTER,
-        lambda shape: (shape.cpus + 1) * shape.destinations,
+        lambda shape: (shape.cpus + 1) * 2 * shape.destinations,
         Use.PROGRAM,
-        "[cpu][destination]; the row behind the last CPU is the daemon's, to be added",
+        "[cpu][0 counter, 1 event][destination]; the row behind the last CPU is the daemon's, to be added",
     ),
     _array("vc5_reasons", 12, "u64", lambda shape: (shape.cpus + 1) * 512, Use.PROGRAM, "[cpu][reason], likewise"),
     MapLayout("vc5_tails", 13, MapKind.PROG_ARRAY, "u32", lambda shape: 8, Use.DAEMON, "the second program"),
@@ -290,19 +308,20 @@ def c_source(shape: Shape) -> str:
         "VC5_EXPIRY_BITS": EXPIRY_BITS,
         "VC5_CANDIDATE": CANDIDATE,
         "VC5_HALF_TIME": HALF_TIME,
-        "VC5_TRACKED": TRACKED,
+        "VC5_TRACKED": TRACKED if shape.wide else NARROW_TRACKED,
         "VC5_FIN_LIFE": FIN_LIFE,
         "VC5_RST_LIFE": RST_LIFE,
         "VC5_REASON_STRIDE": 512,
     }
     parts = [f"enum {{ {name} = {value} }};" for name, value in sizes.items()]
     parts.append(f"#define VC5_MIX {MIX:#x}ULL")
+    parts.append(f"typedef {MAP['vc5_slots'].element_name(shape)} vc5_slot;")
     for name, enum in ENUMS.items():
         members = ", ".join(f"VC5_{name.upper()}_{member.name} = {member.value}" for member in enum)
         parts.append(f"enum vc5_{name} {{ {members} }};")
     parts += [struct.c() for struct in STRUCTS]
     for layout in MAPS:
-        kind = f"struct {layout.element.name}" if isinstance(layout.element, Struct) else layout.element
+        kind = layout.element_name(shape)
         if layout.kind is MapKind.ARRAY:
             parts.append(
                 f"/* {layout.comment} */\n#define {layout.name} (({kind} *)bpf_pseudo_fd(2, {layout.reference}))"
@@ -316,5 +335,5 @@ def layout_digest() -> str:
     """A word that changes whenever a pinned map or its meaning would: it names the pin directory."""
     text = [struct.c() for struct in STRUCTS]
     text += [f"{m.name} {m.kind} {m.element if isinstance(m.element, str) else m.element.name}" for m in MAPS]
-    text += [f"{WAYS} {TAG_BITS} {INDEX_BITS} {EXPIRY_BITS} {TRACKED}"]
+    text += [f"{WAYS} {TAG_BITS} {INDEX_BITS} {EXPIRY_BITS} {TRACKED} {NARROW_TRACKED}"]
     return hashlib.blake2b("\n".join(text).encode(), digest_size=6).hexdigest()

@@ -36,9 +36,12 @@ def copy(old: Memory, new: Memory, changed: Collection[str]) -> Carried:
     if LOOKUP & set(changed):
         current = new.settings.get(0, "lookup") & 1
         lookup.fill(new, current, list(lookup.entries(old).values()), lookup.vips(old))
-    for name in ("vc5_destinations", "vc5_identities", "vc5_slots", "vc5_histories"):
+    for name in ("vc5_destinations", "vc5_identities", "vc5_histories"):
         if name in changed:
             new.raw[name][: len(old.raw[name])] = old.raw[name]
+    if "vc5_slots" in changed:
+        for slot, word in enumerate(old.slots):
+            new.slots[slot] = word if word < old.tracked else new.tracked | (word - old.tracked)
     flows = None
     if "vc5_flows" in changed:
         flows = memoryview(bytes(old.raw["vc5_flows"])).cast("Q")

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.dataplane.abi import MAPS, Use
+from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SERVICE, WAYS, Use
 from appliance.dataplane.enums import Tail
 from appliance.dataplane.kernel import Map, Program, fence
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
-from appliance.dataplane.spec import MapKind, relocate
+from appliance.dataplane.spec import MapKind, MapSpec, relocate
 from appliance.dataplane.text import FUNCTIONS
 from appliance.errors import KernelError
 
@@ -141,12 +141,10 @@ def remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _same(found: Map, spec: object) -> bool:
-    """Whether a map can stand for a specification; names do not matter."""
+def _same(found: Map, spec: MapSpec) -> bool:
+    """Whether a map can stand for a specification. Names tell apart what sizes do not."""
     have = found.spec()
-    want = spec
-    names = ("kind", "key_size", "value_size", "max_entries")
-    return all(getattr(have, name) == getattr(want, name) for name in names)
+    return have.same_layout(spec) and have.name == spec.name
 
 
 def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
@@ -155,10 +153,13 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
     def size(name: str) -> int:
         return maps[name].spec().value_size
 
+    slots = size("vc5_histories") // HISTORY.size
     return Shape(
         cpus=cpus,
-        services=size("vc5_displacements") // 8,
-        destinations=size("vc5_destinations") // 16,
-        slots=size("vc5_slots") // 2,
-        sets=size("vc5_flows") // 64,
+        services=size("vc5_services") // (2 * SERVICE.size),
+        destinations=size("vc5_destinations") // DESTINATION.size,
+        slots=slots,
+        sets=size("vc5_flows") // (8 * WAYS),
+        direct=maps["vc5_multipliers"].spec().name == DIRECT_NAME,
+        wide=size("vc5_slots") == 2 * slots,
     )

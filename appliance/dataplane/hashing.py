@@ -15,6 +15,7 @@ from appliance.errors import PlanError
 
 MASK = (1 << 64) - 1
 _ATTEMPTS = 64
+_DIRECT_ATTEMPTS = 4096
 
 
 def coefficients(seed: bytes) -> tuple[int, ...]:
@@ -24,13 +25,24 @@ def coefficients(seed: bytes) -> tuple[int, ...]:
 
 
 def flow_hash(k: Sequence[int], source: int, source_port: int, vip: int, vip_port: int, protocol: int) -> int:
-    """The 64-bit hash of a packet; addresses, ports and the protocol are numbers in host order.
+    """The 64-bit hash of a packet; addresses, ports and the protocol are numbers.
 
-    Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is fast",
-    section 3): its high 32 bits are strongly universal.
+    Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is
+    fast", section 3): its high 32 bits are strongly universal. Words are the bytes as they lie in the packet, the
+    first one lowest.
     """
-    ports = source_port << 16 | vip_port
-    return (k[0] + (k[1] + source) * (k[2] + vip) + (k[3] + ports) * (k[4] + protocol)) & MASK
+    ports = word16(source_port) | word16(vip_port) << 16
+    return (k[0] + (k[1] + word32(source)) * (k[2] + word32(vip)) + (k[3] + ports) * (k[4] + protocol)) & MASK
+
+
+def word32(number: int) -> int:
+    """An address as the program reads it from a frame."""
+    return int.from_bytes(number.to_bytes(4, "big"), "little")
+
+
+def word16(number: int) -> int:
+    """A port as the program reads it from a frame."""
+    return int.from_bytes(number.to_bytes(2, "big"), "little")
 
 
 def slot_of(flow: int, count: int) -> int:
@@ -46,24 +58,23 @@ def flow_name(flow: int, sets: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class PerfectHash:
-    """Where each key lies: `positions[i]` is that of key i; `displacements` has one entry for each position."""
+    """Where each key lies: `positions[i]` is that of key i; `displacements` has one entry for a position, or none."""
 
     multiplier: int
     displacements: tuple[int, ...]
     positions: tuple[int, ...]
 
 
-def _mixed(key: int, multiplier: int) -> int:
-    mixed = (key * multiplier) & MASK
-    mixed ^= mixed >> 32
-    return (mixed * MIX) & MASK
-
-
 def position(key: int, multiplier: int, displacements: Sequence[int]) -> int:
-    """The only position at which the key can be."""
+    """The only position at which the key can be, in a table with displacements."""
     size = len(displacements)
-    mixed = _mixed(key, multiplier)
-    return ((mixed >> 16) ^ displacements[mixed >> (64 - (size.bit_length() - 1))]) & (size - 1)
+    mixed = (key * multiplier) & MASK
+    return ((mixed >> 32) ^ displacements[mixed >> (64 - (size.bit_length() - 1))]) & (size - 1)
+
+
+def direct_position(key: int, multiplier: int, size: int) -> int:
+    """The only position at which the key can be, in a table without."""
+    return ((key * multiplier) & MASK) >> (64 - (size.bit_length() - 1))
 
 
 def perfect_hash(keys: Sequence[int], size: int) -> PerfectHash:
@@ -72,19 +83,36 @@ def perfect_hash(keys: Sequence[int], size: int) -> PerfectHash:
     Raises PlanError if no displacement is found, which with this much room does not happen.
     """
     for attempt in range(_ATTEMPTS):
-        multiplier = int.from_bytes(hashlib.blake2b(bytes([attempt]), digest_size=8, person=b"vc5 lookup").digest()) | 1
-        placed = _place(keys, size, multiplier)
+        placed = _place(keys, size, _multiplier(attempt))
         if placed is not None:
             return placed
     raise PlanError(f"no perfect hash for {len(keys)} keys on {size} positions")
+
+
+def direct_hash(keys: Sequence[int], size: int) -> PerfectHash:
+    """Place keys without displacements, which takes sixteen times as many positions, and at most some 128 keys.
+
+    Raises PlanError if no multiplier is found.
+    """
+    for attempt in range(_DIRECT_ATTEMPTS):
+        multiplier = _multiplier(attempt)
+        positions = tuple(direct_position(key, multiplier, size) for key in keys)
+        if len(set(positions)) == len(positions):
+            return PerfectHash(multiplier, (), positions)
+    raise PlanError(f"no direct hash for {len(keys)} keys on {size} positions")
+
+
+def _multiplier(attempt: int) -> int:
+    name = attempt.to_bytes(4, "big")
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8, person=b"vc5 lookup").digest(), "big") | 1
 
 
 def _place(keys: Sequence[int], size: int, multiplier: int) -> PerfectHash | None:
     shift = 64 - (size.bit_length() - 1)
     buckets: dict[int, list[tuple[int, int]]] = {}
     for number, key in enumerate(keys):
-        mixed = _mixed(key, multiplier)
-        buckets.setdefault(mixed >> shift, []).append((number, (mixed >> 16) & (size - 1)))
+        mixed = (key * multiplier) & MASK
+        buckets.setdefault(mixed >> shift, []).append((number, (mixed >> 32) & (size - 1)))
     displacements = [0] * size
     positions = [0] * len(keys)
     taken = bytearray(size)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from appliance.dataplane.hashing import perfect_hash
+from appliance.dataplane.hashing import direct_hash, perfect_hash, word16, word32
 from appliance.dataplane.memory import Memory
 from appliance.model import Address, Protocol, ServiceKey
 
@@ -28,11 +28,16 @@ class Entry:
 
 def key_word(key: ServiceKey) -> int:
     """A service's key as the program compares it."""
-    return int(key.vip) << 32 | key.port << 16 | int(key.protocol)
+    return word32(int(key.vip)) | word16(key.port) << 32 | int(key.protocol) << 48
 
 
 def _key(word: int) -> ServiceKey:
-    return ServiceKey(IPv4Address(word >> 32), (word >> 16) & 0xFFFF, Protocol(word & 0xFFFF))
+    return ServiceKey(address_of(word & 0xFFFFFFFF), word16(word >> 32 & 0xFFFF), Protocol(word >> 48))
+
+
+def address_of(word: int) -> IPv4Address:
+    """The address that a word of the tables stands for."""
+    return IPv4Address(word32(word))
 
 
 def entries(memory: Memory) -> dict[ServiceKey, Entry]:
@@ -55,7 +60,7 @@ def vips(memory: Memory) -> dict[Address, bool]:
     for at in range(first, first + memory.shape.services):
         address = memory.vips.get(at, "address")
         if address:
-            found[IPv4Address(address)] = bool(memory.vips.get(at, "up"))
+            found[address_of(address)] = bool(memory.vips.get(at, "up"))
     return found
 
 
@@ -81,9 +86,10 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
     wanted = {entry.key: entry for entry in services}
     table = sorted(wanted.values(), key=lambda entry: entry.key)
     addresses = sorted(up, key=int)
+    place = direct_hash if memory.shape.direct else perfect_hash
     hashes = (
-        perfect_hash([key_word(entry.key) for entry in table], size),
-        perfect_hash([int(address) for address in addresses], size),
+        place([key_word(entry.key) for entry in table], size),
+        place([word32(int(address)) for address in addresses], size),
     )
     for which, made in enumerate(hashes):
         memory.multipliers[copy * 2 + which] = made.multiplier
@@ -99,7 +105,7 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
         for name in ("slots", "slot_count", "destinations", "capacity", "on_dead"):
             memory.services.put(at, name, getattr(entry, name))
     for address, position in zip(addresses, hashes[1].positions, strict=True):
-        memory.vips.put(copy * size + position, "address", int(address))
+        memory.vips.put(copy * size + position, "address", word32(int(address)))
         memory.vips.put(copy * size + position, "up", int(up[address]))
 
 
@@ -115,4 +121,4 @@ def _in_place(memory: Memory, services: Mapping[ServiceKey, Entry], up: Mapping[
             memory.services.put(at, "on_dead", services[_key(word)].on_dead)
         address = memory.vips.get(at, "address")
         if address:
-            memory.vips.put(at, "up", int(up[IPv4Address(address)]))
+            memory.vips.put(at, "up", int(up[address_of(address)]))

@@ -16,8 +16,10 @@ from appliance.dataplane.abi import (
     HISTORY,
     IDENTITY,
     MAPS,
+    NARROW_TRACKED,
     SERVICE,
     SETTINGS,
+    TRACKED,
     VIP,
     Struct,
 )
@@ -102,6 +104,8 @@ class Memory:
     raw: Mapping[str, memoryview[int]]
     fence: Callable[[], None] = no_fence
     slots: memoryview[int] = field(init=False)
+    tracked: int = field(init=False)
+    """The tracked bit of a slot; the bits below it are the index."""
     multipliers: memoryview[int] = field(init=False)
     displacements: memoryview[int] = field(init=False)
     counters: memoryview[int] = field(init=False)
@@ -114,7 +118,8 @@ class Memory:
     identities: Elements = field(init=False)
 
     def __post_init__(self) -> None:
-        self.slots = self.raw["vc5_slots"].cast("H")
+        self.slots = self.raw["vc5_slots"].cast("H" if self.shape.wide else "B")
+        self.tracked = TRACKED if self.shape.wide else NARROW_TRACKED
         self.multipliers = self.raw["vc5_multipliers"].cast("Q")
         self.displacements = self.raw["vc5_displacements"].cast("H")
         self.counters = self.raw["vc5_counters"].cast("Q")
@@ -166,15 +171,20 @@ class Memory:
         found = sum(_PAGE_WAYS - flows[p * _PAGE_WAYS : (p + 1) * _PAGE_WAYS].tolist().count(0) for p in sampled)
         return found * pages // len(sampled)
 
+    def counter_place(self, row: int, number: int, name: str) -> int:
+        """Where a counter lies among the words of `counters`; there is a row for each CPU, then the daemon's."""
+        group, at = divmod(COUNTERS.index(name), 2)
+        return ((row * 2 + group) * self.shape.destinations + number) * 2 + at
+
     def counter(self, number: int, name: str) -> int:
         """The sum over all CPUs of one counter (`packets octets flows drops`) of a destination, modulo 2^64."""
-        at = number * 4 + COUNTERS.index(name)
+        at = self.counter_place(0, number, name)
         stride = self.shape.destinations * 4
         return sum(self.counters[cpu * stride + at] for cpu in range(self.shape.cpus + 1)) & _U64
 
     def set_counter(self, number: int, name: str, value: int) -> None:
         """Make a counter's sum `value`, by the daemon's own row: the other rows belong to the program."""
-        row = self.shape.cpus * self.shape.destinations * 4 + number * 4 + COUNTERS.index(name)
+        row = self.counter_place(self.shape.cpus, number, name)
         missing = value - self.counter(number, name)
         if missing:
             self.counters[row] = (self.counters[row] + missing) & _U64

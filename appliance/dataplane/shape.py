@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from appliance.dataplane.abi import INDEX_LIMIT, MAPS, WAYS
+from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
 from appliance.model import Config, Mode, OnDead, Service
 
-PRIMES = (1021, 2039, 4093, 8191, 16381, 32749, 65521, 102397, 131071, 204797)
-"""Slot counts to choose from; the largest gives 1,023 backends 200 slots each."""
+PRIMES = (
+    *(307, 409, 509, 641, 809, 1021, 1283, 1621, 2039, 2579, 3251, 4093, 5153, 6491, 8191, 10321, 13007),
+    *(16381, 20641, 26003, 32749, 41263, 51991, 65521, 82549, 104003, 131071),
+)
+"""Slot counts to choose from, each about a quarter larger than the one before."""
 SLOTS_PER_BACKEND = 100
 """At least so many slots for each backend, so that shares are within a percent of the weights."""
+DIRECT_LIMIT = 128
+"""Up to so many services a lookup needs no displacements; finding a multiplier for more takes too long."""
+DIRECT_ROOM = 16
+"""Positions for each service in a lookup table without displacements."""
 
 
 def power_of_two(number: int, least: int) -> int:
@@ -25,13 +32,13 @@ def power_of_two(number: int, least: int) -> int:
 
 
 def slot_count(backends: int) -> int:
-    """How many slots a new service with so many backends gets: headroom for half as many again.
+    """How many slots a new service with so many backends gets: enough for a quarter more, and two.
 
     Raises PlanError above 1,023 backends, the most that a slot can name.
     """
     if backends >= INDEX_LIMIT:
         raise PlanError(f"a service holds at most {INDEX_LIMIT - 1} backends, not {backends}")
-    wanted = min(SLOTS_PER_BACKEND * 3 * max(1, backends) // 2, PRIMES[-1])
+    wanted = SLOTS_PER_BACKEND * max(backends + 2, backends * 5 // 4)
     return next(prime for prime in PRIMES if prime >= wanted)
 
 
@@ -39,12 +46,15 @@ def destination_count(backends: int) -> int:
     """How many destination numbers a new service gets: itself, its backends, and room for those that drain."""
     if backends >= INDEX_LIMIT:
         raise PlanError(f"a service holds at most {INDEX_LIMIT - 1} backends, not {backends}")
-    return min(INDEX_LIMIT, power_of_two(2 * backends + 1, 16))
+    return min(INDEX_LIMIT, (1 + backends + max(5, backends // 2) + 3) // 4 * 4)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A program's capacities and features. `services` counts positions of the lookup table, two for each service."""
+    """A program's capacities and features. `services` counts positions of the lookup table.
+
+    A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
+    """
 
     mode: Mode = Mode.SIMPLE
     cpus: int = 1
@@ -53,6 +63,13 @@ class Shape:
     slots: int = 1 << 17
     sets: int = 1 << 17
     resets: bool = False
+    direct: bool = False
+    wide: bool = True
+
+    @property
+    def service_limit(self) -> int:
+        """How many services the lookup table holds, and how many VIPs."""
+        return self.services // (DIRECT_ROOM if self.direct else 2)
 
     def grown(self, previous: Shape | None) -> Shape:
         """This shape with no capacity below the previous one's."""
@@ -63,7 +80,13 @@ class Shape:
             for field in fields(self)
             if field.name in ("cpus", "services", "destinations", "slots", "sets")
         }
-        return replace(self, **kept)
+        return replace(self, **kept, direct=self.direct and previous.direct, wide=self.wide or previous.wide)
+
+    def doubled(self) -> Shape:
+        """Twice the room, for what does not fit the gaps that are left."""
+        return replace(
+            self, services=2 * self.services, destinations=2 * self.destinations, slots=2 * self.slots, wide=True
+        )
 
 
 def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = ()) -> Shape:
@@ -74,15 +97,18 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = ()) -> Sha
     """
     services = (*config.services, *extra)
     slots = sum(slot_count(len(service.backends)) for service in services)
-    destinations = sum(destination_count(len(service.backends)) for service in services)
+    numbers = [destination_count(len(service.backends)) for service in services]
+    direct = len(services) <= DIRECT_LIMIT
     shape = Shape(
         mode=config.mode,
         cpus=power_of_two(cpus, 1),
-        services=power_of_two(2 * len(services), 256),
-        destinations=power_of_two(destinations * 3 // 2 + 1, 4096),
+        services=power_of_two((DIRECT_ROOM if direct else 2) * len(services), 1024),
+        destinations=power_of_two(sum(numbers) * 3 // 2 + 16, 4096),
         slots=power_of_two(slots * 3 // 2, 1 << 17),
         sets=power_of_two(config.max_flows // WAYS, 512),
         resets=any(service.on_dead is OnDead.RESET for service in config.services),
+        direct=direct,
+        wide=max(numbers, default=0) > NARROW_TRACKED,
     )
     check(shape)
     return shape

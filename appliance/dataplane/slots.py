@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from appliance.dataplane.abi import INDEX_LIMIT, NO_DESTINATION, TRACKED
+from appliance.dataplane.abi import NO_DESTINATION
 from appliance.dataplane.memory import Memory
-
-INDEX = INDEX_LIMIT - 1
 
 
 @dataclass(frozen=True)
@@ -44,20 +42,22 @@ class SlotTable:
     def adopt(self) -> None:
         """Find the tracked slots in memory that another process has written."""
         words = self.memory.slots[self.first : self.first + self.count].tolist()
-        self.tracked = {number for number, word in enumerate(words) if word & TRACKED}
+        self.tracked = {number for number, word in enumerate(words) if word & self.memory.tracked}
 
     def owners(self) -> list[int]:
         """The index of each slot's destination for new flows."""
-        return [word & INDEX for word in self.memory.slots[self.first : self.first + self.count].tolist()]
+        index = self.memory.tracked - 1
+        return [word & index for word in self.memory.slots[self.first : self.first + self.count].tolist()]
 
     def slot(self, number: int) -> Slot:
         """All that is known of a slot."""
         word = self.memory.slots[self.first + number]
-        tracked = bool(word & TRACKED)
+        index = word & (self.memory.tracked - 1)
+        tracked = word != index
         get = self.memory.histories.get
         at = self.first + number
-        was = get(at, "was") if tracked else word & INDEX
-        return Slot(tracked, word & INDEX, was, get(at, "changed"), get(at, "diverted"))
+        was = get(at, "was") if tracked else index
+        return Slot(tracked, index, was, get(at, "changed"), get(at, "diverted"))
 
     def assign(self, owners: list[int], time: int, *, remember: bool = True) -> int:
         """Make `owners` the answers for new flows; returns how many slots changed.
@@ -68,9 +68,9 @@ class SlotTable:
         changing: list[tuple[int, int]] = []
         direct: list[tuple[int, int]] = []
         words = slots[self.first : self.first + self.count].tolist()
-        changed = 0
+        changed, index = 0, memory.tracked - 1
         for number, (word, new) in enumerate(zip(words, owners, strict=True)):
-            if word & INDEX == new:
+            if word & index == new:
                 continue
             changed += 1
             if not remember or word == NO_DESTINATION:
@@ -78,12 +78,12 @@ class SlotTable:
             else:
                 changing.append((number, new))
                 at = self.first + number
-                if not word & TRACKED:
-                    histories.put(at, "was", word & INDEX)
+                if not word & memory.tracked:
+                    histories.put(at, "was", word & index)
                 histories.put(at, "changed", time)
         memory.fence()
         for number, new in changing:
-            slots[self.first + number] = TRACKED | new
+            slots[self.first + number] = memory.tracked | new
             self.tracked.add(number)
         for number, new in direct:
             slots[self.first + number] = new
@@ -99,7 +99,7 @@ class SlotTable:
             age = time - histories.get(at, "changed")
             if age <= grace:
                 continue
-            now = slots[at] & INDEX
+            now = slots[at] & (self.memory.tracked - 1)
             if histories.get(at, "was") != now:
                 histories.put(at, "was", now)
             if age > 2 * idle and time - histories.get(at, "diverted") > idle:
@@ -110,5 +110,7 @@ class SlotTable:
 
     def clear(self) -> None:
         """Forget everything: for slots that no service uses."""
-        self.memory.slots[self.first : self.first + self.count] = memoryview(bytes(2 * self.count)).cast("H")
+        wide = self.memory.shape.wide
+        empty = memoryview(bytes(self.count * (2 if wide else 1)))
+        self.memory.slots[self.first : self.first + self.count] = empty.cast("H") if wide else empty
         self.tracked.clear()

@@ -156,7 +156,7 @@ class DataPlane:
         if old is not None and old.digest == prepared.digest:
             return False
         shared = dict(old.maps) if old else {}
-        if old is not None and old.shape.services != prepared.shape.services:
+        if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
             shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
         new = Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
         try:
@@ -256,6 +256,11 @@ class DataPlane:
             self.generation.close()
         self.generation = self.tables = None
         remove(self._pins)
+
+
+def _lookup(shape: Shape) -> tuple[int, bool]:
+    """What the lookup tables depend on."""
+    return shape.services, shape.direct
 
 
 def _number(directory: Path) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from appliance.dataplane import lookup, maglev
-from appliance.dataplane.abi import INDEX_LIMIT, NO_DESTINATION
+from appliance.dataplane.abi import INDEX_LIMIT, NARROW_TRACKED, NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import coefficients
@@ -98,7 +98,7 @@ class Tables:
         """Find room for every service that differs from what was last written."""
         shape, idle = self.memory.shape, desired.idle
         for what, count in (("services", len(desired.services)), ("VIPs", len(desired.vips))):
-            if 2 * count > shape.services:
+            if count > shape.service_limit:
                 raise PlanError(f"{count} {what} do not fit a lookup table of {shape.services} positions")
         wanted = {service.key for service in desired.services}
         kept = [placed.entry for key, placed in self._placed.items() if key in wanted]
@@ -123,6 +123,8 @@ class Tables:
                     entry = replace(entry, destinations=base)
             else:
                 continue
+            if not shape.wide and entry.capacity > NARROW_TRACKED:
+                raise PlanError(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
         return plans
 

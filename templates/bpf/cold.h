@@ -22,8 +22,8 @@ static __always_inline void *vc5_check(struct vc5_verdict *verdict, struct vc5_p
 		return NULL;
 	}
 	packet->protocol = ip->protocol;
-	packet->source = bpf_ntohl(ip->saddr);
-	packet->vip = bpf_ntohl(ip->daddr);
+	packet->source = vc5_le32(ip->saddr);
+	packet->vip = vc5_le32(ip->daddr);
 	if (!vc5_read_transport(packet, at, cursor->end, length - header))
 		return NULL;
 	return at;
@@ -50,8 +50,8 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 	if (!ip)
 		return 0;
 	header = ip->ihl * 4;
-	if (!vc5_find_vip(bpf_ntohl(ip->daddr))) {
-		if (!vc5_find_vip(bpf_ntohl(ip->saddr))) {
+	if (!vc5_find_vip(vc5_le32(ip->daddr))) {
+		if (!vc5_find_vip(vc5_le32(ip->saddr))) {
 			vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 			return 0;
 		}
@@ -65,7 +65,7 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 			vc5_icmp(verdict, ethernet, ip, (void *)ip + header, cursor.end, bpf_ntohs(ip->tot_len) - header);
 		return 0;
 	}
-	service = vc5_find_service(packet.vip, packet.vip_port, packet.protocol);
+	service = vc5_find_service(&packet);
 	if (!service) {
 		vc5_decide(verdict, vc5_settings->pass_unknown_port ? XDP_PASS : XDP_DROP, VC5_REASON_UNKNOWN_PORT);
 		return 0;
@@ -79,7 +79,7 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 /*% if shape.resets %*/
 	if (verdict->reason == VC5_REASON_RESET && transport + sizeof(struct tcphdr) <= cursor.end) {
 		const struct tcphdr *tcp = transport;
-		u32 data = bpf_ntohs(ip->tot_len) - header - (vc5_tcp_word(tcp) >> 12) * 4;
+		u32 data = bpf_ntohs(ip->tot_len) - header - vc5_tcp_header(tcp);
 
 		data += !!(packet.flags & VC5_TCP_SYN) + !!(packet.flags & VC5_TCP_FIN);
 		vc5_reset(ctx, verdict, &packet, bpf_ntohl(tcp->seq) + data, bpf_ntohl(tcp->ack_seq));

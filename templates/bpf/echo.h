@@ -40,7 +40,7 @@ static __always_inline void vc5_answer_echo(struct vc5_verdict *verdict, struct 
 static __always_inline void vc5_icmp(struct vc5_verdict *verdict, struct ethhdr *ethernet, struct iphdr *ip, void *at,
 				     const void *end, u32 room)
 {
-	const struct vc5_vip *vip = vc5_find_vip(bpf_ntohl(ip->daddr));
+	const struct vc5_vip *vip = vc5_find_vip(vc5_le32(ip->daddr));
 	struct vc5_icmp_header *icmp = at;
 
 	if ((void *)(icmp + 1) > end || room < sizeof(*icmp)) {

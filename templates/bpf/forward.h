@@ -13,7 +13,7 @@ static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame
 					const struct vc5_service *service, const struct vc5_packet *packet)
 {
 	struct vc5_choice choice = vc5_choose(service, packet);
-	u32 number = (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
+	u64 number = (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
 	const struct vc5_destination *destination = &vc5_destinations[number];
 
 	verdict->destination = number;

@@ -21,15 +21,27 @@ struct vc5_cursor {
 	void *end;
 };
 
-/* What steering needs to know of a packet; addresses and ports in host order. */
+/* What steering needs to know of a packet: addresses, and both ports in one word, the source's lower, as vc5_le32 reads
+ * them. Whole registers: the compiler would clear the upper half of narrower ones after every step.
+ */
 struct vc5_packet {
-	u32 source;
-	u32 vip;
-	u16 source_port;
-	u16 vip_port;
-	u8 protocol;
-	u8 flags; /* of TCP; 0 for UDP */
+	u64 source;
+	u64 vip;
+	u64 ports;
+	u64 protocol;
+	u64 flags; /* of TCP; 0 for UDP */
 };
+
+/* A port in network order, to be stored. */
+static __always_inline u16 vc5_source_port(const struct vc5_packet *packet)
+{
+	return vc5_le16(packet->ports);
+}
+
+static __always_inline u16 vc5_destination_port(const struct vc5_packet *packet)
+{
+	return vc5_le16(packet->ports >> 16);
+}
 
 static __always_inline struct ethhdr *vc5_read_ethernet(struct vc5_cursor *cursor)
 {
@@ -60,24 +72,22 @@ static __always_inline struct iphdr *vc5_read_ipv4(struct vc5_cursor *cursor)
 	return ip;
 }
 
-/* Bytes 12 and 13 of the TCP header as one word in host order: data offset (4 bits), reserved, flags (low byte). */
-static __always_inline u16 vc5_tcp_word(const struct tcphdr *tcp)
+/* Length of the TCP header: the high half of byte 12 counts words of four bytes (RFC 9293 section 3.1). */
+static __always_inline u64 vc5_tcp_header(const struct tcphdr *tcp)
 {
-	return bpf_ntohs(*(const u16 *)((const void *)tcp + 12));
+	return ((const u8 *)tcp)[12] >> 2 & 0x3c;
 }
 
 /* The transport header at `at`, `room` bytes of the IP packet from there on: 0 where its length fields contradict. */
-static __always_inline int vc5_read_transport(struct vc5_packet *packet, const void *at, const void *end, u32 room)
+static __always_inline int vc5_read_transport(struct vc5_packet *packet, const void *at, const void *end, u64 room)
 {
 	const struct udphdr *udp = at;
 	const struct tcphdr *tcp = at;
-	u32 length;
-	u16 word;
+	u64 length;
 
 	if ((void *)(udp + 1) > end || room < sizeof(*udp))
 		return 0;
-	packet->source_port = bpf_ntohs(udp->source);
-	packet->vip_port = bpf_ntohs(udp->dest);
+	packet->ports = vc5_le32(*(const u32 *)at);
 	packet->flags = 0;
 	if (packet->protocol == VC5_PROTOCOL_UDP) {
 		length = bpf_ntohs(udp->len);
@@ -85,9 +95,8 @@ static __always_inline int vc5_read_transport(struct vc5_packet *packet, const v
 	}
 	if ((void *)(tcp + 1) > end)
 		return 0;
-	word = vc5_tcp_word(tcp);
-	length = (word >> 12) * 4;
-	packet->flags = word;
+	length = vc5_tcp_header(tcp);
+	packet->flags = ((const u8 *)tcp)[13];
 	return length >= sizeof(*tcp) && length <= room;
 }
 

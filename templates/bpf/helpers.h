@@ -10,5 +10,16 @@ static u32 (*vc5_this_cpu)(void) = (void *)BPF_FUNC_get_smp_processor_id;
 static long (*vc5_tail_call)(void *ctx, u64 programs, u32 position) = (void *)BPF_FUNC_tail_call;
 static long (*vc5_redirect)(u32 interface, u64 flags) = (void *)BPF_FUNC_redirect;
 
+/* Words of the packet as both keyed hash and lookup take them: the bytes as they lie in the frame, the first one lowest.
+ * So they cost nothing here, and balancers of either byte order agree.
+ */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define vc5_le32(word) ((u32)(word))
+#define vc5_le16(word) ((u16)(word))
+#else
+#define vc5_le32(word) __builtin_bswap32(word)
+#define vc5_le16(word) __builtin_bswap16(word)
+#endif
+
 /* Keeps the compiler from reasoning about a value, and so from dropping the bound that the verifier wants to see. */
 #define vc5_opaque(value) asm volatile("" : "+r"(value))

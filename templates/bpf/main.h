@@ -14,28 +14,42 @@ static __always_inline enum vc5_way vc5_quick(struct xdp_md *ctx, struct vc5_ver
 	struct tcphdr *tcp = (void *)(ip + 1);
 	const struct vc5_service *service;
 	struct vc5_packet packet = {};
-	u32 length;
+	u64 length, header;
 
 	if ((void *)(tcp + 1) > end)
 		return VC5_WAY_COLD;
-	if (ethernet->h_proto != bpf_htons(ETH_P_IP)) {
-		vc5_other_protocol(verdict, ethernet->h_proto);
+	/* Type, version and header length as one word; the fourth byte is the type of service. */
+	if ((*(u32 *)(data + 12) & bpf_htonl(0xffffff00)) != bpf_htonl(0x08004500)) {
+		if (*(u16 *)(data + 12) == bpf_htons(ETH_P_IP))
+			return VC5_WAY_RARE;
+		vc5_other_protocol(verdict, *(u16 *)(data + 12));
 		return VC5_WAY_LEAVE;
 	}
-	if (*(u8 *)ip != 0x45 || ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS))
+	if (ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS))
 		return VC5_WAY_RARE;
 	packet.protocol = ip->protocol;
 	if (packet.protocol != VC5_PROTOCOL_TCP && packet.protocol != VC5_PROTOCOL_UDP)
 		return VC5_WAY_RARE;
-	packet.source = bpf_ntohl(ip->saddr);
-	packet.vip = bpf_ntohl(ip->daddr);
-	service = vc5_find_service(packet.vip, bpf_ntohs(tcp->dest), packet.protocol);
+	packet.source = vc5_le32(ip->saddr);
+	packet.vip = vc5_le32(ip->daddr);
+	packet.ports = vc5_le32(*(u32 *)tcp);
+	service = vc5_find_service(&packet);
 	if (!service)
 		return VC5_WAY_RARE;
 	length = bpf_ntohs(ip->tot_len);
-	if (length < sizeof(*ip) || (void *)ip + length > end || ip->ttl <= 1)
+	if ((void *)ip + length > end || ip->ttl <= 1)
 		return VC5_WAY_COLD;
-	if (!vc5_read_transport(&packet, tcp, end, length - sizeof(*ip)))
+	if (packet.protocol == VC5_PROTOCOL_TCP) {
+		header = vc5_tcp_header(tcp);
+		packet.flags = ((u8 *)tcp)[13];
+		if (header < sizeof(*tcp))
+			return VC5_WAY_COLD;
+	} else {
+		header = bpf_ntohs(((struct udphdr *)tcp)->len);
+		if (header < sizeof(struct udphdr))
+			return VC5_WAY_COLD;
+	}
+	if (sizeof(*ip) + header > length)
 		return VC5_WAY_COLD;
 	vc5_forward(verdict, ethernet, ip, service, &packet);
 /*% if shape.resets %*/
@@ -55,7 +69,7 @@ int vc5_main(struct xdp_md *ctx)
 
 		vc5_decide(&verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		if ((void *)(ip + 1) <= (void *)(long)ctx->data_end)
-			if (vc5_find_vip(bpf_ntohl(ip->daddr)) || vc5_find_vip(bpf_ntohl(ip->saddr)))
+			if (vc5_find_vip(vc5_le32(ip->daddr)) || vc5_find_vip(vc5_le32(ip->saddr)))
 				way = VC5_WAY_COLD;
 	}
 	if (way == VC5_WAY_COLD) {

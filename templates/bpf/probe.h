@@ -75,8 +75,8 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 		return 0;
 	}
 	key.vip = identity->vip;
-	key.vip_port = bpf_htons(packet.vip_port);
-	key.own_port = bpf_htons(packet.source_port);
+	key.vip_port = vc5_destination_port(&packet);
+	key.own_port = vc5_source_port(&packet);
 	key.protocol = packet.protocol;
 	if (vc5_map_store(vc5_answers, &key, &number, BPF_ANY))
 		return 0;
@@ -88,15 +88,15 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	return identity->interface;
 }
 
-/* A packet whose source is a VIP. `packet` is read with the source's port as `source_port`. */
+/* A packet whose source is a VIP. */
 static __always_inline u32 vc5_probe_in(struct vc5_verdict *verdict, struct ethhdr *ethernet, struct iphdr *ip,
 					void *transport, const void *end, const struct vc5_packet *packet)
 {
 	const struct vc5_identity *identity;
 	struct vc5_answer_key key = {
 		.vip = ip->saddr,
-		.vip_port = bpf_htons(packet->source_port),
-		.own_port = bpf_htons(packet->vip_port),
+		.vip_port = vc5_source_port(packet),
+		.own_port = vc5_destination_port(packet),
 		.protocol = packet->protocol,
 	};
 	const u32 *found = vc5_map_find(vc5_answers, &key);

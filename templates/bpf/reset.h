@@ -46,15 +46,15 @@ static __always_inline void vc5_reset(struct xdp_md *ctx, struct vc5_verdict *ve
 	ip->ttl = VC5_RESET_TTL;
 	ip->protocol = VC5_PROTOCOL_TCP;
 	ip->check = 0;
-	ip->saddr = bpf_htonl(packet->vip);
-	ip->daddr = bpf_htonl(packet->source);
+	ip->saddr = vc5_le32(packet->vip);
+	ip->daddr = vc5_le32(packet->source);
 #pragma unroll
 	for (i = 0; i < sizeof(*ip) / 2; i++)
 		sum += ((u16 *)ip)[i];
 	ip->check = vc5_fold(sum);
 
-	tcp->source = bpf_htons(packet->vip_port);
-	tcp->dest = bpf_htons(packet->source_port);
+	tcp->source = vc5_destination_port(packet);
+	tcp->dest = vc5_source_port(packet);
 	tcp->seq = known ? bpf_htonl(acknowledgement) : 0;
 	tcp->ack_seq = known ? 0 : bpf_htonl(sequence);
 	((u16 *)tcp)[6] = bpf_htons(sizeof(*tcp) / 4 << 12 | VC5_TCP_RST | (known ? 0 : VC5_TCP_ACK));

@@ -33,9 +33,8 @@ enum {
 static __always_inline u64 vc5_hash(const struct vc5_packet *packet)
 {
 	const u64 *k = vc5_settings->coefficient;
-	u32 ports = (u32)packet->source_port << 16 | packet->vip_port;
 
-	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip) + (k[3] + ports) * (k[4] + packet->protocol);
+	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip) + (k[3] + packet->ports) * (k[4] + packet->protocol);
 }
 
 /* Spreads the hash over set number (high bits) and tag (low bits). */
@@ -115,8 +114,8 @@ static __always_inline void vc5_remember(u64 *set, u32 place, u64 way, u32 time)
  * the packet does not choose again.
  */
 struct vc5_choice {
-	u32 index;
-	u32 dead;
+	u64 index;
+	u64 dead;
 };
 
 static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_service *service, u32 slot, u32 now,
@@ -184,9 +183,9 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 static __always_inline struct vc5_choice vc5_choose(const struct vc5_service *service, const struct vc5_packet *packet)
 {
 	u64 hash = vc5_hash(packet);
-	u32 slot = (service->slots + (u32)((hash >> 32) * service->slot_count >> 32)) & (VC5_SLOTS - 1);
-	u32 word = *(volatile u16 *)&vc5_slots[slot];
-	struct vc5_choice choice = {.index = word & VC5_INDEX_MASK};
+	u64 slot = (service->slots + ((hash >> 32) * service->slot_count >> 32)) & (VC5_SLOTS - 1);
+	u64 word = *(volatile vc5_slot *)&vc5_slots[slot];
+	struct vc5_choice choice = {.index = word & (VC5_TRACKED - 1)};
 
 	if (word & VC5_TRACKED)
 		return vc5_choose_tracked(service, slot, choice.index, hash, packet);

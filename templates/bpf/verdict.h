@@ -3,11 +3,11 @@
  */
 
 struct vc5_verdict {
-	u32 action; /* enum xdp_action */
-	u32 reason; /* enum vc5_reason */
-	u32 destination; /* 0: none is known */
-	u32 octets; /* length of the IP packet */
-	u32 flows; /* 1: the packet opens a TCP connection */
+	u64 action; /* enum xdp_action */
+	u64 reason; /* enum vc5_reason */
+	u64 destination; /* 0: none is known */
+	u64 octets; /* length of the IP packet */
+	u64 flows; /* 1: the packet opens a TCP connection */
 };
 
 static __always_inline u64 *vc5_reason_counter(u32 reason)
@@ -20,23 +20,31 @@ static __always_inline void vc5_count(u32 reason)
 	*vc5_reason_counter(reason) += 1;
 }
 
+static __always_inline u64 vc5_counter_place(u64 cpu, u64 destination)
+{
+	return cpu * 2 * VC5_DESTINATIONS + (destination & (VC5_DESTINATIONS - 1));
+}
+
+static __always_inline struct vc5_event *vc5_event_counter(u64 cpu, u64 destination)
+{
+	return (struct vc5_event *)&vc5_counters[vc5_counter_place(cpu, destination) + VC5_DESTINATIONS];
+}
+
 static __always_inline int vc5_leave(const struct vc5_verdict *verdict)
 {
-	u32 cpu = vc5_this_cpu() & (VC5_CPUS - 1);
+	u64 cpu = vc5_this_cpu() & (VC5_CPUS - 1);
 
-	if (verdict->destination) {
-		u32 place = cpu * VC5_DESTINATIONS + (verdict->destination & (VC5_DESTINATIONS - 1));
-		struct vc5_counter *counter = &vc5_counters[place];
+	if (verdict->reason == VC5_REASON_FORWARD) {
+		struct vc5_counter *counter = &vc5_counters[vc5_counter_place(cpu, verdict->destination)];
 
-		if (verdict->reason == VC5_REASON_FORWARD) {
-			counter->packets += 1;
-			counter->octets += verdict->octets;
-			if (verdict->flows)
-				counter->flows += 1;
-			return verdict->action;
-		}
-		counter->drops += 1;
+		counter->packets += 1;
+		counter->octets += verdict->octets;
+		if (verdict->flows)
+			vc5_event_counter(cpu, verdict->destination)->flows += 1;
+		return verdict->action;
 	}
+	if (verdict->destination)
+		vc5_event_counter(cpu, verdict->destination)->drops += 1;
 	vc5_reasons[cpu * VC5_REASON_STRIDE + (verdict->reason & 63)] += 1;
 	return verdict->action;
 }

@@ -42,11 +42,11 @@ FAULTS = (
     # Finding the service.
     Fault("service key not compared", "service->key == key ? service : NULL", "service"),
     Fault("VIP not compared", "vip->address == address && address", "address"),
-    Fault("displacement from other bits", "(mixed >> 16) ^", "(mixed >> 17) ^"),
+    Fault("displacement added", "^ vc5_displacements[", "+ vc5_displacements["),
     Fault("old copy of the services", "&vc5_services[copy *", "&vc5_services[0 *"),
     Fault("`unknown_port: pass` ignored", "vc5_settings->pass_unknown_port ? XDP_PASS", "0 ? XDP_PASS"),
     # Slots and flows.
-    _without("hash without the port of the VIP", " << 16 | packet->vip_port"),
+    Fault("hash without the port of the VIP", "(k[3] + packet->ports)", "(k[3] + (packet->ports & 0xffff))"),
     Fault("slot from the low half of the hash", "(hash >> 32) * service", "(hash & 0xffffffff) * service"),
     Fault("tag not compared", "seen && seen >> VC5_WAY_TAG_SHIFT == tag", "seen"),
     Fault("set from other bits", "name >> (64 - VC5_SET_BITS)", "(name & (VC5_SETS - 1))"),
@@ -86,7 +86,7 @@ FAULTS = (
     Fault(
         "SYN-ACK counted as a flow", "(VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;\n\tif (choice", "2);\n\tif (choice"
     ),
-    _without("drops not counted", "counter->drops += 1;"),
+    Fault("drops not counted", "drops += 1;", "drops += 0;"),
     # Answers of our own.
     Fault("VIP down answers echo", "if (vip && vip->up)", "if (vip)"),
     Fault("echo sent on", "ip->saddr = ip->daddr;\n", ";\n"),
@@ -97,11 +97,7 @@ FAULTS = (
     # Probes.
     Fault("no checksum of UDP touched", "if (sum || ip->protocol == VC5_PROTOCOL_TCP)", "if (1)"),
     Fault("UDP checksum becomes none", "!sum && ip->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum", "sum"),
-    Fault(
-        "ports of the answer swapped",
-        ".vip_port = bpf_htons(packet->source_port),\n\t\t.own_port = bpf_htons(packet->vip_port)",
-        ".vip_port = bpf_htons(packet->vip_port),\n\t\t.own_port = bpf_htons(packet->source_port)",
-    ),
+    Fault("answer expected at another port", "\t.own_port = ", "\t.own_port = 1 + "),
     _without("answer to another address taken", "identity->own != ip->daddr || "),
     _without("freed destination probed", " || identity->freed"),
     Fault("answer from another backend", "VC5_PROBE_NET << 24 | number", "VC5_PROBE_NET << 24 | (number + 1)"),

@@ -331,7 +331,7 @@ def test_only_confirmed_flows_elsewhere_stamp_the_slot(pair: Pair) -> None:
         ("F", 7, 0, 1008, "RA"),
     ],
 )
-@pytest.mark.parametrize("options", [b"", b"\1" * 40])
+@pytest.mark.parametrize("options", [b"", b"\1" * 40], ids=["plain", "options"])
 def test_resets_are_those_of_a_host_that_does_not_know_the_connection(
     pair: Pair, flags: str, length: int, sequence: int, acknowledgement: int, answer: str, options: bytes
 ) -> None:

@@ -72,7 +72,7 @@ class Model:
         self._tracking = Tracking(memory, self._count)
         self._cpu = 0
         self._known = b""
-        self._services: dict[int, Entry] = {}
+        self._services: dict[tuple[int, int, int], Entry] = {}
         self._vips: dict[int, bool] = {}
 
     def receive(self, frame: bytes, cpu: int = 0) -> Exit:
@@ -102,7 +102,9 @@ class Model:
         known = b"".join((raw["vc5_settings"], raw["vc5_services"], raw["vc5_vips"]))
         if known != self._known:
             self._known = known
-            self._services = {lookup.key_word(key): entry for key, entry in lookup.entries(self.memory).items()}
+            self._services = {
+                (int(key.vip), key.port, int(key.protocol)): entry for key, entry in lookup.entries(self.memory).items()
+            }
             self._vips = {int(address): up for address, up in lookup.vips(self.memory).items()}
 
     def _steer(self, frame: bytes) -> Exit:
@@ -139,7 +141,7 @@ class Model:
         return self._forward(frame, ip, transport, service)
 
     def _service(self, ip: Ip, transport: Transport) -> Entry | None:
-        return self._services.get(ip.destination << 32 | transport.destination_port << 16 | ip.protocol)
+        return self._services.get((ip.destination, transport.destination_port, ip.protocol))
 
     def _icmp(self, frame: bytes, ip: Ip) -> Exit:
         if ip.room < packet.ICMP_HEADER:
@@ -224,8 +226,8 @@ class Model:
         self.memory.reasons[at] = (self.memory.reasons[at] + 1) & _WORD
 
     def _add(self, number: int, *, packets: int = 0, octets: int = 0, flows: int = 0, drops: int = 0) -> None:
-        first = (self._cpu * self.memory.shape.destinations + number) * 4
-        for at, more in enumerate((packets, octets, flows, drops), first):
+        for name, more in (("packets", packets), ("octets", octets), ("flows", flows), ("drops", drops)):
+            at = self.memory.counter_place(self._cpu, number, name)
             self.memory.counters[at] = (self.memory.counters[at] + more) & _WORD
 
 

@@ -19,7 +19,6 @@ from appliance.dataplane.abi import (
     INDEX_LIMIT,
     NO_DESTINATION,
     RST_LIFE,
-    TRACKED,
     WAYS,
 )
 from appliance.dataplane.enums import DeadPolicy, Reason, State
@@ -97,8 +96,8 @@ class Tracking:
         """Decide, and remember what has to be."""
         slot, flow = self.slot(service, ip, transport)
         word = self._memory.slots[slot]
-        now = word % INDEX_LIMIT
-        if not word & TRACKED:
+        now = word % self._memory.tracked
+        if now == word:
             return Choice(now)
         return self._choose_tracked(service, slot, now, flow, ip.protocol == UDP, transport)
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
-from appliance.dataplane.abi import TRACKED
 from appliance.dataplane.compile import Compiled, compile_text
 from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import Reason
@@ -33,9 +32,21 @@ class Difference(AssertionError):
     """Program and model disagree."""
 
 
-def shape(*, resets: bool, sets: int = 4) -> Shape:
-    """A small program, so that sets of the flow table fill up and whole memories are compared quickly."""
-    return Shape(cpus=2, services=32, destinations=512, slots=1 << 14, sets=sets, resets=resets)
+def shape(*, resets: bool, small: bool = False, sets: int = 4) -> Shape:
+    """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
+
+    `small` chooses what small sites get: lookup tables without displacements, slots of one byte.
+    """
+    return Shape(
+        cpus=2,
+        services=128,
+        destinations=512,
+        slots=1 << 14,
+        sets=sets,
+        resets=resets,
+        direct=small,
+        wide=not small,
+    )
 
 
 @cache
@@ -112,7 +123,7 @@ class Pair:
     def send(self, frame: bytes, *, probe: bool = False) -> Exit:
         """Judge a frame twice. Raises Difference where verdict, reason, bytes, counters or flows differ."""
         slot = None if probe else self.model.slot(frame)
-        tracked = slot is not None and bool(self.plain.slots[slot] & TRACKED)
+        tracked = slot is not None and bool(self.plain.slots[slot] & self.plain.tracked)
         decided = self._decisions()
         expected = (self.model.probe if probe else self.model.receive)(frame, self.cpu)
         found = (self.prober if probe else self.main).test_run(frame)

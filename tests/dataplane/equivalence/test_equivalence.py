@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from appliance.dataplane.enums import Reason
+from appliance.dataplane.shape import Shape
 from tests import profile
 from tests.dataplane.equivalence.pair import Pair, loaded, shape
 from tests.dataplane.equivalence.play import BURST, Step, any_steps, play
@@ -24,9 +25,11 @@ STEPS = st.lists(st.tuples(SEEDS, st.lists(SEEDS, min_size=BURST, max_size=BURST
 
 @pytest.mark.root
 @pytest.mark.hypothesis
-@pytest.mark.parametrize("resets", [True, False], ids=["resets", "no-resets"])
-def test_program_and_model_agree(resets: bool) -> None:
-    with loaded(shape(resets=resets)) as pair:
+@pytest.mark.parametrize(
+    "what", [shape(resets=True), shape(resets=False, small=True)], ids=["large-resets", "small-no-resets"]
+)
+def test_program_and_model_agree(what: Shape) -> None:
+    with loaded(what) as pair:
         _search(pair)
         mix = pair.mix
         seed = 0

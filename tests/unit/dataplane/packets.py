@@ -8,14 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from appliance.dataplane.abi import COEFFICIENTS, INDEX_LIMIT, TRACKED
+from appliance.dataplane.abi import COEFFICIENTS
 from appliance.dataplane.enums import Refusal, State
-from appliance.dataplane.hashing import flow_hash, position, slot_of
+from appliance.dataplane.hashing import direct_position, flow_hash, position, slot_of, word32
 from appliance.dataplane.lookup import key_word
 from appliance.dataplane.memory import Memory
 from appliance.model import Address, Protocol, ServiceKey
-
-INDEX = INDEX_LIMIT - 1
 
 
 @dataclass
@@ -42,8 +40,8 @@ class Steering:
         """The index of the destination inside the service that begins at `base`; flows of the dead choose again."""
         memory = self.memory
         word = memory.slots[slot]
-        now = word & INDEX
-        if not word & TRACKED:
+        now = word & (memory.tracked - 1)
+        if not word & memory.tracked:
             return now
         time, idle = memory.settings.get(0, "time"), memory.settings.get(0, "idle")
         was = memory.histories.get(slot, "was")
@@ -92,8 +90,8 @@ def find_service(memory: Memory, key: ServiceKey) -> Place | None:
 
 def find_vip(memory: Memory, address: Address) -> bool | None:
     """Look a VIP up as the program does: whether it is up, None where it is no VIP."""
-    at = _position(memory, int(address), 1)
-    if memory.vips.get(at, "address") != int(address):
+    at = _position(memory, word32(int(address)), 1)
+    if memory.vips.get(at, "address") != word32(int(address)):
         return None
     return bool(memory.vips.get(at, "up"))
 
@@ -102,6 +100,8 @@ def _position(memory: Memory, key: int, which: int) -> int:
     size = memory.shape.services
     copy = memory.settings.get(0, "lookup") & 1
     table = copy * 2 + which
+    if memory.shape.direct:
+        return copy * size + direct_position(key, memory.multipliers[table], size)
     displacements = memory.displacements[table * size : (table + 1) * size].tolist()
     return copy * size + position(key, memory.multipliers[table], displacements)
 
