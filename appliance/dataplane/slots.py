@@ -13,6 +13,7 @@ Order of stores: history first, the slot's own word last; when un-tracking, the 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from appliance.dataplane.abi import NO_DESTINATION
@@ -89,6 +90,17 @@ class SlotTable:
             slots[self.first + number] = new
             self.tracked.discard(number)
         return changed
+
+    def hold(self, living: Collection[int]) -> None:
+        """Let new flows of tracked slots go to the former owner where that lives, so that none needs remembering.
+
+        While the flow table is copied, what the program adds to the former one may be lost; but then a flow that is not
+        remembered goes where it began all the same. `assign` with the owners as they were ends it.
+        """
+        for number in self.tracked:
+            slot = self.slot(number)
+            if slot.was in living:
+                self.memory.slots[self.first + number] += slot.was - slot.now
 
     def sweep(self, time: int, idle: int, grace: int) -> int:
         """Settle what has become safe to settle; returns how many slots were un-tracked."""

@@ -20,13 +20,14 @@ from appliance.dataplane.abi import MAPS, layout_digest
 from appliance.dataplane.attach import Attachments
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.desired import Desired
+from appliance.dataplane.enums import State
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.kernel import is_bpffs
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
 from appliance.errors import HostError, Vc5Error
-from appliance.model import Interface, XdpMode
+from appliance.model import Interface, ServiceKey, XdpMode
 from appliance.paths import BPFFS, TEMPLATES
 
 PROBE = "probe-out"
@@ -159,8 +160,11 @@ class DataPlane:
         if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
             shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
         new = Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
+        held: dict[ServiceKey, list[int]] = {}
         try:
             changed = _changed(old, new)
+            if "vc5_flows" in changed:
+                held = self._hold()
             carried = carry.copy(old.memory, new.memory, changed) if old else None
             if old is None:
                 new.memory.settings.put(0, "time", FIRST_TIME)
@@ -171,15 +175,37 @@ class DataPlane:
             if new.directory is not None:
                 remove(new.directory)
             new.close()
+            self._release(held)
             raise
         if old is not None and carried is not None:
             carry.follow(old.memory, new.memory, changed, carried)
             if old.directory is not None:
                 remove(old.directory)
         self._adopt(new)
+        self._release(held)
         if old is not None:
             old.close()
         return True
+
+    def _hold(self) -> dict[ServiceKey, list[int]]:
+        """Hold all tracked slots (slots.py); returns the owners, for `_release`."""
+        held = {}
+        if self.tables is not None:
+            memory = self.tables.memory
+            for key in self.tables.tracked():
+                slots, entry = self.tables.slots(key), self.tables.entry(key)
+                if slots is not None and entry is not None and slots.tracked:
+                    held[key] = slots.owners()
+                    states = [memory.state(entry.destinations + index) for index in range(entry.capacity)]
+                    slots.hold({index for index, state in enumerate(states) if state >= State.DRAINING})
+            memory.fence()
+        return held
+
+    def _release(self, held: Mapping[ServiceKey, list[int]]) -> None:
+        for key, owners in held.items():
+            slots = self.tables.slots(key) if self.tables is not None else None
+            if slots is not None:
+                slots.assign(owners, slots.memory.time)
 
     def _next_number(self) -> int:
         taken = [_number(entry) for entry in self._layout.iterdir()] if self._layout.is_dir() else []

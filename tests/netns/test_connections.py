@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.errors import Vc5Error
 from tests.lab.topology import Lab
 from tests.netns.scenario import Scenario
 
@@ -25,6 +26,11 @@ def test_changes_of_the_configuration() -> None:
         scenario.check("removed", "b1", "b2", "b4")
         assert not scenario.configure()["compiled"]
         scenario.check("reload without a change", "b1", "b2", "b4")
+        for text in ("services: [", scenario.pool.text().replace("eth0", "[eth0, eth9]")):
+            scenario.daemon.configuration_file.write_text(text)
+            with pytest.raises(Vc5Error):
+                scenario.ask("reload")
+        scenario.check("reloads refused", "b1", "b2", "b4")
         assert scenario.configure(resetting_port=7001)["compiled"]
         scenario.check("reload with another program", "b1", "b2", "b4")
         assert scenario.configure(max_flows=1 << 16, unknown_port="pass")["compiled"]
