@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance import config
 from appliance.control.workbench import Workbench, read_host
-from appliance.dataplane.abi import COUNTER, WAYS
+from appliance.dataplane.abi import ASK_PREVIOUS, COUNTER, WAYS
 from appliance.dataplane.enums import REASON_TEXT, Reason
 from appliance.dataplane.frame import Flow, build, flags, flow_of
 from appliance.dataplane.generation import Generation
@@ -145,8 +145,9 @@ def _lend(live: Memory, twin: Memory, flow: Flow) -> None:
 
 
 def _hash(memory: Memory, flow: Flow) -> int:
-    k = [memory.settings.get(0, "coefficient", at) for at in range(5)]
-    return flow_hash(k, int(flow.source), flow.source_port, int(flow.vip), flow.vip_port, int(flow.protocol))
+    return flow_hash(
+        memory.coefficients(), int(flow.source), flow.source_port, int(flow.vip), flow.vip_port, int(flow.protocol)
+    )
 
 
 def _interface(found: tuple[Interface, ...], name: object) -> Interface:
@@ -217,7 +218,7 @@ def examine(
             "slot": slot,
             "tracked": found.tracked,
             "now": _backend(memory, entry.destinations, found.now),
-            "was": _backend(memory, entry.destinations, found.was),
+            "was": _backend(memory, entry.destinations, found.was) if found.was != ASK_PREVIOUS else None,
             "remembered": _remembered(memory, entry.destinations, hashed),
         }
     return answer

@@ -19,7 +19,7 @@ from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
 from appliance.control.state import Pair, State
 from appliance.dataplane.desired import ProbeLink
 from appliance.dataplane.enums import State as Receives
-from appliance.dataplane.shape import Shape, shape_for
+from appliance.dataplane.shape import Shape
 from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
@@ -65,7 +65,7 @@ class Instance:
         trial.leaving = dict(self.state.leaving)
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         extra = tuple(service for service in trial.services() if service not in config.services)
-        return shape_for(config, self.data.cpus, extra).grown(self.data.shape())
+        return self.data.shape_wanted(config, self.seed_for(config), extra)
 
     def make_probe_link(self) -> None:
         """Make the probe namespace and its veth."""

@@ -157,7 +157,7 @@ class Workbench:
         """Put another configuration in force, as a reload does."""
         self.state.reconfigure(config, int(self._time))
         gone = tuple(service for service in self.state.services() if service not in config.services)
-        shape = shape_for(config, self._data.cpus, gone).grown(self._data.shape())
+        shape = self._data.shape_wanted(config, config.hash_seed or SEED, gone)
         self._data.install(self._data.prepare(shape))
         return self._apply()
 

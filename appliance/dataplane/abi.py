@@ -32,6 +32,8 @@ TRACKED = 0x8000
 NARROW_TRACKED = 0x80
 """The tracked bit of a wide and of a narrow slot; below it stands the index of the destination inside its service."""
 INDEX_LIMIT = 1 << INDEX_BITS
+ASK_PREVIOUS = 0xFFFFFFFF
+"""In the place of `was`: the answer is that of the generation before a hash change."""
 NO_DESTINATION = 0
 """Index 0 of every service stands for "no backend"; its counters hold what reached no backend."""
 FIN_LIFE = 60
@@ -44,8 +46,8 @@ COEFFICIENTS = 5
 MIX = 0xD6E8FEB86659FD93
 """An odd multiplier with well spread bits, for both hashes."""
 REASONS = 64
-DIRECT_NAME = "multipliers_1"
-"""What the map of multipliers is called where they need no displacements: its content means something else."""
+DIRECT_NAME = "keys_direct"
+"""What the map of keys is called where lookup needs no displacements: its content means something else."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,6 @@ SETTINGS = Struct(
     "vc5_settings",
     "what the whole program reads; written by the daemon",
     (
-        Field("coefficient", "u64", "of the keyed hash; secret", COEFFICIENTS),
-        Field("previous", "u64", "the coefficients before the last change of the seed", COEFFICIENTS),
         Field("time", "u32", "coarse seconds; stands still while no daemon runs"),
         Field("idle", "u32", "seconds after which a silent flow is forgotten"),
         Field("lookup", "u32", "which copy of the lookup tables is in force, 0 or 1"),
@@ -114,6 +114,16 @@ SETTINGS = Struct(
         Field("probe_address", "u32", "the prober's address, network order"),
         Field("probe_mac", "u8", "destination, then source MAC towards the prober", 12),
         Field("reserved", "u32", "0"),
+    ),
+)
+KEYS = Struct(
+    "vc5_key_set",
+    "the numbers that both hashes work with; secret",
+    (
+        Field("coefficient", "u64", "of the keyed hash", COEFFICIENTS),
+        Field("previous", "u64", "of the keyed hash before the last hash change", COEFFICIENTS),
+        Field("multiplier", "u64", "of the perfect hashes: services, VIPs", 2),
+        Field("reserved", "u64", "0: a copy fills two cache lines", 4),
     ),
 )
 SERVICE = Struct(
@@ -141,7 +151,7 @@ HISTORY = Struct(
     (
         Field("changed", "u32", "coarse time of the last change of the slot's answer"),
         Field("diverted", "u32", "coarse time of the last packet that went elsewhere; written by the program"),
-        Field("was", "u32", "index of the destination of flows that nothing is remembered of"),
+        Field("was", "u32", "index of the destination of flows that nothing is remembered of, or VC5_ASK_PREVIOUS"),
     ),
 )
 DESTINATION = Struct(
@@ -194,7 +204,7 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, COUNTER, EVENT, ANSWER_KEY)
+STRUCTS = (SETTINGS, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, COUNTER, EVENT, ANSWER_KEY)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
@@ -236,7 +246,7 @@ class MapLayout:
     def spec(self, shape: Shape) -> MapSpec:
         """The kernel object for a program of this shape; the kernel takes names of up to 15 bytes."""
         name = self.name.removeprefix("vc5_")
-        if self.name == "vc5_multipliers" and shape.direct:
+        if self.name == "vc5_keys" and shape.direct:
             name = DIRECT_NAME
         if self.kind is MapKind.ARRAY:
             size = SIZES.get(self.element_name(shape), self.element_size)
@@ -253,7 +263,7 @@ def _array(
 
 MAPS = (
     _array("vc5_settings", 1, SETTINGS, lambda shape: 1, Use.DAEMON, "one"),
-    _array("vc5_multipliers", 2, "u64", lambda shape: 4, Use.DAEMON, "[copy][0 service, 1 VIP]: of the perfect hashes"),
+    _array("vc5_keys", 2, KEYS, lambda shape: 2, Use.DAEMON, "[copy]"),
     _array(
         "vc5_displacements",
         3,
@@ -307,6 +317,7 @@ def c_source(shape: Shape) -> str:
         "VC5_INDEX_BITS": INDEX_BITS,
         "VC5_EXPIRY_BITS": EXPIRY_BITS,
         "VC5_CANDIDATE": CANDIDATE,
+        "VC5_ASK_PREVIOUS": f"{ASK_PREVIOUS:#x}U",
         "VC5_HALF_TIME": HALF_TIME,
         "VC5_TRACKED": TRACKED if shape.wide else NARROW_TRACKED,
         "VC5_FIN_LIFE": FIN_LIFE,

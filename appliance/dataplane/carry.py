@@ -16,7 +16,7 @@ from appliance.dataplane.enums import Reason
 from appliance.dataplane.memory import COUNTERS, Memory
 from appliance.errors import PlanError
 
-LOOKUP = frozenset({"vc5_multipliers", "vc5_displacements", "vc5_services", "vc5_vips"})
+LOOKUP = frozenset({"vc5_keys", "vc5_displacements", "vc5_services", "vc5_vips"})
 """Maps that only make sense together: their content depends on the number of positions."""
 
 
@@ -35,7 +35,7 @@ def copy(old: Memory, new: Memory, changed: Collection[str]) -> Carried:
             raise PlanError(f"the {name} of a running program cannot shrink")
     if LOOKUP & set(changed):
         current = new.settings.get(0, "lookup") & 1
-        lookup.fill(new, current, list(lookup.entries(old).values()), lookup.vips(old))
+        lookup.fill(new, current, list(lookup.entries(old).values()), lookup.vips(old), lookup.keys(old))
     for name in ("vc5_destinations", "vc5_identities", "vc5_histories"):
         if name in changed:
             new.raw[name][: len(old.raw[name])] = old.raw[name]

@@ -30,6 +30,7 @@ class Reason(IntEnum):
     PROBE_SENT = 19
     PROBE_REFUSED = 20
     INCOMPLETE = 21
+    QINQ = 22
     # Not exits but decisions about tracked slots, counted beside the exit.
     TRACKED_HIT = 32
     TRACKED_NEW = 33
@@ -46,6 +47,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NOT_IP: "neither IPv4 nor IPv6: passed to the host",
     Reason.NOT_VIP: "the destination is not a VIP: passed to the host",
     Reason.TAGGED: "a VLAN tag where none is expected: passed to the host",
+    Reason.QINQ: "a VLAN tag behind another, or a service tag: passed to the host",
     Reason.VIP_SOURCE: "from a VIP, but the answer to no probe: passed to the host",
     Reason.UNKNOWN_PORT: "the VIP has no service on this port: dropped or passed as `unknown_port` says",
     Reason.PROTOCOL: "neither TCP, UDP nor ICMP, to a VIP: dropped",
@@ -57,7 +59,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.MALFORMED: "header or length fields contradict the frame: dropped",
     Reason.TTL: "the time to live ran out: dropped",
     Reason.NO_BACKEND: "no backend is available: dropped",
-    Reason.DEAD: "the flow's backend is dead and `on_dead` is `drop`: dropped",
+    Reason.DEAD: "the flow's backend is dead and `on_dead` is `drop`, or there is nothing to answer: dropped",
     Reason.RESET: "the flow's backend is dead and `on_dead` is `reset`: answered with RST",
     Reason.UNRESOLVED: "the backend's MAC address is not known: dropped",
     Reason.PROBE_ANSWER: "the answer to a probe: sent to the prober",

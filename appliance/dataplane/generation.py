@@ -55,7 +55,7 @@ class Generation:
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
-        self.memory = Memory(self.shape, _Mapped(self.maps), fence)
+        self.memory = Memory(self.shape, _Mapped(self.maps), fence, self.maps["vc5_flows"].memory)
 
     @classmethod
     def load(
@@ -160,6 +160,6 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         destinations=size("vc5_destinations") // DESTINATION.size,
         slots=slots,
         sets=size("vc5_flows") // (8 * WAYS),
-        direct=maps["vc5_multipliers"].spec().name == DIRECT_NAME,
+        direct=maps["vc5_keys"].spec().name == DIRECT_NAME,
         wide=size("vc5_slots") == 2 * slots,
     )

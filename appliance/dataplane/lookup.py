@@ -24,6 +24,25 @@ class Entry:
     destinations: int
     capacity: int
     on_dead: int
+    previous_slots: int = 0
+    previous_count: int = 0
+    """The slots of before the last hash change; a count of 0: there is nothing to ask them any more."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The coefficients of the keyed hash, and those of before the last hash change."""
+
+    current: tuple[int, ...]
+    previous: tuple[int, ...]
+
+
+FIELDS = ("slots", "slot_count", "destinations", "capacity", "on_dead", "previous_slots", "previous_count")
+
+
+def keys(memory: Memory) -> Keys:
+    """The keys of the copy in force."""
+    return Keys(memory.coefficients(), memory.coefficients(previous=True))
 
 
 def key_word(key: ServiceKey) -> int:
@@ -47,8 +66,7 @@ def entries(memory: Memory) -> dict[ServiceKey, Entry]:
     for at in range(first, first + memory.shape.services):
         word = memory.services.get(at, "key")
         if word:
-            names = ("slots", "slot_count", "destinations", "capacity", "on_dead")
-            entry = Entry(_key(word), *(memory.services.get(at, name) for name in names))
+            entry = Entry(_key(word), *(memory.services.get(at, name) for name in FIELDS))
             found[entry.key] = entry
     return found
 
@@ -64,23 +82,25 @@ def vips(memory: Memory) -> dict[Address, bool]:
     return found
 
 
-def write(memory: Memory, services: Sequence[Entry], up: Mapping[Address, bool]) -> None:
-    """Put these services and VIPs in force, all at once."""
+def write(memory: Memory, services: Sequence[Entry], up: Mapping[Address, bool], new: Keys | None = None) -> None:
+    """Put these services, VIPs and keys in force, all at once; without keys those in force stay."""
+    present = keys(memory)
+    new = new or present
     current = entries(memory)
     wanted = {entry.key: entry for entry in services}
-    same = current.keys() == wanted.keys() and vips(memory).keys() == up.keys()
+    same = current.keys() == wanted.keys() and vips(memory).keys() == up.keys() and new == present
     if same and all(_place(current[key]) == _place(entry) for key, entry in wanted.items()):
         _in_place(memory, wanted, up)
         return
     copy = 1 - (memory.settings.get(0, "lookup") & 1)
-    fill(memory, copy, services, up)
+    fill(memory, copy, services, up, new)
     memory.fence()
     memory.settings.put(0, "lookup", copy)
     # What services had that are gone is given away next.
     memory.fence()
 
 
-def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Address, bool]) -> None:
+def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Address, bool], new: Keys) -> None:
     """Write one copy, which nobody reads yet."""
     size = memory.shape.services
     wanted = {entry.key: entry for entry in services}
@@ -91,8 +111,11 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
         place([key_word(entry.key) for entry in table], size),
         place([word32(int(address)) for address in addresses], size),
     )
+    for at, (coefficient, previous) in enumerate(zip(new.current, new.previous, strict=True)):
+        memory.keys.put(copy, "coefficient", coefficient, at)
+        memory.keys.put(copy, "previous", previous, at)
     for which, made in enumerate(hashes):
-        memory.multipliers[copy * 2 + which] = made.multiplier
+        memory.keys.put(copy, "multiplier", made.multiplier, which)
         start = (copy * 2 + which) * size
         for at, displacement in enumerate(made.displacements):
             memory.displacements[start + at] = displacement
@@ -102,15 +125,15 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
     for entry, position in zip(table, hashes[0].positions, strict=True):
         at = copy * size + position
         memory.services.put(at, "key", key_word(entry.key))
-        for name in ("slots", "slot_count", "destinations", "capacity", "on_dead"):
+        for name in FIELDS:
             memory.services.put(at, name, getattr(entry, name))
     for address, position in zip(addresses, hashes[1].positions, strict=True):
         memory.vips.put(copy * size + position, "address", word32(int(address)))
         memory.vips.put(copy * size + position, "up", int(up[address]))
 
 
-def _place(entry: Entry) -> tuple[int, int, int, int]:
-    return entry.slots, entry.slot_count, entry.destinations, entry.capacity
+def _place(entry: Entry) -> tuple[int, ...]:
+    return tuple(getattr(entry, name) for name in FIELDS if name != "on_dead")
 
 
 def _in_place(memory: Memory, services: Mapping[ServiceKey, Entry], up: Mapping[Address, bool]) -> None:

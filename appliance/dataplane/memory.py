@@ -12,9 +12,11 @@ from ipaddress import IPv4Address
 from typing import Literal
 
 from appliance.dataplane.abi import (
+    COEFFICIENTS,
     DESTINATION,
     HISTORY,
     IDENTITY,
+    KEYS,
     MAPS,
     NARROW_TRACKED,
     SERVICE,
@@ -103,14 +105,16 @@ class Memory:
     shape: Shape
     raw: Mapping[str, memoryview[int]]
     fence: Callable[[], None] = no_fence
+    window: Callable[[int, int], memoryview[int]] | None = None
+    """Maps a part of the flow table, offset and length in bytes, where mapping it all would be costly."""
     slots: memoryview[int] = field(init=False)
     tracked: int = field(init=False)
     """The tracked bit of a slot; the bits below it are the index."""
-    multipliers: memoryview[int] = field(init=False)
     displacements: memoryview[int] = field(init=False)
     counters: memoryview[int] = field(init=False)
     reasons: memoryview[int] = field(init=False)
     settings: Elements = field(init=False)
+    keys: Elements = field(init=False)
     services: Elements = field(init=False)
     vips: Elements = field(init=False)
     histories: Elements = field(init=False)
@@ -120,11 +124,11 @@ class Memory:
     def __post_init__(self) -> None:
         self.slots = self.raw["vc5_slots"].cast("H" if self.shape.wide else "B")
         self.tracked = TRACKED if self.shape.wide else NARROW_TRACKED
-        self.multipliers = self.raw["vc5_multipliers"].cast("Q")
         self.displacements = self.raw["vc5_displacements"].cast("H")
         self.counters = self.raw["vc5_counters"].cast("Q")
         self.reasons = self.raw["vc5_reasons"].cast("Q")
         self.settings = Elements(self.raw["vc5_settings"], SETTINGS)
+        self.keys = Elements(self.raw["vc5_keys"], KEYS)
         self.services = Elements(self.raw["vc5_services"], SERVICE)
         self.vips = Elements(self.raw["vc5_vips"], VIP)
         self.histories = Elements(self.raw["vc5_histories"], HISTORY)
@@ -135,6 +139,12 @@ class Memory:
     def flows(self) -> memoryview[int]:
         """The flow table. Mapped from the kernel it counts as resident, all of it, for as long as somebody holds it."""
         return self.raw["vc5_flows"].cast("Q")
+
+    def flow_part(self, first: int, count: int) -> memoryview[int]:
+        """Some of the ways; `first` and `count` are multiples of 8,192, so that only whole pages need mapping."""
+        if self.window is not None:
+            return self.window(first * 8, count * 8).cast("Q")
+        return self.raw["vc5_flows"][first * 8 : (first + count) * 8].cast("Q")
 
     @classmethod
     def plain(cls, shape: Shape) -> Memory:
@@ -150,6 +160,11 @@ class Memory:
     def time(self) -> int:
         """The coarse clock, seconds."""
         return self.settings.get(0, "time")
+
+    def coefficients(self, *, previous: bool = False) -> tuple[int, ...]:
+        """The coefficients of the keyed hash in force, or those of before the last hash change."""
+        copy, name = self.settings.get(0, "lookup") & 1, "previous" if previous else "coefficient"
+        return tuple(self.keys.get(copy, name, at) for at in range(COEFFICIENTS))
 
     def state(self, number: int) -> State:
         """The state of a destination."""

@@ -54,6 +54,7 @@ class Shape:
     """A program's capacities and features. `services` counts positions of the lookup table.
 
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
+    With `previous`, older flows can be answered by the slots and the hash of before a hash change.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -65,11 +66,12 @@ class Shape:
     resets: bool = False
     direct: bool = False
     wide: bool = True
+    previous: bool = False
 
     @property
     def service_limit(self) -> int:
         """How many services the lookup table holds, and how many VIPs."""
-        return self.services // (DIRECT_ROOM if self.direct else 2)
+        return min(DIRECT_LIMIT, self.services // DIRECT_ROOM) if self.direct else self.services // 2
 
     def grown(self, previous: Shape | None) -> Shape:
         """This shape with no capacity below the previous one's."""
@@ -89,7 +91,7 @@ class Shape:
         )
 
 
-def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = ()) -> Shape:
+def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, previous: bool = False) -> Shape:
     """The shape that a configuration needs on a host with so many possible CPUs.
 
     `extra` are services that are gone from the configuration and still drain. Raises PlanError where a table would be
@@ -104,10 +106,11 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = ()) -> Sha
         cpus=power_of_two(cpus, 1),
         services=power_of_two((DIRECT_ROOM if direct else 2) * len(services), 1024),
         destinations=power_of_two(sum(numbers) * 3 // 2 + 16, 4096),
-        slots=power_of_two(slots * 3 // 2, 1 << 17),
+        slots=power_of_two(slots * 3 // (1 if previous else 2), 1 << 17),
         sets=power_of_two(config.max_flows // WAYS, 512),
         resets=any(service.on_dead is OnDead.RESET for service in config.services),
         direct=direct,
+        previous=previous,
         wide=max(numbers, default=0) > NARROW_TRACKED,
     )
     check(shape)

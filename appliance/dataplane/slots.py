@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from appliance.dataplane.abi import NO_DESTINATION
+from appliance.dataplane.abi import ASK_PREVIOUS, NO_DESTINATION
 from appliance.dataplane.memory import Memory
 
 
@@ -101,6 +101,22 @@ class SlotTable:
             slot = self.slot(number)
             if slot.was in living:
                 self.memory.slots[self.first + number] += slot.was - slot.now
+
+    def begin(self, owners: list[int], time: int) -> None:
+        """Fill the table after a hash change: older flows are answered by the generation before."""
+        memory, histories = self.memory, self.memory.histories
+        for number in range(self.count):
+            histories.put(self.first + number, "was", ASK_PREVIOUS)
+            histories.put(self.first + number, "changed", time)
+        memory.fence()
+        for number, owner in enumerate(owners):
+            memory.slots[self.first + number] = memory.tracked | owner
+        self.tracked = set(range(self.count))
+
+    def asks(self) -> bool:
+        """Whether any slot still needs the generation before."""
+        get = self.memory.histories.get
+        return any(get(self.first + number, "was") == ASK_PREVIOUS for number in self.tracked)
 
     def sweep(self, time: int, idle: int, grace: int) -> int:
         """Settle what has become safe to settle; returns how many slots were un-tracked."""

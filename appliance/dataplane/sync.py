@@ -23,11 +23,11 @@ from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import State
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.kernel import is_bpffs
-from appliance.dataplane.shape import Shape
+from appliance.dataplane.shape import Shape, shape_for
 from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
 from appliance.errors import HostError, Vc5Error
-from appliance.model import Interface, ServiceKey, XdpMode
+from appliance.model import Config, Interface, Service, ServiceKey, XdpMode
 from appliance.paths import BPFFS, TEMPLATES
 
 PROBE = "probe-out"
@@ -106,6 +106,12 @@ class DataPlane:
     def shape(self) -> Shape | None:
         """The shape of the running program's tables."""
         return self.generation.shape if self.generation else None
+
+    def shape_wanted(self, config: Config, seed: bytes, extra: tuple[Service, ...]) -> Shape:
+        """The shape that a configuration needs after what runs; `extra` are services that only drain."""
+        sizes = {service.key: len(service.backends) for service in (*config.services, *extra)}
+        previous = self.tables is not None and self.tables.needs_previous(seed, sizes)
+        return shape_for(config, self.cpus, extra, previous=previous).grown(self.shape())
 
     def prepare(self, shape: Shape) -> Prepared:
         """Render and compile for a shape, or find that there is nothing to do; safe to run in another thread.

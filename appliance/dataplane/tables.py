@@ -6,20 +6,19 @@ differs. Order of stores: destinations, then histories, then slots, then the loo
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
 
-from appliance.dataplane import lookup, maglev
+from appliance.dataplane import destinations, lookup, maglev
 from appliance.dataplane.abi import INDEX_LIMIT, NARROW_TRACKED, NO_DESTINATION
-from appliance.dataplane.desired import Desired, DesiredService, Member
-from appliance.dataplane.enums import Refusal, State
+from appliance.dataplane.desired import Desired, DesiredService
+from appliance.dataplane.enums import State
+from appliance.dataplane.flowsweep import FlowSweep
 from appliance.dataplane.hashing import coefficients
-from appliance.dataplane.lookup import Entry
-from appliance.dataplane.memory import COUNTERS, Memory
+from appliance.dataplane.lookup import Entry, Keys
+from appliance.dataplane.memory import Memory
 from appliance.dataplane.regions import first_fit
-from appliance.dataplane.shape import destination_count, slot_count
+from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
 from appliance.errors import PlanError
 from appliance.model import Address, ServiceKey
@@ -64,6 +63,7 @@ class Tables:
         self._placed: dict[ServiceKey, _Placed] = {}
         self._up = lookup.vips(memory)
         self._idle = memory.settings.get(0, "idle")
+        self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
             slots.adopt()
@@ -78,7 +78,8 @@ class Tables:
 
     def apply(self, desired: Desired) -> Applied:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
-        plans = self._plan(desired)
+        keys = self._new_keys(desired)
+        plans = self._plan(desired, keys)
         time = self.memory.time
         applied = Applied()
         self._write_settings(desired)
@@ -90,11 +91,50 @@ class Tables:
                 changed = self._write_service(service, plan, time)
                 if changed:
                     applied.changed[service.key] = changed
-        self._up = dict(desired.vips)
-        self._write_lookup()
+        self._up = {key.vip: False for key in self._placed} | dict(desired.vips)
+        self._write_lookup(keys)
         return applied
 
-    def _plan(self, desired: Desired) -> dict[ServiceKey, _Plan]:
+    def _new_keys(self, desired: Desired) -> Keys:
+        """The coefficients of the desired seed, beside those that flows of before may need.
+
+        Raises PlanError where flows of before the last hash change would be lost by another one.
+        """
+        present, new = lookup.keys(self.memory), coefficients(desired.seed)
+        if new == present.current:
+            return present
+        asking = [key for key, placed in self._placed.items() if placed.entry.previous_count]
+        if asking:
+            raise PlanError(
+                f"the hash of {asking[0]} changed less than `idle` ago, and another change now would break connections "
+                f"of before; wait {2 * self._idle} s after the last change of hash_seed"
+            )
+        return Keys(new, present.current if any(present.current) else new)
+
+    def outgrown(self, key: ServiceKey, backends: int) -> bool:
+        """Whether a service in the tables has too few slots for so many backends."""
+        placed = self._placed.get(key)
+        return placed is not None and placed.entry.slot_count < SLOTS_PER_BACKEND * backends
+
+    def needs_previous(self, seed: bytes, sizes: Mapping[ServiceKey, int]) -> bool:
+        """Whether services of these sizes, under this seed, need a program that can ask the generation before."""
+        if any(placed.entry.previous_count for placed in self._placed.values()):
+            return True
+        if self._placed and lookup.keys(self.memory).current != coefficients(seed):
+            return True
+        return any(self.outgrown(key, size) for key, size in sizes.items())
+
+    def _rehashes(self, placed: _Placed, service: DesiredService, keys: Keys) -> bool:
+        """Whether a service's slots must begin anew: another seed, or too few of them for its backends."""
+        if keys.current != lookup.keys(self.memory).current:
+            return service.tracking
+        # More slots are no hurry: they wait for a program that can ask the generation before, and for their turn, since
+        # there is only one hash of before.
+        if not self.memory.shape.previous or placed.entry.previous_count or keys.previous != keys.current:
+            return False
+        return self.outgrown(service.key, len(service.members))
+
+    def _plan(self, desired: Desired, keys: Keys) -> dict[ServiceKey, _Plan]:
         """Find room for every service that differs from what was last written."""
         shape, idle = self.memory.shape, desired.idle
         for what, count in (("services", len(desired.services)), ("VIPs", len(desired.vips))):
@@ -103,6 +143,7 @@ class Tables:
         wanted = {service.key for service in desired.services}
         kept = [placed.entry for key, placed in self._placed.items() if key in wanted]
         slots = [(entry.slots, entry.slot_count) for entry in kept]
+        slots += [(entry.previous_slots, entry.previous_count) for entry in kept if entry.previous_count]
         numbers = [(entry.destinations, entry.capacity) for entry in kept]
         resting = self._resting(wanted, idle)
         plans = {}
@@ -115,7 +156,7 @@ class Tables:
                 base = _reserve(numbers, resting, capacity, FIRST_DESTINATION, shape.destinations, "destinations")
                 entry = Entry(service.key, first, count, base, capacity, on_dead)
                 indexes = {member.address: index for index, member in enumerate(service.members, 1)}
-            elif placed.written != service:
+            elif placed.written != service or self._rehashes(placed, service, keys):
                 entry, indexes = self._numbering(placed.entry, service, idle)
                 if entry.capacity != placed.entry.capacity:
                     size, limit = entry.capacity, shape.destinations
@@ -123,6 +164,14 @@ class Tables:
                     entry = replace(entry, destinations=base)
             else:
                 continue
+            if placed is not None and self._rehashes(placed, service, keys):
+                if not shape.previous:
+                    raise PlanError(f"the hash of {service.key} changes, and the program cannot ask the one before")
+                count = slot_count(len(service.members))
+                first = _reserve(slots, [], count, 0, shape.slots, "slots")
+                slots_before, count_before = entry.slots, entry.slot_count
+                entry = replace(entry, slots=first, slot_count=count)
+                entry = replace(entry, previous_slots=slots_before, previous_count=count_before)
             if not shape.wide and entry.capacity > NARROW_TRACKED:
                 raise PlanError(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
@@ -157,7 +206,10 @@ class Tables:
         free = [index for index in free if index not in known]
         new = [member.address for member in service.members if member.address not in had]
         if len(new) > len(free):
-            capacity = min(INDEX_LIMIT, max(destination_count(len(service.members)), 2 * entry.capacity))
+            needed = entry.capacity - 1 - len(free) + len(new)
+            limit = INDEX_LIMIT if self.memory.shape.wide or needed >= NARROW_TRACKED else NARROW_TRACKED
+            room = destination_count(max(len(service.members), min(needed, INDEX_LIMIT - 1)))
+            capacity = min(limit, max(room, 2 * entry.capacity))
             free.extend(range(entry.capacity, capacity))
             entry = replace(entry, capacity=capacity)
         if len(new) > len(free):
@@ -170,18 +222,16 @@ class Tables:
 
     def _write_settings(self, desired: Desired) -> None:
         settings = self.memory.settings
-        for at, value in enumerate(coefficients(desired.seed)):
-            settings.put(0, "coefficient", value, at)
         settings.put(0, "idle", desired.idle)
         settings.put(0, "pass_unknown_port", int(desired.pass_unknown_port))
         self._idle = desired.idle
         if desired.probe is not None:
             settings.put_bytes(0, "probe_mac", desired.probe.macs)
-            settings.put(0, "probe_address", _network(desired.probe.address))
+            settings.put(0, "probe_address", destinations.network_word(desired.probe.address))
             settings.put(0, "probe_interface", desired.probe.interface)
 
-    def _write_lookup(self) -> None:
-        lookup.write(self.memory, [placed.entry for placed in self._placed.values()], self._up)
+    def _write_lookup(self, keys: Keys | None = None) -> None:
+        lookup.write(self.memory, [placed.entry for placed in self._placed.values()], self._up, keys)
 
     def _remove(self, gone: Collection[ServiceKey], time: int) -> None:
         """Take services out of the lookup, and only then what they had."""
@@ -190,7 +240,7 @@ class Tables:
             self._write_lookup()
         for placed in removed:
             for number in placed.numbers.values():
-                self._free(number, time)
+                destinations.free(self.memory, number, time)
 
     def _move(self, plans: Mapping[ServiceKey, _Plan], time: int) -> None:
         """Larger ranges of numbers for services; indexes inside them, and so slots and flows, stay as they are."""
@@ -200,12 +250,8 @@ class Tables:
             if placed is None or placed.entry.capacity == plan.entry.capacity:
                 continue
             old, base = placed.entry, plan.entry.destinations
-            self._clear_numbers(base, plan.entry.capacity)
-            for elements in (self.memory.destinations, self.memory.identities):
-                elements.copy(old.destinations, base, old.capacity)
-            for name in COUNTERS:
-                for index in range(old.capacity):
-                    self.memory.set_counter(base + index, name, self.memory.counter(old.destinations + index, name))
+            destinations.clear_range(self.memory, base, plan.entry.capacity)
+            destinations.copy_range(self.memory, old.destinations, base, old.capacity)
             placed.entry = plan.entry
             placed.numbers = {address: number - old.destinations + base for address, number in placed.numbers.items()}
             left.append(old)
@@ -219,17 +265,23 @@ class Tables:
 
     def _write_service(self, service: DesiredService, plan: _Plan, time: int) -> int:
         placed = self._placed.get(service.key) or self._place(plan.entry)
+        anew = placed.entry.slots != plan.entry.slots
         placed.entry = replace(plan.entry, on_dead=int(service.on_dead))
         numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
         for member in service.members:
-            self._write_destination(numbers[member.address], service.key, member)
+            destinations.write(self.memory, numbers[member.address], service.key, member)
         self.memory.fence()
         available = [m for m in service.members if m.state is State.AVAILABLE and m.weight > 0]
         owners = maglev.table([(m.address, m.weight) for m in available], plan.entry.slot_count)
         index = [plan.indexes[m.address] for m in available] + [NO_DESTINATION]
-        changed = placed.slots.assign([index[owner] for owner in owners], time, remember=service.tracking)
+        if anew:
+            placed.slots = SlotTable(self.memory, plan.entry.slots, plan.entry.slot_count)
+            placed.slots.begin([index[owner] for owner in owners], time)
+            changed = plan.entry.slot_count
+        else:
+            changed = placed.slots.assign([index[owner] for owner in owners], time, remember=service.tracking)
         for address in placed.numbers.keys() - numbers.keys():
-            self._free(placed.numbers[address], time)
+            destinations.free(self.memory, placed.numbers[address], time)
         placed.numbers = numbers
         placed.written = service
         return changed
@@ -238,47 +290,9 @@ class Tables:
         """Make room for a new service; nothing finds it before the lookup is written."""
         slots = SlotTable(self.memory, entry.slots, entry.slot_count)
         slots.clear()
-        self._clear_numbers(entry.destinations, entry.capacity)
+        destinations.clear_range(self.memory, entry.destinations, entry.capacity)
         placed = self._placed[entry.key] = _Placed(entry, slots, {})
         return placed
-
-    def _clear_numbers(self, base: int, capacity: int) -> None:
-        for number in range(base, base + capacity):
-            self._clear(number)
-        self.memory.destinations.put(base, "refusal", Refusal.NO_BACKEND)
-
-    def _clear(self, number: int) -> None:
-        self.memory.destinations.clear(number)
-        self.memory.identities.clear(number)
-        for name in COUNTERS:
-            self.memory.set_counter(number, name, 0)
-
-    def _write_destination(self, number: int, key: ServiceKey, member: Member) -> None:
-        destinations, identities = self.memory.destinations, self.memory.identities
-        if not identities.get(number, "vip") or self.memory.backend(number) != member.address:
-            self._clear(number)
-        if member.hop is not None:
-            identities.put(number, "own", _network(member.hop.own))
-            identities.put(number, "interface", member.hop.interface)
-            head, tail = member.hop.macs[:8], member.hop.macs[8:]
-            destinations.put(number, "mac_tail", int.from_bytes(tail, sys.byteorder))
-            destinations.put(number, "mac_head", int.from_bytes(head, sys.byteorder))
-        identities.put_bytes(number, "backend", member.address.packed.rjust(16, b"\0"))
-        identities.put(number, "port", key.port)
-        identities.put(number, "protocol", int(key.protocol))
-        identities.put(number, "freed", 0)
-        identities.put(number, "vip", _network(key.vip))
-        destinations.put(number, "state", member.state)
-        refusal = _refusal(member, bool(destinations.get(number, "mac_head")))
-        if refusal is Refusal.NOTHING and destinations.get(number, "refusal"):
-            self.memory.fence()
-        destinations.put(number, "refusal", refusal)
-
-    def _free(self, number: int, time: int) -> None:
-        """The number's backend is gone: dead to flows that remember it, not reused before they are forgotten."""
-        self.memory.destinations.put(number, "state", State.DEAD)
-        self.memory.destinations.put(number, "refusal", Refusal.DEAD)
-        self.memory.identities.put(number, "freed", max(1, time))
 
     def sweep(self, services: Sequence[DesiredService]) -> int:
         """Settle slots whose time has come; returns how many."""
@@ -288,6 +302,14 @@ class Tables:
             placed = self._placed.get(service.key)
             if placed is not None and placed.slots.tracked:
                 settled += placed.slots.sweep(time, self._idle, min(service.grace, self._idle))
+        asking = [placed for placed in self._placed.values() if placed.entry.previous_count]
+        done = [placed for placed in asking if not placed.slots.asks()]
+        for placed in done:
+            placed.entry = replace(placed.entry, previous_slots=0, previous_count=0)
+        self._flows.step(self.memory, any(placed.slots.tracked for placed in self._placed.values()))
+        if done:
+            keys = lookup.keys(self.memory)
+            self._write_lookup(keys if len(done) < len(asking) else Keys(keys.current, keys.current))
         return settled
 
     def tracked(self) -> dict[ServiceKey, int]:
@@ -321,16 +343,3 @@ def _reserve(
         raise PlanError(f"no room for {size} more {what} among {limit}")
     used.append((at, size))
     return at
-
-
-def _network(address: Address) -> int:
-    """An IPv4 address as a field in network order reads in this host's order."""
-    return int.from_bytes(IPv4Address(int(address)).packed, sys.byteorder)
-
-
-def _refusal(member: Member, resolved: bool) -> Refusal:
-    if member.state is State.NONE:
-        return Refusal.NO_BACKEND
-    if member.state is State.DEAD:
-        return Refusal.DEAD
-    return Refusal.NOTHING if resolved else Refusal.UNRESOLVED

@@ -43,7 +43,7 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 	if (!ethernet)
 		return 0;
 	if (ethernet->h_proto != bpf_htons(ETH_P_IP)) {
-		vc5_other_protocol(verdict, ethernet->h_proto);
+		vc5_other_protocol(verdict, ethernet, cursor.end);
 		return 0;
 	}
 	ip = vc5_read_ipv4(&cursor);
@@ -81,7 +81,7 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 		const struct tcphdr *tcp = transport;
 		u32 data = bpf_ntohs(ip->tot_len) - header - vc5_tcp_header(tcp);
 
-		data += !!(packet.flags & VC5_TCP_SYN) + !!(packet.flags & VC5_TCP_FIN);
+		data += !!(packet.flags & VC5_TCP_FIN);
 		vc5_reset(ctx, verdict, &packet, bpf_ntohl(tcp->seq) + data, bpf_ntohl(tcp->ack_seq));
 	}
 /*% endif %*/

@@ -20,7 +20,11 @@ static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame
 	verdict->octets = bpf_ntohs(ip->tot_len);
 	verdict->flows = (packet->flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
 	if (choice.dead) {
-		vc5_decide(verdict, XDP_DROP, service->on_dead == VC5_DEAD_POLICY_RESET ? VC5_REASON_RESET : VC5_REASON_DEAD);
+		vc5_decide(verdict, XDP_DROP, VC5_REASON_DEAD);
+/*% if shape.resets %*/
+		if (service->on_dead == VC5_DEAD_POLICY_RESET)
+			verdict->reason = VC5_REASON_RESET;
+/*% endif %*/
 		return;
 	}
 	if (destination->refusal) {

@@ -30,6 +30,7 @@ struct vc5_packet {
 	u64 ports;
 	u64 protocol;
 	u64 flags; /* of TCP; 0 for UDP */
+	const struct vc5_key_set *keys; /* of the copy in which the service was found */
 };
 
 /* A port in network order, to be stored. */
@@ -53,13 +54,25 @@ static __always_inline struct ethhdr *vc5_read_ethernet(struct vc5_cursor *curso
 	return ethernet;
 }
 
-/* What becomes of a frame that holds no IPv4; `type` in network order. */
-static __always_inline void vc5_other_protocol(struct vc5_verdict *verdict, u16 type)
+static __always_inline int vc5_is_tag(u16 type)
 {
-	u32 tagged = type == bpf_htons(VC5_TAG_8021Q) || type == bpf_htons(VC5_TAG_8021AD);
-	u32 reason = type == bpf_htons(VC5_IPV6) ? VC5_REASON_NOT_VIP : VC5_REASON_NOT_IP;
+	return type == bpf_htons(VC5_TAG_8021Q) || type == bpf_htons(VC5_TAG_8021AD);
+}
 
-	vc5_decide(verdict, XDP_PASS, tagged ? VC5_REASON_TAGGED : reason);
+/* What becomes of a frame that holds no IPv4. A service tag, or a tag behind a tag, is QinQ. */
+static __always_inline void vc5_other_protocol(struct vc5_verdict *verdict, const void *frame, const void *end)
+{
+	u16 type = *(const u16 *)(frame + 12), inner = 0;
+	u32 reason = VC5_REASON_NOT_IP;
+
+	if (type == bpf_htons(VC5_IPV6))
+		reason = VC5_REASON_NOT_VIP;
+	if (vc5_is_tag(type)) {
+		if (frame + 18 <= end)
+			inner = *(const u16 *)(frame + 16);
+		reason = type == bpf_htons(VC5_TAG_8021AD) || vc5_is_tag(inner) ? VC5_REASON_QINQ : VC5_REASON_TAGGED;
+	}
+	vc5_decide(verdict, XDP_PASS, reason);
 }
 
 static __always_inline struct iphdr *vc5_read_ipv4(struct vc5_cursor *cursor)

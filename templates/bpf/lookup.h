@@ -4,9 +4,9 @@
  * position where the key can be. Two copies lie side by side; the daemon fills the idle one and switches by one store.
  */
 
-static __always_inline u64 vc5_position(u64 key, u64 table)
+static __always_inline u64 vc5_position(u64 key, const struct vc5_key_set *keys, u64 table)
 {
-	u64 mixed = key * vc5_multipliers[table];
+	u64 mixed = key * keys->multiplier[table & 1];
 	u64 high = mixed >> (64 - VC5_POSITION_BITS);
 
 /*% if shape.direct %*/
@@ -16,19 +16,21 @@ static __always_inline u64 vc5_position(u64 key, u64 table)
 /*% endif %*/
 }
 
-static __always_inline const struct vc5_service *vc5_find_service(const struct vc5_packet *packet)
+static __always_inline const struct vc5_service *vc5_find_service(struct vc5_packet *packet)
 {
 	u64 key = packet->vip | (packet->ports >> 16) << 32 | packet->protocol << 48;
 	u64 copy = vc5_settings->lookup & 1;
-	const struct vc5_service *service = &vc5_services[copy * VC5_SERVICES + vc5_position(key, copy * 2)];
+	const struct vc5_service *service;
 
+	packet->keys = &vc5_keys[copy];
+	service = &vc5_services[copy * VC5_SERVICES + vc5_position(key, packet->keys, copy * 2)];
 	return service->key == key ? service : NULL;
 }
 
 static __always_inline const struct vc5_vip *vc5_find_vip(u64 address)
 {
 	u64 copy = vc5_settings->lookup & 1;
-	const struct vc5_vip *vip = &vc5_vips[copy * VC5_SERVICES + vc5_position(address, copy * 2 + 1)];
+	const struct vc5_vip *vip = &vc5_vips[copy * VC5_SERVICES + vc5_position(address, &vc5_keys[copy], copy * 2 + 1)];
 
 	return vip->address == address && address ? vip : NULL;
 }

@@ -22,7 +22,7 @@ static __always_inline enum vc5_way vc5_quick(struct xdp_md *ctx, struct vc5_ver
 	if ((*(u32 *)(data + 12) & bpf_htonl(0xffffff00)) != bpf_htonl(0x08004500)) {
 		if (*(u16 *)(data + 12) == bpf_htons(ETH_P_IP))
 			return VC5_WAY_RARE;
-		vc5_other_protocol(verdict, *(u16 *)(data + 12));
+		vc5_other_protocol(verdict, data, end);
 		return VC5_WAY_LEAVE;
 	}
 	if (ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS))

@@ -26,8 +26,10 @@ static __always_inline void vc5_reset(struct xdp_md *ctx, struct vc5_verdict *ve
 	u8 mac[ETH_ALEN];
 	u64 sum = 0;
 
-	if (packet->flags & VC5_TCP_RST)
+	if (packet->flags & VC5_TCP_RST) {
+		vc5_decide(verdict, XDP_DROP, VC5_REASON_DEAD);
 		return;
+	}
 	if (surplus > 0 && vc5_move_tail(ctx, -surplus))
 		return;
 	ethernet = (void *)(long)ctx->data;

@@ -30,10 +30,8 @@ enum {
 /* Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is fast",
  * section 3): with random 64-bit coefficients the high 32 bits are strongly universal over all packets.
  */
-static __always_inline u64 vc5_hash(const struct vc5_packet *packet)
+static __always_inline u64 vc5_hash(const u64 *k, const struct vc5_packet *packet)
 {
-	const u64 *k = vc5_settings->coefficient;
-
 	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip) + (k[3] + packet->ports) * (k[4] + packet->protocol);
 }
 
@@ -118,6 +116,38 @@ struct vc5_choice {
 	u64 dead;
 };
 
+static __always_inline u64 vc5_slot_of(u64 first, u64 count, u64 hash)
+{
+	return (first + ((hash >> 32) * count >> 32)) & (VC5_SLOTS - 1);
+}
+
+/*% if shape.previous %*/
+/* After a change of the hash (its seed, or a service's number of slots) older flows belong where the slots and the hash of
+ * before send them: to what they remember, else to `was` of a slot that was tracked, else to its `now`.
+ */
+static __always_inline u32 vc5_ask_previous(const struct vc5_service *service, const struct vc5_packet *packet, u32 time)
+{
+	u64 hash = vc5_hash(packet->keys->previous, packet), name = vc5_flow_name(hash);
+	u64 slot = vc5_slot_of(service->previous_slots, service->previous_count, hash);
+	u64 word = *(volatile vc5_slot *)&vc5_slots[slot], tag = name & ((1ULL << VC5_TAG_BITS) - 1);
+	const u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
+	u32 index = word & (VC5_TRACKED - 1), i;
+
+	if (!(word & VC5_TRACKED))
+		return index;
+	if (vc5_histories[slot].was != VC5_ASK_PREVIOUS)
+		index = vc5_histories[slot].was;
+#pragma unroll
+	for (i = 0; i < VC5_WAYS; i++) {
+		u64 way = *(volatile u64 *)&set[i];
+
+		if (way && way >> VC5_WAY_TAG_SHIFT == tag && !vc5_expired(way, time))
+			index = way >> VC5_WAY_INDEX_SHIFT;
+	}
+	return index & VC5_INDEX_MASK;
+}
+/*% endif %*/
+
 static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_service *service, u32 slot, u32 now,
 							    u64 hash, const struct vc5_packet *packet)
 {
@@ -125,10 +155,15 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 	struct vc5_choice choice = {.index = now};
 	u64 name = vc5_flow_name(hash), tag = name & ((1ULL << VC5_TAG_BITS) - 1), way = 0;
 	u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
-	u32 time = vc5_settings->time, place = VC5_WAYS, flags = packet->flags, was = history->was & VC5_INDEX_MASK;
+	u32 time = vc5_settings->time, place = VC5_WAYS, flags = packet->flags, was = history->was;
 	u32 udp = packet->protocol == VC5_PROTOCOL_UDP, syn = (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
 	u32 expiry = time + vc5_life(flags), i;
 
+/*% if shape.previous %*/
+	if (was == VC5_ASK_PREVIOUS)
+		was = vc5_ask_previous(service, packet, time);
+/*% endif %*/
+	was &= VC5_INDEX_MASK;
 #pragma unroll
 	for (i = 0; i < VC5_WAYS; i++) {
 		u64 seen = *(volatile u64 *)&set[i];
@@ -182,8 +217,8 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 
 static __always_inline struct vc5_choice vc5_choose(const struct vc5_service *service, const struct vc5_packet *packet)
 {
-	u64 hash = vc5_hash(packet);
-	u64 slot = (service->slots + ((hash >> 32) * service->slot_count >> 32)) & (VC5_SLOTS - 1);
+	u64 hash = vc5_hash(packet->keys->coefficient, packet);
+	u64 slot = vc5_slot_of(service->slots, service->slot_count, hash);
 	u64 word = *(volatile vc5_slot *)&vc5_slots[slot];
 	struct vc5_choice choice = {.index = word & (VC5_TRACKED - 1)};
 

@@ -84,8 +84,8 @@ ROWS = (
     Row("0.0.0.0 is no VIP", Frame().ipv4("0.0.0.0", "0.0.0.0").tcp(1, 80), PASS, Reason.NOT_VIP),
     Row("a tag in simple mode", TO_VIP.tcp(1, 80).tagged(7), PASS, Reason.TAGGED),
     Row("a priority tag in simple mode", TO_VIP.tcp(1, 80).tagged(0), PASS, Reason.TAGGED),
-    Row("a service tag", TO_VIP.tcp(1, 80).tagged(7, 0x88A8), PASS, Reason.TAGGED),
-    Row("two tags", TO_VIP.tcp(1, 80).tagged(7, 0x88A8).tagged(8), PASS, Reason.TAGGED),
+    Row("a service tag", TO_VIP.tcp(1, 80).tagged(7, 0x88A8), PASS, Reason.QINQ),
+    Row("two tags", TO_VIP.tcp(1, 80).tagged(7, 0x88A8).tagged(8), PASS, Reason.QINQ),
     # Forwarded.
     Row("a new connection", TO_VIP.tcp(1, 80), TX, Reason.FORWARD, GONE.tcp(1, 80)),
     Row("an older connection", TO_VIP.tcp(1, 80, "A"), TX, Reason.FORWARD, GONE.tcp(1, 80, "A")),

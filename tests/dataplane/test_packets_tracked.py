@@ -354,4 +354,4 @@ def test_a_reset_is_not_answered(pair: Pair) -> None:
     stage = Stage(pair, Story("", (), DeadPolicy.RESET))
     stage.play(A_DIED)
     left = pair.send(stage.frame(1, "R").bytes)
-    assert (left.action, left.reason) == (Action.DROP, Reason.RESET)
+    assert (left.action, left.reason) == (Action.DROP, Reason.DEAD)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from appliance.control.requirements import read_possible_cpus
-from appliance.dataplane.abi import COEFFICIENTS, layout_digest
+from appliance.dataplane.abi import layout_digest
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import flow_hash, slot_of
 from appliance.dataplane.tables import Tables
@@ -71,7 +71,7 @@ class Slots:
         """Return the place of the flow from this source."""
         memory = self._generation.memory
         table, base = self._table(service)
-        coefficients = [memory.settings.get(0, "coefficient", at) for at in range(COEFFICIENTS)]
+        coefficients = memory.coefficients()
         flow = flow_hash(
             coefficients, int(ip_address(source)), port, int(service.vip), service.port, int(service.protocol)
         )

@@ -102,17 +102,20 @@ class Map(Descriptor):
             previous = key.raw
             yield previous
 
-    def memory(self) -> memoryview:
+    def memory(self, offset: int = 0, length: int | None = None) -> memoryview:
         """Map the values of an array made with BPF_F_MMAPABLE into this process: writable, shared with the program.
 
-        Element i begins at i * stride (value size rounded up to 8). The view keeps the mapping alive, and the mapping
+        Element i begins at i * stride (value size rounded up to 8). `offset`, a multiple of the page size, and `length`
+        in bytes choose a part. The view keeps the mapping alive, and the mapping
         the map, after `close` too. Raises KernelError for a map that cannot be mapped.
         """
         spec = self.spec()
         if spec.kind is not MapKind.ARRAY or not spec.flags & BPF_F_MMAPABLE:
             raise KernelError("map into memory", self.label, errno.EINVAL, "it is no array made with BPF_F_MMAPABLE")
         try:
-            area = mmap.mmap(self.fd, spec.area, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+            area = mmap.mmap(
+                self.fd, length or spec.area, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset
+            )
         except OSError as error:
             raise KernelError("map into memory", self.label, error.errno or errno.EINVAL) from error
         return memoryview(area)

@@ -33,7 +33,7 @@ class Action(Enum):
 
 
 ACTIONS = {
-    **dict.fromkeys((Reason.NOT_IP, Reason.NOT_VIP, Reason.TAGGED, Reason.VIP_SOURCE), Action.PASS),
+    **dict.fromkeys((Reason.NOT_IP, Reason.NOT_VIP, Reason.TAGGED, Reason.QINQ, Reason.VIP_SOURCE), Action.PASS),
     **dict.fromkeys((Reason.FORWARD, Reason.ECHO), Action.TX),
     **dict.fromkeys((Reason.PROBE_SENT, Reason.PROBE_ANSWER), Action.REDIRECT),
 }
@@ -112,7 +112,9 @@ class Model:
             return _exit(Reason.MALFORMED, frame)
         kind = packet.number(frame, 12)
         if kind in (packet.TAG, packet.SERVICE_TAG):
-            return _exit(Reason.TAGGED, frame)
+            inner = packet.number(frame, 16) if len(frame) >= 18 else 0
+            doubled = kind == packet.SERVICE_TAG or inner in (packet.TAG, packet.SERVICE_TAG)
+            return _exit(Reason.QINQ if doubled else Reason.TAGGED, frame)
         if kind == packet.IPV6:
             return _exit(Reason.NOT_VIP, frame)
         if kind != packet.IPV4:
@@ -163,7 +165,7 @@ class Model:
                 return _exit(Reason.DEAD, frame, number)
             # Nothing answers a reset (RFC 9293 section 3.10.7.1).
             if transport.flags & RST or not self.memory.shape.resets:
-                return Exit(Action.DROP, Reason.RESET, number, frame)
+                return Exit(Action.DROP, Reason.DEAD, number, frame)
             return Exit(Action.TX, Reason.RESET, number, packet.reset(frame, ip, transport))
         refusal = self.memory.destinations.get(number, "refusal")
         if refusal:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from appliance.dataplane.abi import (
+    ASK_PREVIOUS,
     CANDIDATE,
     EXPIRY_BITS,
     FIN_LIFE,
@@ -87,10 +88,13 @@ class Tracking:
 
     def slot(self, service: Entry, ip: Ip, transport: Transport) -> tuple[int, int]:
         """The slot of a packet, counted over all services, and the packet's hash."""
-        k = [self._memory.settings.get(0, "coefficient", at) for at in range(5)]
-        ports = transport.source_port, ip.destination, transport.destination_port
-        flow = flow_hash(k, ip.source, *ports, ip.protocol)
+        flow = self._hash(ip, transport)
         return service.slots + slot_of(flow, service.slot_count), flow
+
+    def _hash(self, ip: Ip, transport: Transport, *, previous: bool = False) -> int:
+        k = self._memory.coefficients(previous=previous)
+        ports = transport.source_port, ip.destination, transport.destination_port
+        return flow_hash(k, ip.source, *ports, ip.protocol)
 
     def choose(self, service: Entry, ip: Ip, transport: Transport) -> Choice:
         """Decide, and remember what has to be."""
@@ -99,15 +103,36 @@ class Tracking:
         now = word % self._memory.tracked
         if now == word:
             return Choice(now)
-        return self._choose_tracked(service, slot, now, flow, ip.protocol == UDP, transport)
+        was = self._memory.histories.get(slot, "was")
+        if was == ASK_PREVIOUS and self._memory.shape.previous:
+            was = self._previous(service, ip, transport)
+        return self._choose_tracked(service, slot, now, was % INDEX_LIMIT, flow, ip.protocol == UDP, transport)
+
+    def _previous(self, service: Entry, ip: Ip, transport: Transport) -> int:
+        """Where an older flow belongs by the slots and the hash of before the last hash change."""
+        flow = self._hash(ip, transport, previous=True)
+        slot = service.previous_slots + slot_of(flow, service.previous_count)
+        word = self._memory.slots[slot]
+        now = word % self._memory.tracked
+        if now == word:
+            return now
+        first, tag = self._set(flow)
+        living = [known for known in self._flows(first) if known.tag == tag and not known.expired(self._memory.time)]
+        if living:
+            return living[-1].index
+        was = self._memory.histories.get(slot, "was")
+        return now if was == ASK_PREVIOUS else was % INDEX_LIMIT
+
+    def _flows(self, first: int) -> list[Flow]:
+        """The flows of a set, in the order of their ways."""
+        return [Flow.of(word) for word in self._memory.flows[first : first + WAYS].tolist() if word]
 
     def _choose_tracked(
-        self, service: Entry, slot: int, now: int, flow: int, udp: bool, transport: Transport
+        self, service: Entry, slot: int, now: int, was: int, flow: int, udp: bool, transport: Transport
     ) -> Choice:
         memory, time = self._memory, self._memory.time
         first, tag = self._set(flow)
         found = self._find(first, tag)
-        was = memory.histories.get(slot, "was") % INDEX_LIMIT
         known = found.flow if found and not found.flow.expired(time) else None
         owner = known.index if known else was
         state = self._state(service, owner)

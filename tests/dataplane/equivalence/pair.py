@@ -41,11 +41,12 @@ def shape(*, resets: bool, small: bool = False, sets: int = 4) -> Shape:
         cpus=2,
         services=128,
         destinations=512,
-        slots=1 << 14,
+        slots=1 << 15,
         sets=sets,
         resets=resets,
         direct=small,
         wide=not small,
+        previous=not small,
     )
 
 

@@ -77,6 +77,7 @@ class Site:
             (1, self._vip),
             (1, self._unknown_port),
             (1, self._hop),
+            (2, self._seed),
             (1, self._poke),
             (3, self._advance),
         )
@@ -168,6 +169,13 @@ class Site:
         service = self._service(random)
         one = random.choice(service.members)
         self._put_member(service, replace(one, hop=hop_to(one.address, random.randrange(4))))
+
+    def _seed(self, random: Random) -> None:
+        """A hash change, where the program can ask the generation before and nobody asks it yet."""
+        tables = self.pair.tables[1]
+        entries = [tables.entry(service.key) for service in self.desired.services]
+        if self.pair.plain.shape.previous and not any(entry and entry.previous_count for entry in entries):
+            self.desired = replace(self.desired, seed=random.randbytes(16))
 
     def _poke(self, random: Random) -> None:
         """What another CPU may see amid a change: the destination is written, its slots are not yet."""

@@ -102,7 +102,7 @@ class Traffic:
     def _meets_tracked(self, key: ServiceKey, client: IPv4Address, port: int) -> bool:
         slots = self.pair.tables[1].slots(key)
         assert slots is not None
-        k = [self.pair.plain.settings.get(0, "coefficient", at) for at in range(5)]
+        k = self.pair.plain.coefficients()
         flow = flow_hash(k, int(client), port, int(key.vip), key.port, key.protocol)
         return slot_of(flow, slots.count) in slots.tracked
 

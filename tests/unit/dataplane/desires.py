@@ -8,7 +8,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 
 from appliance.dataplane import lookup, maglev
-from appliance.dataplane.abi import INDEX_LIMIT, NO_DESTINATION
+from appliance.dataplane.abi import NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.memory import Memory
@@ -124,9 +124,10 @@ def _assert_service(memory: Memory, one: DesiredService, entry: lookup.Entry) ->
     by_index = {number - entry.destinations: address for address, number in numbers.items()}
     assert not by_index.keys() & {NO_DESTINATION}
     words = memory.slots[entry.slots : entry.slots + entry.slot_count].tolist()
+    now = [word & (memory.tracked - 1) for word in words]
     available = tuple((m.address, m.weight) for m in one.members if m.state is AVAILABLE and m.weight)
-    assert [by_index.get(word & (INDEX_LIMIT - 1)) for word in words] == owners(available, entry.slot_count)
-    assert available or not any(word & (INDEX_LIMIT - 1) for word in words)
+    assert [by_index.get(index) for index in now] == owners(available, entry.slot_count)
+    assert available or not any(now)
 
 
 def numbers_in(memory: Memory, entry: lookup.Entry) -> dict[Address, int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from appliance.dataplane.abi import COEFFICIENTS
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import direct_position, flow_hash, position, slot_of, word32
 from appliance.dataplane.lookup import key_word
@@ -101,9 +100,9 @@ def _position(memory: Memory, key: int, which: int) -> int:
     copy = memory.settings.get(0, "lookup") & 1
     table = copy * 2 + which
     if memory.shape.direct:
-        return copy * size + direct_position(key, memory.multipliers[table], size)
+        return copy * size + direct_position(key, memory.keys.get(copy, "multiplier", which), size)
     displacements = memory.displacements[table * size : (table + 1) * size].tolist()
-    return copy * size + position(key, memory.multipliers[table], displacements)
+    return copy * size + position(key, memory.keys.get(copy, "multiplier", which), displacements)
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class Packets(Steering):
         place = find_service(memory, key)
         if place is None:
             return None
-        k = [memory.settings.get(0, "coefficient", at) for at in range(COEFFICIENTS)]
+        k = memory.coefficients()
         hashed = flow_hash(k, int(flow.source), flow.port, int(key.vip), key.port, int(key.protocol))
         slot = place.slots + slot_of(hashed, place.slot_count)
         udp = key.protocol is Protocol.UDP

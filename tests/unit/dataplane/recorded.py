@@ -46,6 +46,14 @@ class _View:
         start, stop = self._range(key)
         self._log.append(Store(self._name, self._offset + start, bytes(self._view.cast("B")[start:stop])))
 
+    @property
+    def itemsize(self) -> int:
+        return self._view.itemsize
+
+    @property
+    def format(self) -> str:
+        return self._view.format
+
     def __len__(self) -> int:
         return len(self._view)
 

@@ -141,7 +141,9 @@ def test_known_answers() -> None:
     material = hashlib.blake2b(bytes(range(16)), digest_size=40, person=b"vc5 flow hash").digest()
     assert b"".join(value.to_bytes(8, "little") for value in k) == material
     flow = hashing.flow_hash(k, *BASE)
-    assert flow == (k[0] + (k[1] + SOURCE) * (k[2] + VIP) + (k[3] + (40_000 << 16 | 443)) * (k[4] + TCP)) % 2**64
+    source, vip = (int.from_bytes(address.to_bytes(4, "big"), "little") for address in (SOURCE, VIP))
+    ports = int.from_bytes((40_000).to_bytes(2, "big") + (443).to_bytes(2, "big"), "little")
+    assert flow == (k[0] + (k[1] + source) * (k[2] + vip) + (k[3] + ports) * (k[4] + TCP)) % 2**64
     assert [hashing.slot_of(n << 32, 1021) for n in (0, 1 << 31, 0xFFFFFFFF)] == [0, 510, 1020]
     number, tag = hashing.flow_name(flow, SETS)
     assert 0 <= number < SETS

@@ -109,4 +109,5 @@ def test_what_may_change_while_packets_read_it_is_stored_in_place() -> None:
 
 def test_the_key_is_what_the_program_compares() -> None:
     key = ServiceKey(IPv4Address("192.0.2.1"), 443, Protocol.TCP)
-    assert lookup.key_word(key) == 0xC000_0201_01BB_0006
+    frame = bytes((192, 0, 2, 1)) + (443).to_bytes(2, "big") + bytes((6, 0))
+    assert lookup.key_word(key) == int.from_bytes(frame, "little")

@@ -76,15 +76,15 @@ counts = st.integers(0, (1 << 64) - 1)
 def test_counters_are_sums_that_can_be_set(first: int, second: int, value: int, name: str) -> None:
     """The rows of the CPUs belong to the program; setting a sum touches none of them."""
     memory = Memory.plain(SHAPE)
-    at, stride = 4 * 20 + COUNTERS.index(name), 4 * SHAPE.destinations
-    memory.counters[at], memory.counters[stride + at] = first, second
+    at, other = (memory.counter_place(row, 20, name) for row in (0, 1))
+    memory.counters[at], memory.counters[other] = first, second
     assert memory.counter(20, name) == (first + second) % 2**64
     memory.set_counter(20, name, value)
     assert memory.counter(20, name) == value
-    assert (memory.counters[at], memory.counters[stride + at]) == (first, second)
+    assert (memory.counters[at], memory.counters[other]) == (first, second)
     memory.counters[at] = (first + 1) % 2**64
     assert memory.counter(20, name) == (value + 1) % 2**64
-    assert all(memory.counter(number, other) == 0 for number in (19, 21) for other in COUNTERS)
+    assert all(memory.counter(number, name) == 0 for number in (19, 21) for name in COUNTERS)
 
 
 def test_reasons_are_sums() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from appliance.dataplane.abi import INDEX_LIMIT, MAPS, WAYS
 from appliance.dataplane.shape import (
+    DIRECT_LIMIT,
     PRIMES,
     SLOTS_PER_BACKEND,
     Shape,
@@ -52,16 +52,15 @@ def test_slots_have_room_for_every_share(backends: int) -> None:
     count = slot_count(backends)
     assert count in PRIMES
     assert count >= SLOTS_PER_BACKEND * max(1, backends)
-    assert count == PRIMES[-1] or count >= SLOTS_PER_BACKEND * backends * 3 // 2
+    assert count >= SLOTS_PER_BACKEND * backends * 5 // 4
     assert slot_count(max(0, backends - 1)) <= count
 
 
 @given(st.integers(0, INDEX_LIMIT - 1))
 def test_destinations_have_room_for_those_that_drain(backends: int) -> None:
     count = destination_count(backends)
-    assert count & (count - 1) == 0
-    assert 16 <= count <= INDEX_LIMIT
-    assert count > 2 * backends or count == INDEX_LIMIT
+    assert count <= INDEX_LIMIT
+    assert count > backends + max(4, backends // 2) or count == INDEX_LIMIT
 
 
 @pytest.mark.parametrize("backends", [INDEX_LIMIT, INDEX_LIMIT + 1, 5000])
@@ -78,7 +77,7 @@ def test_capacities_are_powers_of_two_with_headroom(pools: list[int], cpus: int,
         value = getattr(shape, name)
         assert value & (value - 1) == 0, name
     assert shape.cpus >= cpus
-    assert shape.services >= max(256, 2 * len(pools))
+    assert shape.service_limit >= len(pools)
     assert shape.slots >= sum(slot_count(pool) for pool in pools) * 3 // 2
     assert shape.destinations > sum(destination_count(pool) for pool in pools) * 3 // 2
     assert shape.sets >= 512
@@ -111,6 +110,8 @@ shapes = st.builds(
     slots=st.integers(17, 26).map(lambda bits: 1 << bits),
     sets=st.integers(9, 23).map(lambda bits: 1 << bits),
     resets=st.booleans(),
+    direct=st.booleans(),
+    wide=st.booleans(),
 )
 
 
@@ -120,7 +121,24 @@ def test_capacities_never_shrink(wanted: Shape, running: Shape) -> None:
     for name in CAPACITIES:
         assert getattr(grown, name) == max(getattr(wanted, name), getattr(running, name))
     assert (grown.mode, grown.resets) == (wanted.mode, wanted.resets)
+    assert grown.wide == (wanted.wide or running.wide)
+    assert grown.direct == (wanted.direct and running.direct)
+    assert grown.service_limit >= min(wanted.service_limit, running.service_limit)
     assert grown.grown(running) == grown == grown.grown(wanted)
+
+
+# Services -> whether a lookup needs no displacements
+@pytest.mark.parametrize(("count", "direct"), [(0, True), (1, True), (DIRECT_LIMIT, True), (DIRECT_LIMIT + 1, False)])
+def test_few_services_are_looked_up_directly(count: int, direct: bool) -> None:
+    shape = shape_for(config(*[1] * count), 1)
+    assert shape.direct is direct
+    assert shape.service_limit >= count
+    assert shape.doubled().service_limit <= DIRECT_LIMIT or not direct
+
+
+@pytest.mark.parametrize(("backends", "wide"), [(1, False), (80, False), (127, True), (1023, True)])
+def test_slots_are_bytes_where_they_can_be(backends: int, wide: bool) -> None:
+    assert shape_for(config(1, backends), 1).wide is wide
 
 
 def test_nothing_runs_yet() -> None:
@@ -161,4 +179,6 @@ def test_a_configuration_that_is_too_large_is_refused() -> None:
 
 def test_the_largest_service_fits() -> None:
     shape = shape_for(config(*[1023] * 8), 4)
-    assert shape == replace(shape, destinations=1 << 14, slots=1 << 22)
+    assert shape.wide
+    assert shape.slots > 8 * slot_count(1023)
+    assert shape.destinations > 8 * INDEX_LIMIT

@@ -14,6 +14,7 @@ from appliance.dataplane.desired import Desired, ProbeLink
 from appliance.dataplane.enums import DeadPolicy, Refusal, State
 from appliance.dataplane.hashing import coefficients
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.shape import slot_count
 from appliance.dataplane.tables import Tables
 from appliance.model import Address, ServiceKey
 from tests.unit.dataplane.desires import (
@@ -41,11 +42,13 @@ from tests.unit.dataplane.desires import (
 from tests.unit.dataplane.packets import Flow, Packets
 from tests.unit.dataplane.recorded import Store, image, put, recorded, restored
 
+SHARES = {1: 0.1, 2: 0.3, 3: 0.6}
+
 
 def test_a_new_service() -> None:
     tables = tables_at()
     wanted = desired(service(WEB, [member(1, 10), member(2, 30), member(3, 60)]), service(LOG, [member(9)]))
-    assert tables.apply(wanted).changed == {WEB: 1021, LOG: 1021}
+    assert tables.apply(wanted).changed == {WEB: slot_count(3), LOG: slot_count(1)}
     assert_tables(tables.memory, wanted)
     assert tables.tracked() == {WEB: 0, LOG: 0}
     slots, entry = tables.slots(WEB), tables.entry(WEB)
@@ -53,7 +56,7 @@ def test_a_new_service() -> None:
     assert entry is not None
     shares = Counter(slots.owners())
     by_weight = {number: shares[tables.numbers(WEB)[backend(number)] - entry.destinations] for number in (1, 2, 3)}
-    assert by_weight == pytest.approx({1: 102.1, 2: 306.3, 3: 612.6}, abs=2)
+    assert by_weight == pytest.approx({number: slot_count(3) * share for number, share in SHARES.items()}, abs=2)
 
 
 def test_settings() -> None:
@@ -61,7 +64,7 @@ def test_settings() -> None:
     link = ProbeLink(7, bytes(range(12)), IPv4Address("10.255.0.2"))
     tables.apply(replace(web(1), seed=b"0123456789abcdef", idle=77, pass_unknown_port=True, probe=link))
     get = tables.memory.settings.get
-    assert tuple(get(0, "coefficient", at) for at in range(5)) == coefficients(b"0123456789abcdef")
+    assert tables.memory.coefficients() == coefficients(b"0123456789abcdef")
     assert (get(0, "idle"), get(0, "pass_unknown_port"), get(0, "probe_interface")) == (77, 1, 7)
     assert tables.memory.settings.bytes_of(0, "probe_mac", 12) == bytes(range(12))
     assert tables.memory.settings.bytes_of(0, "probe_address", 4) == link.address.packed
@@ -137,7 +140,7 @@ def test_one_of_ten_tracks_about_a_tenth(change: str) -> None:
         "leaves": members[1:],
         "joins": [*members, member(11)],
     }[change]
-    count = 2039
+    count = slot_count(10)
     changed = tables.apply(desired(service(WEB, after))).changed[WEB]
     assert tables.tracked() == {WEB: changed}
     assert count / 12 < changed < count / 6

@@ -24,7 +24,21 @@ class Layer(IntEnum):
 
 
 PURE_DATAPLANE = (
-    *("abi", "carry", "desired", "enums", "frame", "hashing", "lookup", "maglev", "memory", "model", "regions"),
+    *(
+        "abi",
+        "carry",
+        "desired",
+        "destinations",
+        "enums",
+        "flowsweep",
+        "frame",
+        "hashing",
+        "lookup",
+        "maglev",
+        "memory",
+        "model",
+        "regions",
+    ),
     *("shape", "slots", "spec", "tables"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")

@@ -1,0 +1,78 @@
+"""Writing destinations: who a number stands for, where its packets go, whether it may have any."""
+
+from __future__ import annotations
+
+import sys
+from ipaddress import IPv4Address
+
+from appliance.dataplane.desired import Member
+from appliance.dataplane.enums import Refusal, State
+from appliance.dataplane.memory import COUNTERS, Memory
+from appliance.model import Address, ServiceKey
+
+
+def clear_range(memory: Memory, base: int, capacity: int) -> None:
+    """Make a range of numbers new, the first of them the one that stands for "no backend"."""
+    for number in range(base, base + capacity):
+        clear(memory, number)
+    memory.destinations.put(base, "refusal", Refusal.NO_BACKEND)
+
+
+def clear(memory: Memory, number: int) -> None:
+    """Make a number stand for nobody, its counters at 0."""
+    memory.destinations.clear(number)
+    memory.identities.clear(number)
+    for name in COUNTERS:
+        memory.set_counter(number, name, 0)
+
+
+def copy_range(memory: Memory, source: int, target: int, count: int) -> None:
+    """Copy numbers with their counters to a range that nothing refers to yet."""
+    for elements in (memory.destinations, memory.identities):
+        elements.copy(source, target, count)
+    for name in COUNTERS:
+        for index in range(count):
+            memory.set_counter(target + index, name, memory.counter(source + index, name))
+
+
+def write(memory: Memory, number: int, key: ServiceKey, member: Member) -> None:
+    """Make a number stand for a backend of a service. Its last known MAC is kept while none is known."""
+    destinations, identities = memory.destinations, memory.identities
+    if not identities.get(number, "vip") or memory.backend(number) != member.address:
+        clear(memory, number)
+    if member.hop is not None:
+        identities.put(number, "own", network_word(member.hop.own))
+        identities.put(number, "interface", member.hop.interface)
+        head, tail = member.hop.macs[:8], member.hop.macs[8:]
+        destinations.put(number, "mac_tail", int.from_bytes(tail, sys.byteorder))
+        destinations.put(number, "mac_head", int.from_bytes(head, sys.byteorder))
+    identities.put_bytes(number, "backend", member.address.packed.rjust(16, b"\0"))
+    identities.put(number, "port", key.port)
+    identities.put(number, "protocol", int(key.protocol))
+    identities.put(number, "freed", 0)
+    identities.put(number, "vip", network_word(key.vip))
+    destinations.put(number, "state", member.state)
+    refusal = _refusal(member, bool(destinations.get(number, "mac_head")))
+    if refusal is Refusal.NOTHING and destinations.get(number, "refusal"):
+        memory.fence()
+    destinations.put(number, "refusal", refusal)
+
+
+def free(memory: Memory, number: int, time: int) -> None:
+    """The number's backend is gone: dead to flows that remember it, not reused before they are forgotten."""
+    memory.destinations.put(number, "state", State.DEAD)
+    memory.destinations.put(number, "refusal", Refusal.DEAD)
+    memory.identities.put(number, "freed", max(1, time))
+
+
+def network_word(address: Address) -> int:
+    """An IPv4 address as a field in network order reads in this host's order."""
+    return int.from_bytes(IPv4Address(int(address)).packed, sys.byteorder)
+
+
+def _refusal(member: Member, resolved: bool) -> Refusal:
+    if member.state is State.NONE:
+        return Refusal.NO_BACKEND
+    if member.state is State.DEAD:
+        return Refusal.DEAD
+    return Refusal.NOTHING if resolved else Refusal.UNRESOLVED
