@@ -21,13 +21,14 @@ from appliance import __version__, config
 from appliance.control import report, requirements, store
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
-from appliance.control.recorder import Recorder
+from appliance.control.recorder import Recorder, log_to_stderr
 from appliance.control.requests import handlers
 from appliance.control.socket import ControlServer
-from appliance.errors import ConfigError, HostError, Vc5Error
+from appliance.dataplane.sync import Prepared
+from appliance.errors import ConfigError, HostError, NoRoom, Vc5Error
 from appliance.health.client import ProberClient
 from appliance.health.judge import Transition
-from appliance.model import EventKind, Health, ProbeResult
+from appliance.model import Config, EventKind, Health, ProbeResult
 from appliance.net import namespace
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
@@ -74,9 +75,11 @@ class Daemon:
         self.watch = HostWatch(loaded.config.interfaces, self._host_changed)
         self._watched = loaded.config.interfaces
         self.instance = Instance(self.root, data_plane(self.root), state_for(loaded.config), self._host)
+        self._listen_to_signals()
         try:
-            await self._boot()
-            await self._serve()
+            await self._reloading.acquire()  # a reload that is asked for meanwhile has its turn when this is ready
+            if await self._boot():
+                await self._serve()
         finally:
             self.recorder.close()
             self.watch.close()
@@ -86,7 +89,18 @@ class Daemon:
     def _host(self) -> Any:
         return self.watch.snapshot()
 
-    async def _boot(self) -> None:
+    def _listen_to_signals(self) -> None:
+        actions = {
+            signal.SIGTERM: self._remove,
+            signal.SIGINT: self._remove,
+            signal.SIGUSR1: self._stop.set,
+            signal.SIGHUP: self._hup,
+        }
+        for number, action in actions.items():
+            self._loop.add_signal_handler(number, action)
+
+    async def _boot(self) -> bool:
+        """Bring the data plane up; False where a signal ended it before there was one."""
         instance, configuration = self.instance, self.instance.state.config
         requirements.interfaces(configuration, self.watch.snapshot())
         instance.seed = instance.seed_for(configuration)
@@ -100,13 +114,20 @@ class Daemon:
             )
         self.notifier.extend(COMPILE_TIME)
         self.notifier.status("compiling the data plane")
-        prepared = await asyncio.to_thread(instance.data.prepare, instance.shape(configuration))
-        instance.data.install(prepared)
-        instance.make_probe_link()
-        instance.tick()
-        made = instance.replan()
-        self.watch.want(made.wanted)
         try:
+            prepared = await asyncio.to_thread(instance.data.prepare, instance.shape(configuration))
+        except Vc5Error:
+            if not self._stop.is_set():  # who ends the daemon may have ended the compiler as well
+                raise
+        if self._stop.is_set():
+            self._end()
+            return False
+        try:
+            instance.data.install(prepared)
+            instance.make_probe_link()
+            instance.tick()
+            made = instance.replan()
+            self.watch.want(made.wanted)
             instance.attach()
         except BaseException:
             if not adopted:
@@ -115,23 +136,17 @@ class Daemon:
             raise
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
+        return True
 
     async def _serve(self) -> None:
-        actions = {
-            signal.SIGTERM: self._remove,
-            signal.SIGINT: self._remove,
-            signal.SIGUSR1: self._stop.set,
-            signal.SIGHUP: self._hup,
-        }
-        for number, action in actions.items():
-            self._loop.add_signal_handler(number, action)
         self._loop.add_reader(self.watch.fileno(), self.watch.read)
         server = ControlServer(self.root.control_socket, handlers(self))
         self.prober = ProberClient(self.root, self._probed, self._prober_state)
         try:
             await server.start()
-            self._removing = False
+            self._removing = self._removing and self._stop.is_set()
             self.notifier.ready(self.summary())
+            self._reloading.release()
             await self.prober.start()
             self.prober.schedule(self.instance.targets())
             ticking = asyncio.create_task(self._tick())
@@ -267,23 +282,21 @@ class Daemon:
             started = time.monotonic()
             try:
                 loaded = await asyncio.to_thread(config.load, self.file)
-                self._watch_for(loaded.config.interfaces)
-                prepared = await asyncio.to_thread(self.instance.data.prepare, self.instance.shape(loaded.config))
-                compiled = self.instance.data.generation is None or (
-                    prepared.digest != self.instance.data.generation.digest
-                )
-                self.instance.reconfigure(loaded.config, prepared)
+                # Both, so that the tables can follow meanwhile, and go back if it comes to that.
+                self._watch_for(tuple(dict.fromkeys((*self._watched, *loaded.config.interfaces))))
+                before = self.instance.data.generation
+                prepared = await self._reconfigure(loaded.config)
+                compiled = before is None or prepared.digest != before.digest
             except BaseException as error:
                 self._watch_for(self.instance.state.config.interfaces)
                 self.record(EventKind.RELOAD, f"refused, by {who}: {_first(error)}", outcome="refused")
                 self.recorder.flush_soon()
                 self.notifier.ready(f"reload refused, the old configuration is in force: {_first(error)}")
                 raise
+            self._watch_for(loaded.config.interfaces)
             self.generation += 1
             self.loaded_at = time.time()
             self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
-            current = self.instance.current
-            self.watch.want(current.wanted if current else ())
             self.prober.schedule(self.instance.targets())
             seconds = time.monotonic() - started
             text = f"configuration in force after {seconds * 1000:.0f} ms"
@@ -298,13 +311,29 @@ class Daemon:
                 "warnings": list(self.warnings),
             }
 
+    async def _reconfigure(self, new: Config) -> Prepared:
+        """Put a configuration in force, in larger tables if those there are too full of gaps."""
+        shape = self.instance.shape(new)
+        for more in (True, True, False):
+            prepared = await asyncio.to_thread(self.instance.data.prepare, shape)
+            try:
+                self.instance.reconfigure(new, prepared)
+                break
+            except NoRoom:
+                if not more:
+                    raise
+                shape = shape.doubled()
+        return prepared
+
     def _watch_for(self, interfaces: tuple[str, ...]) -> None:
-        if interfaces == self._watched:
-            return
-        self._loop.remove_reader(self.watch.fileno())
-        self.watch.close()
-        self.watch, self._watched = HostWatch(interfaces, self._host_changed), interfaces
-        self._loop.add_reader(self.watch.fileno(), self.watch.read)
+        if interfaces != self._watched:
+            self._loop.remove_reader(self.watch.fileno())
+            self.watch.close()
+            self.watch, self._watched = HostWatch(interfaces, self._host_changed), interfaces
+            self._loop.add_reader(self.watch.fileno(), self.watch.read)
+            self._plan_soon()
+        if self.instance.current is not None:
+            self.watch.want(self.instance.current.wanted)
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
@@ -365,14 +394,5 @@ def _first(error: BaseException) -> str:
 
 def run(root: Root, file: Path) -> int:
     """Run the daemon in the foreground; returns its exit status."""
-    prefix = "<%(priority)d>" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    logging.basicConfig(format=f"{prefix}%(message)s", level=logging.INFO)
-    if "JOURNAL_STREAM" in os.environ:
-        logging.getLogger().handlers[0].addFilter(_priority)
+    log_to_stderr()
     return asyncio.run(Daemon(root, file).run())
-
-
-def _priority(entry: logging.LogRecord) -> bool:
-    """Give systemd the severity of a line (sd-daemon(3))."""
-    entry.priority = 3 if entry.levelno >= logging.ERROR else 4 if entry.levelno >= logging.WARNING else 6
-    return True
