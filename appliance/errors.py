@@ -12,6 +12,7 @@ Vc5Error
   HostError                      the host is not as the configuration says (interface missing, bpffs not mounted, ...)
   AlreadyRunning(path, pid)      another instance uses this root
   PlanError                      the configuration asks for more than the data plane can hold
+    NoRoom                       the tables that run are too small, or too full of gaps; larger ones would do
   ProberGone                     the prober process ended or does not answer
   ControlError                   the control socket: no daemon, or a request that it refused
 
@@ -167,6 +168,10 @@ class AlreadyRunning(Vc5Error):
 
 class PlanError(Vc5Error):
     """The configuration asks for more than the data plane can hold."""
+
+
+class NoRoom(PlanError):
+    """The tables in force have no room for what is asked; a program with larger ones would."""
 
 
 class ProberGone(Vc5Error):

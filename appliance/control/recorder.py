@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,16 @@ class Recorder:
     def close(self) -> None:
         """Write the rest."""
         self._journal.close()
+
+
+def log_to_stderr() -> None:
+    """Send log lines to standard error, for systemd with the severity in front (sd-daemon(3))."""
+    prefix = "<%(priority)d>" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(format=f"{prefix}%(message)s", level=logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_priority)
+
+
+def _priority(entry: logging.LogRecord) -> bool:
+    entry.priority = 3 if entry.levelno >= logging.ERROR else 4 if entry.levelno >= logging.WARNING else 6
+    return True

@@ -20,7 +20,7 @@ from appliance.dataplane.memory import Memory
 from appliance.dataplane.regions import first_fit
 from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
-from appliance.errors import PlanError
+from appliance.errors import NoRoom, PlanError
 from appliance.model import Address, ServiceKey
 
 REUSE_MARGIN = 60
@@ -139,7 +139,7 @@ class Tables:
         shape, idle = self.memory.shape, desired.idle
         for what, count in (("services", len(desired.services)), ("VIPs", len(desired.vips))):
             if count > shape.service_limit:
-                raise PlanError(f"{count} {what} do not fit a lookup table of {shape.services} positions")
+                raise NoRoom(f"{count} {what} do not fit a lookup table of {shape.services} positions")
         wanted = {service.key for service in desired.services}
         kept = [placed.entry for key, placed in self._placed.items() if key in wanted]
         slots = [(entry.slots, entry.slot_count) for entry in kept]
@@ -166,14 +166,14 @@ class Tables:
                 continue
             if placed is not None and self._rehashes(placed, service, keys):
                 if not shape.previous:
-                    raise PlanError(f"the hash of {service.key} changes, and the program cannot ask the one before")
+                    raise NoRoom(f"the hash of {service.key} changes, and the program cannot ask the one before")
                 count = slot_count(len(service.members))
                 first = _reserve(slots, [], count, 0, shape.slots, "slots")
                 slots_before, count_before = entry.slots, entry.slot_count
                 entry = replace(entry, slots=first, slot_count=count)
                 entry = replace(entry, previous_slots=slots_before, previous_count=count_before)
             if not shape.wide and entry.capacity > NARROW_TRACKED:
-                raise PlanError(f"{service.key} has too many backends for slots of one byte")
+                raise NoRoom(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
         return plans
 
@@ -252,7 +252,8 @@ class Tables:
             old, base = placed.entry, plan.entry.destinations
             destinations.clear_range(self.memory, base, plan.entry.capacity)
             destinations.copy_range(self.memory, old.destinations, base, old.capacity)
-            placed.entry = plan.entry
+            # Slots that begin anew are not filled yet: the lookup must not name them here.
+            placed.entry = replace(old, destinations=base, capacity=plan.entry.capacity)
             placed.numbers = {address: number - old.destinations + base for address, number in placed.numbers.items()}
             left.append(old)
         if left:
@@ -307,9 +308,13 @@ class Tables:
         for placed in done:
             placed.entry = replace(placed.entry, previous_slots=0, previous_count=0)
         self._flows.step(self.memory, any(placed.slots.tracked for placed in self._placed.values()))
-        if done:
-            keys = lookup.keys(self.memory)
-            self._write_lookup(keys if len(done) < len(asking) else Keys(keys.current, keys.current))
+        keys = lookup.keys(self.memory)
+        if len(done) == len(asking) and keys.previous != keys.current:
+            # Nobody asks the hash of before: those that did are settled, or gone.
+            keys = Keys(keys.current, keys.current)
+            self._write_lookup(keys)
+        elif done:
+            self._write_lookup(keys)
         return settled
 
     def tracked(self) -> dict[ServiceKey, int]:
@@ -340,6 +345,6 @@ def _reserve(
     if at is None:
         at = first_fit(used, size, start, limit)
     if at is None:
-        raise PlanError(f"no room for {size} more {what} among {limit}")
+        raise NoRoom(f"no room for {size} more {what} among {limit}")
     used.append((at, size))
     return at

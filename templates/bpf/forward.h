@@ -8,6 +8,19 @@ static __always_inline void vc5_write_macs(void *frame, u64 head, u32 tail)
 	*(u32 *)(frame + 8) = tail;
 }
 
+static __always_inline void vc5_send(struct vc5_verdict *verdict, void *frame, struct iphdr *ip,
+				     const struct vc5_destination *destination)
+{
+	vc5_decrement_ttl(ip);
+	vc5_write_macs(frame, destination->mac_head, destination->mac_tail);
+	vc5_decide(verdict, XDP_TX, VC5_REASON_FORWARD);
+}
+
+static __always_inline int vc5_opens(const struct vc5_packet *packet)
+{
+	return (packet->flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
+}
+
 /* `frame` and `ip` have been checked to lie inside the frame; `packet` is complete. */
 static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame, struct iphdr *ip,
 					const struct vc5_service *service, const struct vc5_packet *packet)
@@ -18,7 +31,7 @@ static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame
 
 	verdict->destination = number;
 	verdict->octets = bpf_ntohs(ip->tot_len);
-	verdict->flows = (packet->flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
+	verdict->flows = vc5_opens(packet);
 	if (choice.dead) {
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_DEAD);
 /*% if shape.resets %*/
@@ -31,7 +44,5 @@ static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame
 		vc5_decide(verdict, XDP_DROP, destination->refusal);
 		return;
 	}
-	vc5_decrement_ttl(ip);
-	vc5_write_macs(frame, destination->mac_head, destination->mac_tail);
-	vc5_decide(verdict, XDP_TX, VC5_REASON_FORWARD);
+	vc5_send(verdict, frame, ip, destination);
 }

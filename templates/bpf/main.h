@@ -1,20 +1,25 @@
-/* The way of nearly every packet. What it cannot handle at once goes to vc5_cold, with nothing changed. */
+/* The way of nearly every packet: TCP or UDP for a service, in a settled slot. A tracked slot sends it through the same
+ * headers once more, so that what only tracking needs does not burden the registers here; and what neither can handle goes
+ * to vc5_cold. Nothing is changed before it is certain that the packet leaves.
+ */
 
 enum vc5_way {
 	VC5_WAY_LEAVE, /* the verdict stands */
 	VC5_WAY_RARE, /* somebody else's packet, unless it concerns a VIP */
+	VC5_WAY_TRACKED,
 	VC5_WAY_COLD,
 };
 
-static __always_inline enum vc5_way vc5_quick(struct xdp_md *ctx, struct vc5_verdict *verdict)
+static __always_inline enum vc5_way vc5_settled(struct xdp_md *ctx, struct vc5_verdict *verdict)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ethhdr *ethernet = data;
 	struct iphdr *ip = (void *)(ethernet + 1);
 	struct tcphdr *tcp = (void *)(ip + 1);
+	const struct vc5_destination *destination;
 	const struct vc5_service *service;
 	struct vc5_packet packet = {};
-	u64 length, header;
+	u64 length, header, word;
 
 	if ((void *)(tcp + 1) > end)
 		return VC5_WAY_COLD;
@@ -51,7 +56,41 @@ static __always_inline enum vc5_way vc5_quick(struct xdp_md *ctx, struct vc5_ver
 	}
 	if (sizeof(*ip) + header > length)
 		return VC5_WAY_COLD;
-	vc5_forward(verdict, ethernet, ip, service, &packet);
+	word = vc5_read_slot(service, vc5_hash(packet.keys->coefficient, &packet));
+	if (word & VC5_TRACKED)
+		return VC5_WAY_TRACKED;
+	word = (service->destinations + word) & (VC5_DESTINATIONS - 1);
+	destination = &vc5_destinations[word];
+	if (destination->refusal)
+		return VC5_WAY_TRACKED;
+	verdict->destination = word;
+	verdict->octets = length;
+	verdict->flows = vc5_opens(&packet);
+	vc5_send(verdict, data, ip, destination);
+	return VC5_WAY_LEAVE;
+}
+
+/* The same packet, whose fields have all been checked, for any slot. */
+static __always_inline enum vc5_way vc5_unsettled(struct xdp_md *ctx, struct vc5_verdict *verdict)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + ETH_HLEN;
+	struct tcphdr *tcp = (void *)(ip + 1);
+	const struct vc5_service *service;
+	struct vc5_packet packet = {};
+
+	if ((void *)(tcp + 1) > end)
+		return VC5_WAY_COLD;
+	packet.protocol = ip->protocol;
+	packet.source = vc5_le32(ip->saddr);
+	packet.vip = vc5_le32(ip->daddr);
+	packet.ports = vc5_le32(*(u32 *)tcp);
+	if (packet.protocol == VC5_PROTOCOL_TCP)
+		packet.flags = ((u8 *)tcp)[13];
+	service = vc5_find_service(&packet);
+	if (!service)
+		return VC5_WAY_COLD;
+	vc5_forward(verdict, data, ip, service, &packet);
 /*% if shape.resets %*/
 	if (verdict->reason == VC5_REASON_RESET)
 		return VC5_WAY_COLD;
@@ -62,8 +101,10 @@ static __always_inline enum vc5_way vc5_quick(struct xdp_md *ctx, struct vc5_ver
 int vc5_main(struct xdp_md *ctx)
 {
 	struct vc5_verdict verdict = {};
-	enum vc5_way way = vc5_quick(ctx, &verdict);
+	enum vc5_way way = vc5_settled(ctx, &verdict);
 
+	if (way == VC5_WAY_TRACKED)
+		way = vc5_unsettled(ctx, &verdict);
 	if (way == VC5_WAY_RARE) {
 		struct iphdr *ip = (void *)(long)ctx->data + ETH_HLEN;
 

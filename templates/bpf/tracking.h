@@ -215,11 +215,16 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 	return choice;
 }
 
+static __always_inline u64 vc5_read_slot(const struct vc5_service *service, u64 hash)
+{
+	return *(volatile vc5_slot *)&vc5_slots[vc5_slot_of(service->slots, service->slot_count, hash)];
+}
+
 static __always_inline struct vc5_choice vc5_choose(const struct vc5_service *service, const struct vc5_packet *packet)
 {
 	u64 hash = vc5_hash(packet->keys->coefficient, packet);
 	u64 slot = vc5_slot_of(service->slots, service->slot_count, hash);
-	u64 word = *(volatile vc5_slot *)&vc5_slots[slot];
+	u64 word = vc5_read_slot(service, hash);
 	struct vc5_choice choice = {.index = word & (VC5_TRACKED - 1)};
 
 	if (word & VC5_TRACKED)

@@ -85,7 +85,7 @@ FAULTS = (
     _without("TTL not decremented", "\tip->ttl -= 1;\n"),
     Fault("checksum without carry", "sum + (sum >= 0xffff)", "sum"),
     _without("half of the source MAC", "*(u32 *)(frame + 8) = tail;"),
-    Fault("refused destination used", "if (destination->refusal)", "if (0)"),
+    Fault("refused destination used", "if (destination->refusal) {", "if (0) {"),
     Fault(
         "counter of another destination",
         "verdict->destination = number;\n\tverdict->octets",
@@ -93,7 +93,9 @@ FAULTS = (
     ),
     Fault("octets in network order", "verdict->octets = bpf_ntohs(ip->tot_len)", "verdict->octets = ip->tot_len"),
     Fault(
-        "SYN-ACK counted as a flow", "(VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;\n\tif (choice", "2);\n\tif (choice"
+        "SYN-ACK counted as a flow",
+        "return (packet->flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;",
+        "return packet->flags & VC5_TCP_SYN;",
     ),
     Fault("drops not counted", "drops += 1;", "drops += 0;"),
     # Answers of our own.

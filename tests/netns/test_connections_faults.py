@@ -53,9 +53,12 @@ def killed(scenario: Scenario) -> None:
 
 TRACKING = "templates/bpf/tracking.h"
 FAULTS = {
-    "tracked slots count as settled": (Fault(TRACKING, "if (word & VC5_TRACKED)", "if (0)"), one_change),
+    "tracked slots count as settled": (
+        Fault("templates/bpf/main.h", "&packet));\n\tif (word", "&packet)) & (VC5_TRACKED - 1);\n\tif (word"),
+        one_change,
+    ),
     "older flows go to the new owner": (
-        Fault(TRACKING, "was = history->was & VC5_INDEX_MASK", "was = now"),
+        Fault(TRACKING, "was = history->was;", "was = now;"),
         one_change,
     ),
     "older flows are not remembered": (

@@ -16,9 +16,10 @@ from appliance.dataplane.enums import Reason
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import AnswerKey, Exit, Model
-from appliance.dataplane.render import FUNCTIONS, render, text_digest
+from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
+from appliance.dataplane.text import digest
 from appliance.paths import TEMPLATES
 
 REASON_BYTES = 4096
@@ -199,7 +200,7 @@ def loaded(what: Shape, text: str | None = None) -> Iterator[Pair]:
     text = text_of(what) if text is None else text
     code = compiled(text).code
     with one_cpu() as cpu:
-        generation = Generation.load(what, text_digest(text), code)
+        generation = Generation.load(what, digest(what, TEMPLATES), code)
         try:
             yield Pair(generation, cpu)
         finally:

@@ -33,13 +33,14 @@ def test_program_and_model_agree(what: Shape) -> None:
         _search(pair)
         mix = pair.mix
         seed = 0
-        while mix.frames < FRAMES:
+        never = {Reason.INCOMPLETE} if what.resets else {Reason.INCOMPLETE, Reason.RESET}
+        # What Hypothesis draws depends on what else is loaded; rare reasons get a few more plays by chance alone.
+        while mix.frames < FRAMES or (mix.frames < 2 * FRAMES and set(Reason) - set(mix.reasons) > never):
             play(pair, seed, any_steps(seed, CHANGES))
             seed += 1
         print(f"{mix.frames} frames, {mix.rewritten} forwarded, {mix.tracked} in tracked slots; {dict(mix.reasons)}")
     assert mix.rewritten >= 0.6 * mix.frames
     assert mix.tracked >= 0.3 * mix.frames
-    never = {Reason.INCOMPLETE} if what.resets else {Reason.INCOMPLETE, Reason.RESET}
     assert set(Reason) - set(mix.reasons) == never
 
 
