@@ -21,13 +21,14 @@ from appliance import __version__, config
 from appliance.control import report, requirements, store
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
-from appliance.control.recorder import Recorder
+from appliance.control.recorder import Recorder, log_to_stderr
 from appliance.control.requests import handlers
 from appliance.control.socket import ControlServer
-from appliance.errors import ConfigError, HostError, Vc5Error
+from appliance.dataplane.sync import Prepared
+from appliance.errors import ConfigError, HostError, NoRoom, Vc5Error
 from appliance.health.client import ProberClient
 from appliance.health.judge import Transition
-from appliance.model import EventKind, Health, ProbeResult
+from appliance.model import Config, EventKind, Health, ProbeResult
 from appliance.net import namespace
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
@@ -283,11 +284,9 @@ class Daemon:
                 loaded = await asyncio.to_thread(config.load, self.file)
                 # Both, so that the tables can follow meanwhile, and go back if it comes to that.
                 self._watch_for(tuple(dict.fromkeys((*self._watched, *loaded.config.interfaces))))
-                prepared = await asyncio.to_thread(self.instance.data.prepare, self.instance.shape(loaded.config))
-                compiled = self.instance.data.generation is None or (
-                    prepared.digest != self.instance.data.generation.digest
-                )
-                self.instance.reconfigure(loaded.config, prepared)
+                before = self.instance.data.generation
+                prepared = await self._reconfigure(loaded.config)
+                compiled = before is None or prepared.digest != before.digest
             except BaseException as error:
                 self._watch_for(self.instance.state.config.interfaces)
                 self.record(EventKind.RELOAD, f"refused, by {who}: {_first(error)}", outcome="refused")
@@ -311,6 +310,20 @@ class Daemon:
                 "compile_seconds": round(prepared.seconds, 6) if compiled else 0.0,
                 "warnings": list(self.warnings),
             }
+
+    async def _reconfigure(self, new: Config) -> Prepared:
+        """Put a configuration in force, in larger tables if those there are too full of gaps."""
+        shape = self.instance.shape(new)
+        for more in (True, True, False):
+            prepared = await asyncio.to_thread(self.instance.data.prepare, shape)
+            try:
+                self.instance.reconfigure(new, prepared)
+                break
+            except NoRoom:
+                if not more:
+                    raise
+                shape = shape.doubled()
+        return prepared
 
     def _watch_for(self, interfaces: tuple[str, ...]) -> None:
         if interfaces != self._watched:
@@ -381,14 +394,5 @@ def _first(error: BaseException) -> str:
 
 def run(root: Root, file: Path) -> int:
     """Run the daemon in the foreground; returns its exit status."""
-    prefix = "<%(priority)d>" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    logging.basicConfig(format=f"{prefix}%(message)s", level=logging.INFO)
-    if "JOURNAL_STREAM" in os.environ:
-        logging.getLogger().handlers[0].addFilter(_priority)
+    log_to_stderr()
     return asyncio.run(Daemon(root, file).run())
-
-
-def _priority(entry: logging.LogRecord) -> bool:
-    """Give systemd the severity of a line (sd-daemon(3))."""
-    entry.priority = 3 if entry.levelno >= logging.ERROR else 4 if entry.levelno >= logging.WARNING else 6
-    return True
