@@ -9,6 +9,7 @@ from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.render import render
 from appliance.dataplane.shape import shape_for
 from appliance.dataplane.text import digest
+from appliance.model import Config
 from appliance.paths import TEMPLATES
 
 
@@ -17,6 +18,6 @@ def render_text(path: Path) -> str:
     return render(shape_for(config.load(path).config, read_possible_cpus()), TEMPLATES)
 
 
-def shape_digest(path: Path) -> str:
-    """The name of that text: configurations with equal ones need no compiling."""
-    return digest(shape_for(config.load(path).config, read_possible_cpus()), TEMPLATES)
+def shape_digest(wanted: Config) -> str:
+    """The name of the program for a configuration on this host: equal ones need no compiling."""
+    return digest(shape_for(wanted, read_possible_cpus()), TEMPLATES)
