@@ -28,7 +28,7 @@ def check(root: Root, arguments: Namespace) -> int:
     if arguments.json:
         from appliance.control import offline
 
-        print(json.dumps(config.expand(loaded, offline.shape_digest(path)), indent=2))
+        print(json.dumps(config.expand(loaded, offline.shape_digest(loaded.config)), indent=2))
         return 0
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)

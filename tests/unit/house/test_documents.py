@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 
+from appliance.dataplane.enums import REASON_TEXT, Reason
 from tests.unit.house import tree
 
 MUST_SAY = {
@@ -33,3 +34,11 @@ def test_continuous_integration_runs_make_test() -> None:
     text = tree.ROOT.joinpath(".ci/run").read_text(encoding="ascii")
     assert re.search(r"^exec make test$", text, re.MULTILINE)
     assert tree.ROOT.joinpath(".ci/run").stat().st_mode & 0o111 == 0o111
+
+
+def test_the_readme_lists_every_reason() -> None:
+    text = tree.ROOT.joinpath("README.md").read_text(encoding="utf-8")
+    block = text.split("<!-- reasons: begin -->\n")[1].split("<!-- reasons: end -->")[0]
+    rows = [f"| `{reason}` | {meaning} |" for reason, meaning in sorted(REASON_TEXT.items())]
+    assert block.splitlines()[2:] == rows
+    assert set(REASON_TEXT) == set(Reason)
