@@ -245,6 +245,13 @@ class DataPlane:
             self.attachments.detach(name)
         for interface in interfaces:
             self.attachments.attach(interface.name, interface.index, self.generation.programs["vc5_main"], mode)
+        self._forget_other_layouts()
+
+    def _forget_other_layouts(self) -> None:
+        """Unpin what a version with another ABI has left; nothing runs its programs any more."""
+        for entry in self._pins.iterdir() if self._pins.is_dir() else []:
+            if entry.name not in ("links", self._layout.name):
+                remove(entry)
 
     def attach_probe(self, host: int, peer: int, inside: Callable[[Callable[[], None]], None]) -> None:
         """Attach to both ends of the probe veth; `inside` runs a function in the probe namespace, where `peer` is.
