@@ -1,10 +1,10 @@
 """Clearing the flow table of entries that have long expired.
 
 An expiry is kept modulo 2^15 s, and what lies up to half of that ahead counts as alive: an entry that nobody cleared
-would come back to life after some hours. So while any slot is tracked, and for a whole round after, a part of the
-table is looked through every second. The program refreshes entries only while they are alive, and those are left
-alone; it may put a new one in the place of an expired one, which is then lost: a chance of one in many millions, for
-a flow that begins in the very moment in which its set is looked at.
+would come back to life after some hours. So while any slot is tracked, and after that until a whole round has met
+nothing at all, a part of the table is looked through every second. The program refreshes entries only while they are
+alive, and those are left alone; it may put a new one in the place of an expired one, which is then lost: a chance of one
+in many millions, for a flow that begins in the very moment in which its set is looked at.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FlowSweep:
 
     at: int = 0
     left: int = 0
-    """Ways still to look at after the last slot was settled."""
+    """Ways still to look at since the last slot was settled and the last entry was seen."""
 
     def step(self, memory: Memory, tracked: bool) -> int:
         """Look through the next part, if there may be anything in it; returns how many entries were cleared."""
@@ -41,9 +41,16 @@ class FlowSweep:
         count = min(max(LEAST, total // ROUND // LEAST * LEAST), total)
         start = self.at if self.at + count <= total else 0
         self.at, self.left = start + count, max(0, self.left - count)
-        part, time, cleared = memory.flow_part(start, count), memory.time, 0
+        part, time, cleared, kept = memory.flow_part(start, count), memory.time, 0, False
         for way, entry in enumerate(part.tolist()):
-            if entry and MARGIN < ((time - entry) & _MASK) < HALF_TIME:
+            if not entry:
+                continue
+            if MARGIN < ((time - entry) & _MASK) < HALF_TIME:
                 part[way] = 0
                 cleared += 1
+            else:
+                kept = True
+        if kept:
+            # It expires later, perhaps after the round that is under way.
+            self.left = total
         return cleared
