@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance import config
-from appliance.control.workbench import Workbench, read_host
+from appliance.control.described import parsed, read_host
+from appliance.control.workbench import Workbench
 from appliance.dataplane.abi import ASK_PREVIOUS, COUNTER, WAYS
 from appliance.dataplane.enums import REASON_TEXT, Reason
 from appliance.dataplane.frame import Flow, build, flags, flow_of
@@ -44,10 +45,10 @@ def main(root: Root, arguments: Namespace) -> int:
     host = read_host(Path(arguments.host), loaded.config) if arguments.host else None
     with Workbench(loaded.config, host) as bench:
         if arguments.steps:
-            for number, step in enumerate(_steps(Path(arguments.steps)), 1):
+            for number, step in _steps(Path(arguments.steps)):
                 try:
                     print(json.dumps(_step(bench, step)), flush=True)
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, ControlError) as error:
                     raise ControlError(f"{arguments.steps}: line {number}: {error}") from None
             return EXIT_OK
         given = {"frame": arguments.frame, "flow": arguments.flow, "flags": arguments.flags}
@@ -74,9 +75,10 @@ def _show(answer: Mapping[str, Any], as_json: bool) -> None:
         print("\n".join(story(answer)))
 
 
-def _steps(path: Path) -> Iterator[dict[str, Any]]:
+def _steps(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each line and the step on it."""
     try:
-        lines = (sys.stdin if str(path) == "-" else path.open()).readlines()
+        lines = (sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()).splitlines()
     except OSError as error:
         raise ControlError(f"{path}: cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, 1):
@@ -84,11 +86,11 @@ def _steps(path: Path) -> Iterator[dict[str, Any]]:
             continue
         try:
             step = json.loads(line)
-        except ValueError as error:
-            raise ControlError(f"{path}: line {number}: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise ControlError(f"{path}: line {number}: is not JSON: {error}") from None
         if not isinstance(step, dict):
-            raise ControlError(f"{path}: line {number}: a step is an object")
-        yield step
+            raise ControlError(f"{path}: line {number}: a step is a JSON object")
+        yield number, step
 
 
 def _step(bench: Workbench, step: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,9 +102,9 @@ def _step(bench: Workbench, step: Mapping[str, Any]) -> dict[str, Any]:
     elif "weight" in step:
         changed = bench.set_weight(step["weight"])
     elif "config" in step:
-        changed = bench.set_config(config.load(Path(step["config"])).config)
+        changed = bench.set_config(config.load(parsed(Path, step["config"], "config")).config)
     elif "advance" in step:
-        bench.advance(float(step["advance"]))
+        bench.advance(_seconds(step["advance"]))
     else:
         raise ValueError(
             f"a step has frame, flow, health, weight, config or advance, not {', '.join(step) or 'nothing'}"
@@ -112,6 +114,12 @@ def _step(bench: Workbench, step: Mapping[str, Any]) -> dict[str, Any]:
         "changed_slots": {str(key): changed.get(key, 0) for key in sorted(tracked)},
         "tracked_slots": {str(key): tracked[key] for key in sorted(tracked)},
     }
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("advance: must be a number of seconds")
+    return value
 
 
 def _packet(bench: Workbench, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,16 +172,23 @@ def _interface(found: tuple[Interface, ...], name: object) -> Interface:
 def _frame(given: Mapping[str, Any], interface: Interface) -> bytes:
     try:
         if given.get("frame"):
-            frame = bytes.fromhex(str(given["frame"]))
+            frame = _octets(given["frame"])
         else:
             wanted = flags(str(given.get("flags") or "SYN"))
-            flow = Flow.parse(str(given["flow"]))
+            flow = Flow.parse(str(given.get("flow")))
             frame = build(flow, destination=interface.mac, source=ROUTER, tcp_flags=wanted)
     except ValueError as error:
         raise ControlError(str(error)) from None
     if not 14 <= len(frame) <= LARGEST:
         raise ControlError(f"a frame of {len(frame)} bytes cannot be explained; it must have 14 to {LARGEST}")
     return frame
+
+
+def _octets(digits: Any) -> bytes:
+    try:
+        return bytes.fromhex(str(digits).replace(":", ""))
+    except ValueError:
+        raise ValueError(f"frame: {str(digits)[:60]!r} is not hexadecimal digits") from None
 
 
 def examine(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from appliance.control.described import DescribedHost, by_backend, health_words
 from appliance.control.plan import Openings, plan
 from appliance.control.requirements import read_possible_cpus
 from appliance.control.state import State
@@ -19,75 +18,20 @@ from appliance.dataplane.shape import shape_for
 from appliance.dataplane.sync import DataPlane
 from appliance.dataplane.tables import Tables
 from appliance.errors import ControlError
-from appliance.model import Address, Config, Health, Host, Interface, Service, ServiceKey
+from appliance.model import Address, Config, Health, Host, Service, ServiceKey
 
 SEED = bytes(range(16))
 """In the place of a generated seed, so that explanations of one configuration are always the same."""
-WORDS = {"up": Health.UP, "down": Health.DEAD, "draining": Health.UP, "wrong": Health.WRONG}
+HEALTH = {"up": Health.UP, "down": Health.DEAD, "draining": Health.UP, "wrong": Health.WRONG}
 OPERATOR = "explain"
-
-
-def read_host(path: Path, config: Config) -> Host:
-    """Read the description of a host (`--host H.json`); raises ControlError that says what is wrong with it."""
-    try:
-        content = json.loads(path.read_text())
-        interfaces = tuple(
-            Interface(
-                str(item["name"]),
-                number,
-                bytes.fromhex(str(item["mac"]).replace(":", "")),
-                tuple(ipaddress.ip_interface(address) for address in item.get("addresses", [])),
-                int(item.get("mtu", 1500)),
-            )
-            for number, item in enumerate(content.get("interfaces", []), 1)
-        )
-        wanted = [i for i in interfaces if not config.interfaces or i.name in config.interfaces]
-        macs = {
-            ipaddress.ip_address(address): bytes.fromhex(str(mac).replace(":", ""))
-            for address, mac in content.get("neighbours", {}).items()
-        }
-        _health(content.get("health", {}))
-    except OSError as error:
-        raise ControlError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ControlError(f"{path}: describes no host: {error}") from None
-    if any(len(i.mac) != 6 for i in wanted) or any(len(mac) != 6 for mac in macs.values()):
-        raise ControlError(f"{path}: a MAC address has six bytes")
-    neighbours = {(i.index, address): mac for i in wanted for address, mac in macs.items()}
-    return DescribedHost(tuple(wanted), neighbours, _health(content.get("health", {})))
-
-
-class DescribedHost(Host):
-    """A host with the health of its backends, by word."""
-
-    def __init__(
-        self,
-        interfaces: tuple[Interface, ...],
-        neighbours: Mapping[tuple[int, Address], bytes],
-        health: Mapping[tuple[ServiceKey, Address], str],
-    ) -> None:
-        super().__init__(interfaces, neighbours)
-        object.__setattr__(self, "health", health)
-
-    health: Mapping[tuple[ServiceKey, Address], str]
-
-
-def _health(content: Mapping[str, Mapping[str, str]]) -> dict[tuple[ServiceKey, Address], str]:
-    found = {}
-    for service, backends in content.items():
-        for address, word in backends.items():
-            if word not in WORDS:
-                raise ValueError(f"{word!r} is not one of {', '.join(WORDS)}")
-            found[ServiceKey.parse(service), ipaddress.ip_address(address)] = word
-    return found
 
 
 class Workbench:
     """One data plane, its state and its clock."""
 
-    def __init__(self, config: Config, host: Host | None) -> None:
+    def __init__(self, config: Config, host: DescribedHost | None) -> None:
         self.host = host or Host(())
-        self._words = dict(getattr(host, "health", {}))
+        self._words = dict(host.health) if host else {}
         self.state = State(config)
         self._time = 1.0
         self._cache = tempfile.TemporaryDirectory(prefix="vc5-explain-")
@@ -112,7 +56,7 @@ class Workbench:
         return self.state.services()
 
     def _verdict(self, key: ServiceKey, address: Address) -> Health:
-        return WORDS[self._words.get((key, address), "up")]
+        return HEALTH[self._words.get((key, address), "up")]
 
     def _apply(self) -> Mapping[ServiceKey, int]:
         known = {(service.key, b.address) for service in self.state.services() for b in service.backends}
@@ -126,20 +70,20 @@ class Workbench:
         self._desired = made.desired
         return self._data.apply(made.desired).changed
 
-    def set_health(self, content: Mapping[str, Mapping[str, str]]) -> Mapping[ServiceKey, int]:
-        """Change what is said of some backends."""
-        self._words.update(_health(content))
+    def set_health(self, content: Any) -> Mapping[ServiceKey, int]:
+        """Change what is said of some backends; raises ValueError."""
+        self._words.update(health_words(content))
         return self._apply()
 
-    def set_weight(self, content: Mapping[str, Mapping[str, int]]) -> Mapping[ServiceKey, int]:
-        """Change weights of backends of the configuration in force."""
-        weights = {
-            (ServiceKey.parse(service), ipaddress.ip_address(address)): int(weight)
-            for service, backends in content.items()
-            for address, weight in backends.items()
-        }
-        if any(not 0 <= weight <= 100 for weight in weights.values()):
-            raise ValueError("a weight is from 0 to 100")
+    def set_weight(self, content: Any) -> Mapping[ServiceKey, int]:
+        """Change weights of backends of the configuration in force; raises ValueError."""
+        weights = by_backend(content, "weight")
+        known = {(service.key, b.address) for service in self.state.config.services for b in service.backends}
+        for (key, address), weight in weights.items():
+            if type(weight) is not int or not 0 <= weight <= 100:
+                raise ValueError(f"weight.{key}.{address}: must be a whole number from 0 to 100, not {weight!r}")
+            if (key, address) not in known:
+                raise ValueError(f"weight.{key}.{address}: is not a backend of the configuration in force")
         config = self.state.config
         services = tuple(
             replace(
