@@ -11,13 +11,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from appliance.dataplane import lookup
-from appliance.dataplane.abi import WAYS
+from appliance.dataplane.abi import EXPIRY_BITS, INDEX_BITS, WAYS
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.memory import COUNTERS, Memory
 from appliance.errors import PlanError
 
 LOOKUP = frozenset({"vc5_keys", "vc5_displacements", "vc5_services", "vc5_vips"})
 """Maps that only make sense together: their content depends on the number of positions."""
+TAG_SHIFT = INDEX_BITS + 1 + EXPIRY_BITS
+"""Below it stands what may change of an entry while it is the same flow's."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def follow(old: Memory, new: Memory, changed: Collection[str], carried: Carried)
             for number in range(old.shape.sets)
             if flows[number * WAYS : (number + 1) * WAYS] != seen[number * WAYS : (number + 1) * WAYS]
         ]
-        _spread(flows, new.flows, sets, new.shape.sets // old.shape.sets)
+        _spread(flows, new.flows, sets, new.shape.sets // old.shape.sets, seen)
     if carried.diverted is not None:
         for slot, before in enumerate(carried.diverted):
             now = old.histories.get(slot, "diverted")
@@ -78,14 +80,23 @@ def follow(old: Memory, new: Memory, changed: Collection[str], carried: Carried)
             new.add_reason(reason, old.reason(reason))
 
 
-def _spread(source: memoryview[int], target: memoryview[int], sets: Collection[int], factor: int) -> None:
-    """Copy sets; entries that the new program has already written stay."""
+def _spread(
+    source: memoryview[int],
+    target: memoryview[int],
+    sets: Collection[int],
+    factor: int,
+    seen: memoryview[int] | None = None,
+) -> None:
+    """Copy sets; entries that the new program has written stay. `seen` are those that an earlier copy put there."""
     for number in sets:
-        ways = source[number * WAYS : (number + 1) * WAYS].tolist()
+        first = number * WAYS
+        ways = source[first : first + WAYS].tolist()
         if not any(ways):
             continue
+        before = seen[first : first + WAYS].tolist() if seen is not None else [0] * WAYS
         for share in range(factor):
             base = (number * factor + share) * WAYS
             for way, entry in enumerate(ways):
-                if entry and (not target[base + way] or source[number * WAYS + way] >> 26 == target[base + way] >> 26):
+                there = target[base + way]
+                if entry and (there in (0, before[way]) or entry >> TAG_SHIFT == there >> TAG_SHIFT):
                     target[base + way] = entry

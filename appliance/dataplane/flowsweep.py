@@ -3,8 +3,8 @@
 An expiry is kept modulo 2^15 s, and what lies up to half of that ahead counts as alive: an entry that nobody cleared
 would come back to life after some hours. So while any slot is tracked, and after that until a whole round has met
 nothing at all, a part of the table is looked through every second. The program refreshes entries only while they are
-alive, and those are left alone; it may put a new one in the place of an expired one, which is then lost: a chance of one
-in many millions, for a flow that begins in the very moment in which its set is looked at.
+alive, and those are left alone; it may put a new one in the place of an expired one, which is then lost: a chance of
+one in many millions, for a flow that begins in the very moment in which its set is looked at.
 """
 
 from __future__ import annotations
