@@ -12,9 +12,10 @@ from appliance.dataplane.compile import Compiled, compile_text
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
 from appliance.dataplane.enums import State
 from appliance.dataplane.generation import Generation
-from appliance.dataplane.render import FUNCTIONS, render, text_digest
+from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape, shape_for
 from appliance.dataplane.tables import Tables
+from appliance.dataplane.text import digest
 from appliance.model import Backend, Config, Protocol, Service, ServiceKey
 from appliance.paths import TEMPLATES
 
@@ -27,7 +28,9 @@ SEED = bytes(range(16))
 MACS = bytes.fromhex("020000000002020000000001")
 
 
-def services(first: int = 0, backends: int = BACKENDS, draining: Sequence[int] = ()) -> tuple[DesiredService, ...]:
+def services(
+    first: int = 0, backends: int = BACKENDS, draining: Sequence[int] = (), protocol: Protocol = Protocol.TCP
+) -> tuple[DesiredService, ...]:
     """Return one service for each VIP, all with the same backends: `first` and those after it, and some that drain."""
     numbers = dict.fromkeys(draining, State.DRAINING)
     numbers |= dict.fromkeys(range(first, first + backends), State.AVAILABLE)
@@ -35,7 +38,7 @@ def services(first: int = 0, backends: int = BACKENDS, draining: Sequence[int] =
         Member(address, 1, state, Hop(LOOPBACK, MACS, IPv4Address("192.0.2.1")))
         for address, state in sorted((IPv4Address("192.0.2.10") + number, state) for number, state in numbers.items())
     )
-    return tuple(DesiredService(ServiceKey(vip, PORT, Protocol.TCP), members, 900) for vip in VIPS)
+    return tuple(DesiredService(ServiceKey(vip, PORT, protocol), members, 900) for vip in VIPS)
 
 
 def desired(wanted: tuple[DesiredService, ...]) -> Desired:
@@ -43,12 +46,10 @@ def desired(wanted: tuple[DesiredService, ...]) -> Desired:
     return Desired(wanted, dict.fromkeys(VIPS, True), SEED)
 
 
-def shape(max_flows: int = Config.max_flows) -> Shape:
+def shape() -> Shape:
     """Return the shape of a configuration with these services and all defaults."""
     pool = tuple(Backend(IPv4Address("192.0.2.10") + number) for number in range(2 * BACKENDS))
-    config = Config(
-        services=tuple(Service(ServiceKey(vip, PORT, Protocol.TCP), pool, ()) for vip in VIPS), max_flows=max_flows
-    )
+    config = Config(services=tuple(Service(ServiceKey(vip, PORT, Protocol.TCP), pool, ()) for vip in VIPS))
     return shape_for(config, read_possible_cpus())
 
 
@@ -59,13 +60,13 @@ def compiled(wanted: Shape) -> Compiled:
 
 
 @contextmanager
-def balancer(max_flows: int = Config.max_flows) -> Iterator[tuple[Generation, Tables]]:
+def balancer(protocol: Protocol = Protocol.TCP) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
-    wanted = shape(max_flows)
-    generation = Generation.load(wanted, text_digest(render(wanted, TEMPLATES)), compiled(wanted).code)
+    wanted = shape()
+    generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        tables.apply(desired(services()))
+        tables.apply(desired(services(protocol=protocol)))
         if tracked := sum(tables.tracked().values()):
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables

@@ -16,8 +16,13 @@ program is one packet for each run, 26 ns of loop included.
 
 The driver's own cost (with a program that only answers XDP_TX) is measured beside the others and reported. The ratios
 of the budget have it in both figures; the net ratio has it in neither, and says little where the floor is so short that
-the processor runs it beside the driver. Rounds are interleaved, so that a change of the
-clock or a busy neighbour hits all cases alike; the median counts.
+the processor runs it beside the driver.
+
+Against noise: on a shared machine the clock and the neighbours change within tenths of a second, by more than what is
+measured. So cases are measured in many short rounds, one behind the other, some 20 ms apart; and every second round
+goes backwards, so that none always has the warmer machine. A ratio is taken in each round, from two samples of that
+round, and the median of these ratios counts: what slows both for a while cancels out, and a round in which only one was
+hit is one outlier among many.
 """
 
 from __future__ import annotations
@@ -38,8 +43,9 @@ from bench.traffic import CLIENTS, MAX_FLOWS, Traffic
 
 BATCH = 32
 ROUNDS = 21
-ROUND_NS = 5_000_000
-"""How long one case runs in one round, about: short, so that a neighbour on the machine spoils few rounds."""
+ROUND_NS = 3_000_000
+"""How long one case runs in one round, about. Each run costs some 15 ms more: for the time of a run, the kernel enters
+the program into the XDP dispatcher, and waits for all CPUs to see that."""
 AREA, PROGRAMS = 1, 2
 STRIDE = 128
 HEADERS = 64
@@ -54,7 +60,8 @@ _PSEUDO_CALL = 1
 class Case:
     """One thing to measure: a loaded program, the flows that it meets, the verdict that it must give.
 
-    `warm` sends every flow through once before the first round. `label` keeps cases apart.
+    `warm` sends every flow through once before the first round. `label` keeps cases apart. A case that is no side of a
+    ratio need not run in every round but only in `every` so many.
     """
 
     label: str
@@ -62,15 +69,22 @@ class Case:
     flows: int
     verdict: Verdict = Verdict.TX
     warm: bool = False
+    every: int = 1
 
 
 @dataclass(frozen=True)
 class Timing:
-    """ns per packet over all rounds: the median and the quartiles."""
+    """ns per packet over all rounds, or how many times another's in the same round: the median and the quartiles."""
 
     median: float
     low: float
     high: float
+    samples: tuple[float, ...]
+
+    def over(self, floor: Timing) -> Timing:
+        """Return how many times the floor: the ratio of each round, of which again the median counts."""
+        pairs = zip(self.samples, floor.samples, strict=True)
+        return _timing([ours / max(theirs, 1e-3) for ours, theirs in pairs])
 
 
 class Driver:
@@ -113,9 +127,10 @@ class Driver:
         """
         repeats = {case.label: self._prepare(case, round_ns) for case in cases}
         samples: dict[str, list[float]] = {case.label: [] for case in cases}
-        for _ in range(rounds):
-            for case in cases:
-                samples[case.label].append(self.run(case, repeats[case.label]))
+        for number in range(rounds):
+            for case in reversed(cases) if number % 2 else cases:
+                if number % case.every == 0:
+                    samples[case.label].append(self.run(case, repeats[case.label]))
         return {label: _timing(values) for label, values in samples.items()}
 
     def run(self, case: Case, repeat: int) -> float:
@@ -186,6 +201,6 @@ def link(main: bytes, step: bytes) -> bytes:
 
 def _timing(values: list[float]) -> Timing:
     if len(values) < 2:
-        return Timing(values[0], values[0], values[0])
+        return Timing(values[0], values[0], values[0], tuple(values))
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Timing(median, low, high)
+    return Timing(median, low, high, tuple(values))

@@ -4,10 +4,9 @@
  * protocol, address and port against constants, TTL with its checksum, 12 bytes of MAC addresses, out again. No map.
  *
  * The compiler is given: BENCH_VIP the first of BENCH_VIPS addresses (a power of two, host byte order), BENCH_PORT,
- * BENCH_MACS_HIGH and BENCH_MACS_LOW the first 8 and the last 4 bytes of the new addresses as stored in memory.
+ * BENCH_PROTOCOL TCP or UDP (whose ports lie alike), BENCH_MACS_HIGH and BENCH_MACS_LOW the first 8 and the last 4 bytes of the new addresses as stored in memory.
  */
 #include <linux/if_ether.h>
-#include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/tcp.h>
 
@@ -21,7 +20,7 @@ int bench_floor(struct xdp_md *ctx)
 
 	if ((void *)(tcp + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP))
 		return XDP_PASS;
-	if (*(u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff) || ip->protocol != IPPROTO_TCP)
+	if (*(u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff) || ip->protocol != BENCH_PROTOCOL)
 		return XDP_PASS;
 	if ((ip->daddr & bpf_htonl(~(BENCH_VIPS - 1))) != bpf_htonl(BENCH_VIP) || tcp->dest != bpf_htons(BENCH_PORT))
 		return XDP_PASS;

@@ -1,4 +1,17 @@
-"""ns per packet of the real program on each of its paths, beside the floor in the same run."""
+"""ns per packet of the real program on each of its paths, beside the floor in the same run.
+
+    steady            settled slots: nearly all packets, nearly all of the time
+    udp-steady        the same with datagrams, on a balancer of UDP services
+    syn               a new connection, in steady state
+    not-vip           for the host: passed
+    unknown-port      a VIP without a service on this port: dropped, by the second program
+    tracked-miss      every backend has been replaced and drains, every packet is the first of an older flow
+    tracked-hit       the flow is remembered
+    tracked-crowded   as many flows as the flow table has room for, and more: sets are full of others
+    tracked-syn       new connections, remembered as they begin
+
+`decisions` in the JSON is what the program counted for each packet: it shows that the path meant was the path measured.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +25,11 @@ from appliance.dataplane.compile import compile_text
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.kernel import Program, Verdict
+from appliance.model import Protocol
 from bench.balancer import BACKENDS, MACS, PORT, VIPS, balancer, desired, services
-from bench.driver import BATCH, Case, Driver, Timing, source
+from bench.driver import BATCH, ROUNDS, Case, Driver, Timing, source
 from bench.report import Row
-from bench.traffic import SYN, Traffic, tcp4
+from bench.traffic import SYN, Traffic, tcp4, udp4
 
 FLOWS = (1, 10_000, 100_000, 1_000_000, 10_000_000)
 FLOOR_LIMIT = 1.6
@@ -23,6 +37,8 @@ FLOOR_LIMIT = 1.6
 FLOWS_LIMIT = 1.15
 """The budget: at 10 M flows against its own figure for one flow."""
 LABELS: dict[str, str | int] = {"mode": "simple", "family": 4, "tunnel": "none"}
+MANY_ROUNDS = 61
+"""For the figures that have a limit."""
 
 
 @dataclass(frozen=True)
@@ -38,39 +54,54 @@ class _Pair:
     """How often per packet the program counted what, where it counts by reason (forwarding it counts by backend)."""
 
     def row(self, limit: float | None = None) -> Row:
-        net = (self.ours.median - self.driver.median) / max(0.1, self.floor.median - self.driver.median)
+        ratio = self.ours.over(self.floor)
         more = {
             "spread": [self.ours.low, self.ours.high],
             "floor_spread": [self.floor.low, self.floor.high],
+            "ratio_spread": [ratio.low, ratio.high],
             "driver": self.driver.median,
-            "net_ratio": net,
+            "net_ratio": (self.ours.median - self.driver.median) / max(0.1, self.floor.median - self.driver.median),
             "decisions": dict(self.decisions),
         }
         labels = {**LABELS, "flows": self.flows}
-        return Row(self.name, self.ours.median, "ns", labels, self.floor.median, limit, "ratio", more)
+        return Row(
+            self.name, self.ours.median, "ns", labels, self.floor.median, limit, "ratio", more, paired=ratio.median
+        )
 
 
 def run() -> list[Row]:
     """Measure every path; returns their rows."""
     with ExitStack() as stack:
         generation, tables = stack.enter_context(balancer())
-        bench = _Bench(generation, stack.enter_context(_load("bench_floor")))
-        steady = stack.enter_context(Driver(tcp4(VIPS, PORT)))
-        pairs = bench.compare(steady, "steady", FLOWS)
-        rows = [pair.row(FLOOR_LIMIT) for pair in pairs]
-        rows.append(_growth(pairs))
+        bench = _Bench(generation, stack.enter_context(_floor("bench_floor")))
+        driver = stack.enter_context(Driver(tcp4(VIPS, PORT)))
+        rows = [pair.row(FLOOR_LIMIT) for pair in bench.compare(driver, "steady", FLOWS, rounds=MANY_ROUNDS)]
+        rows.append(bench.growth(driver, FLOWS[0], FLOWS[-1]))
+        rows += _udp()
         rows += _elsewhere(bench)
         # Every backend is replaced by another, and the old ones drain: now every slot is tracked.
         tables.apply(desired(services(BACKENDS, draining=range(BACKENDS))))
-        rows += [pair.row() for pair in bench.compare(steady, "tracked-hit", FLOWS[:3], warm=True)]
-        # As many flows as the table remembers, then more: packets find their set full of others.
-        rows += [pair.row() for pair in bench.compare(steady, "tracked-crowded", FLOWS[3:], warm=True)]
-        with Driver(tcp4(VIPS, PORT, flags=SYN)) as driver:
-            rows += [pair.row() for pair in bench.compare(driver, "tracked-syn", (10_000, 10_000_000), warm=True)]
-        grow = stack.enter_context(_load("bench_grow"))
-        times = steady.measure([Case("grow", grow, 1)])
+        misses = bench.compare(driver, "tracked-miss", FLOWS[-1:])
+        generation.memory.flows[:] = memoryview(bytes(generation.memory.flows.nbytes)).cast("Q")
+        hits = bench.compare(driver, "tracked-hit", FLOWS[:3], warm=True)
+        crowded = bench.compare(driver, "tracked-crowded", FLOWS[3:], warm=True)
+        with Driver(tcp4(VIPS, PORT, flags=SYN)) as syns:
+            begun = bench.compare(syns, "tracked-syn", (10_000, 10_000_000), warm=True)
+        rows += [pair.row() for pair in (*misses, *hits, *crowded, *begun)]
+        grow = stack.enter_context(_floor("bench_grow"))
+        times = driver.measure([Case("grow", grow, 1)])
         rows.append(Row("adjust-head-floor", times["grow"].median, "ns", LABELS))
         return rows
+
+
+def _udp() -> list[Row]:
+    """Measure datagrams in steady state."""
+    with (
+        balancer(Protocol.UDP) as (generation, _),
+        _floor("bench_floor", Protocol.UDP) as floor,
+        Driver(udp4(VIPS, PORT)) as driver,
+    ):
+        return [pair.row() for pair in _Bench(generation, floor).compare(driver, "udp-steady", FLOWS)]
 
 
 def _elsewhere(bench: _Bench) -> list[Row]:
@@ -85,7 +116,7 @@ def _elsewhere(bench: _Bench) -> list[Row]:
     ]
     for name, traffic, floor_verdict, verdict, batch in cases:
         with Driver(traffic, batch) as driver:
-            pairs = bench.compare(driver, name, (10_000,), verdict=verdict, floor_verdict=floor_verdict)
+            pairs = bench.compare(driver, name, (FLOWS[0], FLOWS[-1]), verdict=verdict, floor_verdict=floor_verdict)
             rows += [pair.row() for pair in pairs]
     return rows
 
@@ -107,20 +138,33 @@ class _Bench:
         verdict: Verdict = Verdict.TX,
         floor_verdict: Verdict = Verdict.TX,
         warm: bool = False,
+        rounds: int = ROUNDS,
     ) -> list[_Pair]:
         """Measure driver, floor and program at each number of flows, all interleaved."""
         ours = {count: Case(f"{name} ours {count}", self._ours, count, verdict, warm) for count in flows}
         cases = []
         for count in flows:
-            cases.append(Case(f"{name} driver {count}", driver.idle, count))
+            cases.append(Case(f"{name} driver {count}", driver.idle, count, every=4))
             cases.append(Case(f"{name} floor {count}", self._floor, count, floor_verdict))
             cases.append(ours[count])
-        times = driver.measure(cases)
+        times = driver.measure(cases, rounds=rounds)
         pairs = []
         for count in flows:
             floor, mine, alone = (times[f"{name} {what} {count}"] for what in ("floor", "ours", "driver"))
             pairs.append(_Pair(name, count, floor, mine, alone, self._decisions(driver, ours[count])))
         return pairs
+
+    def growth(self, driver: Driver, one: int, most: int) -> Row:
+        """Return what the number of flows costs: the program with most flows against itself with one."""
+        cases = [Case(f"growth {count}", self._ours, count) for count in (one, most)]
+        times = driver.measure(cases, rounds=MANY_ROUNDS)
+        few, many = (times[case.label] for case in cases)
+        ratio = many.over(few)
+        labels = {**LABELS, "flows": most, "against": one}
+        more = {"ratio_spread": [ratio.low, ratio.high]}
+        return Row(
+            "steady-growth", many.median, "ns", labels, few.median, FLOWS_LIMIT, "ratio", more, paired=ratio.median
+        )
 
     def _decisions(self, driver: Driver, case: Case) -> dict[str, float]:
         """Return what the program counts per packet: it shows that the path meant was the path measured."""
@@ -130,15 +174,9 @@ class _Bench:
         return {reason: count / packets for reason, count in found.items() if count}
 
 
-def _growth(pairs: Sequence[_Pair]) -> Row:
-    """Return what the number of flows costs: the figure for most flows against that for one."""
-    one, most = pairs[0], pairs[-1]
-    labels = {**LABELS, "flows": most.flows, "against": one.flows}
-    return Row("steady-growth", most.ours.median, "ns", labels, one.ours.median, FLOWS_LIMIT, "ratio")
-
-
-def _load(function: str) -> Program:
+def _floor(function: str, protocol: Protocol = Protocol.TCP) -> Program:
     """Compile and load one of the floors."""
     high, low = (int.from_bytes(part, sys.byteorder) for part in (MACS[:8], MACS[8:]))
-    given = {"VIP": int(VIPS[0]), "VIPS": len(VIPS), "PORT": PORT, "MACS_HIGH": high, "MACS_LOW": low}
-    return Program.load(function, compile_text(source("floor.c", given), [function]).code[function])
+    given = {"VIP": int(VIPS[0]), "VIPS": len(VIPS), "PORT": PORT, "PROTOCOL": int(protocol)}
+    text = source("floor.c", {**given, "MACS_HIGH": high, "MACS_LOW": low})
+    return Program.load(function, compile_text(text, [function]).code[function])

@@ -19,7 +19,9 @@ OUTPUT = ROOT / "build" / "bench.json"
 class Row:
     """One figure. `limit` bounds what `limit_on` names, from above; a row without a limit is for information.
 
-    `floor` is the figure of comparison from the same run; `more` holds further figures that only the JSON carries.
+    `floor` is the figure of comparison from the same run. `paired` is how many times the floor where that was measured
+    round by round (driver.py); it stands before the quotient of the two. `more` holds further figures that only the
+    JSON carries.
     """
 
     name: str
@@ -30,10 +32,13 @@ class Row:
     limit: float | None = None
     limit_on: Literal["value", "ratio"] = "value"
     more: Mapping[str, Any] = field(default_factory=dict)
+    paired: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """How many times the floor."""
+        if self.paired is not None:
+            return self.paired
         return self.value / self.floor if self.floor else None
 
     @property
@@ -78,10 +83,10 @@ def commit() -> str:
     return done.stdout.strip()
 
 
-def write(rows: Sequence[Row], output: Path = OUTPUT) -> None:
-    """Write the JSON file; its directory is made if need be."""
+def write(rows: Sequence[Row], load: float, output: Path = OUTPUT) -> None:
+    """Write the JSON file; its directory is made if need be. `load` is the load average from before the run."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    document = {"machine": machine(), "commit": commit(), "measurements": [row.as_json() for row in rows]}
+    document = {"machine": machine(), "commit": commit(), "load": load, "measurements": [row.as_json() for row in rows]}
     output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-ETHERNET, IPV4, TCP = 14, 20, 20
+from appliance.model import Protocol
+
+ETHERNET, IPV4, UDP = 14, 20, 8
 SYN, ACK = 0x02, 0x10
 BALANCER_MAC = bytes.fromhex("020000000001")
 ROUTER_MAC = bytes.fromhex("0200000000fe")
@@ -57,21 +59,33 @@ def ones_sum(header: bytes | bytearray, order: str = "!") -> int:
 
 
 def tcp4(vips: Sequence[IPv4Address], port: int, *, flags: int = ACK, payload: int = 6) -> Traffic:
-    """Return untagged TCP over IPv4 to every VIP in turn. `vips` is a power of two of addresses.
+    """Return untagged TCP over IPv4 to every VIP in turn, 60 bytes. `vips` is a power of two of addresses.
 
-    The IPv4 identification differs so that all headers have one checksum: the driver then needs only one sum. The TCP
-    checksum is left at 0; nothing that forwards at layer 2 looks at it.
+    The TCP checksum is left at 0; nothing that forwards at layer 2 looks at it.
+    """
+    header = struct.pack("!HHIIBBHHH", 40000, port, 1, 1, 5 << 4, flags, 64240, 0, 0)
+    return _ipv4(vips, Protocol.TCP, header, payload)
+
+
+def udp4(vips: Sequence[IPv4Address], port: int, *, payload: int = 18) -> Traffic:
+    """Return the same of UDP, without checksum, and as long, so that the floor's bounds hold."""
+    return _ipv4(vips, Protocol.UDP, struct.pack("!HHHH", 40000, port, UDP + payload, 0), payload)
+
+
+def _ipv4(vips: Sequence[IPv4Address], protocol: Protocol, transport: bytes, payload: int) -> Traffic:
+    """Return frames with this transport header, and zeros behind it.
+
+    The IPv4 identification differs so that all headers have one checksum: the driver then needs only one sum.
     """
     if len(vips) & len(vips) - 1:
         raise ValueError(f"{len(vips)} VIPs are no power of two")
     frames = []
     for vip in vips:
-        length = IPV4 + TCP + payload
-        words = ("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, 6, 0, CLIENTS.packed, vip.packed)
+        length = IPV4 + len(transport) + payload
+        words = ("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, protocol, 0, CLIENTS.packed, vip.packed)
         identification = 0xFFFF - ones_sum(struct.pack(*words))
         header = bytearray(struct.pack(*words))
         header[4:6] = identification.to_bytes(2, "big")
         header[10:12] = (0xFFFF - ones_sum(header)).to_bytes(2, "big")
-        tcp = struct.pack("!HHIIBBHHH", 40000, port, 1, 1, 5 << 4, flags, 64240, 0, 0)
-        frames.append(BALANCER_MAC + ROUTER_MAC + b"\x08\0" + bytes(header) + tcp + bytes(payload))
-    return Traffic(tuple(frames), ETHERNET + IPV4 + TCP, ETHERNET + 12, ETHERNET + 10)
+        frames.append(BALANCER_MAC + ROUTER_MAC + b"\x08\0" + bytes(header) + transport + bytes(payload))
+    return Traffic(tuple(frames), ETHERNET + IPV4 + len(transport), ETHERNET + 12, ETHERNET + 10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from appliance.dataplane.shape import Shape
 from appliance.dataplane.text import FUNCTIONS, parse
 from appliance.errors import RenderError
 
-__all__ = ["FUNCTIONS", "render", "text_digest"]
+__all__ = ["FUNCTIONS", "render"]
 
 MAIN = "program.c"
 _TAG = re.compile(r"/\*[%{#]")
@@ -52,11 +51,6 @@ def render(shape: Shape, templates: Path) -> str:
     except (jinja2.TemplateError, UnicodeDecodeError) as error:
         where = f"{error.name}:{error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
         raise RenderError(f"{where}cannot render {templates / MAIN}: {error}") from error
-
-
-def text_digest(text: str) -> str:
-    """The name of a text that was rendered here."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -13,9 +14,9 @@ import pytest
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.kernel import Map, Program, Verdict
 from appliance.dataplane.spec import MapKind, MapSpec, relocate
-from bench import report
-from bench.driver import Case, Driver, link
-from bench.traffic import ETHERNET, IPV4, MAX_FLOWS, Traffic, ones_sum, tcp4
+from bench import figures, process, report
+from bench.driver import Case, Driver, Timing, link
+from bench.traffic import ETHERNET, IPV4, MAX_FLOWS, Traffic, ones_sum, tcp4, udp4
 
 VIPS = tuple(IPv4Address("203.0.113.0") + number for number in range(4))
 
@@ -109,18 +110,39 @@ def test_the_wrong_path_is_not_measured(driver: Driver) -> None:
 @pytest.mark.root
 def test_measuring_gives_a_timing_for_each_case(driver: Driver) -> None:
     cases = [Case("one", driver.idle, 1), Case("many", driver.idle, 1000, warm=True)]
-    times = driver.measure(cases, rounds=3, round_ns=100_000)
-    assert set(times) == {"one", "many"}
+    cases.append(Case("seldom", driver.idle, 1, every=4))
+    times = driver.measure(cases, rounds=5, round_ns=100_000)
+    assert {label: len(time.samples) for label, time in times.items()} == {"one": 5, "many": 5, "seldom": 2}
     assert all(0 < time.low <= time.median <= time.high for time in times.values())
 
 
-def test_templates_have_right_checksums_and_one_sum() -> None:
-    traffic = tcp4(VIPS, 80)
+def timing(*samples: float) -> Timing:
+    return Timing(sorted(samples)[len(samples) // 2], min(samples), max(samples), samples)
+
+
+@pytest.mark.parametrize(
+    ("ours", "floor", "ratio"),
+    [
+        (timing(30, 30, 30), timing(20, 20, 20), 1.5),
+        # The machine is slow for a while, for both; then for one sample only.
+        (timing(30, 60, 90, 30, 30), timing(20, 40, 60, 20, 20), 1.5),
+        (timing(30, 30, 90, 30, 30), timing(20, 20, 20, 20, 80), 1.5),
+    ],
+)
+def test_a_ratio_is_that_of_the_rounds(ours: Timing, floor: Timing, ratio: float) -> None:
+    assert ours.over(floor).median == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("traffic", [tcp4(VIPS, 80), udp4(VIPS, 80)])
+def test_templates_have_right_checksums_and_one_sum(traffic: Traffic) -> None:
+    assert {len(frame) for frame in traffic.frames} == {60}
     assert {ones_sum(frame[ETHERNET : ETHERNET + IPV4]) for frame in traffic.frames} == {0xFFFF}
     assert len({frame[30:34] for frame in traffic.frames}) == len(VIPS)
     assert 0 <= traffic.sum() <= 0xFFFF
     with pytest.raises(ValueError, match="no power of two"):
         tcp4(VIPS[:3], 80)
+
+    traffic = tcp4(VIPS, 80)
     broken = Traffic((traffic.frames[0], traffic.frames[1].replace(b"\x40\x00\x40", b"\x40\x00\x41")), 54, 26, 24)
     with pytest.raises(ValueError, match="sums differ"):
         broken.sum()
@@ -139,6 +161,7 @@ def test_a_driver_without_its_call_is_refused() -> None:
         (report.Row("a", 3.0, "ns", floor=2.0), None, ["a", "3", "ns", "2", "1.50"]),
         (report.Row("a", 3.0, "ns", floor=2.0, limit=1.6, limit_on="ratio"), True, ["1.50", "1.6 ratio", "ok"]),
         (report.Row("a", 4.0, "ns", floor=2.0, limit=1.6, limit_on="ratio"), False, ["2.00", "1.6 ratio", "TOO MUCH"]),
+        (report.Row("a", 4.0, "ns", {}, 2.0, 1.6, "ratio", paired=1.5), True, ["1.50", "1.6 ratio", "ok"]),
         (report.Row("a", 4.0, "ns", {"flows": 10}, limit=1.6, limit_on="ratio"), False, ["flows=10", "TOO MUCH"]),
     ],
 )
@@ -153,9 +176,10 @@ def test_rows_are_judged_and_shown(row: report.Row, ok: bool | None, cells: list
 
 def test_the_file_says_which_machine_and_commit(tmp_path: Path) -> None:
     rows = [report.Row("a", 1 / 3, "ns", {"mode": "simple"}, 1 / 4, 1.6, "ratio", {"spread": [1 / 3, 2 / 3]})]
-    report.write(rows, tmp_path / "build" / "bench.json")
+    report.write(rows, 0.25, tmp_path / "build" / "bench.json")
     document = json.loads((tmp_path / "build" / "bench.json").read_text())
     assert set(document["machine"]) == {"cpu", "cores", "kernel", "jit"}
+    assert document["load"] == 0.25
     assert document["measurements"] == [
         {
             "name": "a",
@@ -170,3 +194,72 @@ def test_the_file_says_which_machine_and_commit(tmp_path: Path) -> None:
             "spread": [0.3333, 0.6667],
         }
     ]
+
+
+def measured(figure: figures.Figure) -> dict[str, object]:
+    row = report.Row(figure.name, 1 / 3, "ms", {"other": 1, **figure.labels}, limit=0.25)
+    return row.as_json()
+
+
+def document(rows: list[dict[str, object]]) -> dict[str, object]:
+    machine = {"cpu": "a processor", "cores": 2, "kernel": "6.1", "jit": True}
+    return {"machine": machine, "commit": "", "load": 0.1, "measurements": rows}
+
+
+def table_of(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_figures_become_a_table_with_a_line_for_each() -> None:
+    rows = [measured(figure) for figure in figures.FIGURES]
+    text = figures.block(document(rows))
+    assert text.startswith("a processor, 2 cores, kernel 6.1, BPF compiled; before the run")
+    head, rule, *lines = table_of(text)
+    assert head == list(figures.HEADER)
+    assert {len(line) for line in (rule, *lines)} == {len(figures.HEADER)}
+    assert [line[0] for line in lines] == [figure.title for figure in figures.FIGURES]
+    assert lines[0][1:] == ["0.333 ms", "", "", "0.25 ms **exceeded**"]
+    with pytest.raises(ValueError, match=f"no figure {figures.FIGURES[-1].name}"):
+        figures.block(document(rows[:-1]))
+
+
+def test_figures_take_the_place_of_former_ones(tmp_path: Path) -> None:
+    json_file, text_file = tmp_path / "bench.json", tmp_path / "README.md"
+    json_file.write_text(json.dumps(document([measured(figure) for figure in figures.FIGURES])))
+    text_file.write_text(f"before\n{figures.BEGIN}\nformer text\n{figures.END}\nafter\n")
+    for _ in range(2):
+        figures.publish(json_file, text_file)
+        text = text_file.read_text()
+        assert text.startswith(f"before\n{figures.BEGIN}\na processor")
+        assert text.endswith(f"|\n{figures.END}\nafter\n")
+        assert "former text" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["", figures.BEGIN, f"{figures.END}{figures.BEGIN}", f"{figures.BEGIN}{figures.END}" * 2]
+)
+def test_a_document_without_a_place_for_figures_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="there must be one"):
+        figures.replaced(text, "new")
+
+
+def test_the_readme_has_the_figures_as_they_are_rendered() -> None:
+    text = (report.ROOT / "README.md").read_text(encoding="utf-8")
+    published = text.partition(figures.BEGIN)[2].partition(figures.END)[0]
+    assert figures.replaced(text, published.strip("\n")) == text
+    head, _, *lines = table_of(published)
+    assert head == list(figures.HEADER)
+    assert [line[0] for line in lines] == [figure.title for figure in figures.FIGURES]
+    assert {len(line) for line in lines} == {len(figures.HEADER)}
+    assert not [line for line in lines if not line[1]]
+
+
+def test_what_a_process_uses_is_what_the_kernel_says() -> None:
+    found = process.memory(os.getpid())
+    assert found["VmRSS"] == pytest.approx(found["RssAnon"] + found["RssFile"] + found["RssShmem"], rel=0.1)
+    assert found["VmRSS"] <= found["VmHWM"] * 1.1
+    before = process.cpu_seconds(os.getpid())
+    while (used := process.cpu_seconds(os.getpid()) - before) < 0.03:
+        pass
+    assert used < 10

@@ -1,0 +1,39 @@
+"""What a process uses, as the kernel accounts for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.lab.namespace import Namespace, inhabitants
+
+
+def memory(pid: int) -> dict[str, float]:
+    """Return the memory of a process from /proc/PID/status (proc_pid_status(5)), in megabytes of 10^6 bytes.
+
+    `VmRSS` is what is resident, and the sum of `RssAnon`, `RssFile` and `RssShmem`; `VmHWM` was its maximum.
+    """
+    fields = {}
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name in ("VmRSS", "VmHWM", "RssAnon", "RssFile", "RssShmem"):
+            fields[name] = int(rest.split()[0]) * 1024 / 1e6
+    return fields
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process and all its threads, user and system, in seconds (proc_pid_stat(5)).
+
+    Its unit is a clock tick, 10 ms as a rule.
+    """
+    # The command, in parentheses, may hold anything; fields count from 3 behind it.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def prober(namespace: str) -> int:
+    """Return the process id of the prober, the only inhabitant of its namespace; raises ValueError."""
+    found = inhabitants([Namespace(namespace)])
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} processes live in the probe namespace {namespace}, not the prober alone")
+    return found[0]
