@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from appliance.dataplane import hashing
 from appliance.dataplane.abi import COEFFICIENTS, TAG_BITS
 from appliance.dataplane.lookup import key_word
+from appliance.dataplane.shape import DIRECT_LIMIT, DIRECT_ROOM, power_of_two
 from appliance.errors import PlanError
 from appliance.model import Protocol, ServiceKey
 
@@ -203,14 +204,29 @@ def test_any_key_has_one_position(keys: set[int], others: list[int]) -> None:
         assert where.get(key, at) == at
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 40, DIRECT_LIMIT])
+def test_few_keys_need_no_displacements(count: int) -> None:
+    random = Random(count)
+    size = power_of_two(DIRECT_ROOM * count, 16)
+    for keys in (service_words(count, random), [random.getrandbits(32) for _ in range(count)]):
+        made = hashing.direct_hash(keys, size)
+        assert made.displacements == ()
+        assert len(set(made.positions)) == count
+        assert all(0 <= at < size for at in made.positions)
+        assert tuple(hashing.direct_position(key, made.multiplier, size) for key in keys) == made.positions
+
+
 def test_the_same_keys_are_placed_alike() -> None:
     keys = service_words(100, Random(1))
     assert hashing.perfect_hash(keys, 256) == hashing.perfect_hash(keys, 256)
+    assert hashing.direct_hash(keys, 2048) == hashing.direct_hash(keys, 2048)
 
 
 def test_keys_that_cannot_be_told_apart_are_refused() -> None:
     with pytest.raises(PlanError, match="no perfect hash for 2 keys on 16 positions"):
         hashing.perfect_hash([7, 7], 16)
+    with pytest.raises(PlanError, match="no direct hash for 2 keys on 32 positions"):
+        hashing.direct_hash([7, 7], 32)
 
 
 def test_building_for_1024_services() -> None:

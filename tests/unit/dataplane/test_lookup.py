@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +17,11 @@ from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
 from appliance.model import Address, Protocol, ServiceKey
 from tests.unit.dataplane.packets import find_service, find_vip
-from tests.unit.dataplane.recorded import Fence, Store, put, recorded
+from tests.unit.dataplane.recorded import Fence, Store, image, put, recorded, restored
 
-SHAPE = Shape(services=16, destinations=32, slots=16, sets=2)
+SHAPE = Shape(services=16, destinations=32, slots=16, sets=2, direct=False)
+SHAPES = (SHAPE, replace(SHAPE, services=128, direct=True))
+"""With displacements and without, for eight services."""
 VIP = IPv4Address("192.0.2.1")
 OTHER = IPv4Address("192.0.2.2")
 
@@ -45,19 +49,24 @@ def assert_found(memory: Memory, wanted: list[Entry], up: Mapping[Address, bool]
         assert find_vip(memory, address) is is_up
 
 
-def test_empty_memory_holds_nothing() -> None:
-    memory = Memory.plain(SHAPE)
+both = pytest.mark.parametrize("shape", SHAPES, ids=["displaced", "direct"])
+
+
+@both
+def test_empty_memory_holds_nothing(shape: Shape) -> None:
+    memory = Memory.plain(shape)
     assert_found(memory, [], {})
     assert find_service(memory, ServiceKey(VIP, 80, Protocol.TCP)) is None
     assert find_vip(memory, VIP) is None
 
 
-@given(services, vips, services, vips, keys, addresses)
+@both
+@given(before=services, up_before=vips, after=services, up=vips, key=keys, address=addresses)
 def test_what_is_written_is_found(
-    before: list[Entry], up_before: dict[Address, bool], after: list[Entry], up: dict[Address, bool],
+    shape: Shape, before: list[Entry], up_before: dict[Address, bool], after: list[Entry], up: dict[Address, bool],
     key: ServiceKey, address: IPv4Address,
 ) -> None:  # fmt: skip
-    memory = Memory.plain(SHAPE)
+    memory = Memory.plain(shape)
     lookup.write(memory, before, up_before)
     lookup.write(memory, after, up)
     assert_found(memory, after, up)
@@ -65,13 +74,14 @@ def test_what_is_written_is_found(
     assert find_vip(memory, address) is up.get(address)
 
 
-@given(services, vips, services, vips)
+@both
+@given(before=services, up_before=vips, after=services, up=vips)
 def test_at_every_store_one_whole_copy_is_in_force(
-    before: list[Entry], up_before: dict[Address, bool], after: list[Entry], up: dict[Address, bool]
+    shape: Shape, before: list[Entry], up_before: dict[Address, bool], after: list[Entry], up: dict[Address, bool]
 ) -> None:
-    memory = Memory.plain(SHAPE)
+    memory = Memory.plain(shape)
     lookup.write(memory, before, up_before)
-    seen = Memory(SHAPE, {name: memoryview(bytearray(view)) for name, view in memory.raw.items()})
+    seen = restored(memory, image(memory))
     writer, log = recorded(memory)
     lookup.write(writer, after, up)
     switched = False
@@ -81,14 +91,15 @@ def test_at_every_store_one_whole_copy_is_in_force(
             if event.map == "vc5_settings":
                 assert log[at - 1] == log[at + 1] == Fence()
                 switched = True
-            elif at % 7 == 0 and [one.key for one in before] != [one.key for one in after]:
+            elif at % 23 == 0 and [one.key for one in before] != [one.key for one in after]:
                 assert_found(seen, *((after, up) if switched else (before, up_before)))
     assert_found(seen, after, up)
 
 
-@given(services, vips)
-def test_writing_the_same_again_stores_nothing(wanted: list[Entry], up: dict[Address, bool]) -> None:
-    memory, log = recorded(Memory.plain(SHAPE))
+@both
+@given(wanted=services, up=vips)
+def test_writing_the_same_again_stores_nothing(shape: Shape, wanted: list[Entry], up: dict[Address, bool]) -> None:
+    memory, log = recorded(Memory.plain(shape))
     lookup.write(memory, wanted, up)
     log.clear()
     lookup.write(memory, wanted[::-1], up)

@@ -52,7 +52,7 @@ def test_slots_have_room_for_every_share(backends: int) -> None:
     count = slot_count(backends)
     assert count in PRIMES
     assert count >= SLOTS_PER_BACKEND * max(1, backends)
-    assert count >= SLOTS_PER_BACKEND * backends * 5 // 4
+    assert count >= SLOTS_PER_BACKEND * (backends * 5 // 4)
     assert slot_count(max(0, backends - 1)) <= count
 
 

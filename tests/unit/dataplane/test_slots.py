@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.dataplane.abi import NO_DESTINATION, TRACKED
+from appliance.dataplane.abi import NO_DESTINATION
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.slots import Slot, SlotTable
 from tests.unit.dataplane.recorded import Fence, Store, image, recorded
 
-SHAPE = Shape(services=2, destinations=32, slots=16, sets=2)
+SHAPE = Shape(services=2, destinations=32, slots=16, sets=2, wide=True)
+NARROW = replace(SHAPE, wide=False)
 IDLE = 900
 FIRST, COUNT = 3, 5
 
 
-def table(memory: Memory | None = None) -> SlotTable:
+Make = Callable[[], SlotTable]
+
+
+def table_in(memory: Memory) -> SlotTable:
     """Five slots in the middle of the table, clock at 1,000."""
-    memory = memory or Memory.plain(SHAPE)
     memory.settings.put(0, "time", 1_000)
     return SlotTable(memory, FIRST, COUNT)
+
+
+@pytest.fixture(params=[SHAPE, NARROW], ids=["wide", "narrow"])
+def table(request: pytest.FixtureRequest) -> Make:
+    """Slots of two bytes and of one."""
+    return lambda: table_in(Memory.plain(request.param))
 
 
 def words(slots: SlotTable) -> list[int]:
@@ -29,7 +41,7 @@ def words(slots: SlotTable) -> list[int]:
     return slots.memory.slots.tolist()
 
 
-def test_the_first_owners_are_written_untracked() -> None:
+def test_the_first_owners_are_written_untracked(table: Make) -> None:
     slots = table()
     assert slots.assign([1, 2, 3, 1, 2], 1_000) == COUNT
     assert words(slots) == [0, 0, 0, 1, 2, 3, 1, 2, *[0] * 8]
@@ -38,17 +50,18 @@ def test_the_first_owners_are_written_untracked() -> None:
     assert slots.slot(1) == Slot(tracked=False, now=2, was=2, changed=0, diverted=0)
 
 
-def test_a_change_is_tracked_with_its_history() -> None:
+def test_a_change_is_tracked_with_its_history(table: Make) -> None:
     slots = table()
     slots.assign([1, 2, 3, 1, 2], 1_000)
     assert slots.assign([1, 4, 3, 1, NO_DESTINATION], 1_010) == 2
     assert slots.tracked == {1, 4}
     assert slots.slot(1) == Slot(tracked=True, now=4, was=2, changed=1_010, diverted=0)
     assert slots.slot(4) == Slot(tracked=True, now=NO_DESTINATION, was=2, changed=1_010, diverted=0)
-    assert words(slots)[FIRST : FIRST + COUNT] == [1, TRACKED | 4, 3, 1, TRACKED | NO_DESTINATION]
+    tracked = slots.memory.tracked
+    assert words(slots)[FIRST : FIRST + COUNT] == [1, tracked | 4, 3, 1, tracked | NO_DESTINATION]
 
 
-def test_a_second_change_keeps_the_first_owner() -> None:
+def test_a_second_change_keeps_the_first_owner(table: Make) -> None:
     slots = table()
     slots.assign([1] * COUNT, 1_000)
     slots.assign([2] * COUNT, 1_010)
@@ -60,7 +73,7 @@ def test_a_second_change_keeps_the_first_owner() -> None:
 
 def test_equal_owners_store_nothing() -> None:
     memory, log = recorded(Memory.plain(SHAPE))
-    slots = table(memory)
+    slots = table_in(memory)
     slots.assign([1] * COUNT, 1_000)
     slots.assign([2, 1, 1, 1, 1], 1_010)
     log.clear()
@@ -68,7 +81,7 @@ def test_equal_owners_store_nothing() -> None:
     assert [event for event in log if isinstance(event, Store)] == []
 
 
-def test_without_memory_slots_change_at_once() -> None:
+def test_without_memory_slots_change_at_once(table: Make) -> None:
     slots = table()
     slots.assign([1] * COUNT, 1_000, remember=False)
     slots.assign([2] * COUNT, 1_010)
@@ -77,7 +90,7 @@ def test_without_memory_slots_change_at_once() -> None:
     assert slots.tracked == set()
 
 
-def test_a_slot_that_lost_its_only_backend_is_still_tracked_when_it_gets_one() -> None:
+def test_a_slot_that_lost_its_only_backend_is_still_tracked_when_it_gets_one(table: Make) -> None:
     slots = table()
     slots.assign([1] * COUNT, 1_000)
     slots.assign([NO_DESTINATION] * COUNT, 1_010)
@@ -98,7 +111,7 @@ SWEEPS = [
 
 
 @pytest.mark.parametrize(("age", "diverted", "tracked", "was"), SWEEPS)
-def test_sweep(age: int, diverted: int | None, tracked: bool, was: int) -> None:
+def test_sweep(table: Make, age: int, diverted: int | None, tracked: bool, was: int) -> None:
     slots = table()
     slots.assign([1] * COUNT, 10_000)
     slots.assign([2, 1, 1, 1, 1], 10_000)
@@ -112,7 +125,7 @@ def test_sweep(age: int, diverted: int | None, tracked: bool, was: int) -> None:
 
 
 @pytest.mark.parametrize(("age", "was"), [(30, 1), (31, 2)])
-def test_the_grace_takes_the_place_of_idle_for_was(age: int, was: int) -> None:
+def test_the_grace_takes_the_place_of_idle_for_was(table: Make, age: int, was: int) -> None:
     slots = table()
     slots.assign([1] * COUNT, 10_000)
     slots.assign([2] * COUNT, 10_000)
@@ -120,7 +133,7 @@ def test_the_grace_takes_the_place_of_idle_for_was(age: int, was: int) -> None:
     assert slots.slot(0).was == was
 
 
-def test_adopting_finds_what_another_process_tracked() -> None:
+def test_adopting_finds_what_another_process_tracked(table: Make) -> None:
     slots = table()
     slots.assign([1] * COUNT, 1_000)
     slots.assign([2, 1, 2, 1, 1], 1_010)
@@ -131,7 +144,7 @@ def test_adopting_finds_what_another_process_tracked() -> None:
     assert [other.slot(number) for number in range(COUNT)] == [slots.slot(number) for number in range(COUNT)]
 
 
-def test_clear_leaves_the_neighbours_alone() -> None:
+def test_clear_leaves_the_neighbours_alone(table: Make) -> None:
     slots = table()
     before, after = SlotTable(slots.memory, 0, FIRST), SlotTable(slots.memory, FIRST + COUNT, 4)
     before.assign([7] * FIRST, 1)
@@ -150,11 +163,12 @@ def changes(draw: st.DrawFn) -> list[tuple[int, list[int]]]:
     return draw(st.lists(st.tuples(st.integers(0, 2 * IDLE), st.lists(owner, min_size=COUNT, max_size=COUNT))))
 
 
-@given(changes())
-def test_what_is_stored_and_in_which_order(history: list[tuple[int, list[int]]]) -> None:
+@pytest.mark.parametrize("shape", [SHAPE, NARROW])
+@given(history=changes())
+def test_what_is_stored_and_in_which_order(shape: Shape, history: list[tuple[int, list[int]]]) -> None:
     """A tracked word is stored only when its history is complete, and behind a fence; un-tracking is one store."""
-    memory, log = recorded(Memory.plain(SHAPE))
-    slots, time = table(memory), 10_000
+    memory, log = recorded(Memory.plain(shape))
+    slots, time = table_in(memory), 10_000
     for seconds, owners in history:
         time += seconds
         slots.sweep(time, IDLE, IDLE)
@@ -177,9 +191,12 @@ def test_what_is_stored_and_in_which_order(history: list[tuple[int, list[int]]])
         assert slots.tracked == {number for number in range(COUNT) if slots.slot(number).tracked}
 
 
-@given(changes())
-def test_a_restart_between_any_two_changes_makes_no_difference(history: list[tuple[int, list[int]]]) -> None:
-    one, other, time = table(), table(), 10_000
+@pytest.mark.parametrize("shape", [SHAPE, NARROW])
+@given(history=changes())
+def test_a_restart_between_any_two_changes_makes_no_difference(
+    shape: Shape, history: list[tuple[int, list[int]]]
+) -> None:
+    one, other, time = table_in(Memory.plain(shape)), table_in(Memory.plain(shape)), 10_000
     for seconds, owners in history:
         time += seconds
         other = SlotTable(other.memory, FIRST, COUNT)

@@ -17,10 +17,10 @@ from random import Random
 import pytest
 
 from appliance.dataplane import lookup
-from appliance.dataplane.abi import INDEX_LIMIT, TRACKED
 from appliance.dataplane.desired import Desired, DesiredService
 from appliance.dataplane.enums import Refusal
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import REUSE_MARGIN, Tables
 from appliance.model import Address, Protocol, ServiceKey
 from tests.profile import FUZZ
@@ -45,6 +45,7 @@ from tests.unit.dataplane.desires import (
 from tests.unit.dataplane.packets import Flow, Packets, find_vip
 from tests.unit.dataplane.recorded import Fence, Image, Store, image, put, recorded, reordered, restored
 
+SHAPE = Shape(services=64, destinations=512, slots=1 << 13, sets=2, direct=True, wide=False)
 FLOWS = 16
 """Established flows of each service."""
 STRIDE = 1 if FUZZ else 41
@@ -158,7 +159,7 @@ def established(packets: Packets, services: Sequence[DesiredService], first: int
 
 def play(steps: Sequence[Step], after: Desired) -> Scene:
     """Go through the steps, opening flows in each, and write down the last change."""
-    memory = memory_at(1_000)
+    memory = memory_at(1_000, SHAPE)
     tables, packets = Tables(memory), Packets(memory)
     flows: dict[Flow, Address] = {}
     before = Desired()
@@ -283,21 +284,21 @@ def test_a_kill_after_which_the_change_is_taken_back(scene: Scene) -> None:
 def test_a_tracked_slot_has_its_history(scene: Scene) -> None:
     """At every store to a slot: who was the answer before, and when that changed, are there already."""
     memory = restored(scene.memory, image(scene.memory))
-    index = INDEX_LIMIT - 1
+    index, tracked, size = memory.tracked - 1, memory.tracked, memory.slots.itemsize
     for event in scene.log:
         if not isinstance(event, Store):
             continue
         old = memory.slots.tolist()
         put(memory, event)
-        if event.map != "vc5_slots" or len(event.content) != 2:
+        if event.map != "vc5_slots" or len(event.content) != size:
             continue
-        number = event.offset // 2
+        number = event.offset // size
         word = memory.slots[number]
-        if not word & TRACKED:
+        if not word & tracked:
             assert not old[number]
             continue
         assert memory.histories.get(number, "changed") == memory.time
-        if old[number] & TRACKED:
+        if old[number] & tracked:
             was = scene.memory.histories.get(number, "was")
         else:
             was = old[number] & index
@@ -354,7 +355,7 @@ def test_scenes_reach_what_they_are_about() -> None:
     for steps, after in SCENES.values():
         one = play(steps, after)
         first, last = lookup.entries(one.memory), lookup.entries(restored(one.memory, one.end))
-        tracked += any(word & TRACKED for word in one.memory.slots.tolist())
+        tracked += any(word & one.memory.tracked for word in one.memory.slots.tolist())
         moved += sum(last[key].capacity != entry.capacity for key, entry in first.items() if key in last)
         protocols |= {flow.key.protocol for flow in one.flows}
     assert tracked >= 4

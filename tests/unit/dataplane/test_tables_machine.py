@@ -43,7 +43,8 @@ from tests.unit.dataplane.desires import (
 from tests.unit.dataplane.packets import Flow, Packets
 from tests.unit.dataplane.recorded import image
 
-SHAPE = Shape(services=8, destinations=4096, slots=1 << 15, sets=2)
+NARROW = Shape(services=128, destinations=4096, slots=1 << 15, sets=2, direct=True, wide=False)
+WIDE = replace(NARROW, services=16, direct=False, wide=True)
 KEYS = (WEB, TLS, LOG, OTHER)
 BACKENDS = 40
 STEP = GRACE - 5
@@ -66,8 +67,8 @@ class World:
     packets: Packets
 
     @classmethod
-    def new(cls) -> World:
-        memory = memory_at(1_000, SHAPE)
+    def new(cls, shape: Shape) -> World:
+        memory = memory_at(1_000, shape)
         return cls(memory, Tables(memory), Packets(memory))
 
 
@@ -82,9 +83,11 @@ class Wish:
 class TablesMachine(RuleBasedStateMachine):
     """The worlds, what was desired last, and what must be remembered to judge them."""
 
+    shape = NARROW
+
     def __init__(self) -> None:
         super().__init__()
-        self.worlds = (World.new(), World.new())
+        self.worlds = (World.new(self.shape), World.new(self.shape))
         self.wishes: dict[ServiceKey, Wish] = {}
         self.up: dict[Address, bool] = {}
         self.wanted = Desired()
@@ -264,8 +267,16 @@ class TablesMachine(RuleBasedStateMachine):
         assert image(self.worlds[0].memory) == image(self.worlds[1].memory)
 
 
+class WideTablesMachine(TablesMachine):
+    """The same with slots of two bytes and displacements."""
+
+    shape = WIDE
+
+
 TestTables = TablesMachine.TestCase
-TestTables.settings = settings(max_examples=max(30, EXAMPLES // 4), stateful_step_count=30)
+TestTables.settings = settings(max_examples=max(25, EXAMPLES // 4), stateful_step_count=30)
+TestWideTables = WideTablesMachine.TestCase
+TestWideTables.settings = settings(max_examples=max(10, EXAMPLES // 8), stateful_step_count=30)
 
 
 def test_backends_are_told_apart() -> None:

@@ -108,8 +108,8 @@ def test_growing_moves_the_range_and_keeps_indexes_and_counters() -> None:
 def test_growing_has_room_for_all_whoever_rests(wide: bool) -> None:
     """Every number is in use or at rest, and as many backends join as fit in whatever way."""
     shape = replace(SHAPE, wide=wide)
-    for first in range(1, 12):
-        for joining in range(1, 60):
+    for first in (1, 2, 4, 7, 11):
+        for joining in range(1, 60, 3):
             tables = tables_at(shape=shape)
             tables.apply(web(*pool(first)))
             entry = tables.entry(WEB)
