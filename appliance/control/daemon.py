@@ -256,11 +256,11 @@ class Daemon:
         )
 
     def _prober_state(self, alive: bool, why: str) -> None:
+        self.frozen = "" if alive else why or "the prober is gone"
+        self.notifier.status(self.summary())
         if alive:
-            self.frozen = ""
             self.record(EventKind.DAEMON, f"the prober works: {why}" if why else "the prober works")
             return
-        self.frozen = why or "the prober is gone"
         self._restarts += 1
         self.record(EventKind.ALARM, f"health is frozen, all verdicts stand: {self.frozen}")
 

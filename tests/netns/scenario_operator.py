@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address
 from typing import Any
 
+from appliance.telemetry import journal_reader
 from tests.lab.addresses import VIP
 from tests.lab.daemon import PROGRAM, Daemon
 from tests.lab.namespace import Namespace
@@ -104,10 +105,13 @@ def wait_states(daemon: Daemon, service: str = SERVICE, seconds: float = 10.0, *
 
 def events(daemon: Daemon, kind: str, since: float = 0.0) -> list[dict[str, Any]]:
     """Return the events of a kind from the log store; `since` is wall-clock seconds."""
-    done = daemon.vc5("log", "--json", "--count", "10000")
-    assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    found = journal_reader.read(daemon.places.log)
     return [event for event in found if event["kind"] == kind and event["at"] >= since]
+
+
+def probes(daemon: Daemon, since: float) -> int:
+    """Return how many probes are in the log store since then."""
+    return len(events(daemon, "probe", since))
 
 
 def fetch(lab: Lab, vip: IPv4Address = VIP, seconds: float = 2.0) -> str:
@@ -128,3 +132,28 @@ def second_interface(lab: Lab, vip: IPv4Address) -> XdpPass:
     lab.add_vip(vip)
     lab.route_vip(vip, IPv4Address("10.1.10.6"))
     return XdpPass(switch, "second")
+
+
+@contextmanager
+def running(lab: Lab, name: str, text: str = configuration(), **environment: str) -> Iterator[Daemon]:
+    """Yield a daemon that works, with both backends of its service available."""
+    with prepared(lab, name, text, environment=environment) as daemon:
+        daemon.start()
+        wait_for("both backends", lambda: [row["state"] for row in _rows(daemon)] == ["available"] * 2)
+        yield daemon
+        assert "Traceback" not in daemon.errors
+
+
+def _rows(daemon: Daemon) -> list[dict[str, Any]]:
+    return [row for service in daemon.status()["services"] for row in service["backends"]]
+
+
+def settled(daemon: Daemon) -> list[tuple[Any, ...]]:
+    names = ("address", "state", "weight", "mac", "slots")
+    return [tuple(row[name] for name in names) for row in backends(daemon)]
+
+
+def change_mac(lab: Lab, name: str, mac: str) -> None:
+    """As a replaced host does: it has another address, and says so (arp_notify in ip-sysctl)."""
+    space = lab.backends[name].namespace
+    space.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify; ip link set eth0 address " + mac)
