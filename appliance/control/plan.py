@@ -58,6 +58,7 @@ class Openings:
             return True
         known = [health(service.key, backend.address) for backend in service.backends if backend.enabled]
         if Health.UP not in known:
+            self.since.pop(service.key, None)
             return True
         started = self.since.setdefault(service.key, now)
         if Health.UNKNOWN in known and now - started < OPENING:
@@ -146,9 +147,9 @@ def plan(
                 hops[address] = hop_to(host, address)
                 wanted.add(address)
             gets = receives(service, backend, health(key, address), state)
-            available += gets is Receives.AVAILABLE
             if not ready and gets is Receives.AVAILABLE:
                 gets = Receives.NONE
+            available += gets is Receives.AVAILABLE
             weight = backend.weight if gets is Receives.AVAILABLE else 0
             members.append(Member(address, weight, gets, hops[address]))
         outcome[key] = ServiceState(available >= service.need, available)

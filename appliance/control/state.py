@@ -7,6 +7,7 @@ drain short. `snapshot` and `restore` carry the state over a restart.
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -52,15 +53,22 @@ class State:
             for backend in service.backends:
                 pair = (service.key, backend.address)
                 if pair not in new and service.drain_timeout > 0:
-                    deadline = time + max(1, round(service.drain_timeout))
+                    deadline = time + _drain(service)
                     self.leaving[pair] = Leaving(service, backend, deadline)
         self.leaving = {pair: entry for pair, entry in self.leaving.items() if pair not in new}
         self.config = config
         self._forget_drains()
 
     def expire(self, time: int, dead: Iterable[Pair] = ()) -> list[Pair]:
-        """Let go of those whose deadline has come, and of those that died while leaving; returns them."""
+        """Let go of those whose deadline has come, and of those that died while leaving; returns them.
+
+        A deadline further ahead than the whole drain is that of another clock, before a reboot: the drain begins anew.
+        """
         died = set(dead)
+        for pair, entry in self.leaving.items():
+            latest = time + _drain(entry.service)
+            if entry.deadline > latest:
+                self.leaving[pair] = replace(entry, deadline=latest)
         gone = [pair for pair, entry in self.leaving.items() if time >= entry.deadline or pair in died]
         for pair in gone:
             del self.leaving[pair]
@@ -78,7 +86,7 @@ class State:
         for key, address in present:
             service = configured.get(key) or Service(key=key, backends=(), checks=())
             if (key, address) not in known and service.drain_timeout > 0:
-                deadline = time + max(1, round(service.drain_timeout))
+                deadline = time + _drain(service)
                 self.leaving[key, address] = Leaving(service, Backend(address, 1), deadline)
 
     def _forget_drains(self) -> None:
@@ -112,19 +120,24 @@ class State:
             try:
                 key, address, who = item
                 self.drains[ServiceKey.parse(key), ipaddress.ip_address(address)] = str(who)
-            except (TypeError, ValueError, AttributeError):
+            except (TypeError, ValueError, AttributeError, OverflowError):
                 refused += 1
         configured = {(service.key, b.address) for service in self.config.services for b in service.backends}
         for item in _list(saved.get("leaving")):
             try:
                 entry = _leaving(item)
-            except (TypeError, ValueError, KeyError, AttributeError):
+            except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
                 refused += 1
                 continue
             if (entry.service.key, entry.backend.address) not in configured:
                 self.leaving[entry.service.key, entry.backend.address] = entry
         self._forget_drains()
         return refused
+
+
+def _drain(service: Service) -> int:
+    """Seconds for which a backend that leaves drains."""
+    return max(1, round(service.drain_timeout))
 
 
 def _with(service: Service, backends: tuple[Backend, ...], extra: list[Backend]) -> Service:
@@ -182,4 +195,21 @@ def _leaving(item: Mapping[str, Any]) -> Leaving:
         on_down=OnDown(item["on_down"]),
         drain_timeout=float(item["drain_timeout"]),
     )
-    return Leaving(service, backend, int(item["deadline"]))
+    deadline = int(item["deadline"])
+    if not (_sane(service, backend) and 0 <= deadline < 1 << 32):
+        raise ValueError("no values that a configuration can have")
+    return Leaving(service, backend, deadline)
+
+
+def _sane(service: Service, backend: Backend) -> bool:
+    """Whether all values are such that tables can hold them, and checks go on."""
+    times = [value for check in service.checks for value in (check.interval, check.timeout)]
+    counts = [value for check in service.checks for value in (check.rise, check.fall)]
+    return (
+        service.key.vip.version == backend.address.version == 4
+        and 0 <= backend.weight <= 100
+        and math.isfinite(service.drain_timeout)
+        and all(math.isfinite(time) and time > 0 for time in times)
+        and all(1 <= check.port <= 65535 for check in service.checks)
+        and all(count >= 1 for count in counts)
+    )
