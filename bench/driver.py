@@ -70,6 +70,8 @@ class Case:
     verdict: Verdict = Verdict.TX
     warm: bool = False
     every: int = 1
+    start: int = 0
+    """The flow that comes first."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Driver:
         if not 0 < case.flows <= MAX_FLOWS:
             raise ValueError(f"{case.label}: {case.flows} flows; the driver tells 1 to {MAX_FLOWS} apart")
         self._slot.update(bytes(4), case.program.fd.to_bytes(4, sys.byteorder))
-        flow = self._next.get(case.label, 0)
+        flow = self._next.get(case.label, case.start)
         struct.pack_into("=IIII", self._memory, 0, flow, case.flows, int(CLIENTS), self._traffic.sum())
         result = self._driver.test_run(self._traffic.frames[0], repeat=repeat)
         self._next[case.label] = struct.unpack_from("=I", self._memory)[0]

@@ -33,6 +33,7 @@ def _figures() -> tuple[Figure, ...]:
         ("packet for the host", "not-vip", {"flows": 1}),
         ("packet of a remembered flow, one of 10,000", "tracked-hit", {"flows": 10_000}),
         ("first packet of an older flow, tracked slot", "tracked-miss", {"flows": 10_000_000}),
+        ("SYN, tracked slot", "tracked-syn", {"flows": 10_000_000}),
         ("start, compiling, to the last backend up", "start-to-all-up", {}),
         ("control process, resident, after the start", "control-rss", {"after": "start"}),
         ("control process, resident, after reloads", "control-rss", {"after": "reloads"}),
