@@ -20,8 +20,11 @@ class Lock:
     """One instance for each root; the kernel lets go of it when the process ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
-        """Raises AlreadyRunning if another process holds it."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Raises AlreadyRunning if another process holds it, HostError where there can be no lock."""
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HostError(f"{path}: cannot be opened: {error.strerror}") from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -10,6 +10,8 @@ from appliance.model import Protocol
 
 FLAGS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ECE": 64, "CWR": 128}
 _ETHERNET, _IPV4 = 14, 20
+_FRAGMENT = 0x3FFF
+"""More-fragments and the offset."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ def build(flow: Flow, *, destination: bytes, source: bytes, tcp_flags: int = 2, 
         transport = struct.pack("!HHHH", flow.source_port, flow.vip_port, length, 0)
     pseudo = flow.source.packed + flow.vip.packed + struct.pack("!HH", int(flow.protocol), length)
     sum_of = checksum(pseudo + transport)
-    at = 16 if flow.protocol is Protocol.TCP else 6
-    transport = transport[:at] + struct.pack("!H", sum_of or 0xFFFF) + transport[at + 2 :]
+    # In UDP a checksum of 0 means that there is none (RFC 768).
+    at, none = (16, 0) if flow.protocol is Protocol.TCP else (6, 0xFFFF)
+    transport = transport[:at] + struct.pack("!H", sum_of or none) + transport[at + 2 :]
     header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 1, 0x4000, ttl, int(flow.protocol), 0)
     header += flow.source.packed + flow.vip.packed
     header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
@@ -83,12 +86,14 @@ def build(flow: Flow, *, destination: bytes, source: bytes, tcp_flags: int = 2, 
 
 
 def flow_of(frame: bytes) -> Flow | None:
-    """The flow of a TCP or UDP packet over IPv4; None for anything else."""
+    """The flow of a TCP or UDP packet over IPv4; None for anything else, fragments included."""
     if len(frame) < _ETHERNET + _IPV4 or frame[12:14] != b"\x08\x00":
         return None
     ip = frame[_ETHERNET:]
     header = (ip[0] & 15) * 4
     if ip[0] >> 4 != 4 or header < _IPV4 or len(ip) < header + 4 or ip[9] not in tuple(Protocol):
+        return None
+    if int.from_bytes(ip[6:8], "big") & _FRAGMENT:
         return None
     source_port, vip_port = struct.unpack_from("!HH", ip, header)
     return Flow(Protocol(ip[9]), IPv4Address(ip[12:16]), source_port, IPv4Address(ip[16:20]), vip_port)
