@@ -14,6 +14,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.namespace import Namespace
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
+from tests.netns.scenario_fault import Fault, faulty_copy
 from tests.netns.scenario_operator import configuration, events, wait_states
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -55,6 +56,19 @@ def test_a_udp_service_without_checks_is_up_at_once() -> None:
 def test_a_thousand_probes_at_once_and_no_wrong_verdict() -> None:
     """Twenty-five addresses on one backend answer, twenty-five on another are dropped without a word: half of all
     probes are outstanding until their time is over, while the others come and go."""
+    _thousand({})
+
+
+def test_probes_that_share_source_ports_are_noticed() -> None:
+    """With one port for all, answers reach the probe of another backend."""
+    fault = Fault(
+        "appliance/health/ports.py", "                self._used.add(port)\n", "                port = self._ports[7]\n"
+    )
+    with faulty_copy(fault) as environment, pytest.raises(AssertionError, match="dead"):
+        _thousand(environment)
+
+
+def _thousand(environment: dict[str, str]) -> None:
     alive = [IPv4Address("10.1.10.100") + number for number in range(ALIVE)]
     silent = [IPv4Address("10.1.10.150") + number for number in range(ALIVE)]
     with Lab(backends=2) as lab:
@@ -62,10 +76,11 @@ def test_a_thousand_probes_at_once_and_no_wrong_verdict() -> None:
             lines = "".join(f"address add {address}/24 dev eth0\n" for address in addresses)
             lab.backends[name].namespace.run("ip", "-batch", "-", text=lines)
         lab.backends["b2"].namespace.run("ip", "route", "add", "blackhole", str(BALANCER))
-        daemon = Daemon(lab.balancer, lab.root(), _crowd(alive, silent))
+        daemon = Daemon(lab.balancer, lab.root(), _crowd(alive, silent), environment=environment)
         try:
             daemon.start()
-            wait_for("all verdicts", lambda: _verdicts(daemon) == {"up": 500, "dead": 500}, 30)
+            wait_for("all verdicts", lambda: "unknown" not in _verdicts(daemon), 30)
+            assert _verdicts(daemon) == {"up": 500, "dead": 500}
             began = time.time()
             wait_for("a thousand more probes", lambda: len(events(daemon, "probe", began)) >= 1500, 30)
             found = Counter((event["backend"], event["outcome"]) for event in events(daemon, "probe"))
@@ -82,10 +97,11 @@ def test_a_thousand_probes_at_once_and_no_wrong_verdict() -> None:
 
 
 def _crowd(alive: list[IPv4Address], silent: list[IPv4Address]) -> str:
-    """Every service is checked with a SYN to the echo server's port, under the VIP."""
+    """All services are checked at the echo server's port under the VIP, by half a connection or a whole one in turn."""
     lines = ["interfaces: eth0", "xdp: native", "interval: 1s", "timeout: 2s", "rise: 1", "fall: 1", "services:"]
     lines += [f"  - virtual: {VIP}", f"    servers: [{', '.join(map(str, [*alive, *silent]))}]", "    policy:"]
-    lines += [f"      {8000 + number}/tcp: {{checks: [{{type: syn, port: 7000}}]}}" for number in range(SERVICES)]
+    for number in range(SERVICES):
+        lines.append(f"      {8000 + number}/tcp: {{checks: [{{type: {('syn', 'tcp')[number % 2]}, port: 7000}}]}}")
     return "\n".join([*lines, ""])
 
 
