@@ -8,7 +8,7 @@
     tracked-miss      every backend has been replaced and drains, every packet is the first of an older flow
     tracked-syn       every packet begins a connection, which is remembered
     tracked-hit       the flow is remembered; at 1 M flows the flow table is as good as full
-    tracked-full      it is not, and finds its set full of others
+    tracked-full      it is not, and its set is full: it mostly takes the place of a candidate
 
 `decisions` in the JSON is what the program counted for each packet: it shows that the path meant was the path measured.
 """
