@@ -143,7 +143,7 @@ REFUSALS = {
         ("/run: cannot be made: File exists", "give --root DIR"), before=_file_in_place_of("run")
     ),
     "a directory in place of the lock": Refusal(
-        ("/run/lock: Is a directory",), before=_directory_in_place_of("run/lock")
+        ("/run/lock: ", "Is a directory"), before=_directory_in_place_of("run/lock")
     ),
     "a directory in place of the control socket": Refusal(
         ("/run/control.sock: is in the way of the control socket", "move it away"),
