@@ -30,6 +30,7 @@ from tests.unit.dataplane.desires import (
     tables_at,
     web,
 )
+from tests.unit.dataplane.packets import Flow, Packets
 from tests.unit.dataplane.recorded import image
 
 
@@ -161,6 +162,29 @@ def test_removing_a_service_leaves_its_numbers_at_rest() -> None:
     third = tables.entry(TLS)
     assert third is not None
     assert third.destinations == first.destinations
+
+
+@pytest.mark.xfail(strict=True, reason="the program takes an index from the flow table without looking at the capacity")
+def test_a_service_that_comes_back_knows_nothing_of_its_former_flows() -> None:
+    """It may have fewer numbers now, and an entry of before that has not expired names a stranger behind them."""
+    tables = tables_at()
+    packets = Packets(tables.memory)
+    stranger = service(OTHER, [member(number) for number in pool(60, first=100)])
+    for numbers in ([1, 2], pool(30), [1, *pool(30, first=31)]):
+        tables.apply(desired(*web(*numbers).services, stranger))
+        later(tables, IDLE + REUSE_MARGIN + 1)
+    flows = [Flow(WEB, IPv4Address("203.0.113.1"), port) for port in range(40_000, 40_200)]
+    for flow in flows:
+        packets.send(flow, syn=True)
+    assert packets.flows
+    for known in ([], [1, 2], [1, 2, 3]):
+        tables.apply(desired(*(web(*known).services if known else ()), stranger))
+    entry = tables.entry(WEB)
+    assert entry is not None
+    for flow in flows:
+        sent = packets.send(flow)
+        assert sent is not None
+        assert sent.number < entry.destinations + entry.capacity
 
 
 def test_resting_numbers_are_used_before_a_change_is_refused() -> None:
