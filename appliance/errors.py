@@ -147,8 +147,9 @@ class ForeignProgram(KernelError):
             "attach XDP to",
             interface,
             errno_names.EBUSY,
-            f"XDP program {program} of another owner is attached; remove it with `ip link set dev {interface} xdp off` "
-            "or take the interface out of `interfaces`",
+            f"XDP program {program} of another owner is attached; remove it with "
+            f"`ip link set dev {interface} xdp off`, or stop its owner if that holds it by a link, or take the interface "
+            "out of `interfaces`",
         )
 
 

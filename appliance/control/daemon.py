@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from appliance import __version__, config
 from appliance.control import report, requirements, store
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
-from appliance.control.recorder import Recorder, log_to_stderr
+from appliance.control.recorder import Recorder, headline, log_to_stderr
 from appliance.control.requests import handlers
 from appliance.control.socket import ControlServer
 from appliance.dataplane.sync import Prepared
-from appliance.errors import ConfigError, HostError, NoRoom, Vc5Error
+from appliance.errors import HostError, NoRoom, Vc5Error
 from appliance.health.client import ProberClient
 from appliance.health.judge import Transition
-from appliance.model import Config, EventKind, Health, ProbeResult
+from appliance.model import Config, EventKind, Health, ProbeResult, ServiceKey
 from appliance.net import namespace
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
@@ -57,6 +58,7 @@ class Daemon:
         self._stop: asyncio.Event
         self._reloading: asyncio.Lock
         self._planned = False
+        self._dirty: set[ServiceKey] | None = None
         self._unsaved = False
         self._removing = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -65,6 +67,8 @@ class Daemon:
     async def run(self) -> int:
         """Run until a signal; returns the exit status. Raises Vc5Error where it cannot start."""
         self._loop = asyncio.get_running_loop()
+        # Every thread that ever worked keeps a heap of its own; two are enough, one of them for the log.
+        self._loop.set_default_executor(ThreadPoolExecutor(max_workers=2))
         self._stop, self._reloading = asyncio.Event(), asyncio.Lock()
         loaded = await asyncio.to_thread(config.load, self.file)
         self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
@@ -72,7 +76,7 @@ class Daemon:
         store.make_directories(self.root)
         lock = store.Lock(self.root.lock)
         self.recorder = Recorder(self.root.log)
-        self.watch = HostWatch(loaded.config.interfaces, self._host_changed)
+        self.watch = HostWatch(loaded.config.interfaces, self._plan_soon)
         self._watched = loaded.config.interfaces
         self.instance = Instance(self.root, data_plane(self.root), state_for(loaded.config), self._host)
         self._listen_to_signals()
@@ -206,33 +210,36 @@ class Daemon:
             self._unsaved = True
             self.record(EventKind.ALARM, str(error))
 
-    def _plan_soon(self) -> None:
-        """Plan once for all that happens in this turn of the loop."""
+    def _plan_soon(self, service: ServiceKey | None = None) -> None:
+        """Plan once for all that happens in this turn of the loop; for one service, or for all."""
+        if service is None:
+            self._dirty = None
+        elif self._dirty is not None:
+            self._dirty.add(service)
         if not self._planned:
             self._planned = True
             self._loop.call_soon(self._plan)
 
     def _plan(self) -> None:
+        dirty, self._dirty = self._dirty, set()
         self._planned = False
-        before = self.instance.current
-        targets = self.instance.targets() if before else []
+        before, numbering = self.instance.current, self.instance.data.numbering()
         try:
-            made = self.instance.replan()
+            made = self.instance.replan(dirty)
         except Vc5Error as error:
             self.record(EventKind.ALARM, f"the tables cannot follow: {error}")
+            self._dirty = None
             return
-        self.watch.want(made.wanted)
+        if before is None or made.wanted != before.wanted:
+            self.watch.want(made.wanted)
         if before is not None:
             for key, now in made.services.items():
                 then = before.services.get(key)
                 if then is not None and then.up != now.up:
                     self.record(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
-        if self.instance.targets() != targets:
+        if self.instance.data.numbering() != numbering:
             self.prober.schedule(self.instance.targets())
         self.notifier.status(self.summary())
-
-    def _host_changed(self) -> None:
-        self._plan_soon()
 
     def _probed(self, result: ProbeResult) -> None:
         transition = self.instance.health.observe(result, time.time())
@@ -244,7 +251,7 @@ class Daemon:
         assumed = self.instance.assumed.pop((transition.service, transition.backend), Health.UNKNOWN)
         before = transition.before if transition.before is not Health.UNKNOWN else assumed
         self._unsaved = True
-        self._plan_soon()
+        self._plan_soon(transition.service)
         if before is transition.after:
             return
         self.record(
@@ -289,9 +296,9 @@ class Daemon:
                 compiled = before is None or prepared.digest != before.digest
             except BaseException as error:
                 self._watch_for(self.instance.state.config.interfaces)
-                self.record(EventKind.RELOAD, f"refused, by {who}: {_first(error)}", outcome="refused")
+                self.record(EventKind.RELOAD, f"refused, by {who}: {headline(error)}", outcome="refused")
                 self.recorder.flush_soon()
-                self.notifier.ready(f"reload refused, the old configuration is in force: {_first(error)}")
+                self.notifier.ready(f"reload refused, the old configuration is in force: {headline(error)}")
                 raise
             self._watch_for(loaded.config.interfaces)
             self.generation += 1
@@ -329,7 +336,7 @@ class Daemon:
         if interfaces != self._watched:
             self._loop.remove_reader(self.watch.fileno())
             self.watch.close()
-            self.watch, self._watched = HostWatch(interfaces, self._host_changed), interfaces
+            self.watch, self._watched = HostWatch(interfaces, self._plan_soon), interfaces
             self._loop.add_reader(self.watch.fileno(), self.watch.read)
             self._plan_soon()
         if self.instance.current is not None:
@@ -377,19 +384,13 @@ class Daemon:
     def changed(self) -> None:
         """An operator changed something: keep it, then act on it."""
         self.instance.save()
+        self._dirty = None
         self._plan()
         self.recorder.flush_soon()
 
     def record(self, kind: EventKind, message: str, **more: Any) -> None:
         """Write down an event for the operator."""
         self.recorder.event(kind, message, **more)
-
-
-def _first(error: BaseException) -> str:
-    if isinstance(error, ConfigError) and error.issues:
-        more = f" (and {len(error.issues) - 1} more)" if len(error.issues) > 1 else ""
-        return f"{error.issues[0]}{more}"
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def run(root: Root, file: Path) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,8 +111,11 @@ class Instance:
         """The seed in force: the configured one, else the generated one."""
         return config.hash_seed or store.seed(self.root)
 
-    def replan(self) -> Plan:
-        """Bring the tables to what is now desired. Raises PlanError with nothing changed where they are too small."""
+    def replan(self, dirty: Collection[ServiceKey] | None = None) -> Plan:
+        """Bring the tables to what is now desired. Raises PlanError with nothing changed where they are too small.
+
+        `dirty` names the services whose health has changed, where nothing else has.
+        """
         now = time.monotonic()
         made = plan(
             self.state,
@@ -122,6 +125,8 @@ class Instance:
             now=now,
             openings=self.openings,
             probe=self.probe,
+            before=self.current,
+            dirty=dirty,
         )
         self.data.apply(made.desired)
         before = self.current.desired.vips if self.current else {}

@@ -12,7 +12,7 @@ A service is up with at least `need` backends available; a VIP is up when all it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -133,13 +133,30 @@ def plan(
     now: float,
     openings: Openings,
     probe: ProbeLink | None = None,
+    before: Plan | None = None,
+    dirty: Collection[ServiceKey] | None = None,
 ) -> Plan:
-    """Decide what the tables should hold. `now` in monotonic seconds."""
+    """Decide what the tables should hold. `now` in monotonic seconds.
+
+    Where it is known that only the health of some services (`dirty`) has changed since the plan `before`, the others
+    are taken from there: one verdict must not cost a look at thousands of backends.
+    """
     config = state.config
-    services, outcome, wanted = [], {}, set()
+    services: list[DesiredService] = []
+    outcome: dict[ServiceKey, ServiceState] = {}
+    wanted: set[Address] = set()
     hops: dict[Address, Hop | None] = {}
+    clean: dict[ServiceKey, DesiredService] = {}
+    if before is not None and dirty is not None:
+        touched = {*dirty, *openings.since}
+        clean = {one.key: one for one in before.desired.services if one.key not in touched}
+        wanted.update(before.wanted)
     for service in state.services():
         key, members, available = service.key, [], 0
+        if before is not None and key in clean:
+            services.append(clean[key])
+            outcome[key] = before.services[key]
+            continue
         ready = openings.ready(service, health, now)
         for backend in service.backends:
             address = backend.address
@@ -163,9 +180,10 @@ def plan(
             )
         )
     vips = {service.key.vip: False for service in services}
-    for vip in vips:
-        states = [outcome[service.key].up for service in config.services if service.key.vip == vip]
-        vips[vip] = bool(states) and all(states)
+    configured: dict[Address, list[bool]] = {}
+    for service in config.services:
+        configured.setdefault(service.key.vip, []).append(outcome[service.key].up)
+    vips.update({vip: all(states) for vip, states in configured.items()})
     desired = Desired(
         services=tuple(services),
         vips=vips,

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from appliance.errors import ConfigError
 from appliance.model import Event, EventKind, ProbeResult
 from appliance.telemetry.journal import Journal
 
@@ -61,6 +62,14 @@ class Recorder:
     def close(self) -> None:
         """Write the rest."""
         self._journal.close()
+
+
+def headline(error: BaseException) -> str:
+    """One line of an error, for a log and a status line."""
+    if isinstance(error, ConfigError) and error.issues:
+        more = f" (and {len(error.issues) - 1} more)" if len(error.issues) > 1 else ""
+        return f"{error.issues[0]}{more}"
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def log_to_stderr() -> None:

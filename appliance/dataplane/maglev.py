@@ -23,14 +23,19 @@ def _walk(address: Address, count: int) -> tuple[int, int]:
     return first % count, stride % (count - 1) + 1
 
 
-def table(members: Sequence[tuple[Address, int]], count: int) -> list[int]:
+def table(members: Sequence[tuple[Address, int]], count: int) -> tuple[int, ...]:
     """Return for each of `count` slots (a prime) the position in `members` of its owner.
 
     `members` are (address, weight) with weights of at least 1; their order does not matter to who owns which slot.
-    An empty sequence gives a table of -1.
+    An empty sequence gives a table of -1. Services with the same pool have the same table, so the last ones are kept.
     """
+    return _table(tuple(members), count)
+
+
+@lru_cache(maxsize=8)
+def _table(members: tuple[tuple[Address, int], ...], count: int) -> tuple[int, ...]:
     if not members:
-        return [-1] * count
+        return (-1,) * count
     order = sorted(range(len(members)), key=lambda member: members[member][0].packed)
     most = max(weight for _, weight in members)
     walks = [[member, *_walk(members[member][0], count), members[member][1], 0] for member in order]
@@ -50,6 +55,6 @@ def table(members: Sequence[tuple[Address, int]], count: int) -> list[int]:
             owners[slot] = member
             left -= 1
             if not left:
-                return owners
+                return tuple(owners)
             slot += stride
             walk[1] = slot - count if slot >= count else slot

@@ -69,11 +69,10 @@ class SlotTable:
         changing: list[tuple[int, int]] = []
         direct: list[tuple[int, int]] = []
         words = slots[self.first : self.first + self.count].tolist()
-        changed, index = 0, memory.tracked - 1
-        for number, (word, new) in enumerate(zip(words, owners, strict=True)):
-            if word & index == new:
-                continue
-            changed += 1
+        index = memory.tracked - 1
+        pairs = enumerate(zip(words, owners, strict=True))
+        differing = [(number, word, new) for number, (word, new) in pairs if word & index != new]
+        for number, word, new in differing:
             if not remember or word == NO_DESTINATION:
                 direct.append((number, new))
             else:
@@ -89,7 +88,7 @@ class SlotTable:
         for number, new in direct:
             slots[self.first + number] = new
             self.tracked.discard(number)
-        return changed
+        return len(differing)
 
     def hold(self, living: Collection[int]) -> None:
         """Let new flows of tracked slots go to the former owner where that lives, so that none needs remembering.

@@ -161,6 +161,8 @@ class DataPlane:
         self.prepared = prepared
         old = self.generation
         if old is not None and old.digest == prepared.digest:
+            # What an adopted program can do does not show in its maps, but equal digests mean equal shapes.
+            old.shape = old.memory.shape = prepared.shape
             return False
         shared = dict(old.maps) if old else {}
         if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
@@ -236,15 +238,19 @@ class DataPlane:
             raise HostError("no program is loaded")
         return self.tables.apply(desired)
 
+    def numbering(self) -> tuple[int, int]:
+        """Changes whenever a backend gets another number, and so another probe address."""
+        return (id(self.tables), self.tables.numbered) if self.tables is not None else (0, 0)
+
     def attach(self, interfaces: list[Interface], mode: XdpMode) -> None:
         """Attach to these interfaces and to no others. Raises KernelError; interfaces done before stay attached."""
         if self.generation is None:
             raise HostError("no program is loaded")
         wanted = {interface.name for interface in interfaces} | {PROBE, PASS}
-        for name in [name for name in self.attachments.links if name not in wanted]:
-            self.attachments.detach(name)
         for interface in interfaces:
             self.attachments.attach(interface.name, interface.index, self.generation.programs["vc5_main"], mode)
+        for name in [name for name in self.attachments.links if name not in wanted]:
+            self.attachments.detach(name)
         self._forget_other_layouts()
 
     def _forget_other_layouts(self) -> None:

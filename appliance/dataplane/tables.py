@@ -63,6 +63,9 @@ class Tables:
         self._placed: dict[ServiceKey, _Placed] = {}
         self._up = lookup.vips(memory)
         self._idle = memory.settings.get(0, "idle")
+        self.numbered = 0
+        """How often a backend has got a number, or another one."""
+        self._visible: tuple[object, ...] = ()
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
@@ -145,7 +148,7 @@ class Tables:
         slots = [(entry.slots, entry.slot_count) for entry in kept]
         slots += [(entry.previous_slots, entry.previous_count) for entry in kept if entry.previous_count]
         numbers = [(entry.destinations, entry.capacity) for entry in kept]
-        resting = self._resting(wanted, idle)
+        resting = self._resting(wanted, idle) if self._numbers_needed(desired) else []
         plans = {}
         for service in desired.services:
             placed = self._placed.get(service.key)
@@ -176,6 +179,14 @@ class Tables:
                 raise NoRoom(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
         return plans
+
+    def _numbers_needed(self, desired: Desired) -> bool:
+        """Whether any backend has no number yet: mostly not, and then nobody need look which are free."""
+        known = {key: placed.numbers.keys() for key, placed in self._placed.items()}
+        return any(
+            service.key not in known or any(member.address not in known[service.key] for member in service.members)
+            for service in desired.services
+        )
 
     def _resting(self, wanted: Collection[ServiceKey], idle: int) -> list[tuple[int, int]]:
         """Numbers that stood for a backend so recently that they are better left alone, as ranges."""
@@ -231,7 +242,11 @@ class Tables:
             settings.put(0, "probe_interface", desired.probe.interface)
 
     def _write_lookup(self, keys: Keys | None = None) -> None:
-        lookup.write(self.memory, [placed.entry for placed in self._placed.values()], self._up, keys)
+        entries = [placed.entry for placed in self._placed.values()]
+        visible = (entries, dict(self._up), keys or lookup.keys(self.memory))
+        if visible != self._visible:
+            lookup.write(self.memory, entries, self._up, keys)
+            self._visible = visible
 
     def _remove(self, gone: Collection[ServiceKey], time: int) -> None:
         """Take services out of the lookup, and only then what they had."""
@@ -281,6 +296,7 @@ class Tables:
             changed = plan.entry.slot_count
         else:
             changed = placed.slots.assign([index[owner] for owner in owners], time, remember=service.tracking)
+        self.numbered += placed.numbers != numbers
         for address in placed.numbers.keys() - numbers.keys():
             destinations.free(self.memory, placed.numbers[address], time)
         placed.numbers = numbers

@@ -68,6 +68,11 @@ static __always_inline int vc5_expired(u64 way, u32 time)
 	return ((way - time - 1) & VC5_EXPIRY_MASK) >= VC5_HALF_TIME;
 }
 
+static __always_inline u32 vc5_way_index(u64 way)
+{
+	return (way >> VC5_WAY_INDEX_SHIFT) & VC5_INDEX_MASK;
+}
+
 static __always_inline u64 vc5_make_way(u64 tag, u32 index, u32 candidate, u32 expiry)
 {
 	return tag << VC5_WAY_TAG_SHIFT | (u64)index << VC5_WAY_INDEX_SHIFT | candidate | (expiry & VC5_EXPIRY_MASK);
@@ -142,7 +147,8 @@ static __always_inline u32 vc5_ask_previous(const struct vc5_service *service, c
 		u64 way = *(volatile u64 *)&set[i];
 
 		if (way && way >> VC5_WAY_TAG_SHIFT == tag && !vc5_expired(way, time))
-			index = way >> VC5_WAY_INDEX_SHIFT;
+			if (vc5_way_index(way) < service->capacity)
+				index = vc5_way_index(way);
 	}
 	return index & VC5_INDEX_MASK;
 }
@@ -157,10 +163,12 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 	u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
 	u32 time = vc5_settings->time, place = VC5_WAYS, flags = packet->flags, was = history->was;
 	u32 udp = packet->protocol == VC5_PROTOCOL_UDP, syn = (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
-	u32 expiry = time + vc5_life(flags), i;
+	u32 expiry = time + vc5_life(flags), asked = 0, i;
 
 /*% if shape.previous %*/
-	if (was == VC5_ASK_PREVIOUS)
+	/* What is remembered under the hash of before is never refreshed: so whoever asks is remembered under today's. */
+	asked = was == VC5_ASK_PREVIOUS;
+	if (asked)
 		was = vc5_ask_previous(service, packet, time);
 /*% endif %*/
 	was &= VC5_INDEX_MASK;
@@ -173,8 +181,9 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 			way = seen;
 		}
 	}
-	if (way && !vc5_expired(way, time)) {
-		u32 index = (way >> VC5_WAY_INDEX_SHIFT) & VC5_INDEX_MASK;
+	/* An index beyond the service's destinations is left from a larger service of the same name. */
+	if (way && !vc5_expired(way, time) && vc5_way_index(way) < service->capacity) {
+		u32 index = vc5_way_index(way);
 		u32 state = vc5_state(service, index);
 
 		if (vc5_lives(state) && !(syn && state == VC5_STATE_DRAINING)) {
@@ -199,7 +208,7 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 		if (vc5_lives(state)) {
 			choice.index = was;
 			vc5_count(VC5_REASON_TRACKED_OLD);
-			if (was != now && !(flags & VC5_TCP_RST))
+			if ((was != now || asked) && !(flags & VC5_TCP_RST))
 				vc5_remember(set, place, vc5_make_way(tag, was, VC5_CANDIDATE, expiry), time);
 			return choice;
 		}
@@ -210,7 +219,7 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 		}
 	}
 	vc5_count(VC5_REASON_TRACKED_NEW);
-	if (now && (now != was || way))
+	if (now && (now != was || way || asked))
 		vc5_remember(set, place, vc5_make_way(tag, now, VC5_CANDIDATE, expiry), time);
 	return choice;
 }

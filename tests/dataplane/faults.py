@@ -49,10 +49,10 @@ FAULTS = (
     # Slots and flows.
     Fault("hash without the port of the VIP", "(k[3] + packet->ports)", "(k[3] + (packet->ports & 0xffff))"),
     Fault("slot from the low half of the hash", "((hash >> 32) * count", "((hash & 0xffffffff) * count"),
-    Fault("previous answer not asked", "if (was == VC5_ASK_PREVIOUS)", "if (0)"),
+    Fault("previous answer not asked", "if (asked)", "if (0)"),
     Fault("previous answer by today's hash", "vc5_hash(packet->keys->previous", "vc5_hash(packet->keys->coefficient"),
     Fault("previous answer from today's slots", "vc5_slot_of(service->previous_slots", "vc5_slot_of(service->slots"),
-    Fault("what was remembered before is forgotten", "tag && !vc5_expired(way, time))\n\t\t\tindex", "0)\n\t\t\tindex"),
+    Fault("what was remembered before is forgotten", "tag && !vc5_expired(way, time))\n\t\t\tif", "0)\n\t\t\tif"),
     Fault("tag not compared", "seen && seen >> VC5_WAY_TAG_SHIFT == tag", "seen"),
     Fault(
         "set from other bits",
@@ -74,8 +74,8 @@ FAULTS = (
     Fault("confirmed flow put out", "else if (way & VC5_CANDIDATE)", "else"),
     Fault("candidates go before expired flows", "victim < VC5_WAYS ? victim : candidate", "candidate"),
     _without("refusal not counted", "vc5_count(VC5_REASON_REFUSED);"),
-    Fault("stale entry not replaced", "now && (now != was || way)", "now && now != was"),
-    Fault("`no backend` remembered", "now && (now != was || way)", "(now != was || way)"),
+    Fault("stale entry not replaced", "now && (now != was || way || asked)", "now && (now != was || asked)"),
+    Fault("`no backend` remembered", "now && (now != was || way || asked)", "(now != was || way || asked)"),
     Fault("draining is dead", "state >= VC5_STATE_DRAINING", "state > VC5_STATE_DRAINING"),
     Fault("UDP held to a dead backend", "udp = packet->protocol == VC5_PROTOCOL_UDP", "udp = 0"),
     Fault("SYN held to a dead backend", "!vc5_lives(state) && !syn && !udp", "!vc5_lives(state) && !udp"),

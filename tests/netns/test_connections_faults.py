@@ -62,10 +62,13 @@ FAULTS = {
         one_change,
     ),
     "older flows are not remembered": (
-        Fault(TRACKING, "if (was != now && !(flags & VC5_TCP_RST))", "if (0)"),
+        Fault(TRACKING, "if ((was != now || asked) && !(flags & VC5_TCP_RST))", "if (0)"),
         time_passes,
     ),
-    "new flows are not remembered": (Fault(TRACKING, "if (now && (now != was || way))", "if (0)"), two_changes),
+    "new flows are not remembered": (
+        Fault(TRACKING, "if (now && (now != was || way || asked))", "if (0)"),
+        two_changes,
+    ),
     "remembered flows are not found": (Fault(TRACKING, "seen >> VC5_WAY_TAG_SHIFT == tag", "seen == tag"), two_changes),
     "a larger flow table begins empty": (
         Fault("appliance/dataplane/carry.py", "for share in range(factor):", "for share in ():"),

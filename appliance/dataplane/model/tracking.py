@@ -71,6 +71,14 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class _Before:
+    """Where older flows belong. Who had to be `asked` for in the generation before is remembered in this one."""
+
+    was: int
+    asked: bool
+
+
+@dataclass(frozen=True)
 class _Place:
     """Where a flow was found in its set, perhaps expired."""
 
@@ -104,9 +112,11 @@ class Tracking:
         if now == word:
             return Choice(now)
         was = self._memory.histories.get(slot, "was")
-        if was == ASK_PREVIOUS and self._memory.shape.previous:
+        asked = was == ASK_PREVIOUS and self._memory.shape.previous
+        if asked:
             was = self._previous(service, ip, transport)
-        return self._choose_tracked(service, slot, now, was % INDEX_LIMIT, flow, ip.protocol == UDP, transport)
+        before = _Before(was % INDEX_LIMIT, asked)
+        return self._choose_tracked(service, slot, now, before, flow, ip.protocol == UDP, transport)
 
     def _previous(self, service: Entry, ip: Ip, transport: Transport) -> int:
         """Where an older flow belongs by the slots and the hash of before the last hash change."""
@@ -117,7 +127,8 @@ class Tracking:
         if now == word:
             return now
         first, tag = self._set(flow)
-        living = [known for known in self._flows(first) if known.tag == tag and not known.expired(self._memory.time)]
+        mine = [known for known in self._flows(first) if known.tag == tag and known.index < service.capacity]
+        living = [known for known in mine if not known.expired(self._memory.time)]
         if living:
             return living[-1].index
         was = self._memory.histories.get(slot, "was")
@@ -128,12 +139,14 @@ class Tracking:
         return [Flow.of(word) for word in self._memory.flows[first : first + WAYS].tolist() if word]
 
     def _choose_tracked(
-        self, service: Entry, slot: int, now: int, was: int, flow: int, udp: bool, transport: Transport
+        self, service: Entry, slot: int, now: int, before: _Before, flow: int, udp: bool, transport: Transport
     ) -> Choice:
-        memory, time = self._memory, self._memory.time
+        memory, time, was = self._memory, self._memory.time, before.was
         first, tag = self._set(flow)
         found = self._find(first, tag)
-        known = found.flow if found and not found.flow.expired(time) else None
+        # An index beyond the service's destinations is left from a larger service of the same name.
+        living = found and not found.flow.expired(time) and found.flow.index < service.capacity
+        known = found.flow if found and living else None
         owner = known.index if known else was
         state = self._state(service, owner)
         expiry = (time + self._life(transport.flags)) % CLOCK
@@ -151,7 +164,7 @@ class Tracking:
         if not transport.opens and state >= State.DRAINING:
             # Nothing is remembered of an older flow: it began when `was` was the answer.
             self._count(Reason.TRACKED_OLD)
-            if was != now and not transport.flags & RST:
+            if (was != now or before.asked) and not transport.flags & RST:
                 self._remember(first, found, Flow(tag, was, True, expiry))
             return Choice(was)
 
@@ -164,7 +177,7 @@ class Tracking:
         # A new flow; or a datagram whose flow's backend is dead, which is as good as new.
         self._count(Reason.TRACKED_NEW)
         stale = found is not None
-        if now != NO_DESTINATION and (now != was or stale):
+        if now != NO_DESTINATION and (now != was or stale or before.asked):
             self._remember(first, found, Flow(tag, now, True, expiry))
         return Choice(now)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from appliance.dataplane.abi import INDEX_LIMIT
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import direct_position, flow_hash, position, slot_of, word32
 from appliance.dataplane.lookup import key_word
@@ -35,7 +36,9 @@ class Steering:
         """Whether the destination may still receive packets."""
         return self.memory.destinations.get(number, "state") >= State.DRAINING
 
-    def choose(self, slot: int, base: int, flow: object, *, syn: bool, udp: bool = False) -> int:
+    def choose(
+        self, slot: int, base: int, flow: object, *, syn: bool, udp: bool = False, capacity: int = INDEX_LIMIT
+    ) -> int:
         """The index of the destination inside the service that begins at `base`; flows of the dead choose again."""
         memory = self.memory
         word = memory.slots[slot]
@@ -45,7 +48,7 @@ class Steering:
         time, idle = memory.settings.get(0, "time"), memory.settings.get(0, "idle")
         was = memory.histories.get(slot, "was")
         entry = self.flows.get(flow)
-        if entry is not None and time < entry.expiry:
+        if entry is not None and time < entry.expiry and entry.index < capacity:
             if self.lives(base + entry.index):
                 draining = memory.destinations.get(base + entry.index, "state") == State.DRAINING
                 if not (syn and draining):
@@ -135,7 +138,8 @@ class Packets(Steering):
         hashed = flow_hash(k, int(flow.source), flow.port, int(key.vip), key.port, int(key.protocol))
         slot = place.slots + slot_of(hashed, place.slot_count)
         udp = key.protocol is Protocol.UDP
-        index = self.choose(slot, place.destinations, flow, syn=syn and not udp, udp=udp)
+        opens = syn and not udp
+        index = self.choose(slot, place.destinations, flow, syn=opens, udp=udp, capacity=place.capacity)
         assert index < place.capacity, "a slot names a destination beyond its service's range"
         number = place.destinations + index
         return Sent(number, Refusal(memory.destinations.get(number, "refusal")))

@@ -34,14 +34,7 @@ from tests.unit.dataplane.recorded import image
 
 HISTORIES = 300 if FUZZ else 12
 
-NOT_YET = pytest.mark.xfail(
-    strict=False,
-    reason="a flow whose answer of before happens to be that of today is not remembered, and follows what was "
-    "remembered of it before only until that expires",
-)
 
-
-@NOT_YET
 def test_a_flow_keeps_its_backend_when_what_was_remembered_before_expires() -> None:
     """It is never silent, so each of its packets must reach the same backend, wherever today's hash sends it."""
     tables, clients = started(web(1, 2, 3, 4), 0)
@@ -141,7 +134,6 @@ class Life:
                 self.spoke[one] = time
 
 
-@NOT_YET
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_no_established_flow_moves_whatever_happens(seed: int) -> None:
     life = Life(seed)

@@ -164,7 +164,6 @@ def test_removing_a_service_leaves_its_numbers_at_rest() -> None:
     assert third.destinations == first.destinations
 
 
-@pytest.mark.xfail(strict=True, reason="the program takes an index from the flow table without looking at the capacity")
 def test_a_service_that_comes_back_knows_nothing_of_its_former_flows() -> None:
     """It may have fewer numbers now, and an entry of before that has not expired names a stranger behind them."""
     tables = tables_at()
