@@ -148,7 +148,7 @@ class ForeignProgram(KernelError):
             interface,
             errno_names.EBUSY,
             f"XDP program {program} of another owner is attached; remove it with "
-            f"`ip link set dev {interface} xdp off`, or stop its owner if that holds it by a link, or take the interface "
+            f"`ip link set dev {interface} xdp off`, or stop its owner where a link holds it, or take the interface "
             "out of `interfaces`",
         )
 
