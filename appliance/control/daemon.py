@@ -20,6 +20,7 @@ from typing import Any
 
 from appliance import __version__, config
 from appliance.control import report, requirements, store
+from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
 from appliance.control.recorder import Recorder, headline, log_to_stderr
@@ -78,7 +79,9 @@ class Daemon:
         self.recorder = Recorder(self.root.log)
         self.watch = HostWatch(loaded.config.interfaces, self._plan_soon)
         self._watched = loaded.config.interfaces
-        self.instance = Instance(self.root, data_plane(self.root), state_for(loaded.config), self._host)
+        self.instance = Instance(
+            self.root, data_plane(self.root), state_for(loaded.config), lambda: self.watch.snapshot()
+        )
         self._listen_to_signals()
         try:
             await self._reloading.acquire()  # a reload that is asked for meanwhile has its turn when this is ready
@@ -89,9 +92,6 @@ class Daemon:
             self.watch.close()
             lock.release()
         return 0
-
-    def _host(self) -> Any:
-        return self.watch.snapshot()
 
     def _listen_to_signals(self) -> None:
         actions = {
@@ -301,6 +301,7 @@ class Daemon:
                 self.notifier.ready(f"reload refused, the old configuration is in force: {headline(error)}")
                 raise
             self._watch_for(loaded.config.interfaces)
+            trim()
             self.generation += 1
             self.loaded_at = time.time()
             self.warnings = tuple(issue.as_json() for issue in loaded.warnings)

@@ -78,7 +78,7 @@ def test_capacities_are_powers_of_two_with_headroom(pools: list[int], cpus: int,
         assert value & (value - 1) == 0, name
     assert shape.cpus >= cpus
     assert shape.service_limit >= len(pools)
-    assert shape.slots >= sum(slot_count(pool) for pool in pools) * 3 // 2
+    assert shape.slots >= sum(slot_count(pool) for pool in pools)
     assert shape.destinations > sum(destination_count(pool) for pool in pools) * 3 // 2
     assert shape.sets >= 512
     assert shape.sets * WAYS >= flows - flows % WAYS

@@ -78,12 +78,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h11": ("appliance.health",),
     "sdnotify": ("appliance.control",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
-    # a socket filter's code.
+    # a socket filter's code, the giving back of memory.
     "ctypes": (
         "appliance.dataplane.kernel",
         "appliance.dataplane.compile_child",
         "appliance.net",
         "appliance.health.probes.syn",
+        "appliance.control.heap",
     ),
 }
 LIBBPF_DOOR = "appliance.dataplane.kernel"

@@ -1,0 +1,14 @@
+"""Giving memory back: the C library would keep what a reload took for the next one."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+
+
+def trim() -> None:
+    """Collect garbage, and return free pages of the heap to the system where the C library can (malloc_trim(3))."""
+    gc.collect()
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)
