@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from appliance import config
 from appliance.control.described import parsed, read_host
 from appliance.control.workbench import Workbench
-from appliance.dataplane.abi import ASK_PREVIOUS, COUNTER, WAYS
+from appliance.dataplane.abi import ASK_PREVIOUS, COUNTER, INDEX_LIMIT, WAY_INDEX_SHIFT, WAY_TAG_SHIFT, WAYS
 from appliance.dataplane.enums import REASON_TEXT, Reason
 from appliance.dataplane.frame import Flow, build, flags, flow_of
 from appliance.dataplane.generation import Generation
@@ -261,8 +261,8 @@ def _backend(memory: Memory, base: int, index: int) -> str | None:
 def _remembered(memory: Memory, base: int, hashed: int) -> str | None:
     number, tag = flow_name(hashed, memory.shape.sets)
     for way in memory.flows[number * WAYS : (number + 1) * WAYS]:
-        if way and way >> 26 == tag:
-            return _backend(memory, base, (way >> 16) & 1023)
+        if way and way >> WAY_TAG_SHIFT == tag:
+            return _backend(memory, base, (way >> WAY_INDEX_SHIFT) % INDEX_LIMIT)
     return None
 
 

@@ -23,7 +23,7 @@ from appliance.dataplane.shape import Shape
 from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
-from appliance.health.judge import HealthTable, Transition
+from appliance.health.judge import HealthTable
 from appliance.model import Address, Config, Health, Host, ServiceKey
 from appliance.net import namespace
 from appliance.paths import Root
@@ -217,11 +217,6 @@ class Instance:
                     nat = namespace.nat_address(number)
                     found.append(Target(service.key, backend.address, nat, service.checks))
         return found
-
-    def observe(self, transition: Transition | None) -> None:
-        """A verdict of this process's own takes the place of what was assumed."""
-        if transition is not None:
-            self.assumed.pop((transition.service, transition.backend), None)
 
 
 def state_for(config: Config) -> State:

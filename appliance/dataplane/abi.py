@@ -45,7 +45,10 @@ HALF_TIME = 1 << (EXPIRY_BITS - 1)
 COEFFICIENTS = 5
 MIX = 0xD6E8FEB86659FD93
 """An odd multiplier with well spread bits, for both hashes."""
-REASONS = 64
+REASON_STRIDE = 512
+"""Words from one CPU's counters by reason to the next: 4 KiB."""
+WAY_INDEX_SHIFT = EXPIRY_BITS + 1
+WAY_TAG_SHIFT = WAY_INDEX_SHIFT + INDEX_BITS
 DIRECT_NAME = "keys_direct"
 """What the map of keys is called where lookup needs no displacements: its content means something else."""
 
@@ -287,7 +290,9 @@ MAPS = (
         Use.PROGRAM,
         "[cpu][0 counter, 1 event][destination]; the row behind the last CPU is the daemon's, to be added",
     ),
-    _array("vc5_reasons", 12, "u64", lambda shape: (shape.cpus + 1) * 512, Use.PROGRAM, "[cpu][reason], likewise"),
+    _array(
+        "vc5_reasons", 12, "u64", lambda shape: (shape.cpus + 1) * REASON_STRIDE, Use.PROGRAM, "[cpu][reason], likewise"
+    ),
     MapLayout("vc5_tails", 13, MapKind.PROG_ARRAY, "u32", lambda shape: 8, Use.DAEMON, "the second program"),
     MapLayout(
         "vc5_answers",
@@ -322,7 +327,7 @@ def c_source(shape: Shape) -> str:
         "VC5_TRACKED": TRACKED if shape.wide else NARROW_TRACKED,
         "VC5_FIN_LIFE": FIN_LIFE,
         "VC5_RST_LIFE": RST_LIFE,
-        "VC5_REASON_STRIDE": 512,
+        "VC5_REASON_STRIDE": REASON_STRIDE,
     }
     parts = [f"enum {{ {name} = {value} }};" for name, value in sizes.items()]
     parts.append(f"#define VC5_MIX {MIX:#x}ULL")

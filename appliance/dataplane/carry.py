@@ -11,15 +11,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from appliance.dataplane import lookup
-from appliance.dataplane.abi import EXPIRY_BITS, INDEX_BITS, WAYS
+from appliance.dataplane.abi import WAY_TAG_SHIFT, WAYS
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.memory import COUNTERS, Memory
 from appliance.errors import PlanError
 
 LOOKUP = frozenset({"vc5_keys", "vc5_displacements", "vc5_services", "vc5_vips"})
 """Maps that only make sense together: their content depends on the number of positions."""
-TAG_SHIFT = INDEX_BITS + 1 + EXPIRY_BITS
-"""Below it stands what may change of an entry while it is the same flow's."""
 
 
 @dataclass(frozen=True)
@@ -98,5 +96,5 @@ def _spread(
             base = (number * factor + share) * WAYS
             for way, entry in enumerate(ways):
                 there = target[base + way]
-                if entry and (there in (0, before[way]) or entry >> TAG_SHIFT == there >> TAG_SHIFT):
+                if entry and (there in (0, before[way]) or entry >> WAY_TAG_SHIFT == there >> WAY_TAG_SHIFT):
                     target[base + way] = entry

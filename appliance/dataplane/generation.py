@@ -22,8 +22,6 @@ from appliance.dataplane.spec import MapKind, MapSpec, relocate
 from appliance.dataplane.text import FUNCTIONS
 from appliance.errors import KernelError
 
-PROGRAM_NAMES = {"vc5_main": "vc5_main", "vc5_cold": "vc5_cold", "vc5_probe": "vc5_probe", "vc5_pass": "vc5_pass"}
-
 
 class _Mapped(Mapping[str, memoryview]):
     """The memory of the arrays; all of it stays mapped but the flow table, which is large and seldom looked at."""
@@ -80,7 +78,7 @@ class Generation:
                     maps[layout.name] = Map.create(spec)
             fds = {layout.reference: maps[layout.name].fd for layout in MAPS}
             for name in FUNCTIONS:
-                programs[name] = Program.load(PROGRAM_NAMES[name], relocate(code[name], fds))
+                programs[name] = Program.load(name, relocate(code[name], fds))
             tails, cold = maps["vc5_tails"], programs["vc5_cold"]
             tails.update(int(Tail.COLD).to_bytes(4, sys.byteorder), cold.fd.to_bytes(4, sys.byteorder))
         except BaseException:

@@ -19,6 +19,7 @@ from appliance.dataplane.abi import (
     KEYS,
     MAPS,
     NARROW_TRACKED,
+    REASON_STRIDE,
     SERVICE,
     SETTINGS,
     TRACKED,
@@ -206,9 +207,9 @@ class Memory:
 
     def reason(self, reason: int) -> int:
         """The sum over all CPUs of the packets that left for a reason."""
-        return sum(self.reasons[cpu * 512 + reason] for cpu in range(self.shape.cpus + 1)) & _U64
+        return sum(self.reasons[cpu * REASON_STRIDE + reason] for cpu in range(self.shape.cpus + 1)) & _U64
 
     def add_reason(self, reason: int, number: int) -> None:
         """Add packets that an earlier generation counted."""
-        row = self.shape.cpus * 512 + reason
+        row = self.shape.cpus * REASON_STRIDE + reason
         self.reasons[row] = (self.reasons[row] + number) & _U64

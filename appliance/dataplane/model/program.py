@@ -11,6 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from appliance.dataplane import lookup
+from appliance.dataplane.abi import REASON_STRIDE
 from appliance.dataplane.enums import DeadPolicy, Reason
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
@@ -224,7 +225,7 @@ class Model:
         return leaving
 
     def _count(self, reason: Reason) -> None:
-        at = self._cpu * 512 + reason
+        at = self._cpu * REASON_STRIDE + reason
         self.memory.reasons[at] = (self.memory.reasons[at] + 1) & _WORD
 
     def _add(self, number: int, *, packets: int = 0, octets: int = 0, flows: int = 0, drops: int = 0) -> None:
