@@ -16,7 +16,7 @@ from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import direct_hash, perfect_hash
 from appliance.dataplane.lookup import key_word
 from appliance.dataplane.render import FUNCTIONS, render
-from appliance.dataplane.shape import DIRECT_LIMIT, DIRECT_ROOM, power_of_two
+from appliance.dataplane.shape import DIRECT_LIMIT, direct_positions, power_of_two
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.text import digest, rendered
 from appliance.model import Protocol, ServiceKey
@@ -62,9 +62,12 @@ def run() -> list[Row]:
 def _lookups() -> list[Row]:
     """Measure finding a place for every service, with displacements and without."""
     rows = []
-    for number, build, room in ((DIRECT_LIMIT, direct_hash, DIRECT_ROOM), (MANY, perfect_hash, 2)):
+    wanted = (
+        (DIRECT_LIMIT, direct_hash, direct_positions(DIRECT_LIMIT)),
+        (MANY, perfect_hash, power_of_two(2 * MANY, 1024)),
+    )
+    for number, build, size in wanted:
         keys = [key_word(key) for key in _keys(number)]
-        size = power_of_two(room * number, 1024)
         once = _seconds(lambda build=build, keys=keys, size=size: build(keys, size))  # type: ignore[misc]
         rows.append(Row("lookup-build", once * 1e3, "ms", {"services": number, "positions": size}))
     return rows

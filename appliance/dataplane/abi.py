@@ -43,6 +43,7 @@ CANDIDATE = 1 << EXPIRY_BITS
 HALF_TIME = 1 << (EXPIRY_BITS - 1)
 """Expiry times are compared modulo 2^15 s: up to half of that lies ahead, the rest is past."""
 COEFFICIENTS = 5
+FACTORS = 3
 MIX = 0xD6E8FEB86659FD93
 """An odd multiplier with well spread bits, for both hashes."""
 REASON_STRIDE = 512
@@ -111,7 +112,6 @@ SETTINGS = Struct(
     (
         Field("time", "u32", "coarse seconds; stands still while no daemon runs"),
         Field("idle", "u32", "seconds after which a silent flow is forgotten"),
-        Field("lookup", "u32", "which copy of the lookup tables is in force, 0 or 1"),
         Field("pass_unknown_port", "u32", "1: packets for unknown ports go to the host"),
         Field("probe_interface", "u32", "interface index of the balancer's end of the probe veth"),
         Field("probe_address", "u32", "the prober's address, network order"),
@@ -119,21 +119,26 @@ SETTINGS = Struct(
         Field("reserved", "u32", "0"),
     ),
 )
+LOOKUP = Struct(
+    "vc5_lookup_word",
+    "what switches from one copy of the lookup tables to the other",
+    (Field("multiplier", "u64", "of the services' perfect hash; its lowest bit: the copy in force"),),
+)
 KEYS = Struct(
     "vc5_key_set",
     "the numbers that both hashes work with; secret",
     (
         Field("coefficient", "u64", "of the keyed hash", COEFFICIENTS),
         Field("previous", "u64", "of the keyed hash before the last hash change", COEFFICIENTS),
-        Field("multiplier", "u64", "of the perfect hashes: services, VIPs", 2),
-        Field("reserved", "u64", "0: a copy fills two cache lines", 4),
+        Field("vip_multiplier", "u64", "of the VIPs' perfect hash"),
+        Field("reserved", "u64", "0: a copy fills two cache lines", 5),
     ),
 )
 SERVICE = Struct(
     "vc5_service",
     "a service as packets find it; key 0 is an empty position",
     (
-        Field("key", "u64", "address | port << 32 | protocol << 48, as vc5_le32 and vc5_le16 read them"),
+        Field("key", "u64", "address | protocol << 32 | port << 48, as vc5_le32 and vc5_le16 read them"),
         Field("slots", "u32", "its first slot in the slot table"),
         Field("slot_count", "u32", "its number of slots, a prime"),
         Field("destinations", "u32", "its first destination"),
@@ -141,6 +146,8 @@ SERVICE = Struct(
         Field("on_dead", "u16", "enum vc5_dead_policy"),
         Field("previous_slots", "u32", "first slot of the generation before a hash change"),
         Field("previous_count", "u32", "its number of slots; 0: there is none"),
+        Field("factor", "u64", "of the keyed hash, multiplied out: of the source, of the ports, and the rest", FACTORS),
+        Field("reserved", "u64", "0: a service fills a cache line"),
     ),
 )
 VIP = Struct(
@@ -207,7 +214,7 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, COUNTER, EVENT, ANSWER_KEY)
+STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, COUNTER, EVENT, ANSWER_KEY)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
@@ -303,6 +310,7 @@ MAPS = (
         Use.PROGRAM,
         "expected answer -> destination of the probe",
     ),
+    _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
 )
 MAP = {layout.name: layout for layout in MAPS}
 

@@ -16,7 +16,7 @@ from appliance.dataplane.enums import Reason
 from appliance.dataplane.memory import COUNTERS, Memory
 from appliance.errors import PlanError
 
-LOOKUP = frozenset({"vc5_keys", "vc5_displacements", "vc5_services", "vc5_vips"})
+LOOKUP = frozenset({"vc5_lookup", "vc5_keys", "vc5_displacements", "vc5_services", "vc5_vips"})
 """Maps that only make sense together: their content depends on the number of positions."""
 
 
@@ -34,8 +34,9 @@ def copy(old: Memory, new: Memory, changed: Collection[str]) -> Carried:
         if getattr(new.shape, name) < getattr(old.shape, name):
             raise PlanError(f"the {name} of a running program cannot shrink")
     if LOOKUP & set(changed):
-        current = new.settings.get(0, "lookup") & 1
-        lookup.fill(new, current, list(lookup.entries(old).values()), lookup.vips(old), lookup.keys(old))
+        services = list(lookup.entries(old).values())
+        multiplier = lookup.fill(new, new.copy, services, lookup.vips(old), lookup.keys(old))
+        new.lookup.put(0, "multiplier", multiplier)
     for name in ("vc5_destinations", "vc5_identities", "vc5_histories"):
         if name in changed:
             new.raw[name][: len(old.raw[name])] = old.raw[name]

@@ -35,6 +35,12 @@ def flow_hash(k: Sequence[int], source: int, source_port: int, vip: int, vip_por
     return (k[0] + (k[1] + word32(source)) * (k[2] + word32(vip)) + (k[3] + ports) * (k[4] + protocol)) & MASK
 
 
+def hash_factors(k: Sequence[int], vip: int, protocol: int) -> tuple[int, int, int]:
+    """The flow hash of one VIP and protocol, multiplied out: the hash is `source * [0] + ports * [1] + [2]`."""
+    source, ports = (k[2] + word32(vip)) & MASK, (k[4] + protocol) & MASK
+    return source, ports, (k[0] + k[1] * source + k[3] * ports) & MASK
+
+
 def word32(number: int) -> int:
     """An address as the program reads it from a frame."""
     return int.from_bytes(number.to_bytes(4, "big"), "little")
@@ -77,34 +83,37 @@ def direct_position(key: int, multiplier: int, size: int) -> int:
     return ((key * multiplier) & MASK) >> (64 - (size.bit_length() - 1))
 
 
-def perfect_hash(keys: Sequence[int], size: int) -> PerfectHash:
+def perfect_hash(keys: Sequence[int], size: int, copy: int = 1) -> PerfectHash:
     """Place distinct 64-bit keys on `size` positions, a power of two from 2 to 65,536 and at least twice their number.
+
+    The lowest bit of the multiplier is `copy`, so that it can tell where the table lies.
 
     Raises PlanError if no displacement is found, which with this much room does not happen.
     """
     for attempt in range(_ATTEMPTS):
-        placed = _place(keys, size, _multiplier(attempt))
+        placed = _place(keys, size, _multiplier(attempt, copy))
         if placed is not None:
             return placed
     raise PlanError(f"no perfect hash for {len(keys)} keys on {size} positions")
 
 
-def direct_hash(keys: Sequence[int], size: int) -> PerfectHash:
+def direct_hash(keys: Sequence[int], size: int, copy: int = 1) -> PerfectHash:
     """Place keys without displacements, which takes sixteen times as many positions, and at most some 128 keys.
 
-    Raises PlanError if no multiplier is found.
+    The lowest bit of the multiplier is `copy`. Raises PlanError if no multiplier is found.
     """
     for attempt in range(_DIRECT_ATTEMPTS):
-        multiplier = _multiplier(attempt)
+        multiplier = _multiplier(attempt, copy)
         positions = tuple(direct_position(key, multiplier, size) for key in keys)
         if len(set(positions)) == len(positions):
             return PerfectHash(multiplier, (), positions)
     raise PlanError(f"no direct hash for {len(keys)} keys on {size} positions")
 
 
-def _multiplier(attempt: int) -> int:
+def _multiplier(attempt: int, copy: int) -> int:
     name = attempt.to_bytes(4, "big")
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8, person=b"vc5 lookup").digest(), "big") | 1
+    drawn = int.from_bytes(hashlib.blake2b(name, digest_size=8, person=b"vc5 lookup").digest(), "big")
+    return (drawn | 1) << 1 & MASK | copy
 
 
 def _place(keys: Sequence[int], size: int, multiplier: int) -> PerfectHash | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from appliance.dataplane.hashing import direct_hash, perfect_hash, word16, word32
+from appliance.dataplane.hashing import PerfectHash, direct_hash, hash_factors, perfect_hash, word16, word32
 from appliance.dataplane.memory import Memory
 from appliance.model import Address, Protocol, ServiceKey
 
@@ -47,11 +47,11 @@ def keys(memory: Memory) -> Keys:
 
 def key_word(key: ServiceKey) -> int:
     """A service's key as the program compares it."""
-    return word32(int(key.vip)) | word16(key.port) << 32 | int(key.protocol) << 48
+    return word32(int(key.vip)) | int(key.protocol) << 32 | word16(key.port) << 48
 
 
 def _key(word: int) -> ServiceKey:
-    return ServiceKey(address_of(word & 0xFFFFFFFF), word16(word >> 32 & 0xFFFF), Protocol(word >> 48))
+    return ServiceKey(address_of(word & 0xFFFFFFFF), word16(word >> 48), Protocol(word >> 32 & 0xFFFF))
 
 
 def address_of(word: int) -> IPv4Address:
@@ -61,7 +61,7 @@ def address_of(word: int) -> IPv4Address:
 
 def entries(memory: Memory) -> dict[ServiceKey, Entry]:
     """The services of the copy in force, as another process may have written them."""
-    first = (memory.settings.get(0, "lookup") & 1) * memory.shape.services
+    first = memory.copy * memory.shape.services
     found = {}
     for at in range(first, first + memory.shape.services):
         word = memory.services.get(at, "key")
@@ -73,7 +73,7 @@ def entries(memory: Memory) -> dict[ServiceKey, Entry]:
 
 def vips(memory: Memory) -> dict[Address, bool]:
     """The VIPs of the copy in force, and whether they are up."""
-    first = (memory.settings.get(0, "lookup") & 1) * memory.shape.services
+    first = memory.copy * memory.shape.services
     found: dict[Address, bool] = {}
     for at in range(first, first + memory.shape.services):
         address = memory.vips.get(at, "address")
@@ -92,30 +92,30 @@ def write(memory: Memory, services: Sequence[Entry], up: Mapping[Address, bool],
     if same and all(_place(current[key]) == _place(entry) for key, entry in wanted.items()):
         _in_place(memory, wanted, up)
         return
-    copy = 1 - (memory.settings.get(0, "lookup") & 1)
-    fill(memory, copy, services, up, new)
+    copy = 1 - memory.copy
+    multiplier = fill(memory, copy, services, up, new)
     memory.fence()
-    memory.settings.put(0, "lookup", copy)
+    memory.lookup.put(0, "multiplier", multiplier)
     # What services had that are gone is given away next.
     memory.fence()
 
 
-def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Address, bool], new: Keys) -> None:
-    """Write one copy, which nobody reads yet."""
+def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Address, bool], new: Keys) -> int:
+    """Write one copy, which nobody reads yet; returns the word that puts it in force."""
     size = memory.shape.services
     wanted = {entry.key: entry for entry in services}
     table = sorted(wanted.values(), key=lambda entry: entry.key)
     addresses = sorted(up, key=int)
     place = direct_hash if memory.shape.direct else perfect_hash
-    hashes = (
-        place([key_word(entry.key) for entry in table], size),
+    hashes: tuple[PerfectHash, PerfectHash] = (
+        place([key_word(entry.key) for entry in table], size, copy),
         place([word32(int(address)) for address in addresses], size),
     )
     for at, (coefficient, previous) in enumerate(zip(new.current, new.previous, strict=True)):
         memory.keys.put(copy, "coefficient", coefficient, at)
         memory.keys.put(copy, "previous", previous, at)
+    memory.keys.put(copy, "vip_multiplier", hashes[1].multiplier)
     for which, made in enumerate(hashes):
-        memory.keys.put(copy, "multiplier", made.multiplier, which)
         start = (copy * 2 + which) * size
         for at, displacement in enumerate(made.displacements):
             memory.displacements[start + at] = displacement
@@ -127,9 +127,12 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
         memory.services.put(at, "key", key_word(entry.key))
         for name in FIELDS:
             memory.services.put(at, name, getattr(entry, name))
+        for index, factor in enumerate(hash_factors(new.current, int(entry.key.vip), int(entry.key.protocol))):
+            memory.services.put(at, "factor", factor, index)
     for address, position in zip(addresses, hashes[1].positions, strict=True):
         memory.vips.put(copy * size + position, "address", word32(int(address)))
         memory.vips.put(copy * size + position, "up", int(up[address]))
+    return hashes[0].multiplier
 
 
 def _place(entry: Entry) -> tuple[int, ...]:
@@ -137,7 +140,7 @@ def _place(entry: Entry) -> tuple[int, ...]:
 
 
 def _in_place(memory: Memory, services: Mapping[ServiceKey, Entry], up: Mapping[Address, bool]) -> None:
-    first = (memory.settings.get(0, "lookup") & 1) * memory.shape.services
+    first = memory.copy * memory.shape.services
     for at in range(first, first + memory.shape.services):
         word = memory.services.get(at, "key")
         if word:

@@ -17,6 +17,7 @@ from appliance.dataplane.abi import (
     HISTORY,
     IDENTITY,
     KEYS,
+    LOOKUP,
     MAPS,
     NARROW_TRACKED,
     REASON_STRIDE,
@@ -115,6 +116,7 @@ class Memory:
     counters: memoryview[int] = field(init=False)
     reasons: memoryview[int] = field(init=False)
     settings: Elements = field(init=False)
+    lookup: Elements = field(init=False)
     keys: Elements = field(init=False)
     services: Elements = field(init=False)
     vips: Elements = field(init=False)
@@ -129,6 +131,7 @@ class Memory:
         self.counters = self.raw["vc5_counters"].cast("Q")
         self.reasons = self.raw["vc5_reasons"].cast("Q")
         self.settings = Elements(self.raw["vc5_settings"], SETTINGS)
+        self.lookup = Elements(self.raw["vc5_lookup"], LOOKUP)
         self.keys = Elements(self.raw["vc5_keys"], KEYS)
         self.services = Elements(self.raw["vc5_services"], SERVICE)
         self.vips = Elements(self.raw["vc5_vips"], VIP)
@@ -162,10 +165,15 @@ class Memory:
         """The coarse clock, seconds."""
         return self.settings.get(0, "time")
 
+    @property
+    def copy(self) -> int:
+        """Which copy of the lookup tables is in force, 0 or 1."""
+        return self.lookup.get(0, "multiplier") & 1
+
     def coefficients(self, *, previous: bool = False) -> tuple[int, ...]:
         """The coefficients of the keyed hash in force, or those of before the last hash change."""
-        copy, name = self.settings.get(0, "lookup") & 1, "previous" if previous else "coefficient"
-        return tuple(self.keys.get(copy, name, at) for at in range(COEFFICIENTS))
+        name = "previous" if previous else "coefficient"
+        return tuple(self.keys.get(self.copy, name, at) for at in range(COEFFICIENTS))
 
     def state(self, number: int) -> State:
         """The state of a destination."""

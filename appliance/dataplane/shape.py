@@ -7,6 +7,7 @@ configuration are table writes only.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from math import isqrt
 
 from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
@@ -18,17 +19,22 @@ PRIMES = (
     *(16381, 20641, 26003, 32749, 41263, 51991, 65521, 82549, 104003, 131071),
 )
 """Slot counts to choose from, each about a quarter larger than the one before."""
-SLOTS_PER_BACKEND = 100
-"""At least so many slots for each backend, so that shares are within a percent of the weights."""
+SLOTS_PER_BACKEND = 64
+"""At least so many slots for each backend: equal shares differ by one slot at most, so by less than two percent."""
 DIRECT_LIMIT = 128
 """Up to so many services a lookup needs no displacements; finding a multiplier for more takes too long."""
-DIRECT_ROOM = 16
-"""Positions for each service in a lookup table without displacements."""
+DIRECT_LEAST = 256
+"""The smallest lookup table without displacements, positions."""
 
 
 def power_of_two(number: int, least: int) -> int:
     """The smallest power of two that is at least `number` and at least `least`."""
     return max(least, 1 << max(0, number - 1).bit_length())
+
+
+def direct_positions(services: int) -> int:
+    """Positions of a lookup table without displacements: with an eighth of the square, one multiplier in 55 fits."""
+    return power_of_two((services * services + 7) // 8, DIRECT_LEAST)
 
 
 def slot_count(backends: int) -> int:
@@ -71,7 +77,7 @@ class Shape:
     @property
     def service_limit(self) -> int:
         """How many services the lookup table holds, and how many VIPs."""
-        return min(DIRECT_LIMIT, self.services // DIRECT_ROOM) if self.direct else self.services // 2
+        return min(DIRECT_LIMIT, isqrt(8 * self.services)) if self.direct else self.services // 2
 
     def grown(self, previous: Shape | None) -> Shape:
         """This shape with no capacity below the previous one's."""
@@ -104,7 +110,7 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, pre
     shape = Shape(
         mode=config.mode,
         cpus=power_of_two(cpus, 1),
-        services=power_of_two((DIRECT_ROOM if direct else 2) * len(services), 1024),
+        services=direct_positions(len(services)) if direct else power_of_two(2 * len(services), 1024),
         destinations=power_of_two(sum(numbers) * 3 // 2 + 16, 4096),
         slots=power_of_two(2 * slots if previous else slots, 1 << 17),
         sets=power_of_two(config.max_flows // WAYS, 512),

@@ -2,8 +2,9 @@
  * came from.
  */
 
-static __always_inline void vc5_write_macs(void *frame, u64 head, u32 tail)
+static __always_inline void vc5_write_macs(void *frame, u64 head, u64 tail)
 {
+	vc5_opaque(tail);
 	*(u64 *)frame = head;
 	*(u32 *)(frame + 8) = tail;
 }
@@ -16,9 +17,9 @@ static __always_inline void vc5_send(struct vc5_verdict *verdict, void *frame, s
 	vc5_decide(verdict, XDP_TX, VC5_REASON_FORWARD);
 }
 
-static __always_inline int vc5_opens(const struct vc5_packet *packet)
+static __always_inline int vc5_opens(u64 flags)
 {
-	return (packet->flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
+	return (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
 }
 
 /* `frame` and `ip` have been checked to lie inside the frame; `packet` is complete. */
@@ -31,7 +32,7 @@ static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame
 
 	verdict->destination = number;
 	verdict->octets = bpf_ntohs(ip->tot_len);
-	verdict->flows = vc5_opens(packet);
+	verdict->flows = vc5_opens(packet->flags);
 	if (choice.dead) {
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_DEAD);
 /*% if shape.resets %*/

@@ -59,10 +59,16 @@ static __always_inline int vc5_is_tag(u16 type)
 	return type == bpf_htons(VC5_TAG_8021Q) || type == bpf_htons(VC5_TAG_8021AD);
 }
 
+/* Read anew each time, so that what seldom asks for it takes no register from what always does. */
+static __always_inline u16 vc5_frame_type(const void *frame)
+{
+	return *(const volatile u16 *)(frame + 12);
+}
+
 /* What becomes of a frame that holds no IPv4. A service tag, or a tag behind a tag, is QinQ. */
 static __always_inline void vc5_other_protocol(struct vc5_verdict *verdict, const void *frame, const void *end)
 {
-	u16 type = *(const u16 *)(frame + 12), inner = 0;
+	u16 type = vc5_frame_type(frame), inner = 0;
 	u32 reason = VC5_REASON_NOT_IP;
 
 	if (type == bpf_htons(VC5_IPV6))
@@ -127,12 +133,20 @@ static __always_inline u16 vc5_adjust_checksum(u16 checksum, u32 before, u32 aft
 	return ~sum;
 }
 
-/* One less on the time to live, whose word in the checksum it leads: RFC 1141. */
+/* Time to live, protocol and checksum lie in one word. One less on the first byte, and for that 0x0100 more in the checksum
+ * (RFC 1141), are one addition, unless the sum carries.
+ */
 static __always_inline void vc5_decrement_ttl(struct iphdr *ip)
 {
-	u32 sum = ip->check;
+	u64 word = vc5_le32(*(u32 *)&ip->ttl);
 
-	sum += bpf_htons(0x0100);
-	ip->check = sum + (sum >= 0xffff);
-	ip->ttl -= 1;
+	u64 high = word >> 17;
+
+	/* A branch nearly never taken is cheaper than a choice; the compiler would not leave it. */
+	vc5_opaque(high);
+	if (high == 0x7fff) {
+		word += 0x10000;
+		vc5_opaque(word);
+	}
+	*(u32 *)&ip->ttl = vc5_le32(word + 0x10000 - 1);
 }

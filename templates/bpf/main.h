@@ -18,54 +18,51 @@ static __always_inline enum vc5_way vc5_settled(struct xdp_md *ctx, struct vc5_v
 	struct tcphdr *tcp = (void *)(ip + 1);
 	const struct vc5_destination *destination;
 	const struct vc5_service *service;
-	struct vc5_packet packet = {};
-	u64 length, header, word;
+	u64 key, length, header, word, protocol, flags = 0;
 
 	if ((void *)(tcp + 1) > end)
 		return VC5_WAY_COLD;
 	/* Type, version and header length as one word; the fourth byte is the type of service. */
 	if ((*(u32 *)(data + 12) & bpf_htonl(0xffffff00)) != bpf_htonl(0x08004500)) {
-		if (*(u16 *)(data + 12) == bpf_htons(ETH_P_IP))
+		if (vc5_frame_type(data) == bpf_htons(ETH_P_IP))
 			return VC5_WAY_RARE;
 		vc5_other_protocol(verdict, data, end);
 		return VC5_WAY_LEAVE;
 	}
 	if (ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS))
 		return VC5_WAY_RARE;
-	packet.protocol = ip->protocol;
-	if (packet.protocol != VC5_PROTOCOL_TCP && packet.protocol != VC5_PROTOCOL_UDP)
-		return VC5_WAY_RARE;
-	packet.source = vc5_le32(ip->saddr);
-	packet.vip = vc5_le32(ip->daddr);
-	packet.ports = vc5_le32(*(u32 *)tcp);
-	service = vc5_find_service(&packet);
-	if (!service)
+	protocol = ip->protocol;
+	key = vc5_key(vc5_le32(ip->daddr), protocol, vc5_le16(tcp->dest));
+	service = vc5_candidate(key, vc5_lookup->multiplier);
+	if (service->key != key)
 		return VC5_WAY_RARE;
 	length = bpf_ntohs(ip->tot_len);
 	if ((void *)ip + length > end || ip->ttl <= 1)
 		return VC5_WAY_COLD;
-	if (packet.protocol == VC5_PROTOCOL_TCP) {
+	if (protocol == VC5_PROTOCOL_TCP) {
 		header = vc5_tcp_header(tcp);
-		packet.flags = ((u8 *)tcp)[13];
+		flags = ((u8 *)tcp)[13];
 		if (header < sizeof(*tcp))
 			return VC5_WAY_COLD;
 	} else {
 		header = bpf_ntohs(((struct udphdr *)tcp)->len);
-		if (header < sizeof(struct udphdr))
+		if (header < sizeof(struct udphdr) || protocol != VC5_PROTOCOL_UDP)
 			return VC5_WAY_COLD;
 	}
 	if (sizeof(*ip) + header > length)
 		return VC5_WAY_COLD;
-	word = vc5_read_slot(service, vc5_hash(packet.keys->coefficient, &packet));
-	if (word & VC5_TRACKED)
+	word = vc5_read_slot(service, vc5_hash(service->factor, vc5_le32(ip->saddr), vc5_le32(*(u32 *)tcp)));
+	vc5_opaque(word);
+	if (word >= VC5_TRACKED)
 		return VC5_WAY_TRACKED;
 	word = (service->destinations + word) & (VC5_DESTINATIONS - 1);
 	destination = &vc5_destinations[word];
+	vc5_opaque(destination);
 	if (destination->refusal)
 		return VC5_WAY_TRACKED;
 	verdict->destination = word;
 	verdict->octets = length;
-	verdict->flows = vc5_opens(&packet);
+	verdict->flows = vc5_opens(flags);
 	vc5_send(verdict, data, ip, destination);
 	return VC5_WAY_LEAVE;
 }

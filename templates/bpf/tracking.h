@@ -28,11 +28,15 @@ enum {
 };
 
 /* Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is fast",
- * section 3): with random 64-bit coefficients the high 32 bits are strongly universal over all packets.
+ * section 3): with random 64-bit coefficients the high 32 bits are strongly universal over all packets. What it is made of:
+ *
+ *	k[0] + (k[1] + source) * (k[2] + vip) + (k[3] + ports) * (k[4] + protocol)
+ *
+ * VIP and protocol are the service's, so the daemon multiplies out as much as it can.
  */
-static __always_inline u64 vc5_hash(const u64 *k, const struct vc5_packet *packet)
+static __always_inline u64 vc5_hash(const u64 *factor, u64 source, u64 ports)
 {
-	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip) + (k[3] + packet->ports) * (k[4] + packet->protocol);
+	return source * factor[0] + ports * factor[1] + factor[2];
 }
 
 /* Spreads the hash over set number (high bits) and tag (low bits). */
@@ -127,12 +131,17 @@ static __always_inline u64 vc5_slot_of(u64 first, u64 count, u64 hash)
 }
 
 /*% if shape.previous %*/
+static __always_inline u64 vc5_previous_hash(const u64 *k, const struct vc5_packet *packet)
+{
+	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip) + (k[3] + packet->ports) * (k[4] + packet->protocol);
+}
+
 /* After a change of the hash (its seed, or a service's number of slots) older flows belong where the slots and the hash of
  * before send them: to what they remember, else to `was` of a slot that was tracked, else to its `now`.
  */
 static __always_inline u32 vc5_ask_previous(const struct vc5_service *service, const struct vc5_packet *packet, u32 time)
 {
-	u64 hash = vc5_hash(packet->keys->previous, packet), name = vc5_flow_name(hash);
+	u64 hash = vc5_previous_hash(packet->keys->previous, packet), name = vc5_flow_name(hash);
 	u64 slot = vc5_slot_of(service->previous_slots, service->previous_count, hash);
 	u64 word = *(volatile vc5_slot *)&vc5_slots[slot], tag = name & ((1ULL << VC5_TAG_BITS) - 1);
 	const u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
@@ -231,7 +240,7 @@ static __always_inline u64 vc5_read_slot(const struct vc5_service *service, u64 
 
 static __always_inline struct vc5_choice vc5_choose(const struct vc5_service *service, const struct vc5_packet *packet)
 {
-	u64 hash = vc5_hash(packet->keys->coefficient, packet);
+	u64 hash = vc5_hash(service->factor, packet->source, packet->ports);
 	u64 slot = vc5_slot_of(service->slots, service->slot_count, hash);
 	u64 word = vc5_read_slot(service, hash);
 	struct vc5_choice choice = {.index = word & (VC5_TRACKED - 1)};

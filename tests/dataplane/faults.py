@@ -42,15 +42,17 @@ FAULTS = (
     Fault("TTL 1 forwarded", "ip->ttl <= 1)\n\t\treturn VC5_WAY_COLD", "ip->ttl < 1)\n\t\treturn VC5_WAY_COLD"),
     # Finding the service.
     Fault("service key not compared", "service->key == key ? service : NULL", "service"),
+    Fault("service key not compared on the quick way", "if (service->key != key)", "if (0)"),
     Fault("VIP not compared", "vip->address == address && address", "address"),
     Fault("displacement added", "^ vc5_displacements[", "+ vc5_displacements["),
     Fault("old copy of the services", "&vc5_services[copy *", "&vc5_services[0 *"),
     Fault("`unknown_port: pass` ignored", "vc5_settings->pass_unknown_port ? XDP_PASS", "0 ? XDP_PASS"),
     # Slots and flows.
-    Fault("hash without the port of the VIP", "(k[3] + packet->ports)", "(k[3] + (packet->ports & 0xffff))"),
+    Fault("hash without the port of the VIP", "ports * factor[1]", "(ports & 0xffff) * factor[1]"),
+    Fault("hash of before without the port", "(k[3] + packet->ports)", "(k[3] + (packet->ports & 0xffff))"),
     Fault("slot from the low half of the hash", "((hash >> 32) * count", "((hash & 0xffffffff) * count"),
     Fault("previous answer not asked", "if (asked)", "if (0)"),
-    Fault("previous answer by today's hash", "vc5_hash(packet->keys->previous", "vc5_hash(packet->keys->coefficient"),
+    Fault("previous answer by today's hash", "packet->keys->previous", "packet->keys->coefficient"),
     Fault("previous answer from today's slots", "vc5_slot_of(service->previous_slots", "vc5_slot_of(service->slots"),
     Fault("what was remembered before is forgotten", "tag && !vc5_expired(way, time))\n\t\t\tif", "0)\n\t\t\tif"),
     Fault("tag not compared", "seen && seen >> VC5_WAY_TAG_SHIFT == tag", "seen"),
@@ -82,8 +84,8 @@ FAULTS = (
     Fault("`on_dead` ignored", "choice.dead = service->on_dead != VC5_DEAD_POLICY_RESELECT", "choice.dead = 0"),
     Fault("`on_dead` where there was no backend", "was && service->on_dead", "service->on_dead"),
     # Forwarding and counting.
-    _without("TTL not decremented", "\tip->ttl -= 1;\n"),
-    Fault("checksum without carry", "sum + (sum >= 0xffff)", "sum"),
+    Fault("TTL not decremented", "word + 0x10000 - 1", "word + 0x10000"),
+    _without("checksum without carry", "\t\tword += 0x10000;\n"),
     _without("half of the source MAC", "*(u32 *)(frame + 8) = tail;"),
     Fault("refused destination used", "if (destination->refusal) {", "if (0) {"),
     Fault(
@@ -94,8 +96,8 @@ FAULTS = (
     Fault("octets in network order", "verdict->octets = bpf_ntohs(ip->tot_len)", "verdict->octets = ip->tot_len"),
     Fault(
         "SYN-ACK counted as a flow",
-        "return (packet->flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;",
-        "return packet->flags & VC5_TCP_SYN;",
+        "return (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;",
+        "return flags & VC5_TCP_SYN;",
     ),
     Fault("drops not counted", "drops += 1;", "drops += 0;"),
     # Answers of our own.

@@ -81,6 +81,12 @@ ROWS = (
     Row("another's fragment", Frame().ipv4(CLIENT, STRANGER, fragment=0x2000).tcp(1, 80), PASS, Reason.NOT_VIP),
     Row("another's ping", Frame().ipv4(CLIENT, STRANGER).icmp(8, data=bytes(56)), PASS, Reason.NOT_VIP),
     Row("another's nonsense", Frame().ipv4(CLIENT, STRANGER, length=9).tcp(1, 80), PASS, Reason.NOT_VIP),
+    Row(
+        "an empty place of the lookup table",
+        Frame().ipv4("0.0.0.0", "0.0.0.0").raw(0, bytes((0, 0, 0, 0, 0, 40)) + bytes(34)),
+        PASS,
+        Reason.NOT_VIP,
+    ),
     Row("0.0.0.0 is no VIP", Frame().ipv4("0.0.0.0", "0.0.0.0").tcp(1, 80), PASS, Reason.NOT_VIP),
     Row("a tag in simple mode", TO_VIP.tcp(1, 80).tagged(7), PASS, Reason.TAGGED),
     Row("a priority tag in simple mode", TO_VIP.tcp(1, 80).tagged(0), PASS, Reason.TAGGED),

@@ -54,7 +54,7 @@ def killed(scenario: Scenario) -> None:
 TRACKING = "templates/bpf/tracking.h"
 FAULTS = {
     "tracked slots count as settled": (
-        Fault("templates/bpf/main.h", "&packet));\n\tif (word", "&packet)) & (VC5_TRACKED - 1);\n\tif (word"),
+        Fault("templates/bpf/main.h", "\tvc5_opaque(word);\n", "\tword &= VC5_TRACKED - 1;\n\tvc5_opaque(word);\n"),
         one_change,
     ),
     "older flows go to the new owner": (

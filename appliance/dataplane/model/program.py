@@ -100,7 +100,7 @@ class Model:
         """Read which services and VIPs there are, where that has changed."""
         self._cpu = cpu
         raw = self.memory.raw
-        known = b"".join((raw["vc5_settings"], raw["vc5_services"], raw["vc5_vips"]))
+        known = b"".join((raw["vc5_settings"], raw["vc5_lookup"], raw["vc5_services"], raw["vc5_vips"]))
         if known != self._known:
             self._known = known
             self._services = {

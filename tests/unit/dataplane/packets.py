@@ -100,12 +100,13 @@ def find_vip(memory: Memory, address: Address) -> bool | None:
 
 def _position(memory: Memory, key: int, which: int) -> int:
     size = memory.shape.services
-    copy = memory.settings.get(0, "lookup") & 1
+    copy = memory.copy
+    multiplier = memory.keys.get(copy, "vip_multiplier") if which else memory.lookup.get(0, "multiplier")
     table = copy * 2 + which
     if memory.shape.direct:
-        return copy * size + direct_position(key, memory.keys.get(copy, "multiplier", which), size)
+        return copy * size + direct_position(key, multiplier, size)
     displacements = memory.displacements[table * size : (table + 1) * size].tolist()
-    return copy * size + position(key, memory.keys.get(copy, "multiplier", which), displacements)
+    return copy * size + position(key, multiplier, displacements)
 
 
 @dataclass(frozen=True)

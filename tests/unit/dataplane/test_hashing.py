@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from itertools import chain
 from random import Random
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from appliance.dataplane import hashing
 from appliance.dataplane.abi import COEFFICIENTS, TAG_BITS
+from appliance.dataplane.hashing import PerfectHash
 from appliance.dataplane.lookup import key_word
-from appliance.dataplane.shape import DIRECT_LIMIT, DIRECT_ROOM, power_of_two
+from appliance.dataplane.shape import DIRECT_LIMIT, direct_positions
 from appliance.errors import PlanError
 from appliance.model import Protocol, ServiceKey
 
@@ -31,6 +32,7 @@ TCP, UDP = 6, 17
 SOURCE, VIP = int(IPv4Address("203.0.113.9")), int(IPv4Address("192.0.2.1"))
 BASE: Packet = (SOURCE, 40_000, VIP, 443, TCP)
 WIDTHS = (32, 16, 32, 16, 8)
+ADDRESSES, PORTS = st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1)
 
 
 def with_field(packet: Packet, at: int, value: int) -> Packet:
@@ -207,13 +209,32 @@ def test_any_key_has_one_position(keys: set[int], others: list[int]) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 40, DIRECT_LIMIT])
 def test_few_keys_need_no_displacements(count: int) -> None:
     random = Random(count)
-    size = power_of_two(DIRECT_ROOM * count, 16)
+    size = direct_positions(count)
     for keys in (service_words(count, random), [random.getrandbits(32) for _ in range(count)]):
         made = hashing.direct_hash(keys, size)
         assert made.displacements == ()
         assert len(set(made.positions)) == count
         assert all(0 <= at < size for at in made.positions)
         assert tuple(hashing.direct_position(key, made.multiplier, size) for key in keys) == made.positions
+
+
+@pytest.mark.parametrize("build", [hashing.perfect_hash, hashing.direct_hash])
+def test_the_multiplier_tells_where_the_table_lies(build: Callable[[Sequence[int], int, int], PerfectHash]) -> None:
+    keys = service_words(40, Random(3))
+    made = [build(keys, 256, copy) for copy in (0, 1)]
+    assert [table.multiplier & 1 for table in made] == [0, 1]
+    assert all(len(set(table.positions)) == len(keys) for table in made)
+
+
+@given(ADDRESSES, ADDRESSES, PORTS, PORTS, st.sampled_from([TCP, UDP]), st.binary(min_size=16, max_size=16))
+def test_a_hash_multiplied_out_is_the_same(
+    source: int, vip: int, source_port: int, vip_port: int, protocol: int, drawn: bytes
+) -> None:
+    k = hashing.coefficients(drawn)
+    by_source, by_ports, rest = hashing.hash_factors(k, vip, protocol)
+    both = hashing.word16(source_port) | hashing.word16(vip_port) << 16
+    expected = hashing.flow_hash(k, source, source_port, vip, vip_port, protocol)
+    assert (hashing.word32(source) * by_source + both * by_ports + rest) & hashing.MASK == expected
 
 
 def test_the_same_keys_are_placed_alike() -> None:

@@ -88,7 +88,7 @@ def test_at_every_store_one_whole_copy_is_in_force(
     for at, event in enumerate(log):
         if isinstance(event, Store):
             put(seen, event)
-            if event.map == "vc5_settings":
+            if event.map == "vc5_lookup":
                 assert log[at - 1] == log[at + 1] == Fence()
                 switched = True
             elif at % 23 == 0 and [one.key for one in before] != [one.key for one in after]:
@@ -120,5 +120,5 @@ def test_what_may_change_while_packets_read_it_is_stored_in_place() -> None:
 
 def test_the_key_is_what_the_program_compares() -> None:
     key = ServiceKey(IPv4Address("192.0.2.1"), 443, Protocol.TCP)
-    frame = bytes((192, 0, 2, 1)) + (443).to_bytes(2, "big") + bytes((6, 0))
+    frame = bytes((192, 0, 2, 1)) + bytes((6, 0)) + (443).to_bytes(2, "big")
     assert lookup.key_word(key) == int.from_bytes(frame, "little")

@@ -196,7 +196,7 @@ def test_vips_without_services_stay_known_through_every_change() -> None:
     for event in log:
         if isinstance(event, Store):
             put(seen, event)
-            if event.map == "vc5_settings":
+            if event.map == "vc5_lookup":
                 switches += 1
                 assert lookup.vips(seen) == vips
     assert switches == 3

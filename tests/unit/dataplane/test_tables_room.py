@@ -218,8 +218,8 @@ TOO_MUCH = [
     (
         WIDE,
         web(1),
-        desired(service(OTHER, [member(n) for n in pool(300)])),
-        f"no room for {slot_count(300)} more slots among 32768",
+        desired(service(OTHER, [member(n) for n in pool(450)])),
+        f"no room for {slot_count(450)} more slots among 32768",
     ),
     (SHAPE, web(1), web(*pool(600)), f"no room for {destination_count(600)} more destinations among 512"),
     (
