@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Protocol(IntEnum):
@@ -25,6 +26,11 @@ class Mode(StrEnum):
     """How packets reach the backends at layer 2."""
 
     SIMPLE = "simple"
+    """Backends are in the balancer's own networks, untagged, and packets leave where they came."""
+    VLAN = "vlan"
+    """Packets come tagged; the VLAN id becomes the backend's, and they leave where they came."""
+    MULTI_NIC = "multi-nic"
+    """Untagged, an interface for each network; packets leave by that of the backend."""
 
 
 class XdpMode(StrEnum):
@@ -48,6 +54,43 @@ class OnDown(StrEnum):
 
     DRAIN = "drain"
     CUT = "cut"
+
+
+class Forward(StrEnum):
+    """Who answers the client: the backend itself, from the VIP, or the backend through the balancer."""
+
+    DSR = "dsr"
+    NAT = "nat"
+
+
+class TunnelKind(StrEnum):
+    """How packets reach a backend that is not on the same network at layer 2."""
+
+    IPIP = "ipip"
+    """IP in IP: RFC 2003, 2473, 4213."""
+    GRE = "gre"
+    """RFC 2784."""
+    FOU = "fou"
+    """The inner packet directly in UDP."""
+    GUE = "gue"
+    """Generic UDP encapsulation, variant 1 of draft-ietf-intarea-gue: as `fou`, the inner version tells the family."""
+    DSCP = "dscp"
+    """No header more: the destination becomes the backend's address, and a DSCP code names the service."""
+
+
+class Scheduler(StrEnum):
+    """How new flows are shared out."""
+
+    MAGLEV = "maglev"
+    LEAST_CONNECTIONS = "least-connections"
+
+
+class Tracking(StrEnum):
+    """Which flows are remembered: those that a change concerns, every one, or none."""
+
+    AUTO = "auto"
+    ALL = "all"
+    NONE = "none"
 
 
 class UnknownPort(StrEnum):
@@ -145,11 +188,28 @@ class Check:
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend of one service. `weight` 0..100 is its share relative to the others; disabled ones drain."""
+    """A backend of one service. `weight` 0..100 is its share relative to the others; disabled ones drain.
+
+    `port` is where a backend behind NAT listens; None: the service's own.
+    """
 
     address: Address
     weight: int = 1
     enabled: bool = True
+    port: int | None = None
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """How a service's packets travel to its backends. `port` means something to `fou` and `gue`, `code` to `dscp`.
+
+    With `checksum`, the outer UDP header has one (always, over IPv6, unless switched off: RFC 6935).
+    """
+
+    kind: TunnelKind
+    port: int = 0
+    checksum: bool = True
+    code: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,6 +225,28 @@ class Service:
     on_dead: OnDead = OnDead.RESELECT
     on_down: OnDown = OnDown.DRAIN
     drain_timeout: float = 900.0
+    sticky: bool = False
+    """The backend follows from the addresses alone, so that a client meets the same on every port of the VIP."""
+    scheduler: Scheduler = Scheduler.MAGLEV
+    tracking: Tracking = Tracking.AUTO
+    slow_start: float = 0.0
+    """Seconds over which a backend that comes back gains its full share."""
+    forward: Forward = Forward.DSR
+    tunnel: Tunnel | None = None
+    clamp_mss: int = 0
+    """With NAT, the largest segment that SYNs may announce, bytes; 0: as they come."""
+
+
+@dataclass(frozen=True)
+class Vlan:
+    """A network of the configuration: id 1..4094, prefix, and the gateway where the prefix names one by its host part.
+
+    In mode multi-nic the id only numbers the network.
+    """
+
+    id: int
+    prefix: Network
+    gateway: Address | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +262,13 @@ class Config:
     idle: float = 900.0
     udp_grace: float = 30.0
     unknown_port: UnknownPort = UnknownPort.DROP
+    vlans: tuple[Vlan, ...] = ()
+    attach_delay: float = 0.0
+    """Pause between attaching to one interface and to the next, so that a bond keeps a working member."""
+    block: tuple[Network, ...] = ()
+    """Packets from these prefixes are dropped."""
+    count_prefixes: bool = False
+    """Whether packets are counted by /20 of their source."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +318,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Interface:
-    """A network interface of the host. `mac` is 6 bytes; `addresses` carry their prefix; `mtu` in bytes."""
+    """A network interface of the host. `mac` is 6 bytes; `addresses` carry their prefix; `mtu` in bytes.
+
+    `vlan` is set on a VLAN interface, and `parent` is then the index of the one below it. `master` is the index of the
+    bond that it is a member of.
+    """
 
     name: str
     index: int
@@ -237,15 +330,30 @@ class Interface:
     addresses: tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, ...] = ()
     mtu: int = 1500
     up: bool = True
+    vlan: int | None = None
+    parent: int = 0
+    master: int = 0
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the host's main table; `gateway` is None where the destination is on the link."""
+
+    prefix: Network
+    gateway: Address | None
+    interface: int
+    metric: int = 0
 
 
 @dataclass(frozen=True)
 class Host:
     """What the host's network looks like at one moment.
 
-    `interfaces` are in the order of the configuration, those missing left out. `neighbours` maps (interface index,
-    address) to the 6-byte MAC of every neighbour that is resolved.
+    `interfaces` are in the order of the configuration, those missing left out; behind them the VLAN interfaces on top
+    of them, and bonds above them. `neighbours` maps (interface index, address) to the 6-byte MAC of every
+    neighbour that is resolved. `routes` are those through these interfaces.
     """
 
     interfaces: tuple[Interface, ...] = ()
     neighbours: Mapping[tuple[int, Address], bytes] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()

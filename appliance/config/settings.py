@@ -92,7 +92,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "mode",
         (_TOP,),
-        Choice(_words(Mode), {"vlan": "write `mode: simple`", "multi-nic": "write `mode: simple`"}),
+        Choice({str(Mode.SIMPLE): Mode.SIMPLE}, {"vlan": "write `mode: simple`", "multi-nic": "write `mode: simple`"}),
         "How packets reach the backends. simple: they are in the interface's network; packets leave where they came.",
         "simple",
         "simple",

@@ -11,21 +11,31 @@ from appliance.model import Address, ServiceKey
 
 @dataclass(frozen=True)
 class Hop:
-    """The way to a backend at layer 2: the interface's index, 12 bytes of destination and source MAC, own address."""
+    """The way to a backend at layer 2, or to the gateway that leads to it.
+
+    `interface` is the index of the one that frames leave by, `macs` 12 bytes of destination and source MAC, `own` the
+    balancer's address of the backend's family, `vlan` the id of the tag they leave with, `mtu` bytes.
+    """
 
     interface: int
     macs: bytes
     own: Address
+    vlan: int | None = None
+    mtu: int = 1500
 
 
 @dataclass(frozen=True)
 class Member:
-    """A backend of a service. `weight` counts only while the state is AVAILABLE; no hop: the MAC is not known yet."""
+    """A backend of a service. `weight` counts only while the state is AVAILABLE; no hop: the MAC is not known yet.
+
+    `source` is where its probes come from: the balancer's address of the VIP's family; None where that is `hop.own`.
+    """
 
     address: Address
     weight: int
     state: State
     hop: Hop | None = None
+    source: Address | None = None
 
 
 @dataclass(frozen=True)
