@@ -91,7 +91,7 @@ class TableWatch:
         entry = self._entries[service]
         for index in range(1, entry.capacity):
             number = entry.destinations + index
-            if self._memory.identities.get(number, "vip") and self._memory.backend(number) == backend:
+            if self._memory.identities.get(number, "used") and self._memory.backend(number) == backend:
                 width = 2 if self._memory.shape.wide else 1
                 stop = entry.slots + entry.slot_count
                 return _Watched(entry.slots * width, stop * width, (index, index | self._memory.tracked), width)

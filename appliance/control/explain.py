@@ -152,10 +152,9 @@ def _lend(live: Memory, twin: Memory, flow: Flow) -> None:
     twin.flows[number * WAYS : (number + 1) * WAYS] = live.flows[number * WAYS : (number + 1) * WAYS]
 
 
-def _hash(memory: Memory, flow: Flow) -> int:
-    return flow_hash(
-        memory.coefficients(), int(flow.source), flow.source_port, int(flow.vip), flow.vip_port, int(flow.protocol)
-    )
+def _hash(memory: Memory, flow: Flow, *, sticky: bool = False) -> int:
+    k = memory.coefficients()
+    return flow_hash(k, flow.source, flow.source_port, flow.vip, flow.vip_port, int(flow.protocol), sticky=sticky)
 
 
 def _interface(found: tuple[Interface, ...], name: object) -> Interface:
@@ -214,7 +213,7 @@ def examine(
         "verdict": verdict,
         "reason": str(exits[0] if exits else Reason.FORWARD),
         "service": str(key) if key else None,
-        "backend": str(memory.backend(number)) if number and memory.identities.get(number, "vip") else None,
+        "backend": str(memory.backend(number)) if number and memory.identities.get(number, "used") else None,
         "slot": None,
         "tracked": None,
         "now": None,
@@ -226,7 +225,7 @@ def examine(
     }
     table, entry = (tables.slots(key), tables.entry(key)) if key else (None, None)
     if flow is not None and table is not None and entry is not None:
-        hashed = _hash(memory, flow)
+        hashed = _hash(memory, flow, sticky=entry.sticky)
         slot = slot_of(hashed, entry.slot_count)
         found = table.slot(slot)
         answer |= {

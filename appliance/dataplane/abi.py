@@ -43,7 +43,14 @@ CANDIDATE = 1 << EXPIRY_BITS
 HALF_TIME = 1 << (EXPIRY_BITS - 1)
 """Expiry times are compared modulo 2^15 s: up to half of that lies ahead, the rest is past."""
 COEFFICIENTS = 5
-FACTORS = 3
+WORDS = 4
+"""32-bit words of an IPv6 address."""
+LEGS = 4096
+"""Ways out of the balancer: an interface and a tag. Number 0 is none."""
+PROBE_PREFIX = 0xFD76_6335_0000_0000_0000_0000_0000_0000
+"""Destination N of an IPv6 service is this address plus N to the prober; of an IPv4 service 10.0.0.0 + N."""
+MAPPED = bytes(10) + b"\xff\xff"
+"""What stands before an IPv4 address where there is room for an IPv6 address (RFC 4291 section 2.5.5.2)."""
 MIX = 0xD6E8FEB86659FD93
 """An odd multiplier with well spread bits, for both hashes."""
 REASON_STRIDE = 512
@@ -114,9 +121,9 @@ SETTINGS = Struct(
         Field("idle", "u32", "seconds after which a silent flow is forgotten"),
         Field("pass_unknown_port", "u32", "1: packets for unknown ports go to the host"),
         Field("probe_interface", "u32", "interface index of the balancer's end of the probe veth"),
-        Field("probe_address", "u32", "the prober's address, network order"),
         Field("probe_mac", "u8", "destination, then source MAC towards the prober", 12),
-        Field("reserved", "u32", "0"),
+        Field("probe_address", "u32", "the prober's IPv4 address, network order"),
+        Field("probe_address6", "u32", "the prober's IPv6 address, network order", WORDS),
     ),
 )
 LOOKUP = Struct(
@@ -128,32 +135,45 @@ KEYS = Struct(
     "vc5_key_set",
     "the numbers that both hashes work with; secret",
     (
-        Field("coefficient", "u64", "of the keyed hash", COEFFICIENTS),
-        Field("previous", "u64", "of the keyed hash before the last hash change", COEFFICIENTS),
+        Field("wide", "u64", "of the keyed hash, for the words of an IPv6 source", WORDS),
+        Field("fold", "u64", "multipliers that make 32 bits of an IPv6 VIP", 2),
         Field("vip_multiplier", "u64", "of the VIPs' perfect hash"),
-        Field("reserved", "u64", "0: a copy fills two cache lines", 5),
+        Field("coefficient", "u64", "of the keyed hash", COEFFICIENTS),
+        Field("wide_vip", "u64", "of the keyed hash, for the words of an IPv6 VIP", WORDS),
+        Field("previous", "u64", "of the keyed hash before the last hash change", COEFFICIENTS),
+        Field("previous_wide", "u64", "likewise, for the words of an IPv6 source", WORDS),
+        Field("previous_wide_vip", "u64", "likewise, for the words of an IPv6 VIP", WORDS),
+        Field("reserved", "u64", "0: a copy fills whole cache lines", 3),
     ),
 )
 SERVICE = Struct(
     "vc5_service",
     "a service as packets find it; key 0 is an empty position",
     (
-        Field("key", "u64", "address | protocol << 32 | port << 48, as vc5_le32 and vc5_le16 read them"),
+        Field("key", "u64", "address | family << 40 | protocol << 32 | port << 48, as vc5_le32 and vc5_le16 read them"),
         Field("slots", "u32", "its first slot in the slot table"),
         Field("slot_count", "u32", "its number of slots, a prime"),
         Field("destinations", "u32", "its first destination"),
         Field("capacity", "u16", "its number of destinations"),
-        Field("on_dead", "u16", "enum vc5_dead_policy"),
+        Field("on_dead", "u8", "enum vc5_dead_policy"),
+        Field("previous_sticky", "u8", "1: ports had no part in the hash before the last hash change"),
         Field("previous_slots", "u32", "first slot of the generation before a hash change"),
         Field("previous_count", "u32", "its number of slots; 0: there is none"),
-        Field("factor", "u64", "of the keyed hash, multiplied out: of the source, of the ports, and the rest", FACTORS),
-        Field("reserved", "u64", "0: a service fills a cache line"),
+        Field("ports_factor", "u64", "of the keyed hash, multiplied out"),
+        Field("rest", "u64", "of the keyed hash, multiplied out: what depends on the service alone"),
+        Field("source_factor", "u64", "likewise; for IPv6 the first half of the VIP, as vc5_le64 reads it"),
+        Field("vip_low", "u64", "0; for IPv6 the other half"),
     ),
 )
 VIP = Struct(
     "vc5_vip",
-    "a VIP; address 0 is an empty position",
-    (Field("address", "u32", "as vc5_le32 reads it"), Field("up", "u32", "1: echo requests are answered")),
+    "a VIP; all zero is an empty position",
+    (
+        Field("high", "u64", "first half of the address, as vc5_le64 reads it; IPv4 is mapped"),
+        Field("low", "u64", "the other half"),
+        Field("up", "u32", "1: echo requests are answered"),
+        Field("reserved", "u32", "0"),
+    ),
 )
 HISTORY = Struct(
     "vc5_history",
@@ -170,22 +190,32 @@ DESTINATION = Struct(
     (
         Field("mac_head", "u64", "the first 8 of 12 bytes: destination MAC, source MAC; as they lie in the frame"),
         Field("mac_tail", "u32", "the other 4"),
-        Field("state", "u16", "enum vc5_state"),
-        Field("refusal", "u16", "0, or the reason why nothing can be sent to it now"),
+        Field("leg", "u16", "the way out"),
+        Field("state", "u8", "enum vc5_state"),
+        Field("refusal", "u8", "0, or the reason why nothing can be sent to it now"),
     ),
 )
 IDENTITY = Struct(
     "vc5_identity",
     "who a destination is; survives the daemon, and tells the probe programs the way",
     (
-        Field("backend", "u8", "address, IPv4 in the last 4 bytes, network order", 16),
-        Field("vip", "u32", "network order"),
-        Field("own", "u32", "the balancer's address towards it, network order"),
+        Field("backend", "u32", "address, network order; IPv4 is mapped, here and below", WORDS),
+        Field("vip", "u32", "network order", WORDS),
+        Field("own", "u32", "where probes come from, network order", WORDS),
         Field("interface", "u32", "index of the interface that leads to it"),
         Field("port", "u16", "of the service"),
         Field("protocol", "u16", "of the service"),
         Field("freed", "u32", "coarse time since when the number is no longer used; 0: in use"),
-        Field("reserved", "u32", "0"),
+        Field("used", "u32", "1: it stands for somebody, or did"),
+    ),
+)
+LEG = Struct(
+    "vc5_leg",
+    "a way out of the balancer",
+    (
+        Field("interface", "u32", "index; 0: nothing leaves by it"),
+        Field("vlan", "u16", "id of the tag, network order; 0: untagged"),
+        Field("mtu", "u16", "bytes of an IP packet"),
     ),
 )
 COUNTER = Struct(
@@ -208,13 +238,13 @@ ANSWER_KEY = Struct(
     "vc5_answer_key",
     "the answer that a probe expects",
     (
-        Field("vip", "u32", "network order"),
+        Field("vip", "u32", "network order; IPv4 is mapped", WORDS),
         Field("vip_port", "u16", "network order"),
         Field("own_port", "u16", "network order"),
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, COUNTER, EVENT, ANSWER_KEY)
+STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, COUNTER, EVENT, ANSWER_KEY)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
@@ -311,6 +341,8 @@ MAPS = (
         "expected answer -> destination of the probe",
     ),
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
+    _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
+    MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
 )
 MAP = {layout.name: layout for layout in MAPS}
 
@@ -336,6 +368,9 @@ def c_source(shape: Shape) -> str:
         "VC5_FIN_LIFE": FIN_LIFE,
         "VC5_RST_LIFE": RST_LIFE,
         "VC5_REASON_STRIDE": REASON_STRIDE,
+        "VC5_LEGS": LEGS,
+        "VC5_WORDS": WORDS,
+        "VC5_PROBE_PREFIX": f"{PROBE_PREFIX >> 96:#x}U",
     }
     parts = [f"enum {{ {name} = {value} }};" for name, value in sizes.items()]
     parts.append(f"#define VC5_MIX {MIX:#x}ULL")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 
 from appliance.dataplane.enums import DeadPolicy, State
 from appliance.model import Address, ServiceKey
@@ -52,13 +53,17 @@ class DesiredService:
     tracking: bool = True
 
 
+PROBER6 = IPv6Address("fd76:6335:0:1::1")
+
+
 @dataclass(frozen=True)
 class ProbeLink:
-    """The probe veth as the program sees it: interface index, 12 bytes of MACs towards the prober, its address."""
+    """The probe veth as the program sees it: interface index, 12 bytes of MACs towards the prober, its addresses."""
 
     interface: int
     macs: bytes
-    address: Address
+    address: IPv4Address
+    address6: IPv6Address = PROBER6
 
 
 @dataclass(frozen=True)

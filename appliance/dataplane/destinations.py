@@ -7,6 +7,8 @@ from ipaddress import IPv4Address
 
 from appliance.dataplane.desired import Member
 from appliance.dataplane.enums import Refusal, State
+from appliance.dataplane.hashing import mapped
+from appliance.dataplane.legs import Legs
 from appliance.dataplane.memory import COUNTERS, Memory
 from appliance.model import Address, ServiceKey
 
@@ -35,22 +37,24 @@ def copy_range(memory: Memory, source: int, target: int, count: int) -> None:
             memory.set_counter(target + index, name, memory.counter(source + index, name))
 
 
-def write(memory: Memory, number: int, key: ServiceKey, member: Member) -> None:
+def write(memory: Memory, number: int, key: ServiceKey, member: Member, legs: Legs) -> None:
     """Make a number stand for a backend of a service. Its last known MAC is kept while none is known."""
     destinations, identities = memory.destinations, memory.identities
-    if not identities.get(number, "vip") or memory.backend(number) != member.address:
+    if not identities.get(number, "used") or memory.backend(number) != member.address:
         clear(memory, number)
     if member.hop is not None:
-        identities.put(number, "own", network_word(member.hop.own))
+        identities.put_bytes(number, "own", mapped(member.source or member.hop.own))
         identities.put(number, "interface", member.hop.interface)
+        destinations.put(number, "leg", legs.number(member.hop))
         head, tail = member.hop.macs[:8], member.hop.macs[8:]
         destinations.put(number, "mac_tail", int.from_bytes(tail, sys.byteorder))
         destinations.put(number, "mac_head", int.from_bytes(head, sys.byteorder))
-    identities.put_bytes(number, "backend", member.address.packed.rjust(16, b"\0"))
+    identities.put_bytes(number, "backend", mapped(member.address))
+    identities.put_bytes(number, "vip", mapped(key.vip))
     identities.put(number, "port", key.port)
     identities.put(number, "protocol", int(key.protocol))
     identities.put(number, "freed", 0)
-    identities.put(number, "vip", network_word(key.vip))
+    identities.put(number, "used", 1)
     destinations.put(number, "state", member.state)
     refusal = _refusal(member, bool(destinations.get(number, "mac_head")))
     if refusal is Refusal.NOTHING and destinations.get(number, "refusal"):

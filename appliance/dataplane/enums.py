@@ -31,6 +31,10 @@ class Reason(IntEnum):
     PROBE_REFUSED = 20
     INCOMPLETE = 21
     QINQ = 22
+    UNTAGGED = 23
+    NEIGHBOUR = 24
+    NO_INTERFACE = 25
+    NO_ROOM = 26
     # Not exits but decisions about tracked slots, counted beside the exit.
     TRACKED_HIT = 32
     TRACKED_NEW = 33
@@ -66,6 +70,10 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.PROBE_SENT: "a probe: sent to its backend",
     Reason.PROBE_REFUSED: "a packet of the prober that is no probe, or for no backend: dropped",
     Reason.INCOMPLETE: "the second program is missing: dropped",
+    Reason.UNTAGGED: "no VLAN tag, or one that only tells a priority, where tags are expected: passed to the host",
+    Reason.NEIGHBOUR: "neighbour discovery for a VIP: passed to the host",
+    Reason.NO_INTERFACE: "the interface that leads to the backend is gone: dropped",
+    Reason.NO_ROOM: "the driver leaves no room for a longer header: dropped",
     Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
     Reason.TRACKED_NEW: "in a tracked slot: a new flow",
     Reason.TRACKED_OLD: "in a tracked slot: a flow older than the change",
@@ -95,6 +103,7 @@ class Tail(IntEnum):
     """Positions in the program array."""
 
     COLD = 0
+    COLD6 = 1
 
 
 class Refusal(IntEnum):

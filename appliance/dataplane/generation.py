@@ -7,10 +7,11 @@ a directory half-written by a killed daemon, or one left over, is recognised and
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SERVICE, WAYS, Use
@@ -18,7 +19,7 @@ from appliance.dataplane.enums import Tail
 from appliance.dataplane.kernel import Map, Program, fence
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
-from appliance.dataplane.spec import MapKind, MapSpec, relocate
+from appliance.dataplane.spec import BPF_F_RDONLY_PROG, MapKind, MapSpec, relocate
 from appliance.dataplane.text import FUNCTIONS
 from appliance.errors import KernelError
 
@@ -53,7 +54,15 @@ class Generation:
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
-        self.memory = Memory(self.shape, _Mapped(self.maps), fence, self.maps["vc5_flows"].memory)
+        self.memory = Memory(self.shape, _Mapped(self.maps), fence, self.maps["vc5_flows"].memory, self._open_door)
+
+    def _open_door(self, leg: int, interface: int) -> None:
+        """Let the program redirect by a leg. Where the interface has just gone, its packets are counted as such."""
+        try:
+            self.maps["vc5_doors"].update(leg.to_bytes(4, sys.byteorder), interface.to_bytes(4, sys.byteorder))
+        except KernelError as error:
+            if error.errno not in (errno.ENODEV, errno.EINVAL):
+                raise
 
     @classmethod
     def load(
@@ -79,8 +88,9 @@ class Generation:
             fds = {layout.reference: maps[layout.name].fd for layout in MAPS}
             for name in FUNCTIONS:
                 programs[name] = Program.load(name, relocate(code[name], fds))
-            tails, cold = maps["vc5_tails"], programs["vc5_cold"]
-            tails.update(int(Tail.COLD).to_bytes(4, sys.byteorder), cold.fd.to_bytes(4, sys.byteorder))
+            for tail, name in ((Tail.COLD, "vc5_cold"), (Tail.COLD6, "vc5_cold_ipv6")):
+                place, program = int(tail).to_bytes(4, sys.byteorder), programs[name].fd.to_bytes(4, sys.byteorder)
+                maps["vc5_tails"].update(place, program)
         except BaseException:
             for item in (*maps.values(), *programs.values()):
                 item.close()
@@ -142,6 +152,9 @@ def remove(directory: Path) -> None:
 def _same(found: Map, spec: MapSpec) -> bool:
     """Whether a map can stand for a specification. Names tell apart what sizes do not."""
     have = found.spec()
+    if have.kind is MapKind.DEVMAP:
+        # The kernel adds that programs may only read it.
+        have = replace(have, flags=have.flags & ~BPF_F_RDONLY_PROG)
     return have.same_layout(spec) and have.name == spec.name
 
 

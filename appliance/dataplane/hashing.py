@@ -7,11 +7,13 @@ built here, by displacement, so that a lookup in the program is one comparison.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
-from appliance.dataplane.abi import COEFFICIENTS, MIX, TAG_BITS
+from appliance.dataplane.abi import COEFFICIENTS, MAPPED, MIX, TAG_BITS, WORDS
 from appliance.errors import PlanError
+from appliance.model import Address
 
 MASK = (1 << 64) - 1
 _ATTEMPTS = 64
@@ -19,26 +21,96 @@ _DIRECT_ATTEMPTS = 4096
 
 
 def coefficients(seed: bytes) -> tuple[int, ...]:
-    """Expand a seed of 16 bytes to the 64-bit coefficients of the flow hash."""
+    """Expand a seed of 16 bytes to the 64-bit coefficients of the flow hash.
+
+    COEFFICIENTS for IPv4 and the ports, WORDS for the words of an IPv6 source, and as many for those of an IPv6 VIP.
+    """
     material = hashlib.blake2b(seed, digest_size=8 * COEFFICIENTS, person=b"vc5 flow hash").digest()
-    return tuple(int.from_bytes(material[8 * i : 8 * i + 8], "little") for i in range(COEFFICIENTS))
+    material += hashlib.blake2b(seed, digest_size=8 * 2 * WORDS, person=b"vc5 flow hash 6").digest()
+    return tuple(int.from_bytes(material[at : at + 8], "little") for at in range(0, len(material), 8))
 
 
-def flow_hash(k: Sequence[int], source: int, source_port: int, vip: int, vip_port: int, protocol: int) -> int:
-    """The 64-bit hash of a packet; addresses, ports and the protocol are numbers.
+def flow_hash(
+    k: Sequence[int],
+    source: Address,
+    source_port: int,
+    vip: Address,
+    vip_port: int,
+    protocol: int,
+    *,
+    sticky: bool = False,
+) -> int:
+    """The 64-bit hash of a packet; ports and the protocol are numbers. Without ports and protocol where it is `sticky`.
 
     Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is
     fast", section 3): its high 32 bits are strongly universal. Words are the bytes as they lie in the packet, the
     first one lowest.
     """
     ports = word16(source_port) | word16(vip_port) << 16
-    return (k[0] + (k[1] + word32(source)) * (k[2] + word32(vip)) + (k[3] + ports) * (k[4] + protocol)) & MASK
+    rest = 0 if sticky else (k[3] + ports) * (k[4] + protocol)
+    if vip.version == 6:
+        pairs = zip(k[COEFFICIENTS:], (*words(source), *words(vip)), strict=True)
+        return (k[0] + sum(factor * word for factor, word in pairs) + rest) & MASK
+    return (k[0] + (k[1] + word32(int(source))) * (k[2] + word32(int(vip))) + rest) & MASK
 
 
-def hash_factors(k: Sequence[int], vip: int, protocol: int) -> tuple[int, int, int]:
-    """The flow hash of one VIP and protocol, multiplied out: the hash is `source * [0] + ports * [1] + [2]`."""
-    source, ports = (k[2] + word32(vip)) & MASK, (k[4] + protocol) & MASK
-    return source, ports, (k[0] + k[1] * source + k[3] * ports) & MASK
+@dataclass(frozen=True)
+class Factors:
+    """The flow hash of one service, multiplied out: `source * source_word + ports * ports_word + rest`.
+
+    For IPv6 `source` is 0, and the words of the source have the factors that all services share.
+    """
+
+    source: int
+    ports: int
+    rest: int
+
+
+def hash_factors(k: Sequence[int], vip: Address, protocol: int, *, sticky: bool = False) -> Factors:
+    """Multiply out what a service's packets have in common."""
+    ports = 0 if sticky else (k[4] + protocol) & MASK
+    if vip.version == 6:
+        pairs = zip(k[COEFFICIENTS + WORDS :], words(vip), strict=True)
+        return Factors(0, ports, (k[0] + sum(factor * word for factor, word in pairs) + k[3] * ports) & MASK)
+    source = (k[2] + word32(int(vip))) & MASK
+    return Factors(source, ports, (k[0] + k[1] * source + k[3] * ports) & MASK)
+
+
+def words(address: Address) -> tuple[int, ...]:
+    """The 32-bit words of an IPv6 address as the program reads them from a frame."""
+    return tuple(int.from_bytes(address.packed[at : at + 4], "little") for at in range(0, 16, 4))
+
+
+def halves(address: Address) -> tuple[int, int]:
+    """An address as two 64-bit words, the bytes as they lie in a frame, the first one lowest; IPv4 is mapped."""
+    packed = mapped(address)
+    return int.from_bytes(packed[:8], "little"), int.from_bytes(packed[8:], "little")
+
+
+def mapped(address: Address) -> bytes:
+    """16 bytes for an address of either family."""
+    return address.packed if address.version == 6 else MAPPED + address.packed
+
+
+def unmapped(packed: bytes) -> Address:
+    """The address for which 16 bytes stand."""
+    return IPv4Address(packed[12:]) if packed[:12] == MAPPED else IPv6Address(packed)
+
+
+def fold(multipliers: Sequence[int], address: Address) -> int:
+    """32 bits for an IPv6 address."""
+    high, low = halves(address)
+    return ((high * multipliers[0] + low * multipliers[1]) & MASK) >> 32
+
+
+def fold_multipliers(addresses: Collection[Address]) -> tuple[int, int]:
+    """Multipliers under which no two of these IPv6 addresses are folded alike. Raises PlanError if none are found."""
+    for attempt in range(_ATTEMPTS):
+        material = hashlib.blake2b(attempt.to_bytes(4, "big"), digest_size=16, person=b"vc5 fold").digest()
+        multipliers = int.from_bytes(material[:8], "big") | 1, int.from_bytes(material[8:], "big") | 1
+        if len({fold(multipliers, address) for address in addresses}) == len(addresses):
+            return multipliers
+    raise PlanError(f"no way to fold {len(addresses)} IPv6 addresses apart")
 
 
 def word32(number: int) -> int:

@@ -9,7 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from appliance.dataplane.hashing import PerfectHash, direct_hash, hash_factors, perfect_hash, word16, word32
+from appliance.dataplane.hashing import (
+    PerfectHash,
+    direct_hash,
+    fold,
+    fold_multipliers,
+    halves,
+    hash_factors,
+    perfect_hash,
+    unmapped,
+    word16,
+    word32,
+)
 from appliance.dataplane.memory import Memory
 from appliance.model import Address, Protocol, ServiceKey
 
@@ -27,6 +38,9 @@ class Entry:
     previous_slots: int = 0
     previous_count: int = 0
     """The slots of before the last hash change; a count of 0: there is nothing to ask them any more."""
+    previous_sticky: int = 0
+    sticky: bool = False
+    """Whether ports have no part in the hash."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,18 @@ class Keys:
     previous: tuple[int, ...]
 
 
-FIELDS = ("slots", "slot_count", "destinations", "capacity", "on_dead", "previous_slots", "previous_count")
+_FAMILY = 1 << 40
+"""Set in the keys of IPv6."""
+FIELDS = (
+    "slots",
+    "slot_count",
+    "destinations",
+    "capacity",
+    "on_dead",
+    "previous_slots",
+    "previous_count",
+    "previous_sticky",
+)
 
 
 def keys(memory: Memory) -> Keys:
@@ -45,18 +70,26 @@ def keys(memory: Memory) -> Keys:
     return Keys(memory.coefficients(), memory.coefficients(previous=True))
 
 
-def key_word(key: ServiceKey) -> int:
-    """A service's key as the program compares it."""
-    return word32(int(key.vip)) | int(key.protocol) << 32 | word16(key.port) << 48
+def key_word(key: ServiceKey, folding: Sequence[int] = (0, 0)) -> int:
+    """A service's key as the program compares it, with the multipliers that fold IPv6 addresses."""
+    return vip_word(key.vip, folding) | int(key.protocol) << 32 | word16(key.port) << 48
 
 
-def _key(word: int) -> ServiceKey:
-    return ServiceKey(address_of(word & 0xFFFFFFFF), word16(word >> 48), Protocol(word >> 32 & 0xFFFF))
+def vip_word(vip: Address, folding: Sequence[int] = (0, 0)) -> int:
+    """A VIP's key in the table of VIPs."""
+    return fold(folding, vip) | _FAMILY if vip.version == 6 else word32(int(vip))
 
 
-def address_of(word: int) -> IPv4Address:
-    """The address that a word of the tables stands for."""
-    return IPv4Address(word32(word))
+def _key(memory: Memory, at: int) -> ServiceKey:
+    word = memory.services.get(at, "key")
+    vip: Address = IPv4Address(word32(word & 0xFFFFFFFF))
+    if word & _FAMILY:
+        vip = _address(memory.services.get(at, "source_factor"), memory.services.get(at, "vip_low"))
+    return ServiceKey(vip, word16(word >> 48), Protocol(word >> 32 & 0xFF))
+
+
+def _address(high: int, low: int) -> Address:
+    return unmapped(high.to_bytes(8, "little") + low.to_bytes(8, "little"))
 
 
 def entries(memory: Memory) -> dict[ServiceKey, Entry]:
@@ -64,9 +97,10 @@ def entries(memory: Memory) -> dict[ServiceKey, Entry]:
     first = memory.copy * memory.shape.services
     found = {}
     for at in range(first, first + memory.shape.services):
-        word = memory.services.get(at, "key")
-        if word:
-            entry = Entry(_key(word), *(memory.services.get(at, name) for name in FIELDS))
+        if memory.services.get(at, "key"):
+            sticky = not memory.services.get(at, "ports_factor")
+            values = {name: memory.services.get(at, name) for name in FIELDS}
+            entry = Entry(_key(memory, at), **values, sticky=sticky)
             found[entry.key] = entry
     return found
 
@@ -76,9 +110,9 @@ def vips(memory: Memory) -> dict[Address, bool]:
     first = memory.copy * memory.shape.services
     found: dict[Address, bool] = {}
     for at in range(first, first + memory.shape.services):
-        address = memory.vips.get(at, "address")
-        if address:
-            found[address_of(address)] = bool(memory.vips.get(at, "up"))
+        high, low = memory.vips.get(at, "high"), memory.vips.get(at, "low")
+        if high or low:
+            found[_address(high, low)] = bool(memory.vips.get(at, "up"))
     return found
 
 
@@ -105,15 +139,16 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
     size = memory.shape.services
     wanted = {entry.key: entry for entry in services}
     table = sorted(wanted.values(), key=lambda entry: entry.key)
-    addresses = sorted(up, key=int)
+    addresses = sorted(up, key=lambda address: (address.version, int(address)))
+    folding = fold_multipliers({address for address in (*up, *(key.vip for key in wanted)) if address.version == 6})
     place = direct_hash if memory.shape.direct else perfect_hash
     hashes: tuple[PerfectHash, PerfectHash] = (
-        place([key_word(entry.key) for entry in table], size, copy),
-        place([word32(int(address)) for address in addresses], size),
+        place([key_word(entry.key, folding) for entry in table], size, copy),
+        place([vip_word(address, folding) for address in addresses], size),
     )
-    for at, (coefficient, previous) in enumerate(zip(new.current, new.previous, strict=True)):
-        memory.keys.put(copy, "coefficient", coefficient, at)
-        memory.keys.put(copy, "previous", previous, at)
+    memory.put_coefficients(copy, new.current, new.previous)
+    for at, multiplier in enumerate(folding):
+        memory.keys.put(copy, "fold", multiplier, at)
     memory.keys.put(copy, "vip_multiplier", hashes[1].multiplier)
     for which, made in enumerate(hashes):
         start = (copy * 2 + which) * size
@@ -124,27 +159,33 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
         memory.vips.clear(at)
     for entry, position in zip(table, hashes[0].positions, strict=True):
         at = copy * size + position
-        memory.services.put(at, "key", key_word(entry.key))
+        memory.services.put(at, "key", key_word(entry.key, folding))
         for name in FIELDS:
             memory.services.put(at, name, getattr(entry, name))
-        for index, factor in enumerate(hash_factors(new.current, int(entry.key.vip), int(entry.key.protocol))):
-            memory.services.put(at, "factor", factor, index)
+        vip = entry.key.vip
+        factors = hash_factors(new.current, vip, int(entry.key.protocol), sticky=entry.sticky)
+        memory.services.put(at, "ports_factor", factors.ports)
+        memory.services.put(at, "rest", factors.rest)
+        high, low = halves(vip) if vip.version == 6 else (factors.source, 0)
+        memory.services.put(at, "source_factor", high)
+        memory.services.put(at, "vip_low", low)
     for address, position in zip(addresses, hashes[1].positions, strict=True):
-        memory.vips.put(copy * size + position, "address", word32(int(address)))
+        high, low = halves(address)
+        memory.vips.put(copy * size + position, "high", high)
+        memory.vips.put(copy * size + position, "low", low)
         memory.vips.put(copy * size + position, "up", int(up[address]))
     return hashes[0].multiplier
 
 
-def _place(entry: Entry) -> tuple[int, ...]:
-    return tuple(getattr(entry, name) for name in FIELDS if name != "on_dead")
+def _place(entry: Entry) -> tuple[object, ...]:
+    return (entry.sticky, *(getattr(entry, name) for name in FIELDS if name != "on_dead"))
 
 
 def _in_place(memory: Memory, services: Mapping[ServiceKey, Entry], up: Mapping[Address, bool]) -> None:
     first = memory.copy * memory.shape.services
     for at in range(first, first + memory.shape.services):
-        word = memory.services.get(at, "key")
-        if word:
-            memory.services.put(at, "on_dead", services[_key(word)].on_dead)
-        address = memory.vips.get(at, "address")
-        if address:
-            memory.vips.put(at, "up", int(up[address_of(address)]))
+        if memory.services.get(at, "key"):
+            memory.services.put(at, "on_dead", services[_key(memory, at)].on_dead)
+        high, low = memory.vips.get(at, "high"), memory.vips.get(at, "low")
+        if high or low:
+            memory.vips.put(at, "up", int(up[_address(high, low)]))

@@ -6,9 +6,9 @@ in order on processors that would reorder them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 from appliance.dataplane.abi import (
@@ -17,7 +17,9 @@ from appliance.dataplane.abi import (
     HISTORY,
     IDENTITY,
     KEYS,
+    LEG,
     LOOKUP,
+    MAPPED,
     MAPS,
     NARROW_TRACKED,
     REASON_STRIDE,
@@ -25,6 +27,7 @@ from appliance.dataplane.abi import (
     SETTINGS,
     TRACKED,
     VIP,
+    WORDS,
     Struct,
 )
 from appliance.dataplane.enums import State
@@ -36,6 +39,17 @@ COUNTERS = ("packets", "octets", "flows", "drops")
 _U64 = (1 << 64) - 1
 _PAGE_WAYS = 512
 _SAMPLED_PAGES = 32
+_CURRENT = (
+    *(("coefficient", at) for at in range(COEFFICIENTS)),
+    *(("wide", at) for at in range(WORDS)),
+    *(("wide_vip", at) for at in range(WORDS)),
+)
+"""Where the coefficients lie, in the order of `hashing.coefficients`."""
+_PREVIOUS = (
+    *(("previous", at) for at in range(COEFFICIENTS)),
+    *(("previous_wide", at) for at in range(WORDS)),
+    *(("previous_wide_vip", at) for at in range(WORDS)),
+)
 Code = Literal["B", "H", "I", "Q"]
 FORMATS: dict[str, Code] = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
 _MAPPED: dict[Code, int] = {"B": 1, "H": 2, "I": 4, "Q": 8}
@@ -43,6 +57,10 @@ _MAPPED: dict[Code, int] = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
 def no_fence() -> None:
     """For memory that nobody else reads."""
+
+
+def no_door(leg: int, interface: int) -> None:
+    """For memory that nothing is redirected by."""
 
 
 class Elements:
@@ -109,6 +127,8 @@ class Memory:
     fence: Callable[[], None] = no_fence
     window: Callable[[int, int], memoryview[int]] | None = None
     """Maps a part of the flow table, offset and length in bytes, where mapping it all would be costly."""
+    door: Callable[[int, int], None] = no_door
+    """Lets the program redirect by a leg to an interface, given its index."""
     slots: memoryview[int] = field(init=False)
     tracked: int = field(init=False)
     """The tracked bit of a slot; the bits below it are the index."""
@@ -123,6 +143,7 @@ class Memory:
     histories: Elements = field(init=False)
     destinations: Elements = field(init=False)
     identities: Elements = field(init=False)
+    legs: Elements = field(init=False)
 
     def __post_init__(self) -> None:
         self.slots = self.raw["vc5_slots"].cast("H" if self.shape.wide else "B")
@@ -138,6 +159,7 @@ class Memory:
         self.histories = Elements(self.raw["vc5_histories"], HISTORY)
         self.destinations = Elements(self.raw["vc5_destinations"], DESTINATION)
         self.identities = Elements(self.raw["vc5_identities"], IDENTITY)
+        self.legs = Elements(self.raw["vc5_legs"], LEG)
 
     @property
     def flows(self) -> memoryview[int]:
@@ -172,8 +194,13 @@ class Memory:
 
     def coefficients(self, *, previous: bool = False) -> tuple[int, ...]:
         """The coefficients of the keyed hash in force, or those of before the last hash change."""
-        name = "previous" if previous else "coefficient"
-        return tuple(self.keys.get(self.copy, name, at) for at in range(COEFFICIENTS))
+        return tuple(self.keys.get(self.copy, name, at) for name, at in (_PREVIOUS if previous else _CURRENT))
+
+    def put_coefficients(self, copy: int, current: Sequence[int], previous: Sequence[int]) -> None:
+        """Store the coefficients of the keyed hash, and those of before, into one copy."""
+        for places, values in ((_CURRENT, current), (_PREVIOUS, previous)):
+            for (name, at), value in zip(places, values, strict=True):
+                self.keys.put(copy, name, value, at)
 
     def state(self, number: int) -> State:
         """The state of a destination."""
@@ -181,7 +208,12 @@ class Memory:
 
     def backend(self, number: int) -> Address:
         """The address of a destination."""
-        return IPv4Address(self.identities.bytes_of(number, "backend", 16)[12:])
+        return self.address(number, "backend")
+
+    def address(self, number: int, name: str) -> Address:
+        """An address out of a destination's identity: `backend`, `vip` or `own`."""
+        packed = self.identities.bytes_of(number, name, 16)
+        return IPv4Address(packed[12:]) if packed[:12] == MAPPED else IPv6Address(packed)
 
     def flows_used(self) -> int:
         """About how many ways of the flow table hold an entry, expired ones included.

@@ -60,7 +60,8 @@ class Shape:
     """A program's capacities and features. `services` counts positions of the lookup table.
 
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
-    With `previous`, older flows can be answered by the slots and the hash of before a hash change.
+    With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
+    mode vlan: untagged frames come and go as well.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -73,6 +74,18 @@ class Shape:
     direct: bool = False
     wide: bool = True
     previous: bool = False
+    ipv6: bool = False
+    mixed: bool = False
+
+    @property
+    def tagged(self) -> bool:
+        """Whether frames with VLAN tags are the program's."""
+        return self.mode is Mode.VLAN
+
+    @property
+    def redirects(self) -> bool:
+        """Whether packets leave by other interfaces than they came in by."""
+        return self.mode is Mode.MULTI_NIC or self.mixed
 
     @property
     def service_limit(self) -> int:
@@ -117,6 +130,7 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, pre
         resets=any(service.on_dead is OnDead.RESET for service in config.services),
         direct=direct,
         previous=previous,
+        ipv6=any(service.key.vip.version == 6 for service in services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
     )
     check(shape)

@@ -15,6 +15,7 @@ from appliance.dataplane.desired import Desired, DesiredService
 from appliance.dataplane.enums import State
 from appliance.dataplane.flowsweep import FlowSweep
 from appliance.dataplane.hashing import coefficients
+from appliance.dataplane.legs import Legs
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.regions import first_fit
@@ -66,6 +67,7 @@ class Tables:
         self.numbered = 0
         """How often a backend has got a number, or another one."""
         self._visible: tuple[object, ...] = ()
+        self._legs = Legs(memory)
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
@@ -75,7 +77,7 @@ class Tables:
     def _numbers(self, entry: Entry) -> dict[Address, int]:
         identities, found = self.memory.identities, {}
         for number in range(entry.destinations + 1, entry.destinations + entry.capacity):
-            if identities.get(number, "vip") and not identities.get(number, "freed"):
+            if identities.get(number, "used") and not identities.get(number, "freed"):
                 found[self.memory.backend(number)] = number
         return found
 
@@ -94,6 +96,8 @@ class Tables:
                 changed = self._write_service(service, plan, time)
                 if changed:
                     applied.changed[service.key] = changed
+        if plans:
+            self._legs.keep(set(self.memory.destinations.column("leg")))
         self._up = {key.vip: False for key in self._placed} | dict(desired.vips)
         self._write_lookup(keys)
         return applied
@@ -191,7 +195,7 @@ class Tables:
     def _resting(self, wanted: Collection[ServiceKey], idle: int) -> list[tuple[int, int]]:
         """Numbers that stood for a backend so recently that they are better left alone, as ranges."""
         gone = [placed.entry for key, placed in self._placed.items() if key not in wanted]
-        used = zip(self.memory.identities.column("vip"), self.memory.identities.column("freed"), strict=True)
+        used = zip(self.memory.identities.column("used"), self.memory.identities.column("freed"), strict=True)
         freed = [(number, 1) for number, (vip, freed) in enumerate(used) if vip and self._rests(freed, idle)]
         return [(entry.destinations, entry.capacity) for entry in gone] + freed
 
@@ -207,7 +211,7 @@ class Tables:
         for index in range(1, entry.capacity):
             number = entry.destinations + index
             freed = identities.get(number, "freed")
-            if identities.get(number, "vip"):
+            if identities.get(number, "used"):
                 had[self.memory.backend(number)] = index
                 if not freed or self._rests(freed, idle):
                     continue
@@ -239,6 +243,7 @@ class Tables:
         if desired.probe is not None:
             settings.put_bytes(0, "probe_mac", desired.probe.macs)
             settings.put(0, "probe_address", destinations.network_word(desired.probe.address))
+            settings.put_bytes(0, "probe_address6", desired.probe.address6.packed)
             settings.put(0, "probe_interface", desired.probe.interface)
 
     def _write_lookup(self, keys: Keys | None = None) -> None:
@@ -276,7 +281,7 @@ class Tables:
         identities = self.memory.identities
         for old in left:
             for number in range(old.destinations, old.destinations + old.capacity):
-                if identities.get(number, "vip") and not identities.get(number, "freed"):
+                if identities.get(number, "used") and not identities.get(number, "freed"):
                     identities.put(number, "freed", max(1, time))
 
     def _write_service(self, service: DesiredService, plan: _Plan, time: int) -> int:
@@ -285,7 +290,7 @@ class Tables:
         placed.entry = replace(plan.entry, on_dead=int(service.on_dead))
         numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
         for member in service.members:
-            destinations.write(self.memory, numbers[member.address], service.key, member)
+            destinations.write(self.memory, numbers[member.address], service.key, member, self._legs)
         self.memory.fence()
         available = [m for m in service.members if m.state is State.AVAILABLE and m.weight > 0]
         owners = maglev.table([(m.address, m.weight) for m in available], plan.entry.slot_count)

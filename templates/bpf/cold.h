@@ -3,97 +3,252 @@
  * header length; on what both can handle, it and vc5_main decide alike.
  */
 
-/* The packet's transport, after all header fields have been checked; NULL with the verdict set where it goes no further. */
-static __always_inline void *vc5_check(struct vc5_verdict *verdict, struct vc5_packet *packet, struct iphdr *ip,
-				       const struct vc5_cursor *cursor, u32 header)
-{
-	u32 length = bpf_ntohs(ip->tot_len);
-	void *at = (void *)ip + header;
+enum {
+	VC5_EXTENSIONS = 6, /* at most so many headers stand before that of the transport */
+	/* RFC 8200 section 4; RFC 4302 */
+	VC5_HOP_BY_HOP = 0,
+	VC5_ROUTING = 43,
+	VC5_FRAGMENT6 = 44,
+	VC5_AUTHENTICATION = 51,
+	VC5_DESTINATION_OPTIONS = 60,
+	VC5_FRAGMENT6_BITS = 0xfff9, /* more-fragments and offset */
+};
 
+/* What the headers before the transport say. */
+struct vc5_walk {
+	void *at; /* where the transport begins; NULL: the headers contradict the frame */
+	u32 room; /* bytes of the packet from there on */
+	u32 fragment;
+};
+
+static __always_inline struct vc5_walk vc5_walk4(struct vc5_packet *packet, struct iphdr *ip, const void *end)
+{
+	u32 header = ip->ihl * 4, length = bpf_ntohs(ip->tot_len);
+	struct vc5_walk walk = {};
+
+	packet->protocol = ip->protocol;
+	if (ip->version != 4 || header < sizeof(*ip) || length < header || (void *)ip + length > end)
+		return walk;
+	walk.at = (void *)ip + header;
+	walk.room = length - header;
+	walk.fragment = !!(ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS));
+	return walk;
+}
+
+/*% if shape.ipv6 %*/
+static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, struct vc5_ipv6 *ip, const void *end)
+{
+	struct vc5_walk walk = {}, broken = {};
+	u32 room = bpf_ntohs(ip->length), i;
+	void *at = ip + 1;
+	u8 next = ip->next;
+
+	packet->protocol = next;
+	if ((*(u8 *)ip & 0xf0) != 0x60 || at + room > end)
+		return broken;
+#pragma unroll
+	for (i = 0; i < VC5_EXTENSIONS; i++) {
+		u8 *header = at;
+		u32 length;
+
+		if (next != VC5_HOP_BY_HOP && next != VC5_ROUTING && next != VC5_FRAGMENT6 && next != VC5_AUTHENTICATION &&
+		    next != VC5_DESTINATION_OPTIONS)
+			break;
+		if (room < 8 || at + 8 > end)
+			return broken;
+		length = (header[1] + 1) * 8;
+		if (next == VC5_AUTHENTICATION)
+			length = (header[1] + 2) * 4;
+		if (next == VC5_FRAGMENT6) {
+			length = 8;
+			if (*(u16 *)(header + 2) & bpf_htons(VC5_FRAGMENT6_BITS))
+				walk.fragment = 1;
+		}
+		next = header[0];
+		if (length > room)
+			return broken;
+		room -= length;
+		at += length;
+		/* Behind the first fragment's header only the first fragment goes on. */
+		if (walk.fragment)
+			break;
+	}
+	packet->protocol = next;
+	walk.at = at;
+	walk.room = room;
+	return walk;
+}
+/*% endif %*/
+
+/* As a number: the compiler would reckon with the pointers, and the verifier not have it. */
+static __always_inline u32 vc5_known(const struct vc5_vip *vip)
+{
+	u32 known = 0;
+
+	if (vip)
+		known = 1;
+	vc5_opaque(known);
+	return known;
+}
+
+/* The packet's transport, after all header fields have been checked; NULL with the verdict set where it goes no further. */
+static __always_inline void *vc5_check(struct vc5_verdict *verdict, struct vc5_packet *packet, const struct vc5_walk *walk,
+				       const void *end)
+{
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
-	if (ip->version != 4 || header < sizeof(*ip) || length < header || (void *)ip + length > cursor->end)
+	if (!walk->at)
 		return NULL;
-	if (ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS)) {
+	if (walk->fragment) {
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_FRAGMENT);
 		return NULL;
 	}
-	if (ip->protocol != VC5_PROTOCOL_TCP && ip->protocol != VC5_PROTOCOL_UDP) {
+	if (packet->protocol != VC5_PROTOCOL_TCP && packet->protocol != VC5_PROTOCOL_UDP) {
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_PROTOCOL);
 		return NULL;
 	}
-	packet->protocol = ip->protocol;
-	packet->source = vc5_le32(ip->saddr);
-	packet->vip = vc5_le32(ip->daddr);
-	if (!vc5_read_transport(packet, at, cursor->end, length - header))
+	if (!vc5_read_transport(packet, walk->at, end, walk->room))
 		return NULL;
-	return at;
+	return walk->at;
 }
 
-static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdict *verdict)
+/* What both families do once their headers are read: `hops` is what is left of the time to live. */
+static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *ip,
+					   const void *end, struct vc5_packet *packet, const struct vc5_walk *walk,
+					   u32 to_vip, u32 hops)
 {
-	struct vc5_cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
-	struct ethhdr *ethernet = vc5_read_ethernet(&cursor);
 	const struct vc5_service *service;
-	struct vc5_packet packet = {};
-	struct iphdr *ip;
 	void *transport;
-	u32 header;
 
-	vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
-	if (!ethernet)
-		return 0;
-	if (ethernet->h_proto != bpf_htons(ETH_P_IP)) {
-		vc5_other_protocol(verdict, ethernet, cursor.end);
-		return 0;
-	}
-	ip = vc5_read_ipv4(&cursor);
-	if (!ip)
-		return 0;
-	header = ip->ihl * 4;
-	if (!vc5_find_vip(vc5_le32(ip->daddr))) {
-		if (!vc5_find_vip(vc5_le32(ip->saddr))) {
-			vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
-			return 0;
-		}
-		transport = vc5_check(verdict, &packet, ip, &cursor, header);
+	transport = vc5_check(verdict, packet, walk, end);
+	if (!to_vip) {
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_VIP_SOURCE);
-		return transport ? vc5_probe_in(verdict, ethernet, ip, transport, cursor.end, &packet) : 0;
+		return transport ? vc5_probe_in(ctx, verdict, l2, ip, transport, end, packet) : 0;
 	}
-	transport = vc5_check(verdict, &packet, ip, &cursor, header);
-	if (!transport) {
-		if (verdict->reason == VC5_REASON_PROTOCOL && ip->protocol == VC5_PROTOCOL_ICMP)
-			vc5_icmp(verdict, ethernet, ip, (void *)ip + header, cursor.end, bpf_ntohs(ip->tot_len) - header);
+	if (!transport)
 		return 0;
-	}
-	service = vc5_find_service(&packet);
+	service = vc5_find_service(packet);
 	if (!service) {
 		vc5_decide(verdict, vc5_settings->pass_unknown_port ? XDP_PASS : XDP_DROP, VC5_REASON_UNKNOWN_PORT);
 		return 0;
 	}
-	if (ip->ttl <= 1) {
+	if (hops <= 1) {
 		verdict->destination = service->destinations & (VC5_DESTINATIONS - 1);
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_TTL);
 		return 0;
 	}
-	vc5_forward(verdict, ethernet, ip, service, &packet);
 /*% if shape.resets %*/
-	if (verdict->reason == VC5_REASON_RESET && transport + sizeof(struct tcphdr) <= cursor.end) {
-		const struct tcphdr *tcp = transport;
-		u32 data = bpf_ntohs(ip->tot_len) - header - vc5_tcp_header(tcp);
+	struct vc5_segment segment = {};
 
-		data += !!(packet.flags & VC5_TCP_FIN);
-		vc5_reset(ctx, verdict, &packet, bpf_ntohl(tcp->seq) + data, bpf_ntohl(tcp->ack_seq));
-	}
+	if (packet->protocol == VC5_PROTOCOL_TCP && transport + sizeof(struct tcphdr) <= end)
+		segment = vc5_read_segment(packet, transport, walk->room);
+/*% endif %*/
+	vc5_forward(ctx, verdict, ip - l2, l2, ip, service, packet);
+/*% if shape.resets %*/
+	if (verdict->reason == VC5_REASON_RESET)
+		vc5_reset(ctx, verdict, l2, packet, &segment);
 /*% endif %*/
 	return 0;
+}
+
+static __always_inline u32 vc5_cold4(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
+{
+	void *frame = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct vc5_packet packet = {};
+	struct iphdr *ip = frame + l2;
+	struct vc5_walk walk;
+	u32 to_vip;
+
+	if (frame + l2 <= end && vc5_frame_type(frame, l2) != bpf_htons(VC5_IPV4)) {
+		vc5_other_protocol(verdict, frame, end);
+		return 0;
+	}
+	vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
+	if ((void *)(ip + 1) > end)
+		return 0;
+	vc5_read_addresses4(&packet, ip);
+	to_vip = vc5_known(vc5_find_vip4(ip->daddr));
+	if (!to_vip && !vc5_find_vip4(ip->saddr)) {
+		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
+		return 0;
+	}
+	walk = vc5_walk4(&packet, ip, end);
+	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP) {
+		vc5_icmp(verdict, frame, ip, walk.at, end, walk.room);
+		return 0;
+	}
+	return vc5_cold_packet(ctx, verdict, l2, ip, end, &packet, &walk, to_vip, ip->ttl);
+}
+
+/*% if shape.ipv6 %*/
+static __always_inline u32 vc5_cold6(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
+{
+	void *frame = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct vc5_ipv6 *ip = frame + l2;
+	struct vc5_packet packet = {};
+	struct vc5_walk walk;
+	u32 to_vip;
+
+	vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
+	if ((void *)(ip + 1) > end)
+		return 0;
+	vc5_read_addresses6(&packet, ip);
+	to_vip = vc5_known(vc5_find_vip6(packet.high, packet.low));
+	if (!to_vip && !vc5_find_vip6(vc5_halves(ip->source[0], ip->source[1]), vc5_halves(ip->source[2], ip->source[3]))) {
+		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
+		return 0;
+	}
+	walk = vc5_walk6(&packet, ip, end);
+	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP6) {
+		vc5_icmp6(verdict, &packet, frame, ip, walk.at, end, walk.room);
+		return 0;
+	}
+	return vc5_cold_packet(ctx, verdict, l2, ip, end, &packet, &walk, to_vip, ip->hops);
+}
+
+/*% endif %*/
+/* Calls what handles a frame, by the length of its layer-2 header, with that as a constant. */
+static __always_inline u32 vc5_cold_frame(struct xdp_md *ctx, struct vc5_verdict *verdict,
+					  u32 (*handle)(struct xdp_md *, struct vc5_verdict *, u32))
+{
+	void *frame = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 l2 = vc5_layer2(frame, end);
+
+	vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
+/*% if shape.tagged %*/
+	if (l2 == VC5_TAGGED_LENGTH)
+		return handle(ctx, verdict, VC5_TAGGED_LENGTH);
+/*% endif %*/
+/*% if shape.mixed or not shape.tagged %*/
+	if (l2 == ETH_HLEN)
+		return handle(ctx, verdict, ETH_HLEN);
+/*% endif %*/
+	if (frame + ETH_HLEN <= end)
+		vc5_other_protocol(verdict, frame, end);
+	return 0;
+}
+
+static __always_inline int vc5_cold_leave(struct vc5_verdict *verdict, u32 interface)
+{
+	if (interface)
+		verdict->action = vc5_redirect(interface, 0);
+	return vc5_leave(verdict);
 }
 
 int vc5_cold(struct xdp_md *ctx)
 {
 	struct vc5_verdict verdict = {};
-	u32 interface = vc5_cold_packet(ctx, &verdict);
 
-	if (interface)
-		verdict.action = vc5_redirect(interface, 0);
+	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_cold4));
+}
+
+int vc5_cold_ipv6(struct xdp_md *ctx)
+{
+	struct vc5_verdict verdict = {};
+
+/*% if shape.ipv6 %*/
+	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_cold6));
+/*% else %*/
+	vc5_decide(&verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 	return vc5_leave(&verdict);
+/*% endif %*/
 }

@@ -1,5 +1,5 @@
-/* Sending a packet to its destination at layer 2: new MAC addresses, one hop less to live, out of the interface that it
- * came from.
+/* Sending a packet to its destination at layer 2: new MAC addresses, the tag of the destination's network, and out: of the
+ * interface that it came from, or of that which leads to the destination. Time to live is the caller's business, before.
  */
 
 static __always_inline void vc5_write_macs(void *frame, u64 head, u64 tail)
@@ -9,12 +9,82 @@ static __always_inline void vc5_write_macs(void *frame, u64 head, u64 tail)
 	*(u32 *)(frame + 8) = tail;
 }
 
-static __always_inline void vc5_send(struct vc5_verdict *verdict, void *frame, struct iphdr *ip,
+/*% if shape.tagged %*/
+/* The id changes, priority and drop eligibility stay. */
+static __always_inline void vc5_write_tag(void *frame, u16 vlan)
+{
+	u16 *control = frame + ETH_HLEN;
+
+	*control = (*control & (u16)~bpf_htons(VC5_TAG_ID)) | vlan;
+}
+/*% endif %*/
+/*% if shape.tagged %*/
+
+static __always_inline const struct vc5_leg *vc5_leg_of(const struct vc5_destination *destination)
+{
+	return &vc5_legs[destination->leg & (VC5_LEGS - 1)];
+}
+/*% endif %*/
+/*% if shape.tagged %*/
+
+/* Makes room for a tag, or takes one away: then the type of the packet stands where it belongs, and the addresses do not.
+ * Returns the frame's new beginning, NULL where there is no room.
+ */
+static __always_inline void *vc5_retag(struct xdp_md *ctx, u32 l2, u16 vlan)
+{
+	u16 *type;
+	void *frame;
+
+	if (vc5_move_head(ctx, l2 == ETH_HLEN ? -VC5_TAG_LENGTH : VC5_TAG_LENGTH))
+		return NULL;
+	frame = (void *)(long)ctx->data;
+	if (frame + VC5_TAGGED_LENGTH > (void *)(long)ctx->data_end)
+		return NULL;
+	if (l2 == ETH_HLEN) {
+		type = frame + ETH_HLEN - 2;
+		type[0] = bpf_htons(VC5_TAG_8021Q);
+		type[1] = vlan;
+	}
+	return frame;
+}
+/*% endif %*/
+
+/* `frame` has a layer-2 header of `l2` bytes, which lie inside it. */
+static __always_inline void vc5_send(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
 				     const struct vc5_destination *destination)
 {
-	vc5_decrement_ttl(ip);
-	vc5_write_macs(frame, destination->mac_head, destination->mac_tail);
-	vc5_decide(verdict, XDP_TX, VC5_REASON_FORWARD);
+	u64 head = destination->mac_head, action = XDP_TX;
+	u32 tail = destination->mac_tail;
+/*% if shape.tagged %*/
+	const struct vc5_leg *leg = vc5_leg_of(destination);
+/*% endif %*/
+
+/*% if shape.mixed %*/
+	if (!leg->vlan != (l2 == ETH_HLEN)) {
+		frame = vc5_retag(ctx, l2, leg->vlan);
+		if (!frame) {
+			vc5_decide(verdict, XDP_DROP, VC5_REASON_NO_ROOM);
+			return;
+		}
+	} else if (l2 == VC5_TAGGED_LENGTH) {
+		vc5_write_tag(frame, leg->vlan);
+	}
+/*% elif shape.tagged %*/
+	vc5_write_tag(frame, leg->vlan);
+/*% endif %*/
+	vc5_write_macs(frame, head, tail);
+/*% if shape.mixed %*/
+	/* Members of a bond are one trunk: what comes tagged and goes tagged leaves where it came. */
+	if ((l2 == ETH_HLEN || !leg->vlan) && leg->interface != ctx->ingress_ifindex)
+		action = vc5_redirect_map(vc5_doors, destination->leg, XDP_DROP);
+/*% elif shape.redirects %*/
+	action = vc5_redirect_map(vc5_doors, destination->leg, XDP_DROP);
+/*% endif %*/
+	vc5_decide(verdict, action, VC5_REASON_FORWARD);
+/*% if shape.redirects %*/
+	if (action == XDP_DROP)
+		verdict->reason = VC5_REASON_NO_INTERFACE;
+/*% endif %*/
 }
 
 static __always_inline int vc5_opens(u64 flags)
@@ -23,7 +93,7 @@ static __always_inline int vc5_opens(u64 flags)
 }
 
 /* `frame` and `ip` have been checked to lie inside the frame; `packet` is complete. */
-static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame, struct iphdr *ip,
+static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,
 					const struct vc5_service *service, const struct vc5_packet *packet)
 {
 	struct vc5_choice choice = vc5_choose(service, packet);
@@ -31,7 +101,7 @@ static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame
 	const struct vc5_destination *destination = &vc5_destinations[number];
 
 	verdict->destination = number;
-	verdict->octets = bpf_ntohs(ip->tot_len);
+	verdict->octets = packet->octets;
 	verdict->flows = vc5_opens(packet->flags);
 	if (choice.dead) {
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_DEAD);
@@ -45,5 +115,11 @@ static __always_inline void vc5_forward(struct vc5_verdict *verdict, void *frame
 		vc5_decide(verdict, XDP_DROP, destination->refusal);
 		return;
 	}
-	vc5_send(verdict, frame, ip, destination);
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6)
+		((struct vc5_ipv6 *)ip)->hops -= 1;
+	else
+/*% endif %*/
+		vc5_decrement_ttl(ip);
+	vc5_send(ctx, verdict, frame, l2, destination);
 }

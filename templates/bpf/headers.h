@@ -7,13 +7,18 @@ enum {
 	VC5_PROTOCOL_ICMP = 1,
 	VC5_PROTOCOL_TCP = 6,
 	VC5_PROTOCOL_UDP = 17,
+	VC5_PROTOCOL_ICMP6 = 58,
 	VC5_TCP_FIN = 0x01,
 	VC5_TCP_SYN = 0x02,
 	VC5_TCP_RST = 0x04,
 	VC5_TCP_ACK = 0x10,
+	VC5_IPV4 = 0x0800,
+	VC5_IPV6 = 0x86dd,
 	VC5_TAG_8021Q = 0x8100,
 	VC5_TAG_8021AD = 0x88a8,
-	VC5_IPV6 = 0x86dd,
+	VC5_TAG_LENGTH = 4,
+	VC5_TAG_ID = 0x0fff, /* of a tag's control word; before it stand priority and drop eligibility */
+	VC5_TAGGED_LENGTH = ETH_HLEN + VC5_TAG_LENGTH,
 };
 
 struct vc5_cursor {
@@ -25,12 +30,26 @@ struct vc5_cursor {
  * them. Whole registers: the compiler would clear the upper half of narrower ones after every step.
  */
 struct vc5_packet {
-	u64 source;
+	u64 family; /* VC5_IPV4 or VC5_IPV6 */
+	u64 source; /* of IPv4 */
 	u64 vip;
+	u64 words[VC5_WORDS]; /* of IPv6: the source's, as vc5_le32 reads them */
+	u64 high; /* and the VIP's halves, as vc5_le64 reads them */
+	u64 low;
 	u64 ports;
 	u64 protocol;
 	u64 flags; /* of TCP; 0 for UDP */
+	u64 octets; /* of the IP packet */
 	const struct vc5_key_set *keys; /* of the copy in which the service was found */
+};
+
+struct vc5_ipv6 {
+	u32 first; /* version, traffic class, flow label */
+	u16 length; /* of what follows this header */
+	u8 next;
+	u8 hops;
+	u32 source[VC5_WORDS];
+	u32 destination[VC5_WORDS];
 };
 
 /* A port in network order, to be stored. */
@@ -59,26 +78,63 @@ static __always_inline int vc5_is_tag(u16 type)
 	return type == bpf_htons(VC5_TAG_8021Q) || type == bpf_htons(VC5_TAG_8021AD);
 }
 
-/* Read anew each time, so that what seldom asks for it takes no register from what always does. */
-static __always_inline u16 vc5_frame_type(const void *frame)
+/* The type of what follows a layer-2 header of this length. Read anew each time, so that what seldom asks for it takes no
+ * register from what always does.
+ */
+static __always_inline u16 vc5_frame_type(const void *frame, u32 l2)
 {
-	return *(const volatile u16 *)(frame + 12);
+	return *(const volatile u16 *)(frame + l2 - 2);
 }
 
-/* What becomes of a frame that holds no IPv4. A service tag, or a tag behind a tag, is QinQ. */
+/* What becomes of a frame that holds no IP where this program looks for it. A service tag, or a tag behind a tag, is QinQ;
+ * a tag with id 0 carries a priority only, and the frame counts as untagged (IEEE 802.1Q section 6.9).
+ */
 static __always_inline void vc5_other_protocol(struct vc5_verdict *verdict, const void *frame, const void *end)
 {
-	u16 type = vc5_frame_type(frame), inner = 0;
+	u16 type = vc5_frame_type(frame, ETH_HLEN), inner = 0;
 	u32 reason = VC5_REASON_NOT_IP;
 
-	if (type == bpf_htons(VC5_IPV6))
-		reason = VC5_REASON_NOT_VIP;
 	if (vc5_is_tag(type)) {
-		if (frame + 18 <= end)
-			inner = *(const u16 *)(frame + 16);
-		reason = type == bpf_htons(VC5_TAG_8021AD) || vc5_is_tag(inner) ? VC5_REASON_QINQ : VC5_REASON_TAGGED;
+		if (frame + VC5_TAGGED_LENGTH <= end)
+			inner = vc5_frame_type(frame, VC5_TAGGED_LENGTH);
+/*% if shape.tagged %*/
+		if (inner == bpf_htons(VC5_IPV4) || inner == bpf_htons(VC5_IPV6)) {
+			/* A family that nothing is served in, or no tag but a priority. */
+			reason = VC5_REASON_NOT_VIP;
+			if (frame + VC5_TAGGED_LENGTH <= end && !(*(const u16 *)(frame + ETH_HLEN) & bpf_htons(VC5_TAG_ID)))
+				reason = VC5_REASON_UNTAGGED;
+		}
+/*% else %*/
+		reason = VC5_REASON_TAGGED;
+/*% endif %*/
+		if (type == bpf_htons(VC5_TAG_8021AD) || vc5_is_tag(inner))
+			reason = VC5_REASON_QINQ;
 	}
+/*% if shape.tagged and not shape.mixed %*/
+	else if (type == bpf_htons(VC5_IPV4) || type == bpf_htons(VC5_IPV6)) {
+		reason = VC5_REASON_UNTAGGED;
+	}
+/*% else %*/
+	else if (type == bpf_htons(VC5_IPV6)) {
+		reason = VC5_REASON_NOT_VIP;
+	}
+/*% endif %*/
 	vc5_decide(verdict, XDP_PASS, reason);
+}
+
+/* Length of the layer-2 header of a frame that this program looks into, 0 for others. */
+static __always_inline u32 vc5_layer2(const void *frame, const void *end)
+{
+/*% if shape.tagged %*/
+	if (frame + VC5_TAGGED_LENGTH <= end && vc5_frame_type(frame, ETH_HLEN) == bpf_htons(VC5_TAG_8021Q))
+		if (*(const u16 *)(frame + ETH_HLEN) & bpf_htons(VC5_TAG_ID))
+			return VC5_TAGGED_LENGTH;
+/*% endif %*/
+/*% if shape.mixed or not shape.tagged %*/
+	if (frame + ETH_HLEN <= end && !vc5_is_tag(vc5_frame_type(frame, ETH_HLEN)))
+		return ETH_HLEN;
+/*% endif %*/
+	return 0;
 }
 
 static __always_inline struct iphdr *vc5_read_ipv4(struct vc5_cursor *cursor)
@@ -91,10 +147,40 @@ static __always_inline struct iphdr *vc5_read_ipv4(struct vc5_cursor *cursor)
 	return ip;
 }
 
+static __always_inline struct vc5_ipv6 *vc5_read_ipv6(struct vc5_cursor *cursor)
+{
+	struct vc5_ipv6 *ip = cursor->at;
+
+	if ((void *)(ip + 1) > cursor->end)
+		return NULL;
+	cursor->at = ip + 1;
+	return ip;
+}
+
 /* Length of the TCP header: the high half of byte 12 counts words of four bytes (RFC 9293 section 3.1). */
 static __always_inline u64 vc5_tcp_header(const struct tcphdr *tcp)
 {
 	return ((const u8 *)tcp)[12] >> 2 & 0x3c;
+}
+
+static __always_inline void vc5_read_addresses4(struct vc5_packet *packet, const struct iphdr *ip)
+{
+	packet->family = VC5_IPV4;
+	packet->source = vc5_le32(ip->saddr);
+	packet->vip = vc5_le32(ip->daddr);
+	packet->octets = bpf_ntohs(ip->tot_len);
+}
+
+static __always_inline void vc5_read_addresses6(struct vc5_packet *packet, const struct vc5_ipv6 *ip)
+{
+	packet->family = VC5_IPV6;
+	packet->words[0] = vc5_le32(ip->source[0]);
+	packet->words[1] = vc5_le32(ip->source[1]);
+	packet->words[2] = vc5_le32(ip->source[2]);
+	packet->words[3] = vc5_le32(ip->source[3]);
+	packet->high = vc5_halves(ip->destination[0], ip->destination[1]);
+	packet->low = vc5_halves(ip->destination[2], ip->destination[3]);
+	packet->octets = sizeof(*ip) + bpf_ntohs(ip->length);
 }
 
 /* The transport header at `at`, `room` bytes of the IP packet from there on: 0 where its length fields contradict. */
@@ -139,7 +225,6 @@ static __always_inline u16 vc5_adjust_checksum(u16 checksum, u32 before, u32 aft
 static __always_inline void vc5_decrement_ttl(struct iphdr *ip)
 {
 	u64 word = vc5_le32(*(u32 *)&ip->ttl);
-
 	u64 high = word >> 17;
 
 	/* A branch nearly never taken is cheaper than a choice; the compiler would not leave it. */

@@ -9,6 +9,15 @@ static long (*vc5_map_store)(u64 map, const void *key, const void *value, u64 fl
 static u32 (*vc5_this_cpu)(void) = (void *)BPF_FUNC_get_smp_processor_id;
 static long (*vc5_tail_call)(void *ctx, u64 programs, u32 position) = (void *)BPF_FUNC_tail_call;
 static long (*vc5_redirect)(u32 interface, u64 flags) = (void *)BPF_FUNC_redirect;
+/*% if shape.redirects %*/
+static long (*vc5_redirect_map)(u64 map, u64 key, u64 flags) = (void *)BPF_FUNC_redirect_map;
+/*% endif %*/
+/*% if shape.tagged %*/
+static long (*vc5_move_head)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust_head;
+/*% endif %*/
+/*% if shape.resets %*/
+static long (*vc5_move_tail)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust_tail;
+/*% endif %*/
 
 /* Words of the packet as both keyed hash and lookup take them: the bytes as they lie in the frame, the first one lowest.
  * So they cost nothing here, and balancers of either byte order agree.
@@ -16,10 +25,15 @@ static long (*vc5_redirect)(u32 interface, u64 flags) = (void *)BPF_FUNC_redirec
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define vc5_le32(word) ((u32)(word))
 #define vc5_le16(word) ((u16)(word))
+#define vc5_halves(first, second) ((u64)(first) | (u64)(second) << 32)
 #else
 #define vc5_le32(word) __builtin_bswap32(word)
 #define vc5_le16(word) __builtin_bswap16(word)
+#define vc5_halves(first, second) ((u64)__builtin_bswap32(first) | (u64)__builtin_bswap32(second) << 32)
 #endif
+
+/* The second half of an IPv4 address that is mapped into IPv6 (RFC 4291 section 2.5.5.2); the first is 0. */
+#define vc5_mapped(address) vc5_halves(bpf_htonl(0xffff), address)
 
 /* Keeps the compiler from reasoning about a value, and so from dropping the bound that the verifier wants to see. */
 #define vc5_opaque(value) asm volatile("" : "+r"(value))

@@ -10,25 +10,43 @@ enum vc5_way {
 	VC5_WAY_COLD,
 };
 
-static __always_inline enum vc5_way vc5_settled(struct xdp_md *ctx, struct vc5_verdict *verdict)
+/* The last steps, with the packet's hash: `ip` is its header, of `octets` bytes the whole packet. */
+static __always_inline enum vc5_way vc5_settle(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
+					       const struct vc5_service *service, u64 hash, u64 octets, u64 flags,
+					       u32 family)
+{
+	const struct vc5_destination *destination;
+	u64 word = vc5_read_slot(service, hash);
+
+	vc5_opaque(word);
+	if (word >= VC5_TRACKED)
+		return VC5_WAY_TRACKED;
+	word = (service->destinations + word) & (VC5_DESTINATIONS - 1);
+	destination = &vc5_destinations[word];
+	vc5_opaque(destination);
+	if (destination->refusal)
+		return VC5_WAY_TRACKED;
+	verdict->destination = word;
+	verdict->octets = octets;
+	verdict->flows = vc5_opens(flags);
+	if (family == VC5_IPV6)
+		((struct vc5_ipv6 *)(frame + l2))->hops -= 1;
+	else
+		vc5_decrement_ttl(frame + l2);
+	vc5_send(ctx, verdict, frame, l2, destination);
+	return VC5_WAY_LEAVE;
+}
+
+static __always_inline enum vc5_way vc5_settled4(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ethhdr *ethernet = data;
-	struct iphdr *ip = (void *)(ethernet + 1);
+	struct iphdr *ip = data + l2;
 	struct tcphdr *tcp = (void *)(ip + 1);
-	const struct vc5_destination *destination;
 	const struct vc5_service *service;
-	u64 key, length, header, word, protocol, flags = 0;
+	u64 key, length, header, hash, protocol, flags = 0;
 
 	if ((void *)(tcp + 1) > end)
 		return VC5_WAY_COLD;
-	/* Type, version and header length as one word; the fourth byte is the type of service. */
-	if ((*(u32 *)(data + 12) & bpf_htonl(0xffffff00)) != bpf_htonl(0x08004500)) {
-		if (vc5_frame_type(data) == bpf_htons(ETH_P_IP))
-			return VC5_WAY_RARE;
-		vc5_other_protocol(verdict, data, end);
-		return VC5_WAY_LEAVE;
-	}
 	if (ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS))
 		return VC5_WAY_RARE;
 	protocol = ip->protocol;
@@ -51,43 +69,107 @@ static __always_inline enum vc5_way vc5_settled(struct xdp_md *ctx, struct vc5_v
 	}
 	if (sizeof(*ip) + header > length)
 		return VC5_WAY_COLD;
-	word = vc5_read_slot(service, vc5_hash(service->factor, vc5_le32(ip->saddr), vc5_le32(*(u32 *)tcp)));
-	vc5_opaque(word);
-	if (word >= VC5_TRACKED)
-		return VC5_WAY_TRACKED;
-	word = (service->destinations + word) & (VC5_DESTINATIONS - 1);
-	destination = &vc5_destinations[word];
-	vc5_opaque(destination);
-	if (destination->refusal)
-		return VC5_WAY_TRACKED;
-	verdict->destination = word;
-	verdict->octets = length;
-	verdict->flows = vc5_opens(flags);
-	vc5_send(verdict, data, ip, destination);
+	hash = vc5_hash4(service, vc5_le32(ip->saddr), vc5_le32(*(u32 *)tcp));
+	return vc5_settle(ctx, verdict, data, l2, service, hash, length, flags, VC5_IPV4);
+}
+
+/*% if shape.ipv6 %*/
+static __always_inline enum vc5_way vc5_settled6(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u64 key, high, low, length, header, hash, flags = 0, lookup = vc5_lookup->multiplier;
+	const struct vc5_key_set *keys = &vc5_keys[lookup & 1];
+	struct vc5_ipv6 *ip = data + l2;
+	struct udphdr *udp = (void *)(ip + 1);
+	const struct vc5_service *service;
+
+	if ((void *)(udp + 1) > end || (*(u8 *)ip & 0xf0) != 0x60)
+		return VC5_WAY_COLD;
+	high = vc5_halves(ip->destination[0], ip->destination[1]);
+	low = vc5_halves(ip->destination[2], ip->destination[3]);
+	key = vc5_key(vc5_fold(keys, high, low), ip->next | 1 << VC5_FAMILY_BIT, vc5_le16(udp->dest));
+	service = vc5_candidate(key, lookup);
+	if (service->key != key || service->source_factor != high || service->vip_low != low)
+		return VC5_WAY_RARE;
+	length = bpf_ntohs(ip->length);
+	if ((void *)(ip + 1) + length > end || ip->hops <= 1)
+		return VC5_WAY_COLD;
+	if (ip->next == VC5_PROTOCOL_TCP) {
+		struct tcphdr *tcp = (void *)udp;
+
+		if ((void *)(tcp + 1) > end)
+			return VC5_WAY_COLD;
+		header = vc5_tcp_header(tcp);
+		flags = ((u8 *)tcp)[13];
+		if (header < sizeof(*tcp))
+			return VC5_WAY_COLD;
+	} else {
+		header = bpf_ntohs(udp->len);
+		if (header < sizeof(*udp) || ip->next != VC5_PROTOCOL_UDP)
+			return VC5_WAY_COLD;
+	}
+	if (header > length)
+		return VC5_WAY_COLD;
+	hash = vc5_hash6(service, keys, vc5_le32(ip->source[0]), vc5_le32(ip->source[1]), vc5_le32(ip->source[2]),
+			 vc5_le32(ip->source[3]), vc5_le32(*(u32 *)udp));
+	return vc5_settle(ctx, verdict, data, l2, service, hash, sizeof(*ip) + length, flags, VC5_IPV6);
+}
+
+/*% endif %*/
+static __always_inline enum vc5_way vc5_settled(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+
+	if (data + l2 + 40 > end)
+		return VC5_WAY_COLD;
+	/* Type, version and header length as one word; the fourth byte is the type of service. */
+	if ((*(u32 *)(data + l2 - 2) & bpf_htonl(0xffffff00)) == bpf_htonl(VC5_IPV4 << 16 | 0x4500))
+		return vc5_settled4(ctx, verdict, l2);
+/*% if shape.ipv6 %*/
+	if (vc5_frame_type(data, l2) == bpf_htons(VC5_IPV6))
+		return vc5_settled6(ctx, verdict, l2);
+/*% endif %*/
+	if (vc5_frame_type(data, l2) == bpf_htons(VC5_IPV4))
+		return VC5_WAY_RARE;
+	vc5_other_protocol(verdict, data, end);
 	return VC5_WAY_LEAVE;
 }
 
 /* The same packet, whose fields have all been checked, for any slot. */
-static __always_inline enum vc5_way vc5_unsettled(struct xdp_md *ctx, struct vc5_verdict *verdict)
+static __always_inline enum vc5_way vc5_unsettled(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct iphdr *ip = data + ETH_HLEN;
-	struct tcphdr *tcp = (void *)(ip + 1);
+	struct vc5_cursor cursor = {data + l2, end};
 	const struct vc5_service *service;
 	struct vc5_packet packet = {};
+	void *ip = data + l2;
 
-	if ((void *)(tcp + 1) > end)
+	if (data + l2 > end)
 		return VC5_WAY_COLD;
-	packet.protocol = ip->protocol;
-	packet.source = vc5_le32(ip->saddr);
-	packet.vip = vc5_le32(ip->daddr);
-	packet.ports = vc5_le32(*(u32 *)tcp);
-	if (packet.protocol == VC5_PROTOCOL_TCP)
-		packet.flags = ((u8 *)tcp)[13];
+/*% if shape.ipv6 %*/
+	if (vc5_frame_type(data, l2) == bpf_htons(VC5_IPV6)) {
+		struct vc5_ipv6 *header = vc5_read_ipv6(&cursor);
+
+		if (!header)
+			return VC5_WAY_COLD;
+		vc5_read_addresses6(&packet, header);
+		packet.protocol = header->next;
+	} else
+/*% endif %*/
+	{
+		struct iphdr *header = vc5_read_ipv4(&cursor);
+
+		if (!header)
+			return VC5_WAY_COLD;
+		vc5_read_addresses4(&packet, header);
+		packet.protocol = header->protocol;
+	}
+	if (!vc5_read_transport(&packet, cursor.at, end, 1 << 16))
+		return VC5_WAY_COLD;
 	service = vc5_find_service(&packet);
 	if (!service)
 		return VC5_WAY_COLD;
-	vc5_forward(verdict, data, ip, service, &packet);
+	vc5_forward(ctx, verdict, data, l2, ip, service, &packet);
 /*% if shape.resets %*/
 	if (verdict->reason == VC5_REASON_RESET)
 		return VC5_WAY_COLD;
@@ -95,23 +177,83 @@ static __always_inline enum vc5_way vc5_unsettled(struct xdp_md *ctx, struct vc5
 	return VC5_WAY_LEAVE;
 }
 
+static __always_inline int vc5_is_rare(void *data, void *end, u32 l2)
+{
+/*% if shape.ipv6 %*/
+	if (data + l2 <= end && vc5_frame_type(data, l2) == bpf_htons(VC5_IPV6)) {
+		struct vc5_ipv6 *ip = data + l2;
+
+		if ((void *)(ip + 1) > end)
+			return 0;
+		return vc5_find_vip6(vc5_halves(ip->destination[0], ip->destination[1]),
+				     vc5_halves(ip->destination[2], ip->destination[3])) ||
+		       vc5_find_vip6(vc5_halves(ip->source[0], ip->source[1]), vc5_halves(ip->source[2], ip->source[3]));
+	}
+/*% endif %*/
+	struct iphdr *ip = data + l2;
+
+	return (void *)(ip + 1) <= end && (vc5_find_vip4(ip->daddr) || vc5_find_vip4(ip->saddr));
+}
+
+static __always_inline enum vc5_way vc5_steer(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
+{
+	enum vc5_way way = vc5_settled(ctx, verdict, l2);
+
+	if (way == VC5_WAY_TRACKED)
+		way = vc5_unsettled(ctx, verdict, l2);
+	if (way == VC5_WAY_RARE) {
+		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
+		if (vc5_is_rare((void *)(long)ctx->data, (void *)(long)ctx->data_end, l2))
+			way = VC5_WAY_COLD;
+	}
+	return way;
+}
+
+/*% if shape.ipv6 %*/
+static __always_inline int vc5_is_ipv6(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 l2 = vc5_layer2(data, end);
+
+/*% if shape.tagged %*/
+	if (l2 == VC5_TAGGED_LENGTH)
+		return data + VC5_TAGGED_LENGTH <= end && vc5_frame_type(data, VC5_TAGGED_LENGTH) == bpf_htons(VC5_IPV6);
+/*% endif %*/
+	return l2 == ETH_HLEN && data + ETH_HLEN <= end && vc5_frame_type(data, ETH_HLEN) == bpf_htons(VC5_IPV6);
+}
+
+/*% endif %*/
 int vc5_main(struct xdp_md *ctx)
 {
 	struct vc5_verdict verdict = {};
-	enum vc5_way way = vc5_settled(ctx, &verdict);
+	enum vc5_way way = VC5_WAY_COLD;
+/*% if shape.tagged %*/
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 l2 = vc5_layer2(data, end);
 
-	if (way == VC5_WAY_TRACKED)
-		way = vc5_unsettled(ctx, &verdict);
-	if (way == VC5_WAY_RARE) {
-		struct iphdr *ip = (void *)(long)ctx->data + ETH_HLEN;
-
-		vc5_decide(&verdict, XDP_PASS, VC5_REASON_NOT_VIP);
-		if ((void *)(ip + 1) <= (void *)(long)ctx->data_end)
-			if (vc5_find_vip(vc5_le32(ip->daddr)) || vc5_find_vip(vc5_le32(ip->saddr)))
-				way = VC5_WAY_COLD;
+	if (l2 == VC5_TAGGED_LENGTH) {
+		way = vc5_steer(ctx, &verdict, VC5_TAGGED_LENGTH);
 	}
+/*% if shape.mixed %*/
+	else if (l2 == ETH_HLEN) {
+		way = vc5_steer(ctx, &verdict, ETH_HLEN);
+	}
+/*% endif %*/
+	else if (data + ETH_HLEN <= end) {
+		vc5_other_protocol(&verdict, data, end);
+		way = VC5_WAY_LEAVE;
+	}
+/*% else %*/
+
+	way = vc5_steer(ctx, &verdict, ETH_HLEN);
+/*% endif %*/
 	if (way == VC5_WAY_COLD) {
-		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_COLD);
+/*% if shape.ipv6 %*/
+		if (vc5_is_ipv6(ctx))
+			vc5_tail_call(ctx, vc5_tails, VC5_TAIL_COLD6);
+		else
+/*% endif %*/
+			vc5_tail_call(ctx, vc5_tails, VC5_TAIL_COLD);
 		verdict.destination = 0;
 		vc5_decide(&verdict, XDP_DROP, VC5_REASON_INCOMPLETE);
 	}

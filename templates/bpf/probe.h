@@ -1,8 +1,8 @@
 /* Probes travel as clients' packets do, to the VIP on one particular backend. The prober knows each destination by a private
- * address, 10.0.0.0 plus its number, and sends to that through the veth. Here source and destination become the balancer's
- * own address and the VIP, and the frame leaves towards the backend. The answer, from the VIP to the balancer, is
- * recognised by its ports and changed back. The prober never has two probes under way with the same source port to the same
- * VIP and port, so an answer belongs to one destination.
+ * address, 10.0.0.0 or VC5_PROBE_PREFIX plus its number, and sends to that through the veth. Here source and destination
+ * become the balancer's own address and the VIP, and the frame leaves towards the backend. The answer, from the VIP to the
+ * balancer, is recognised by its ports and changed back. The prober never has two probes under way with the same source
+ * port to the same VIP and port, so an answer belongs to one destination.
  */
 
 enum { VC5_PROBE_NET = 10 };
@@ -14,26 +14,57 @@ static __always_inline u16 *vc5_transport_checksum(void *transport, u32 protocol
 	return &((struct udphdr *)transport)->check;
 }
 
-/* Both addresses change; so do the checksums that cover them. Network order. A UDP checksum of 0 means none. Returns 0,
- * with nothing changed, where the transport header lies beyond the frame's end.
- */
-static __always_inline int vc5_readdress(struct iphdr *ip, void *transport, const void *end, u32 source, u32 destination)
+static __always_inline int vc5_is_mapped(const u32 *address)
 {
-	u16 *check = vc5_transport_checksum(transport, ip->protocol);
+	return !address[0] && !address[1] && address[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline int vc5_same(const u32 *one, const u32 *other)
+{
+	return one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3];
+}
+
+/* Both addresses change; so do the checksums that cover them. Network order, IPv4 mapped. A UDP checksum of 0 means none.
+ * Returns 0, with nothing changed, where the transport header lies beyond the frame's end.
+ */
+static __always_inline int vc5_readdress(const struct vc5_packet *packet, void *header, void *transport, const void *end,
+					 const u32 *source, const u32 *destination)
+{
+	u16 *check = vc5_transport_checksum(transport, packet->protocol);
 	u16 sum;
 
 	if ((void *)(check + 1) > end)
 		return 0;
 	sum = *check;
-	if (sum || ip->protocol == VC5_PROTOCOL_TCP) {
-		sum = vc5_adjust_checksum(sum, ip->saddr, source);
-		sum = vc5_adjust_checksum(sum, ip->daddr, destination);
-		*check = !sum && ip->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum;
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6) {
+		struct vc5_ipv6 *ip = header;
+		u16 before = sum;
+		u32 i;
+
+#pragma unroll
+		for (i = 0; i < VC5_WORDS; i++) {
+			sum = vc5_adjust_checksum(sum, ip->source[i], source[i]);
+			sum = vc5_adjust_checksum(sum, ip->destination[i], destination[i]);
+			ip->source[i] = source[i];
+			ip->destination[i] = destination[i];
+		}
+		if (before || packet->protocol == VC5_PROTOCOL_TCP)
+			*check = !sum && packet->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum;
+		return 1;
 	}
-	ip->check = vc5_adjust_checksum(ip->check, ip->saddr, source);
-	ip->check = vc5_adjust_checksum(ip->check, ip->daddr, destination);
-	ip->saddr = source;
-	ip->daddr = destination;
+/*% endif %*/
+	struct iphdr *ip = header;
+
+	if (sum || packet->protocol == VC5_PROTOCOL_TCP) {
+		sum = vc5_adjust_checksum(sum, ip->saddr, source[3]);
+		sum = vc5_adjust_checksum(sum, ip->daddr, destination[3]);
+		*check = !sum && packet->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum;
+	}
+	ip->check = vc5_adjust_checksum(ip->check, ip->saddr, source[3]);
+	ip->check = vc5_adjust_checksum(ip->check, ip->daddr, destination[3]);
+	ip->saddr = source[3];
+	ip->daddr = destination[3];
 	return 1;
 }
 
@@ -41,76 +72,151 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 {
 	struct vc5_cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
 	struct ethhdr *ethernet = vc5_read_ethernet(&cursor);
-	struct iphdr *ip = vc5_read_ipv4(&cursor);
 	struct vc5_packet packet = {};
 	const struct vc5_destination *destination;
 	const struct vc5_identity *identity;
-	struct vc5_answer_key key;
-	u32 address, number, length;
+	struct vc5_answer_key key = {};
+	void *header = cursor.at, *frame = ethernet;
+	u64 head, number;
+	u32 length, tail, interface, value;
 
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_PROBE_REFUSED);
-	if (!ethernet || !ip || ethernet->h_proto != bpf_htons(ETH_P_IP) || *(u8 *)ip != 0x45)
+	if (!ethernet)
 		return 0;
-	if (ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS))
-		return 0;
-	packet.protocol = ip->protocol;
+/*% if shape.ipv6 %*/
+	if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
+		struct vc5_ipv6 *ip = vc5_read_ipv6(&cursor);
+
+		if (!ip || (*(u8 *)ip & 0xf0) != 0x60 || ip->destination[0] != bpf_htonl(VC5_PROBE_PREFIX) ||
+		    ip->destination[1] || ip->destination[2])
+			return 0;
+		vc5_read_addresses6(&packet, ip);
+		packet.protocol = ip->next;
+		length = bpf_ntohs(ip->length);
+		number = bpf_ntohl(ip->destination[3]);
+		if ((void *)(ip + 1) + length > cursor.end)
+			return 0;
+	} else
+/*% endif %*/
+	{
+		struct iphdr *ip = vc5_read_ipv4(&cursor);
+
+		if (!ip || ethernet->h_proto != bpf_htons(ETH_P_IP) || *(u8 *)ip != 0x45)
+			return 0;
+		if (ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS))
+			return 0;
+		vc5_read_addresses4(&packet, ip);
+		packet.protocol = ip->protocol;
+		length = bpf_ntohs(ip->tot_len);
+		if (length < sizeof(*ip) || (void *)ip + length > cursor.end)
+			return 0;
+		length -= sizeof(*ip);
+		number = bpf_ntohl(ip->daddr);
+		if (number >> 24 != VC5_PROBE_NET)
+			return 0;
+		number &= 0xffffff;
+	}
 	if (packet.protocol != VC5_PROTOCOL_TCP && packet.protocol != VC5_PROTOCOL_UDP)
 		return 0;
-	length = bpf_ntohs(ip->tot_len);
-	if (length < sizeof(*ip) || (void *)ip + length > cursor.end)
+	if (!vc5_read_transport(&packet, cursor.at, cursor.end, length))
 		return 0;
-	if (!vc5_read_transport(&packet, cursor.at, cursor.end, length - sizeof(*ip)))
+	if (!number || number >= VC5_DESTINATIONS)
 		return 0;
-	address = bpf_ntohl(ip->daddr);
-	number = address & 0xffffff;
-	if (address >> 24 != VC5_PROBE_NET || !number || number >= VC5_DESTINATIONS)
-		return 0;
+	value = number;
+	vc5_opaque(number);
+	number &= VC5_DESTINATIONS - 1;
 	destination = &vc5_destinations[number];
 	identity = &vc5_identities[number];
-	if (!identity->vip || identity->freed)
+	if (!identity->used || identity->freed)
+		return 0;
+	if (vc5_is_mapped(identity->vip) != (packet.family == VC5_IPV4))
 		return 0;
 	verdict->destination = number;
-	if (!destination->mac_head || !identity->interface) {
+	interface = identity->interface;
+	if (!destination->mac_head || !interface) {
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_UNRESOLVED);
 		return 0;
 	}
-	key.vip = identity->vip;
+	__builtin_memcpy(key.vip, identity->vip, sizeof(key.vip));
 	key.vip_port = vc5_destination_port(&packet);
 	key.own_port = vc5_source_port(&packet);
 	key.protocol = packet.protocol;
-	if (vc5_map_store(vc5_answers, &key, &number, BPF_ANY))
+	if (vc5_map_store(vc5_answers, &key, &value, BPF_ANY))
 		return 0;
-	if (!vc5_readdress(ip, cursor.at, cursor.end, identity->own, identity->vip))
+	if (!vc5_readdress(&packet, header, cursor.at, cursor.end, identity->own, identity->vip))
 		return 0;
-	vc5_write_macs(ethernet, destination->mac_head, destination->mac_tail);
+	head = destination->mac_head;
+	tail = destination->mac_tail;
+/*% if shape.tagged %*/
+	if (vc5_leg_of(destination)->vlan) {
+		frame = vc5_retag(ctx, ETH_HLEN, vc5_leg_of(destination)->vlan);
+		if (!frame)
+			return 0;
+	}
+/*% endif %*/
+	vc5_write_macs(frame, head, tail);
 	verdict->destination = 0;
 	vc5_decide(verdict, XDP_REDIRECT, VC5_REASON_PROBE_SENT);
-	return identity->interface;
+	return interface;
 }
 
-/* A packet whose source is a VIP. */
-static __always_inline u32 vc5_probe_in(struct vc5_verdict *verdict, struct ethhdr *ethernet, struct iphdr *ip,
+/* A packet whose source is a VIP; `header` is that of IP, in a frame with `l2` bytes before it. */
+static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
 					void *transport, const void *end, const struct vc5_packet *packet)
 {
+	u32 source[VC5_WORDS] = {}, prober[VC5_WORDS] = {}, number;
 	const struct vc5_identity *identity;
 	struct vc5_answer_key key = {
-		.vip = ip->saddr,
 		.vip_port = vc5_source_port(packet),
 		.own_port = vc5_destination_port(packet),
 		.protocol = packet->protocol,
 	};
-	const u32 *found = vc5_map_find(vc5_answers, &key);
-	u32 number;
+	void *frame = (void *)(long)ctx->data;
+	const u32 *found;
 
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6) {
+		__builtin_memcpy(key.vip, ((struct vc5_ipv6 *)header)->source, sizeof(key.vip));
+		__builtin_memcpy(prober, vc5_settings->probe_address6, sizeof(prober));
+		source[0] = bpf_htonl(VC5_PROBE_PREFIX);
+	} else
+/*% endif %*/
+	{
+		key.vip[2] = bpf_htonl(0xffff);
+		key.vip[3] = ((struct iphdr *)header)->saddr;
+		prober[3] = vc5_settings->probe_address;
+	}
+	found = vc5_map_find(vc5_answers, &key);
 	if (!found || !vc5_settings->probe_interface)
 		return 0;
 	number = *found & (VC5_DESTINATIONS - 1);
 	identity = &vc5_identities[number];
-	if (identity->own != ip->daddr || identity->vip != ip->saddr)
+	if (!vc5_same(identity->vip, key.vip))
 		return 0;
-	if (!vc5_readdress(ip, transport, end, bpf_htonl(VC5_PROBE_NET << 24 | number), vc5_settings->probe_address))
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6) {
+		if (!vc5_same(identity->own, ((struct vc5_ipv6 *)header)->destination))
+			return 0;
+		source[3] = bpf_htonl(number);
+	} else
+/*% endif %*/
+	{
+		if (identity->own[3] != ((struct iphdr *)header)->daddr)
+			return 0;
+		source[3] = bpf_htonl(VC5_PROBE_NET << 24 | number);
+	}
+	if (!vc5_readdress(packet, header, transport, end, source, prober))
 		return 0;
-	__builtin_memcpy(ethernet, vc5_settings->probe_mac, 2 * ETH_ALEN);
+/*% if shape.tagged %*/
+	if (l2 == VC5_TAGGED_LENGTH) {
+		frame = vc5_retag(ctx, l2, 0);
+		if (!frame)
+			return 0;
+	}
+/*% endif %*/
+	if (frame + ETH_HLEN > (void *)(long)ctx->data_end)
+		return 0;
+	__builtin_memcpy(frame, vc5_settings->probe_mac, 2 * ETH_ALEN);
 	vc5_decide(verdict, XDP_REDIRECT, VC5_REASON_PROBE_ANSWER);
 	return vc5_settings->probe_interface;
 }

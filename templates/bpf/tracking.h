@@ -30,13 +30,31 @@ enum {
 /* Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is fast",
  * section 3): with random 64-bit coefficients the high 32 bits are strongly universal over all packets. What it is made of:
  *
- *	k[0] + (k[1] + source) * (k[2] + vip) + (k[3] + ports) * (k[4] + protocol)
+ *	IPv4	k[0] + (k[1] + source) * (k[2] + vip) + (k[3] + ports) * (k[4] + protocol)
+ *	IPv6	k[0] + sum of wide[i] * source[i] + sum of wide_vip[i] * vip[i] + (k[3] + ports) * (k[4] + protocol)
  *
- * VIP and protocol are the service's, so the daemon multiplies out as much as it can.
+ * VIP and protocol are the service's, so the daemon multiplies out as much as it can. `sticky` services have no ports in
+ * their hash: that factor is 0.
  */
-static __always_inline u64 vc5_hash(const u64 *factor, u64 source, u64 ports)
+static __always_inline u64 vc5_hash4(const struct vc5_service *service, u64 source, u64 ports)
 {
-	return source * factor[0] + ports * factor[1] + factor[2];
+	return source * service->source_factor + ports * service->ports_factor + service->rest;
+}
+
+static __always_inline u64 vc5_hash6(const struct vc5_service *service, const struct vc5_key_set *keys, u64 first,
+				     u64 second, u64 third, u64 fourth, u64 ports)
+{
+	return first * keys->wide[0] + second * keys->wide[1] + third * keys->wide[2] + fourth * keys->wide[3] +
+	       ports * service->ports_factor + service->rest;
+}
+
+static __always_inline u64 vc5_hash(const struct vc5_service *service, const struct vc5_packet *packet)
+{
+	const u64 *words = packet->words;
+
+	if (packet->family == VC5_IPV6)
+		return vc5_hash6(service, packet->keys, words[0], words[1], words[2], words[3], packet->ports);
+	return vc5_hash4(service, packet->source, packet->ports);
 }
 
 /* Spreads the hash over set number (high bits) and tag (low bits). */
@@ -131,9 +149,23 @@ static __always_inline u64 vc5_slot_of(u64 first, u64 count, u64 hash)
 }
 
 /*% if shape.previous %*/
-static __always_inline u64 vc5_previous_hash(const u64 *k, const struct vc5_packet *packet)
+/* Nothing has been multiplied out for the hash of before. */
+static __always_inline u64 vc5_previous_hash(const struct vc5_service *service, const struct vc5_packet *packet)
 {
-	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip) + (k[3] + packet->ports) * (k[4] + packet->protocol);
+	const u64 *k = packet->keys->previous;
+	u64 ports = (k[3] + packet->ports) * (k[4] + packet->protocol);
+
+	if (service->previous_sticky)
+		ports = 0;
+/*% if shape.ipv6 %*/
+	const u64 *wide = packet->keys->previous_wide, *vip = packet->keys->previous_wide_vip, *words = packet->words;
+
+	if (packet->family == VC5_IPV6)
+		return k[0] + ports + words[0] * wide[0] + words[1] * wide[1] + words[2] * wide[2] + words[3] * wide[3] +
+		       (u32)packet->high * vip[0] + (packet->high >> 32) * vip[1] + (u32)packet->low * vip[2] +
+		       (packet->low >> 32) * vip[3];
+/*% endif %*/
+	return k[0] + ports + (k[1] + packet->source) * (k[2] + packet->vip);
 }
 
 /* After a change of the hash (its seed, or a service's number of slots) older flows belong where the slots and the hash of
@@ -141,7 +173,7 @@ static __always_inline u64 vc5_previous_hash(const u64 *k, const struct vc5_pack
  */
 static __always_inline u32 vc5_ask_previous(const struct vc5_service *service, const struct vc5_packet *packet, u32 time)
 {
-	u64 hash = vc5_previous_hash(packet->keys->previous, packet), name = vc5_flow_name(hash);
+	u64 hash = vc5_previous_hash(service, packet), name = vc5_flow_name(hash);
 	u64 slot = vc5_slot_of(service->previous_slots, service->previous_count, hash);
 	u64 word = *(volatile vc5_slot *)&vc5_slots[slot], tag = name & ((1ULL << VC5_TAG_BITS) - 1);
 	const u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
@@ -240,7 +272,7 @@ static __always_inline u64 vc5_read_slot(const struct vc5_service *service, u64 
 
 static __always_inline struct vc5_choice vc5_choose(const struct vc5_service *service, const struct vc5_packet *packet)
 {
-	u64 hash = vc5_hash(service->factor, packet->source, packet->ports);
+	u64 hash = vc5_hash(service, packet);
 	u64 slot = vc5_slot_of(service->slots, service->slot_count, hash);
 	u64 word = vc5_read_slot(service, hash);
 	struct vc5_choice choice = {.index = word & (VC5_TRACKED - 1)};

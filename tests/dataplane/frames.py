@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 BALANCER = bytes.fromhex("020000000010")
 ROUTER = bytes.fromhex("020000000099")
@@ -45,6 +45,7 @@ class Frame:
     _ip_options: bytes = b""
     _ip_length: int | None = None
     _ip_checksum: int | None = None
+    _extensions: tuple[tuple[int, bytes], ...] = ()
 
     def macs(self, twelve: bytes) -> Frame:
         """Destination, then source MAC."""
@@ -86,8 +87,26 @@ class Frame:
         )
         return replace(self, _ip=fields, _ip_options=options, _ip_length=length, _ip_checksum=checksum)
 
+    def ipv6(
+        self,
+        source: str | IPv6Address,
+        destination: str | IPv6Address,
+        *,
+        hops: int = 64,
+        traffic: int = 0,
+        flow: int = 0,
+        extensions: tuple[tuple[int, bytes], ...] = (),
+        version: int = 6,
+        length: int | None = None,
+    ) -> Frame:
+        """An IPv6 header. `extensions` are (protocol number, header); the first byte of each is filled in."""
+        fields = (version << 28 | traffic << 20 | flow, hops, int(IPv6Address(source)), int(IPv6Address(destination)))
+        return replace(self, kind=0x86DD, _ip=fields, _ip_length=length, _extensions=extensions)
+
     def raw(self, protocol: int, body: bytes) -> Frame:
         """The packet's protocol number and what follows its header."""
+        if self.kind == 0x86DD:
+            return self._raw6(protocol, body)
         first, tos, ident, fragment, ttl, source, destination = self._ip
         length = 20 + len(self._ip_options) + len(body) if self._ip_length is None else self._ip_length
         middle = struct.pack(">BBHHHBB", first, tos, length, ident, fragment, ttl, protocol)
@@ -98,7 +117,22 @@ class Frame:
         header = middle + struct.pack(">H", checksum) + addresses + self._ip_options
         return replace(self, header=header, body=body)
 
+    def _raw6(self, protocol: int, body: bytes) -> Frame:
+        word, hops, source, destination = self._ip
+        following, chain = protocol, b""
+        for kind, content in reversed(self._extensions):
+            chain = bytes([following]) + content[1:] + chain
+            following = kind
+        length = len(chain) + len(body) if self._ip_length is None else self._ip_length
+        header = struct.pack(">IHBB", word, length, following, hops)
+        return replace(
+            self, header=header + source.to_bytes(16, "big") + destination.to_bytes(16, "big") + chain, body=body
+        )
+
     def _pseudo(self, protocol: int, length: int) -> bytes:
+        if self.kind == 0x86DD:
+            addresses = b"".join(address.to_bytes(16, "big") for address in self._ip[2:])
+            return addresses + struct.pack(">II", length, protocol)
         return struct.pack(">IIHH", *self._ip[5:], protocol, length)
 
     def tcp(
@@ -144,8 +178,9 @@ class Frame:
     def icmp(self, kind: int, code: int = 0, data: bytes = b"", *, rest: bytes = b"\0\1\0\2") -> Frame:
         """An ICMP message; `rest` are the 4 bytes behind its checksum."""
         start = struct.pack(">BB", kind, code)
-        checksum = internet_checksum(start + b"\0\0" + rest + data)
-        return self.raw(1, start + struct.pack(">H", checksum) + rest + data)
+        protocol, pseudo = (58, self._pseudo(58, 8 + len(data))) if self.kind == 0x86DD else (1, b"")
+        checksum = internet_checksum(pseudo + start + b"\0\0" + rest + data)
+        return self.raw(protocol, start + struct.pack(">H", checksum) + rest + data)
 
     def padded(self, size: int = 60) -> Frame:
         """At least so many bytes, zeros behind the packet."""

@@ -72,9 +72,7 @@ class Slots:
         memory = self._generation.memory
         table, base = self._table(service)
         coefficients = memory.coefficients()
-        flow = flow_hash(
-            coefficients, int(ip_address(source)), port, int(service.vip), service.port, int(service.protocol)
-        )
+        flow = flow_hash(coefficients, ip_address(source), port, service.vip, service.port, int(service.protocol))
         number = slot_of(flow, table.count)
         found = table.slot(number)
         return Place(number, found.tracked, self._name(base, found.now), self._name(base, found.was))

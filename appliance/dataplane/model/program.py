@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from appliance.dataplane import lookup
-from appliance.dataplane.abi import REASON_STRIDE
+from appliance.dataplane.abi import PROBE_PREFIX, REASON_STRIDE
 from appliance.dataplane.enums import DeadPolicy, Reason
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import packet
-from appliance.dataplane.model.packet import ICMP, RST, Ip, Transport
+from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
+from appliance.model import Address
 
 PROBE_NET = 10
 """Destination number N is 10.0.0.0 + N to the prober."""
@@ -34,7 +36,18 @@ class Action(Enum):
 
 
 ACTIONS = {
-    **dict.fromkeys((Reason.NOT_IP, Reason.NOT_VIP, Reason.TAGGED, Reason.QINQ, Reason.VIP_SOURCE), Action.PASS),
+    **dict.fromkeys(
+        (
+            Reason.NOT_IP,
+            Reason.NOT_VIP,
+            Reason.TAGGED,
+            Reason.UNTAGGED,
+            Reason.QINQ,
+            Reason.VIP_SOURCE,
+            Reason.NEIGHBOUR,
+        ),
+        Action.PASS,
+    ),
     **dict.fromkeys((Reason.FORWARD, Reason.ECHO), Action.TX),
     **dict.fromkeys((Reason.PROBE_SENT, Reason.PROBE_ANSWER), Action.REDIRECT),
 }
@@ -55,7 +68,7 @@ class Exit:
 class AnswerKey(NamedTuple):
     """The answer that a probe waits for: where it comes from, and the port it goes to."""
 
-    vip: bytes
+    vip: Address
     vip_port: int
     own_port: int
     protocol: int
@@ -73,12 +86,14 @@ class Model:
         self._tracking = Tracking(memory, self._count)
         self._cpu = 0
         self._known = b""
-        self._services: dict[tuple[int, int, int], Entry] = {}
-        self._vips: dict[int, bool] = {}
+        self._services: dict[tuple[Address, int, int], Entry] = {}
+        self._vips: dict[Address, bool] = {}
+        self._interface = 0
 
-    def receive(self, frame: bytes, cpu: int = 0) -> Exit:
-        """What the program on the balancer's interfaces does with a frame that a CPU receives."""
+    def receive(self, frame: bytes, cpu: int = 0, interface: int = 1) -> Exit:
+        """What the program on one of the balancer's interfaces (its index) does with a frame that a CPU receives."""
         self._begin(cpu)
+        self._interface = interface
         return self._leave(self._steer(frame))
 
     def probe(self, frame: bytes, cpu: int = 0) -> Exit:
@@ -89,7 +104,7 @@ class Model:
     def slot(self, frame: bytes) -> int | None:
         """The slot, counted over all services, that the packet in a frame belongs to; None where it has no service."""
         self._begin(self._cpu)
-        ip = packet.read_ip(frame)
+        ip = self._ip(frame, self._layer2(frame))
         transport = packet.read_transport(frame, ip) if ip else Reason.MALFORMED
         if ip is None or isinstance(transport, Reason):
             return None
@@ -104,23 +119,34 @@ class Model:
         if known != self._known:
             self._known = known
             self._services = {
-                (int(key.vip), key.port, int(key.protocol)): entry for key, entry in lookup.entries(self.memory).items()
+                (key.vip, key.port, int(key.protocol)): entry for key, entry in lookup.entries(self.memory).items()
             }
-            self._vips = {int(address): up for address, up in lookup.vips(self.memory).items()}
+            self._vips = lookup.vips(self.memory)
+
+    def _layer2(self, frame: bytes) -> int:
+        """Length of the layer-2 header of a frame that is looked into, 0 for others."""
+        shape, tags = self.memory.shape, (packet.TAG, packet.SERVICE_TAG)
+        if len(frame) < packet.ETHERNET:
+            return 0
+        kind = packet.number(frame, 12)
+        if shape.tagged and kind == packet.TAG and len(frame) >= packet.ETHERNET + packet.TAG_LENGTH:
+            return packet.ETHERNET + packet.TAG_LENGTH if packet.number(frame, 14) & 0x0FFF else 0
+        return packet.ETHERNET if kind not in tags and (shape.mixed or not shape.tagged) else 0
+
+    def _ip(self, frame: bytes, l2: int) -> Ip | None:
+        kind = packet.number(frame, l2 - 2) if l2 else 0
+        if kind == packet.IPV6 and self.memory.shape.ipv6:
+            return packet.read_ipv6(frame, l2)
+        return packet.read_ip(frame, l2) if kind == packet.IPV4 else None
 
     def _steer(self, frame: bytes) -> Exit:
         if len(frame) < packet.ETHERNET:
             return _exit(Reason.MALFORMED, frame)
-        kind = packet.number(frame, 12)
-        if kind in (packet.TAG, packet.SERVICE_TAG):
-            inner = packet.number(frame, 16) if len(frame) >= 18 else 0
-            doubled = kind == packet.SERVICE_TAG or inner in (packet.TAG, packet.SERVICE_TAG)
-            return _exit(Reason.QINQ if doubled else Reason.TAGGED, frame)
-        if kind == packet.IPV6:
-            return _exit(Reason.NOT_VIP, frame)
-        if kind != packet.IPV4:
-            return _exit(Reason.NOT_IP, frame)
-        ip = packet.read_ip(frame)
+        l2 = self._layer2(frame)
+        kind = packet.number(frame, l2 - 2) if l2 else 0
+        if kind != packet.IPV4 and (kind != packet.IPV6 or not self.memory.shape.ipv6):
+            return _exit(self._not_ours(frame), frame)
+        ip = self._ip(frame, l2)
         if ip is None:
             return _exit(Reason.MALFORMED, frame)
         if ip.destination in self._vips:
@@ -129,10 +155,26 @@ class Model:
             return self._from_vip(frame, ip)
         return _exit(Reason.NOT_VIP, frame)
 
+    def _not_ours(self, frame: bytes) -> Reason:
+        """Why a frame is passed without a look at what it holds."""
+        shape, tags, families = self.memory.shape, (packet.TAG, packet.SERVICE_TAG), (packet.IPV4, packet.IPV6)
+        kind = packet.number(frame, 12)
+        whole = len(frame) >= packet.ETHERNET + packet.TAG_LENGTH
+        inner = packet.number(frame, 16) if whole else 0
+        if kind == packet.SERVICE_TAG or (kind == packet.TAG and inner in tags):
+            return Reason.QINQ
+        if kind == packet.TAG and not shape.tagged:
+            return Reason.TAGGED
+        if kind == packet.TAG and inner in families:
+            return Reason.NOT_VIP if packet.number(frame, 14) & 0x0FFF else Reason.UNTAGGED
+        if kind in families and shape.tagged and not shape.mixed:
+            return Reason.UNTAGGED
+        return Reason.NOT_VIP if kind == packet.IPV6 else Reason.NOT_IP
+
     def _to_vip(self, frame: bytes, ip: Ip) -> Exit:
         transport = packet.read_transport(frame, ip)
-        if transport is Reason.PROTOCOL and ip.protocol == ICMP:
-            return self._icmp(frame, ip)
+        if transport is Reason.PROTOCOL and ip.protocol == (ICMP if ip.family == 4 else ICMP6):
+            return self._icmp(frame, ip) if ip.family == 4 else self._icmp6(frame, ip)
         if isinstance(transport, Reason):
             return _exit(transport, frame)
         service = self._service(ip, transport)
@@ -158,6 +200,18 @@ class Model:
             return _exit(Reason.ECHO_VIP_DOWN, frame)
         return _exit(Reason.ECHO, packet.echo_reply(frame, ip))
 
+    def _icmp6(self, frame: bytes, ip: Ip) -> Exit:
+        if ip.room < packet.ICMP_HEADER:
+            return _exit(Reason.MALFORMED, frame)
+        kind, code = frame[ip.payload], frame[ip.payload + 1]
+        if (kind, code) == (packet.ECHO_REQUEST6, 0):
+            if not self._vips[ip.destination]:
+                return _exit(Reason.ECHO_VIP_DOWN, frame)
+            return _exit(Reason.ECHO, packet.echo_reply(frame, ip))
+        if kind in packet.NEIGHBOUR_DISCOVERY:
+            return _exit(Reason.NEIGHBOUR, frame)
+        return _exit(Reason.ICMP_ERROR if kind < packet.ECHO_REQUEST6 else Reason.ICMP_TYPE, frame)
+
     def _forward(self, frame: bytes, ip: Ip, transport: Transport, service: Entry) -> Exit:
         choice = self._tracking.choose(service, ip, transport)
         number = service.destinations + choice.index
@@ -172,7 +226,23 @@ class Model:
         if refusal:
             return _exit(Reason(refusal), frame, number)
         self._add(number, packets=1, octets=ip.length, flows=int(transport.opens))
-        return _exit(Reason.FORWARD, packet.put(packet.one_hop_less(frame), 0, self._macs(number)), number)
+        return self._send(packet.one_hop_less(frame, ip), ip.start != packet.ETHERNET, number)
+
+    def _send(self, frame: bytes, tagged: bool, number: int) -> Exit:
+        """Out to a destination: with its network's tag, by the interface that the mode says."""
+        shape, (interface, vlan) = self.memory.shape, self._leg(number)
+        if shape.tagged:
+            frame = packet.retagged(frame, tagged, vlan)
+        frame = packet.put(frame, 0, self._macs(number))
+        trunk = tagged and vlan
+        if shape.redirects and not (shape.mixed and (trunk or interface == self._interface)):
+            return Exit(Action.REDIRECT, Reason.FORWARD, number, frame, interface)
+        return _exit(Reason.FORWARD, frame, number)
+
+    def _leg(self, number: int) -> tuple[int, int]:
+        """Interface and VLAN id of a destination's leg."""
+        leg, legs = self.memory.destinations.get(number, "leg"), self.memory.legs
+        return legs.get(leg, "interface"), int.from_bytes(legs.bytes_of(leg, "vlan", 2), "big")
 
     def _macs(self, number: int) -> bytes:
         """Destination and source MAC on the way to a destination."""
@@ -180,41 +250,50 @@ class Model:
 
     def _from_vip(self, frame: bytes, ip: Ip) -> Exit:
         """A packet from a VIP: the answer to a probe, or none of ours."""
-        settings, identities = self.memory.settings, self.memory.identities
+        settings = self.memory.settings
         transport = packet.read_transport(frame, ip)
         if isinstance(transport, Reason):
             return _exit(Reason.VIP_SOURCE, frame)
-        vip, own = frame[26:30], frame[30:34]
-        key = AnswerKey(vip, transport.source_port, transport.destination_port, ip.protocol)
+        key = AnswerKey(ip.source, transport.source_port, transport.destination_port, ip.protocol)
         number = self.answers.get(key)
         interface = settings.get(0, "probe_interface")
         if number is None or not interface:
             return _exit(Reason.VIP_SOURCE, frame)
-        if (identities.bytes_of(number, "vip", 4), identities.bytes_of(number, "own", 4)) != (vip, own):
+        if (self.memory.address(number, "vip"), self.memory.address(number, "own")) != (ip.source, ip.destination):
             return _exit(Reason.VIP_SOURCE, frame)
-        prober = settings.bytes_of(0, "probe_address", 4)
-        answer = packet.readdressed(frame, ip, _probe_address(number), prober)
+        prober: Address = IPv4Address(settings.bytes_of(0, "probe_address", 4))
+        if ip.family == 6:
+            prober = IPv6Address(settings.bytes_of(0, "probe_address6", 16))
+        answer = packet.readdressed(frame, ip, probe_address(number, ip.family), prober)
+        answer = packet.retagged(answer, ip.start != packet.ETHERNET, 0)
         answer = packet.put(answer, 0, settings.bytes_of(0, "probe_mac", 12))
         return _exit(Reason.PROBE_ANSWER, answer, interface=interface)
 
     def _send_probe(self, frame: bytes) -> Exit:
-        ip = packet.read_ip(frame)
-        if ip is None or packet.number(frame, 12) != packet.IPV4 or not ip.plain:
+        kind = packet.number(frame, 12)
+        ip = packet.read_ip(frame, packet.ETHERNET) if kind == packet.IPV4 else None
+        if kind == packet.IPV6 and self.memory.shape.ipv6:
+            ip = packet.read_ipv6(frame, packet.ETHERNET)
+        if ip is None or not ip.plain:
             return _exit(Reason.PROBE_REFUSED, frame)
         transport = packet.read_transport(frame, ip)
-        network, number = divmod(ip.destination, 1 << 24)
-        if isinstance(transport, Reason) or network != PROBE_NET or not 0 < number < self.memory.shape.destinations:
+        number = int(ip.destination) - int(probe_address(0, ip.family))
+        if isinstance(transport, Reason) or not 0 < number < self.memory.shape.destinations:
             return _exit(Reason.PROBE_REFUSED, frame)
         identities = self.memory.identities
-        if not identities.get(number, "vip") or identities.get(number, "freed"):
+        if not identities.get(number, "used") or identities.get(number, "freed"):
+            return _exit(Reason.PROBE_REFUSED, frame)
+        vip, own = self.memory.address(number, "vip"), self.memory.address(number, "own")
+        if vip.version != ip.family:
             return _exit(Reason.PROBE_REFUSED, frame)
         interface = identities.get(number, "interface")
         if not interface or not self.memory.destinations.get(number, "mac_head"):
             return _exit(Reason.UNRESOLVED, frame, number)
-        vip, own = identities.bytes_of(number, "vip", 4), identities.bytes_of(number, "own", 4)
         self.answers[AnswerKey(vip, transport.destination_port, transport.source_port, ip.protocol)] = number
-        probe = packet.put(packet.readdressed(frame, ip, own, vip), 0, self._macs(number))
-        return _exit(Reason.PROBE_SENT, probe, interface=interface)
+        probe = packet.readdressed(frame, ip, own, vip)
+        if self.memory.shape.tagged:
+            probe = packet.retagged(probe, False, self._leg(number)[1])
+        return _exit(Reason.PROBE_SENT, packet.put(probe, 0, self._macs(number)), interface=interface)
 
     def _leave(self, leaving: Exit) -> Exit:
         """Count a frame; forwarded ones have been counted with their destination."""
@@ -239,6 +318,6 @@ def _exit(reason: Reason, frame: bytes, destination: int = 0, interface: int = 0
     return Exit(ACTIONS.get(reason, Action.DROP), reason, destination, frame, interface)
 
 
-def _probe_address(number: int) -> bytes:
-    """How the prober calls a destination."""
-    return (PROBE_NET << 24 | number).to_bytes(4, "big")
+def probe_address(number: int, family: int) -> Address:
+    """How the prober calls a destination whose VIP is of this family."""
+    return IPv6Address(PROBE_PREFIX + number) if family == 6 else IPv4Address((PROBE_NET << 24) + number)

@@ -96,13 +96,14 @@ class Tracking:
 
     def slot(self, service: Entry, ip: Ip, transport: Transport) -> tuple[int, int]:
         """The slot of a packet, counted over all services, and the packet's hash."""
-        flow = self._hash(ip, transport)
+        flow = self._hash(service, ip, transport)
         return service.slots + slot_of(flow, service.slot_count), flow
 
-    def _hash(self, ip: Ip, transport: Transport, *, previous: bool = False) -> int:
+    def _hash(self, service: Entry, ip: Ip, transport: Transport, *, previous: bool = False) -> int:
         k = self._memory.coefficients(previous=previous)
+        sticky = bool(service.previous_sticky) if previous else service.sticky
         ports = transport.source_port, ip.destination, transport.destination_port
-        return flow_hash(k, ip.source, *ports, ip.protocol)
+        return flow_hash(k, ip.source, *ports, ip.protocol, sticky=sticky)
 
     def choose(self, service: Entry, ip: Ip, transport: Transport) -> Choice:
         """Decide, and remember what has to be."""
@@ -120,7 +121,7 @@ class Tracking:
 
     def _previous(self, service: Entry, ip: Ip, transport: Transport) -> int:
         """Where an older flow belongs by the slots and the hash of before the last hash change."""
-        flow = self._hash(ip, transport, previous=True)
+        flow = self._hash(service, ip, transport, previous=True)
         slot = service.previous_slots + slot_of(flow, service.previous_count)
         word = self._memory.slots[slot]
         now = word % self._memory.tracked

@@ -10,20 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
+from appliance.dataplane.abi import LEGS
 from appliance.dataplane.compile import Compiled, compile_text
 from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.generation import Generation
+from appliance.dataplane.hashing import mapped
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import AnswerKey, Exit, Model
 from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.text import digest
+from appliance.model import Mode
 from appliance.paths import TEMPLATES
 
 REASON_BYTES = 4096
 """Distance of the CPUs' rows of reasons."""
+LOOPBACK = 1
+"""Where test runs arrive, and what every door leads to: a test run does not go through it."""
 WATCHED = ("vc5_reasons", "vc5_counters", "vc5_flows")
 """What is compared after every frame; all the rest after every burst."""
 DECISIONS = tuple(reason for reason in Reason if reason >= Reason.TRACKED_HIT)
@@ -33,7 +38,15 @@ class Difference(AssertionError):
     """Program and model disagree."""
 
 
-def shape(*, resets: bool, small: bool = False, sets: int = 4) -> Shape:
+def shape(
+    *,
+    resets: bool,
+    small: bool = False,
+    sets: int = 4,
+    mode: Mode = Mode.SIMPLE,
+    ipv6: bool = False,
+    mixed: bool = False,
+) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
     `small` chooses what small sites get: lookup tables without displacements, slots of one byte.
@@ -48,6 +61,9 @@ def shape(*, resets: bool, small: bool = False, sets: int = 4) -> Shape:
         direct=small,
         wide=not small,
         previous=not small,
+        mode=mode,
+        ipv6=ipv6,
+        mixed=mixed,
     )
 
 
@@ -179,7 +195,7 @@ class Pair:
 
 def _key_bytes(key: AnswerKey) -> bytes:
     ports = key.vip_port.to_bytes(2, "big") + key.own_port.to_bytes(2, "big")
-    return key.vip + ports + key.protocol.to_bytes(4, sys.byteorder)
+    return mapped(key.vip) + ports + key.protocol.to_bytes(4, sys.byteorder)
 
 
 @contextmanager
@@ -202,6 +218,8 @@ def loaded(what: Shape, text: str | None = None) -> Iterator[Pair]:
     with one_cpu() as cpu:
         generation = Generation.load(what, digest(what, TEMPLATES), code)
         try:
+            for leg in range(1, LEGS):
+                generation.memory.door(leg, LOOPBACK)
             yield Pair(generation, cpu)
         finally:
             generation.close()

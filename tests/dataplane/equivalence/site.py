@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy, Refusal, State
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.shape import Shape
 from appliance.model import Address, Protocol, ServiceKey
-from tests.dataplane.equivalence.pair import Pair
+from tests.dataplane.equivalence.pair import LOOPBACK, Pair
 from tests.dataplane.frames import BALANCER
 
 VIPS = [IPv4Address(text) for text in ("203.0.113.10", "203.0.113.11", "198.18.255.255")]
@@ -19,7 +20,14 @@ KEYS = [
     *(ServiceKey(vip, port, Protocol.TCP) for vip in VIPS for port in (80, 443)),
     *(ServiceKey(vip, port, Protocol.UDP) for vip in VIPS for port in (53, 443)),
 ]
+VIPS6 = [IPv6Address("2001:db8:5::10"), IPv6Address("2001:db8:5::11"), IPv6Address("2001:db8:ffff::cb00:710a")]
+KEYS6 = [
+    ServiceKey(vip, port, protocol) for vip in VIPS6 for port, protocol in ((80, Protocol.TCP), (53, Protocol.UDP))
+]
 BACKENDS = [IPv4Address("10.1.10.10") + number for number in range(20)]
+BACKENDS6 = [IPv6Address("2001:db8:10::10") + number for number in range(20)]
+OWN6 = (IPv6Address("2001:db8:10::5"), IPv6Address("2001:db8:10::"))
+VLANS = (1, 10, 2047, 4094)
 OWN = (IPv4Address("10.1.10.5"), IPv4Address("10.1.0.0"))
 PROBE = ProbeLink(7, bytes.fromhex("0200000000aa0200000000ab"), IPv4Address("169.254.255.255"))
 IDLES = (5, 12, 100, 900)
@@ -28,15 +36,32 @@ STEPS = (1, 1, 2, 3, 4, 5, 6, 9, 10, 11, 29, 30, 31, 59, 60, 61, 900, 16383, 163
 """Seconds by which time advances: around the lives of flows, and around half of the clock."""
 
 
-def hop_to(address: Address, generation: int = 0) -> Hop:
-    """The way to a backend, with another MAC address for each generation."""
+def hop_to(address: Address, generation: int = 0, shape: Shape | None = None) -> Hop:
+    """The way to a backend, with another MAC address for each generation, and a tag where the shape has tags."""
     host = int(address) & 0xFF
-    return Hop(2 + host % 2, bytes([2, 0, generation, 1, 10, host]) + BALANCER, OWN[host % 2])
+    vlan = None
+    if shape is not None and shape.tagged:
+        vlan = VLANS[(host + generation) % len(VLANS)]
+        if shape.mixed and host % 3 == 0:
+            vlan = None
+    own = (OWN6 if address.version == 6 else OWN)[host % 2]
+    interface = (2, 3, LOOPBACK)[host // 2 % 3]
+    return Hop(interface, bytes([2, 0, generation, 1, 10, host]) + BALANCER, own, vlan)
 
 
-def member(address: Address, state: State = State.AVAILABLE, weight: int = 1) -> Member:
+def member(address: Address, state: State = State.AVAILABLE, weight: int = 1, shape: Shape | None = None) -> Member:
     """A backend whose MAC address is known."""
-    return Member(address, weight if state is State.AVAILABLE else 0, state, hop_to(address))
+    return Member(address, weight if state is State.AVAILABLE else 0, state, hop_to(address, shape=shape))
+
+
+def backends_of(key: ServiceKey) -> list[Address]:
+    """Who may serve a service."""
+    return [*BACKENDS6] if key.vip.version == 6 else [*BACKENDS]
+
+
+def vips_of(shape: Shape) -> list[Address]:
+    """The VIPs of the families that a program serves."""
+    return [*VIPS, *VIPS6] if shape.ipv6 else [*VIPS]
 
 
 @dataclass
@@ -53,7 +78,7 @@ class Site:
         """Empty both tables and set up a few services."""
         pair.clear()
         idle = random.choice(IDLES)
-        up: dict[Address, bool] = {vip: random.random() < 0.8 for vip in VIPS}
+        up = {vip: random.random() < 0.8 for vip in vips_of(pair.plain.shape)}
         desired = Desired(vips=up, seed=random.randbytes(16), idle=idle, probe=PROBE)
         site = cls(pair, desired, random.choice((100, 1000, 32760, 65530, 1 << 31)))
         pair.at(site.time)
@@ -129,9 +154,10 @@ class Site:
 
     def _add_backend(self, random: Random) -> None:
         service = self._service(random)
-        absent = sorted(set(BACKENDS) - {one.address for one in service.members}, key=int)
+        absent = sorted(set(backends_of(service.key)) - {one.address for one in service.members}, key=int)
         if absent and len(service.members) < 7:
-            new = member(random.choice(absent), random.choice((State.AVAILABLE, State.AVAILABLE, State.NONE)))
+            state = random.choice((State.AVAILABLE, State.AVAILABLE, State.NONE))
+            new = member(random.choice(absent), state, shape=self.pair.plain.shape)
             self._put_member(service, new if random.random() < 0.8 else replace(new, hop=None))
 
     def _remove_backend(self, random: Random) -> None:
@@ -141,13 +167,17 @@ class Site:
             self._put(replace(service, members=tuple(one for one in service.members if one != gone)))
 
     def _add_service(self, random: Random) -> None:
-        absent = [key for key in KEYS if key not in {service.key for service in self.desired.services}]
+        absent = [key for key in self._keys() if key not in {service.key for service in self.desired.services}]
         if len(self.desired.services) >= MOST_SERVICES or not absent:
             return
         key = random.choice(absent)
-        members = tuple(member(address) for address in sorted(random.sample(BACKENDS, random.randint(1, 5)), key=int))
+        some = random.sample(backends_of(key), random.randint(1, 5))
+        members = tuple(member(address, shape=self.pair.plain.shape) for address in sorted(some, key=int))
         grace = 30 if key.protocol is Protocol.UDP else self.desired.idle
         self._put(DesiredService(key, members, grace, random.choice(tuple(DeadPolicy)), tracking=key.port != 53))
+
+    def _keys(self) -> list[ServiceKey]:
+        return [*KEYS, *KEYS6] if self.pair.plain.shape.ipv6 else KEYS
 
     def _remove_service(self, random: Random) -> None:
         if len(self.desired.services) > 2:
@@ -159,7 +189,7 @@ class Site:
         self._put(replace(self._service(random), on_dead=random.choice(tuple(DeadPolicy))))
 
     def _vip(self, random: Random) -> None:
-        vip = random.choice(VIPS)
+        vip = random.choice(vips_of(self.pair.plain.shape))
         self.desired = replace(self.desired, vips={**self.desired.vips, vip: not self.desired.vips[vip]})
 
     def _unknown_port(self, random: Random) -> None:
@@ -168,7 +198,7 @@ class Site:
     def _hop(self, random: Random) -> None:
         service = self._service(random)
         one = random.choice(service.members)
-        self._put_member(service, replace(one, hop=hop_to(one.address, random.randrange(4))))
+        self._put_member(service, replace(one, hop=hop_to(one.address, random.randrange(4), self.pair.plain.shape)))
 
     def _seed(self, random: Random) -> None:
         """A hash change, where the program can ask the generation before and nobody asks it yet."""

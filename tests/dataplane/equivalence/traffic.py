@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from appliance.dataplane.hashing import flow_hash, slot_of
-from appliance.model import Protocol, ServiceKey
+from appliance.dataplane.model.program import probe_address
+from appliance.model import Address, Protocol, ServiceKey
 from tests.dataplane.equivalence.pair import Pair
-from tests.dataplane.equivalence.site import OWN, PROBE, VIPS, Site
+from tests.dataplane.equivalence.site import OWN, OWN6, PROBE, VIPS, VIPS6, VLANS, Site
 from tests.dataplane.frames import Frame, internet_checksum
 
 CLIENTS = [IPv4Address("198.51.100.7") + number for number in range(4)]
+CLIENTS6 = [IPv6Address("2001:db8:9::7") + number for number in range(4)]
 STRANGER = IPv4Address("192.0.2.1")
+STRANGER6 = IPv6Address("2001:db8:77::1")
+EXTENSIONS: tuple[tuple[tuple[int, bytes], ...], ...] = (
+    ((0, bytes(8)),),
+    ((60, bytes((0, 1)) + bytes(14)),),
+    ((0, bytes(8)), (43, bytes(8)), (60, bytes(8))),
+    ((51, bytes((0, 4)) + bytes(22)),),
+    ((44, bytes(8)),),
+    tuple((60, bytes(8)) for _ in range(6)),
+    tuple((60, bytes(8)) for _ in range(7)),
+)
+"""Chains of extension headers: one, a long one, several, authentication, a fragment of one, six, seven."""
 FLAGS: tuple[tuple[int, str | None], ...] = (
     (8, "S"),
     (9, "A"),
@@ -33,7 +46,6 @@ OPTIONS = (b"\1\1\1\0", bytes.fromhex("94040000"), b"\1" * 40)
 """No-operations, router alert, and as many as fit."""
 POOL = 60
 STRANGE_NUMBERS = (0, 15, 16, 300, 511, 512, 513, 1 << 23)
-PROBER = PROBE.address.packed
 
 Made = tuple[bytes, bool]
 """A frame, and whether it comes from the prober."""
@@ -45,14 +57,26 @@ class Traffic:
 
     pair: Pair
     site: Site
-    flows: list[tuple[ServiceKey, IPv4Address, int]] = field(default_factory=list)
+    flows: list[tuple[ServiceKey, Address, int]] = field(default_factory=list)
 
     def frame(self, random: Random) -> Made:
         """Any frame."""
         if random.random() < 0.8 and self.site.desired.services:
-            return self.steered(random).padded(random.choice((0, 60, 64, 300))).bytes, False
-        make = random.choices([make for _, make in ODD], [weight for weight, _ in ODD])[0]
-        return make(self, random)
+            made, probe = self.steered(random).padded(random.choice((0, 60, 64, 300))).bytes, False
+        else:
+            make = random.choices([make for _, make in ODD], [weight for weight, _ in ODD])[0]
+            made, probe = make(self, random)
+        return (made if probe else self._dressed(random, made)), probe
+
+    def _dressed(self, random: Random, frame: bytes) -> bytes:
+        """The frame with the tag that the program wants, mostly."""
+        shape = self.pair.plain.shape
+        if not shape.tagged or random.random() < (0.45 if shape.mixed else 0.03):
+            return frame
+        control = random.randrange(8) << 13 | random.choice((*VLANS, 100)) | random.choice((0, 0x1000))
+        if random.random() < 0.02:
+            control &= 0xF000
+        return frame[:12] + b"\x81\0" + control.to_bytes(2, "big") + frame[12:]
 
     def steered(self, random: Random) -> Frame:
         """A packet for a service that any balancer has to forward if it can."""
@@ -62,7 +86,12 @@ class Traffic:
         # Now and then a checksum whose sum carries, or comes to nought.
         check = random.choice((0x0000, 0xFEFF, 0xFFFE, 0xFFFF)) if random.random() < 0.04 else None
         ident = random.randrange(65536)
-        ip = Frame().ipv4(client, _v4(key.vip), ttl=ttl, options=options, ident=ident, checksum=check)
+        if isinstance(client, IPv6Address):
+            traffic, label = random.randrange(256), random.randrange(1 << 20)
+            extensions = random.choice(EXTENSIONS) if random.random() < 0.12 else ()
+            ip = Frame().ipv6(client, _v6(key.vip), hops=ttl, traffic=traffic, flow=label, extensions=extensions)
+        else:
+            ip = Frame().ipv4(client, _v4(key.vip), ttl=ttl, options=options, ident=ident, checksum=check)
         data = random.randbytes(random.choice((0, 0, 1, 7, 30, 200)))
         if key.protocol is Protocol.UDP:
             return ip.udp(port, key.port, data, checksum=random.choice((None, None, 0)))
@@ -79,7 +108,7 @@ class Traffic:
             data=data,
         )
 
-    def _flow(self, random: Random) -> tuple[ServiceKey, IPv4Address, int]:
+    def _flow(self, random: Random) -> tuple[ServiceKey, Address, int]:
         present = {service.key for service in self.site.desired.services}
         known = [flow for flow in self.flows if flow[0] in present]
         if known and random.random() < 0.6:
@@ -88,7 +117,7 @@ class Traffic:
         tracked = [key for key, count in self.pair.tables[1].tracked().items() if count and key in present]
         aimed = bool(tracked) and random.random() < 0.9
         key = random.choice(tracked if aimed else sorted(present))
-        client = random.choice(CLIENTS)
+        client: Address = random.choice(CLIENTS6) if key.vip.version == 6 else random.choice(CLIENTS)
         port = random.randrange(1024, 65536)
         for _ in range(40 if aimed else 0):
             if self._meets_tracked(key, client, port):
@@ -99,11 +128,11 @@ class Traffic:
         self.flows.append((key, client, port))
         return key, client, port
 
-    def _meets_tracked(self, key: ServiceKey, client: IPv4Address, port: int) -> bool:
+    def _meets_tracked(self, key: ServiceKey, client: Address, port: int) -> bool:
         slots = self.pair.tables[1].slots(key)
         assert slots is not None
         k = self.pair.plain.coefficients()
-        flow = flow_hash(k, int(client), port, int(key.vip), key.port, key.protocol)
+        flow = flow_hash(k, client, port, key.vip, key.port, key.protocol)
         return slot_of(flow, slots.count) in slots.tracked
 
 
@@ -112,13 +141,33 @@ def _v4(address: object) -> IPv4Address:
     return address
 
 
+def _v6(address: object) -> IPv6Address:
+    assert isinstance(address, IPv6Address)
+    return address
+
+
+def _between(source: Address, destination: Address, *, ttl: int = 64, options: bytes = b"") -> Frame:
+    """An IP header between two addresses of one family; options only in IPv4."""
+    if isinstance(source, IPv6Address):
+        return Frame().ipv6(source, _v6(destination), hops=ttl)
+    return Frame().ipv4(source, _v4(destination), ttl=ttl, options=options)
+
+
+def _wide(traffic: Traffic, random: Random) -> bool:
+    """Whether an oddity is one of IPv6."""
+    return traffic.pair.plain.shape.ipv6 and random.random() < 0.5
+
+
 def _turns_zero(old: bytes, new: bytes) -> int:
     """The checksum that becomes 0 when `old` becomes `new` in what it covers."""
     return 0xFFFF - internet_checksum(bytes(255 - byte for byte in old) + new)
 
 
-def _any_vip(random: Random) -> Frame:
-    return Frame().ipv4(random.choice(CLIENTS), random.choice(VIPS), ttl=random.choice((64, 1, 0)))
+def _any_vip(traffic: Traffic, random: Random) -> Frame:
+    ttl = random.choice((64, 1, 0))
+    if _wide(traffic, random):
+        return Frame().ipv6(random.choice(CLIENTS6), random.choice(VIPS6), hops=ttl)
+    return Frame().ipv4(random.choice(CLIENTS), random.choice(VIPS), ttl=ttl)
 
 
 def _not_ip(traffic: Traffic, random: Random) -> Made:
@@ -135,24 +184,30 @@ def _tagged(traffic: Traffic, random: Random) -> Made:
 
 def _not_vip(traffic: Traffic, random: Random) -> Made:
     ip = Frame().ipv4(random.choice(CLIENTS), STRANGER, options=random.choice((b"", OPTIONS[0])))
+    if _wide(traffic, random):
+        ip = Frame().ipv6(random.choice(CLIENTS6), random.choice((STRANGER6, IPv6Address("::"))))
     return random.choice((ip.tcp(5, 80), ip.udp(5, 80), ip.icmp(8), ip.raw(47, b"x" * 30))).bytes, False
 
 
 def _from_vip(traffic: Traffic, random: Random) -> Made:
     options = random.choice((b"", b"", OPTIONS[0]))
     ip = Frame().ipv4(random.choice(VIPS), random.choice((STRANGER, *OWN, *VIPS)), options=options)
+    if _wide(traffic, random):
+        ip = Frame().ipv6(random.choice(VIPS6), random.choice((STRANGER6, *OWN6, *VIPS6)))
     makes = (ip.tcp(80, 40000, "SA"), ip.udp(53, 40000), ip.icmp(0), ip.raw(50, b"x" * 30))
     return random.choice(makes).bytes, False
 
 
 def _unknown_port(traffic: Traffic, random: Random) -> Made:
-    ip = _any_vip(random)
+    ip = _any_vip(traffic, random)
     port = random.choice((0, 81, 8443, 65535))
     return random.choice((ip.tcp(4000, port), ip.udp(4000, port), ip.tcp(4000, 53), ip.udp(4000, 80))).bytes, False
 
 
 def _protocol(traffic: Traffic, random: Random) -> Made:
-    return _any_vip(random).raw(random.choice((2, 41, 47, 50, 58, 132, 255)), random.randbytes(40)).bytes, False
+    return _any_vip(traffic, random).raw(
+        random.choice((2, 41, 47, 50, 58, 132, 255)), random.randbytes(40)
+    ).bytes, False
 
 
 def _icmp(traffic: Traffic, random: Random) -> Made:
@@ -165,30 +220,42 @@ def _icmp(traffic: Traffic, random: Random) -> Made:
         tos=random.randrange(256),
         options=random.choice((b"", b"", OPTIONS[1])),
     )
+    if _wide(traffic, random):
+        kind = random.choice((128, 128, 128, 128, 1, 2, 3, 4, 127, 129, 133, 135, 136, 137, 138, 0))
+        extensions = random.choice(EXTENSIONS) if random.random() < 0.2 else ()
+        hops = random.choice((64, 1, 255))
+        ip = Frame().ipv6(random.choice(CLIENTS6), random.choice(VIPS6), hops=hops, extensions=extensions)
     frame = ip.icmp(kind, code, random.randbytes(random.choice((0, 56, 57)))).padded(60)
     return frame.bytes, False
 
 
 def _hop_limit(traffic: Traffic, random: Random) -> Made:
     frame = bytearray(traffic.steered(random).bytes)
-    frame[22] = random.choice((0, 1, 2))
+    frame[21 if frame[12] == 0x86 else 22] = random.choice((0, 1, 2))
     return bytes(frame), False
 
 
 def _fragment(traffic: Traffic, random: Random) -> Made:
+    if _wide(traffic, random):
+        part = bytes(2) + random.choice((b"\0\1", b"\0\0", b"\0\x08", b"\1\1", b"\0\6")) + random.randbytes(4)
+        chain = random.choice((((44, part),), ((60, bytes(8)), (44, part), (43, bytes(8)))))
+        ip = Frame().ipv6(random.choice(CLIENTS6), random.choice((*VIPS6, STRANGER6)), extensions=chain)
+        return random.choice((ip.tcp(4000, 80), ip.udp(4000, 53), ip.icmp(128))).bytes, False
     frame = bytearray(traffic.steered(random).bytes)
     frame[20:22] = random.choice((0x2000, 0x2001, 0x0001, 0x1FFF, 0x8000, 0x4000, 0xC000, 0x6000)).to_bytes(2, "big")
     return bytes(frame), False
 
 
 def _cut(traffic: Traffic, random: Random) -> Made:
-    whole = random.choice((traffic.steered(random), _any_vip(random).icmp(8))).bytes
+    whole = random.choice((traffic.steered(random), _any_vip(traffic, random).icmp(8))).bytes
     return whole[: random.randrange(14, len(whole) + 1)], False
 
 
 def _shortened(traffic: Traffic, random: Random) -> Made:
     """An honest packet but for one of its length fields."""
     frame = bytearray(traffic.steered(random).bytes)
+    if frame[12] == 0x86:
+        return _shortened6(frame, random), False
     header = (frame[14] & 15) * 4
     which = random.randrange(4)
     if which == 0:
@@ -202,6 +269,23 @@ def _shortened(traffic: Traffic, random: Random) -> Made:
         length = random.choice((0, 7, 8, 9, len(frame) - 14 - header, len(frame) - 13 - header))
         frame[14 + header + 4 : 14 + header + 6] = length.to_bytes(2, "big")
     return bytes(frame), False
+
+
+def _shortened6(frame: bytearray, random: Random) -> bytes:
+    which = random.randrange(4)
+    if which == 0:
+        length = random.choice((0, 1, 7, 8, 9, 19, 20, 21, len(frame) - 55, len(frame) - 54, len(frame) - 53, 65535))
+        frame[18:20] = max(0, length).to_bytes(2, "big")
+    elif which == 1:
+        frame[14] = random.choice((0x40, 0x50, 0x70, 0x00, 0xF5))
+    elif which == 2:
+        # A next header that makes an extension header of the transport.
+        frame[20] = random.choice((0, 43, 44, 51, 60, 58, 1, 59))
+    else:
+        at = random.choice((58, 59, 66))
+        if at < len(frame):
+            frame[at] = random.randrange(256)
+    return bytes(frame)
 
 
 def _mutated(traffic: Traffic, random: Random) -> Made:
@@ -226,14 +310,23 @@ def _probe(traffic: Traffic, random: Random) -> Made:
     if random.random() < 0.4:
         freed = [number for number in range(16, 256) if traffic.pair.plain.identities.get(number, "freed")]
         number = random.choice((*freed[:5], number - number % 16 + random.randrange(16), *STRANGE_NUMBERS))
-    target = IPv4Address((10 if random.random() < 0.95 else 11) << 24 | number)
+    family = service.key.vip.version if random.random() < 0.95 else 4
+    target = probe_address(number, family)
+    if random.random() < 0.05:
+        target = type(target)(int(target) + random.choice((1 << 24, 1 << 31)))
     port = random.choice((service.key.port, 8080))
     options = random.choice((b"",) * 12 + (OPTIONS[0],))
-    ip = Frame().ipv4(IPv4Address(PROBER), target, fragment=random.choice((0x4000,) * 9 + (0x2000,)), options=options)
+    fragment = random.choice((0x4000,) * 9 + (0x2000,))
+    if isinstance(target, IPv6Address):
+        extensions = () if random.random() < 0.95 else random.choice(EXTENSIONS)
+        ip = Frame().ipv6(PROBE.address6, target, extensions=extensions)
+    else:
+        ip = Frame().ipv4(PROBE.address, target, fragment=fragment, options=options)
     source = random.randrange(1024, 65536)
-    identity = traffic.pair.plain.identities.bytes_of
-    rewritten = identity(number % 512, "own", 4) + identity(number % 512, "vip", 4)
-    zero = _turns_zero(PROBER + target.packed, rewritten)
+    memory, place = traffic.pair.plain, number % 512
+    rewritten = memory.address(place, "own").packed + memory.address(place, "vip").packed
+    prober = PROBE.address6.packed if family == 6 else PROBE.address.packed
+    zero = _turns_zero(prober + target.packed, rewritten)
     check = random.choice((None, None, None, 0, 0xFFFF, 0xFFFE, zero))
     makes = (ip.tcp(source, port, checksum=check), ip.udp(source, port, b"q", checksum=check), ip.icmp(8))
     frame = bytearray(random.choices(makes, (8, 4, 1))[0].bytes)
@@ -249,15 +342,15 @@ def _answer(traffic: Traffic, random: Random) -> Made:
     if not sent:
         return _probe(traffic, random)
     key, number = random.choice(sent[-20:])
-    own = traffic.pair.plain.identities.bytes_of(number, "own", 4)
-    if random.random() < 0.15:
-        own = random.choice((*OWN, STRANGER)).packed
+    own = traffic.pair.plain.address(number, "own")
+    if own.version != key.vip.version or random.random() < 0.15:
+        own = _v6(random.choice((*OWN6, STRANGER6))) if key.vip.version == 6 else random.choice((*OWN, STRANGER))
     options = random.choice((b"",) * 5 + (OPTIONS[0],))
-    ip = Frame().ipv4(IPv4Address(key.vip), IPv4Address(own), options=options, ttl=random.choice((64, 1)))
+    ip = _between(key.vip, own, options=options, ttl=random.choice((64, 1)))
     ports = (key.vip_port, key.own_port ^ random.choice((0,) * 9 + (1,)))
     if key.protocol == Protocol.UDP:
-        rewritten = IPv4Address(10 << 24 | number).packed + PROBER
-        zero = _turns_zero(key.vip + own, rewritten)
+        prober = PROBE.address6 if key.vip.version == 6 else PROBE.address
+        zero = _turns_zero(key.vip.packed + own.packed, probe_address(number, key.vip.version).packed + prober.packed)
         return ip.udp(*ports, b"a" * random.randrange(9), checksum=random.choice((None, 0, zero))).bytes, False
     return ip.tcp(*ports, random.choice(("SA", "RA", "A"))).bytes, False
 

@@ -85,7 +85,7 @@ class Clients:
         return {
             self.memory.backend(number): self.memory.state(number)
             for number in range(entry.destinations, entry.destinations + entry.capacity)
-            if identities.get(number, "vip") and not identities.get(number, "freed")
+            if identities.get(number, "used") and not identities.get(number, "freed")
         }
 
     def speaks(self, protocol: Protocol) -> list[Flow]:

@@ -134,7 +134,7 @@ def numbers_in(memory: Memory, entry: lookup.Entry) -> dict[Address, int]:
     """The numbers in use in a service's range."""
     found: dict[Address, int] = {}
     for number in range(entry.destinations, entry.destinations + entry.capacity):
-        if memory.identities.get(number, "vip") and not memory.identities.get(number, "freed"):
+        if memory.identities.get(number, "used") and not memory.identities.get(number, "freed"):
             assert memory.backend(number) not in found, "one backend has two numbers"
             found[memory.backend(number)] = number
     return found
@@ -142,7 +142,7 @@ def numbers_in(memory: Memory, entry: lookup.Entry) -> dict[Address, int]:
 
 def _assert_destination(memory: Memory, one: DesiredService, m: Member, number: int) -> None:
     identities, destinations = memory.identities, memory.destinations
-    assert identities.get(number, "vip").to_bytes(4, sys.byteorder) == one.key.vip.packed
+    assert identities.get(number, "used").to_bytes(4, sys.byteorder) == one.key.vip.packed
     assert (identities.get(number, "port"), identities.get(number, "protocol")) == (one.key.port, one.key.protocol)
     assert memory.state(number) is m.state
     refusal = {State.NONE: Refusal.NO_BACKEND, DEAD: Refusal.DEAD}.get(m.state)

@@ -10,8 +10,8 @@ from ipaddress import IPv4Address
 
 from appliance.dataplane.abi import INDEX_LIMIT
 from appliance.dataplane.enums import Refusal, State
-from appliance.dataplane.hashing import direct_position, flow_hash, position, slot_of, word32
-from appliance.dataplane.lookup import key_word
+from appliance.dataplane.hashing import direct_position, flow_hash, halves, position, slot_of
+from appliance.dataplane.lookup import key_word, vip_word
 from appliance.dataplane.memory import Memory
 from appliance.model import Address, Protocol, ServiceKey
 
@@ -83,17 +83,24 @@ class Place:
 
 def find_service(memory: Memory, key: ServiceKey) -> Place | None:
     """Look a service up as the program does: one position, one comparison."""
-    at = _position(memory, key_word(key), 0)
-    if memory.services.get(at, "key") != key_word(key):
+    folding = memory.keys.get(memory.copy, "fold", 0), memory.keys.get(memory.copy, "fold", 1)
+    word = key_word(key, folding)
+    at = _position(memory, word, 0)
+    if memory.services.get(at, "key") != word:
         return None
+    if key.vip.version == 6:
+        high, low = memory.services.get(at, "source_factor"), memory.services.get(at, "vip_low")
+        if (high, low) != halves(key.vip):
+            return None
     get = memory.services.get
     return Place(get(at, "slots"), get(at, "slot_count"), get(at, "destinations"), get(at, "capacity"))
 
 
 def find_vip(memory: Memory, address: Address) -> bool | None:
     """Look a VIP up as the program does: whether it is up, None where it is no VIP."""
-    at = _position(memory, word32(int(address)), 1)
-    if memory.vips.get(at, "address") != word32(int(address)):
+    folding = memory.keys.get(memory.copy, "fold", 0), memory.keys.get(memory.copy, "fold", 1)
+    at = _position(memory, vip_word(address, folding), 1)
+    if (memory.vips.get(at, "high"), memory.vips.get(at, "low")) != halves(address):
         return None
     return bool(memory.vips.get(at, "up"))
 
@@ -136,7 +143,7 @@ class Packets(Steering):
         if place is None:
             return None
         k = memory.coefficients()
-        hashed = flow_hash(k, int(flow.source), flow.port, int(key.vip), key.port, int(key.protocol))
+        hashed = flow_hash(k, flow.source, flow.port, key.vip, key.port, int(key.protocol))
         slot = place.slots + slot_of(hashed, place.slot_count)
         udp = key.protocol is Protocol.UDP
         opens = syn and not udp

@@ -35,6 +35,12 @@ WIDTHS = (32, 16, 32, 16, 8)
 ADDRESSES, PORTS = st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1)
 
 
+def flow_hash(k: Sequence[int], packet: Packet) -> int:
+    """The hash of a packet over IPv4."""
+    source, source_port, vip, vip_port, protocol = packet
+    return hashing.flow_hash(k, IPv4Address(source), source_port, IPv4Address(vip), vip_port, protocol)
+
+
 def with_field(packet: Packet, at: int, value: int) -> Packet:
     """The packet with one field changed."""
     source, source_port, vip, vip_port, protocol = (value if i == at else old for i, old in enumerate(packet))
@@ -97,7 +103,7 @@ def limit(trials: int, chance: float, tests: int) -> int:
 def flows() -> list[list[tuple[int, int]]]:
     """For each seed, the hashes of all pairs."""
     keys = [hashing.coefficients(seed(number)) for number in range(SEEDS)]
-    return [[(hashing.flow_hash(k, *a), hashing.flow_hash(k, *b)) for a, b in PAIRS.values()] for k in keys]
+    return [[(flow_hash(k, a), flow_hash(k, b)) for a, b in PAIRS.values()] for k in keys]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -131,7 +137,7 @@ def test_sequential_ports_spread_over_the_slots() -> None:
     for number in range(100):
         k = hashing.coefficients(seed(number))
         ports = range(40_000, 41_000)
-        used.append(len({hashing.slot_of(hashing.flow_hash(k, SOURCE, port, VIP, 443, TCP), 1021) for port in ports}))
+        used.append(len({hashing.slot_of(flow_hash(k, (SOURCE, port, VIP, 443, TCP)), 1021) for port in ports}))
     by_chance = 1021 * (1 - (1 - 1 / 1021) ** 1000)
     assert sorted(used)[50] > by_chance
     assert min(used) > 50
@@ -143,7 +149,7 @@ def test_known_answers() -> None:
     assert len(k) == COEFFICIENTS
     material = hashlib.blake2b(bytes(range(16)), digest_size=40, person=b"vc5 flow hash").digest()
     assert b"".join(value.to_bytes(8, "little") for value in k) == material
-    flow = hashing.flow_hash(k, *BASE)
+    flow = flow_hash(k, BASE)
     source, vip = (int.from_bytes(address.to_bytes(4, "big"), "little") for address in (SOURCE, VIP))
     ports = int.from_bytes((40_000).to_bytes(2, "big") + (443).to_bytes(2, "big"), "little")
     assert flow == (k[0] + (k[1] + source) * (k[2] + vip) + (k[3] + ports) * (k[4] + TCP)) % 2**64
@@ -231,10 +237,10 @@ def test_a_hash_multiplied_out_is_the_same(
     source: int, vip: int, source_port: int, vip_port: int, protocol: int, drawn: bytes
 ) -> None:
     k = hashing.coefficients(drawn)
-    by_source, by_ports, rest = hashing.hash_factors(k, vip, protocol)
+    factors = hashing.hash_factors(k, IPv4Address(vip), protocol)
     both = hashing.word16(source_port) | hashing.word16(vip_port) << 16
-    expected = hashing.flow_hash(k, source, source_port, vip, vip_port, protocol)
-    assert (hashing.word32(source) * by_source + both * by_ports + rest) & hashing.MASK == expected
+    expected = flow_hash(k, (source, source_port, vip, vip_port, protocol))
+    assert (hashing.word32(source) * factors.source + both * factors.ports + factors.rest) & hashing.MASK == expected
 
 
 def test_the_same_keys_are_placed_alike() -> None:
