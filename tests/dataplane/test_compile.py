@@ -53,8 +53,17 @@ def test_compiled_code_runs() -> None:
         assert area.memory().cast("Q")[0] == 2
 
 
-def test_nothing_reaches_the_parent(capfd: pytest.CaptureFixture[str]) -> None:
-    directory, temporary = os.getcwd(), set(os.listdir(tempfile.gettempdir()))
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for temporary files that the unprivileged child can enter, and nobody else uses."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield Path(directory)
+
+
+def test_nothing_reaches_the_parent(capfd: pytest.CaptureFixture[str], public: Path) -> None:
+    directory = os.getcwd()
     descriptors = len(os.listdir("/proc/self/fd"))
     compile_text(TEXT, ["vc5_main"])
     with pytest.raises(CompileError):
@@ -63,7 +72,7 @@ def test_nothing_reaches_the_parent(capfd: pytest.CaptureFixture[str]) -> None:
     assert os.getcwd() == directory
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert "bcc" not in sys.modules
-    assert not [name for name in set(os.listdir(tempfile.gettempdir())) - temporary if name.startswith("vc5-compile-")]
+    assert not list(public.iterdir())
 
 
 @pytest.mark.parametrize(

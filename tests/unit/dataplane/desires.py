@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address
@@ -142,7 +141,8 @@ def numbers_in(memory: Memory, entry: lookup.Entry) -> dict[Address, int]:
 
 def _assert_destination(memory: Memory, one: DesiredService, m: Member, number: int) -> None:
     identities, destinations = memory.identities, memory.destinations
-    assert identities.get(number, "used").to_bytes(4, sys.byteorder) == one.key.vip.packed
+    assert identities.get(number, "used") == 1
+    assert memory.address(number, "vip") == one.key.vip
     assert (identities.get(number, "port"), identities.get(number, "protocol")) == (one.key.port, one.key.protocol)
     assert memory.state(number) is m.state
     refusal = {State.NONE: Refusal.NO_BACKEND, DEAD: Refusal.DEAD}.get(m.state)
@@ -153,7 +153,10 @@ def _assert_destination(memory: Memory, one: DesiredService, m: Member, number: 
     if m.hop is not None:
         assert destinations.bytes_of(number, "mac_head", 12) == m.hop.macs
         assert identities.get(number, "interface") == m.hop.interface
-        assert identities.bytes_of(number, "own", 4) == m.hop.own.packed
+        assert memory.address(number, "own") == (m.source or m.hop.own)
+        leg = destinations.get(number, "leg")
+        assert memory.legs.get(leg, "interface") == m.hop.interface
+        assert int.from_bytes(memory.legs.bytes_of(leg, "vlan", 2), "big") == (m.hop.vlan or 0)
     else:
         resolved = destinations.bytes_of(number, "mac_head", 12) != bytes(12)
         assert resolved or destinations.get(number, "refusal") != Refusal.NOTHING

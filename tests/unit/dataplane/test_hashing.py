@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
 from random import Random
 from time import perf_counter
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.dataplane import hashing
-from appliance.dataplane.abi import COEFFICIENTS, TAG_BITS
+from appliance.dataplane.abi import COEFFICIENTS, TAG_BITS, WORDS
 from appliance.dataplane.hashing import PerfectHash
 from appliance.dataplane.lookup import key_word
 from appliance.dataplane.shape import DIRECT_LIMIT, direct_positions
@@ -146,8 +146,9 @@ def test_sequential_ports_spread_over_the_slots() -> None:
 def test_known_answers() -> None:
     """A change of the hash moves every flow of every balancer: it must not happen by accident."""
     k = hashing.coefficients(bytes(range(16)))
-    assert len(k) == COEFFICIENTS
+    assert len(k) == COEFFICIENTS + 2 * WORDS
     material = hashlib.blake2b(bytes(range(16)), digest_size=40, person=b"vc5 flow hash").digest()
+    material += hashlib.blake2b(bytes(range(16)), digest_size=64, person=b"vc5 flow hash 6").digest()
     assert b"".join(value.to_bytes(8, "little") for value in k) == material
     flow = flow_hash(k, BASE)
     source, vip = (int.from_bytes(address.to_bytes(4, "big"), "little") for address in (SOURCE, VIP))
@@ -159,12 +160,25 @@ def test_known_answers() -> None:
     assert 0 <= tag < 1 << TAG_BITS
 
 
+def test_known_answer_over_ipv6() -> None:
+    k = hashing.coefficients(bytes(range(16)))
+    source, vip = IPv6Address("2001:db8:9::7"), IPv6Address("2001:db8:5::10")
+    words = [int.from_bytes(one.packed[at : at + 4], "little") for one in (source, vip) for at in (0, 4, 8, 12)]
+    ports = int.from_bytes((40_000).to_bytes(2, "big") + (443).to_bytes(2, "big"), "little")
+    summed = sum(factor * word for factor, word in zip(k[5:], words, strict=True))
+    expected = (k[0] + summed + (k[3] + ports) * (k[4] + TCP)) % 2**64
+    assert hashing.flow_hash(k, source, 40_000, vip, 443, TCP) == expected
+    factors = hashing.hash_factors(k, vip, TCP)
+    multiplied = sum(factor * word for factor, word in zip(k[5:9], words[:4], strict=True))
+    assert (multiplied + ports * factors.ports + factors.rest) % 2**64 == expected
+
+
 def test_every_seed_gives_other_coefficients() -> None:
     drawn = list(chain.from_iterable(hashing.coefficients(seed(number)) for number in range(SEEDS)))
-    assert len(set(drawn)) == SEEDS * COEFFICIENTS
-    # Every bit is set about half of the time: 5,000 draws have a standard deviation of 35.
+    assert len(set(drawn)) == SEEDS * (COEFFICIENTS + 2 * WORDS)
+    # Every bit is set about half of the time: 13,000 draws have a standard deviation of 57.
     for bit in range(64):
-        assert abs(sum(value >> bit & 1 for value in drawn) - 2500) < 250
+        assert abs(sum(value >> bit & 1 for value in drawn) - 6500) < 400
 
 
 @given(st.integers(0, 2**64 - 1), st.sampled_from([2, 512, 1 << 17, 1 << 23]), st.integers(1, 204_797))

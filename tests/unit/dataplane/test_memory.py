@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.dataplane.abi import COUNTER, DESTINATION, HISTORY, IDENTITY, SERVICE, SETTINGS, SIZES, VIP, Struct
 from appliance.dataplane.enums import Reason, State
+from appliance.dataplane.hashing import mapped
 from appliance.dataplane.memory import COUNTERS, Elements, Memory
 from appliance.dataplane.shape import Shape
 from tests.unit.dataplane.recorded import recorded
@@ -62,7 +63,7 @@ def test_equal_values_are_not_stored_again() -> None:
 def test_state_and_backend() -> None:
     memory = Memory.plain(SHAPE)
     memory.destinations.put(20, "state", State.DRAINING)
-    memory.identities.put_bytes(20, "backend", IPv4Address("10.1.2.3").packed.rjust(16, b"\0"))
+    memory.identities.put_bytes(20, "backend", mapped(IPv4Address("10.1.2.3")))
     assert memory.state(20) is State.DRAINING
     assert memory.backend(20) == IPv4Address("10.1.2.3")
     memory.settings.put(0, "time", 77)

@@ -33,6 +33,7 @@ PURE_DATAPLANE = (
         "flowsweep",
         "frame",
         "hashing",
+        "legs",
         "lookup",
         "maglev",
         "memory",
