@@ -52,7 +52,7 @@ def judge(text: str) -> None:
     keys = [service.key for service in given.config.services]
     assert keys == sorted(set(keys))
     for service in given.config.services:
-        addresses = [int(backend.address) for backend in service.backends]
+        addresses = [(backend.address.version, int(backend.address)) for backend in service.backends]
         assert addresses == sorted(set(addresses))
 
 
