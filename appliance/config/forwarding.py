@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from appliance.config.checks import effective, given_at
 from appliance.config.findings import Findings
@@ -99,6 +98,9 @@ class Forwarding:
                 known = " and ".join(kinds)
                 message = f"`{name}` means nothing to `tunnel-type: {kind or 'none'}`"
                 self._use(given, undecided or kind in kinds, message, f"remove it; it is for {known}")
+        if undecided:
+            # Any tunnel will do for a file that is refused: without one, backends in other networks were wrong too.
+            return Tunnel(TunnelKind.IPIP)
         if kind is None:
             return None
         type_at = given_at("tunnel-type", *levels)
@@ -106,7 +108,7 @@ class Forwarding:
         if need and not given_at(need, *levels) and not _refused(need, levels):
             assert type_at is not None, "the default needs nothing"
             hint = f"for example {need}: {_EXAMPLES[need]}"
-            self._findings.error(type_at.node, type_at.path, "missing", f"{kind} needs `{need}`", hint)
+            self._findings.error(type_at.node, type_at.path, "missing", f"`tunnel-type: {kind}` needs `{need}`", hint)
         port, code = given_at("tunnel-port", *levels), given_at("dscp", *levels)
         return Tunnel(
             kind,
@@ -126,7 +128,7 @@ class Forwarding:
         return bool(default_of("tunnel-checksum"))
 
     def _nat(self, forward: Forward, tunnel: Tunnel | None, levels: tuple[Fields, ...]) -> None:
-        if forward is not Forward.NAT or tunnel is None:
+        if forward is not Forward.NAT or tunnel is None or _refused("tunnel-type", levels):
             return
         at = given_at("forward", *levels)
         assert at is not None, "the default is not nat"
@@ -173,5 +175,5 @@ class Forwarding:
             self._findings.error(tracking.node, tracking.path, "conflict", message, hint)
 
 
-def _refused(name: str, levels: tuple[Any, ...]) -> bool:
+def _refused(name: str, levels: tuple[Fields, ...]) -> bool:
     return any(name in level.refused for level in levels)

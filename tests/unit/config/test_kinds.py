@@ -72,7 +72,10 @@ READ: list[tuple[ScalarKind, str, Any]] = [
 ]
 
 REFUSED: list[tuple[ScalarKind, str]] = [
-    *[(VirtualKind(), text) for text in ("2001:db8::6**", "[2001:db8::6", "2001:db8::6]", "[[2001:db8::6]]", "[]", ":")],
+    *[
+        (VirtualKind(), text)
+        for text in ("2001:db8::6**", "[2001:db8::6", "2001:db8::6]", "[[2001:db8::6]]", "[]", ":")
+    ],
     *[(VirtualKind(), text) for text in ("[2001:db8::6]:80", "2001:db8::6/64", "2001:db8::6%1", "[2001:db8::6*]")],
     *[(ServerKind(), text) for text in ("[10.1.1.5]", "::ffff:10.1.1.5", "2001:db8::6 3", "2001:db8::6weight=3")],
     *[(HostName(), text) for text in ("", "[]", "[a]", "[10.1.1.5]", "[2001:db8::6", "[2001:db8::6]:", "[::g]", "a/b")],

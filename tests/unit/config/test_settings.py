@@ -16,7 +16,8 @@ from appliance.config.compose import compose
 from appliance.config.findings import Findings
 from appliance.config.kinds import Place
 from appliance.config.reader import read
-from appliance.config.settings import LATER, SETTINGS, Setting, default_of, settings_of
+from appliance.config.setting import Setting
+from appliance.config.settings import LATER, SETTINGS, default_of, settings_of
 from appliance.errors import ConfigError
 from appliance.model import Backend, Check, Config, Service
 from tests.unit.config.test_golden import FILES, GOLDEN
