@@ -85,7 +85,8 @@ def _check(check: Check) -> tuple[str, ...]:
     )
     if check.kind not in (CheckKind.HTTP, CheckKind.HTTPS):
         return (*common, "", "")
-    return (*common, f"{check.method} {check.host}{check.path}", codes_text(check.expect))
+    host = f"[{check.host}]" if check.host.count(":") > 1 and not check.host.startswith("[") else check.host
+    return (*common, f"{check.method} {host}{check.path}", codes_text(check.expect))
 
 
 def codes_text(codes: tuple[int, ...]) -> str:

@@ -120,15 +120,22 @@ def _shared(drafts: list[Draft], group_of: Callable[[Service], Hashable | None])
         if group is not None:
             groups.setdefault(group, []).append(draft)
     found = []
+    # Lists of servers that share none. The services of an entry have the same ones for every port.
+    strangers: set[tuple[int, ...]] = set()
     for members in groups.values():
+        lists = tuple(id(draft.servers) for draft in members)
+        if len(members) < 2 or lists in strangers:
+            continue
         owners: dict[Address, Draft] = {}
-        for draft in members if len(members) > 1 else ():
+        for draft in members:
             for backend in draft.service.backends:
                 owner = owners.setdefault(backend.address, draft)
                 # A service that is there twice is an issue of its own.
                 if owner.service.key != draft.service.key:
                     found.append((draft, owner, backend.address))
                     break
+        if len(owners) == sum(len(draft.service.backends) for draft in members):
+            strangers.add(lists)
     return found
 
 

@@ -18,6 +18,9 @@ from appliance.model import Address, Backend, Check, Config, Network, Service, S
 MAX_SERVICES = 10_000
 """More than any data plane of ours holds; bounds the product of VIPs and policies of an entry."""
 
+MAX_MAPPED = 65_535
+"""Backends with a port of their own, counted for each service; a data plane has no more destinations than that."""
+
 Pairs = tuple[tuple[Given, Given], ...]
 
 
@@ -77,6 +80,7 @@ class _Services:
         self._forwarding = Forwarding(findings)
         self._backends: dict[tuple[int, int | None], tuple[Backend, ...]] = {}
         """By identity of the list that they come from, and port: a named list is built once."""
+        self._mapped = 0
 
     def all(self) -> list[Draft]:
         services = self._top.get("services")
@@ -186,6 +190,11 @@ class _Services:
     def _of(self, servers: Given, port: int | None) -> tuple[Backend, ...]:
         made = self._backends.get((id(servers), port))
         if made is None:
+            self._mapped += len(servers.value) if port else 0
+            if self._mapped > MAX_MAPPED:
+                message = f"more than {MAX_MAPPED:,} backends with mapped ports"
+                self._findings.error(servers.node, servers.path, "limit", message, "map fewer ports")
+                return ()
             found = [_server(item) for item in servers.value]
             unique = {server.address: server for server in found if server is not None}
             ordered = sorted(unique.values(), key=lambda server: (server.address.version, int(server.address)))

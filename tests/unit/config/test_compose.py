@@ -124,6 +124,14 @@ def test_the_product_of_vips_and_ports_is_bounded() -> None:
     assert issue.message == "more than 10,000 services, counted as VIPs times ports"
 
 
+def test_mapped_ports_are_bounded() -> None:
+    servers = ", ".join(f"10.1.{n // 250}.{n % 250 + 1}" for n in range(1000))
+    ports = ", ".join(f"{n}: {n + 20_000}" for n in range(1, 101))
+    entry = f"{{virtual: 203.0.113.1, servers: [{servers}], policy: {{{ports}}}, forward: nat}}"
+    (issue,) = found(f"interfaces: e\nservices:\n- {entry}\n")
+    assert issue.message == "more than 65,535 backends with mapped ports"
+
+
 def load_issues(path: Path) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         config.load(path)
