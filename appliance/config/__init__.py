@@ -2,9 +2,12 @@
 
 file       bytes, within bounds             (the only one that touches the file system)
 compose    text -> nodes                    (the only one that knows YAML)
-reader     nodes -> values, by `settings`   (the table of all settings)
+reader     nodes -> values, by `settings`   (the table of all settings, in parts)
 resolve    values -> services, inheritance resolved
+networks   mode and VLANs
+forwarding how packets are shared out and travel, for each policy
 rules      what concerns several settings at once
+reach      what concerns the way to backends and back
 expansion  the configuration in force, as JSON and as text
 schema, reference    the table once more, for editors and for people
 """
@@ -20,7 +23,9 @@ from appliance.config.explain import explain_text as _explain
 from appliance.config.file import read_text
 from appliance.config.findings import Findings
 from appliance.config.kinds import Place, Section
+from appliance.config.networks import resolve_networks
 from appliance.config.nodes import Mapping
+from appliance.config.reach import apply_reach
 from appliance.config.reader import read
 from appliance.config.reference import reference_page
 from appliance.config.resolve import resolve
@@ -71,8 +76,10 @@ def _load(text: str, findings: Findings) -> Loaded:
     top = read(Section(Place.TOP, "a map of settings"), node, "", findings)
     config = Config()
     if top is not None:
-        config, drafts = resolve(top.value, findings)
+        networks = resolve_networks(top.value, findings)
+        config, drafts = resolve(top.value, networks, findings)
         apply_rules(top.value, config, drafts, findings)
+        apply_reach(networks, drafts, findings)
     if findings.errors:
         raise ConfigError(findings.issues())
     return Loaded(config, findings.issues())

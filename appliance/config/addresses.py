@@ -14,9 +14,10 @@ from appliance.model import Address
 
 WEIGHT = Integer(0, 100)
 
-# RFC 6890 and RFC 5735: addresses that no packet to or from another host may carry, or that are no single host.
+# RFC 6890 and RFC 5735, RFC 4291 for IPv6: addresses that no packet to or from another host may carry, or that are no
+# single host.
 _UNUSABLE = tuple(
-    (ipaddress.IPv4Network(network), word)
+    (ipaddress.ip_network(network), word)
     for network, word in (
         ("0.0.0.0/8", "an unspecified address"),
         ("127.0.0.0/8", "a loopback address"),
@@ -24,38 +25,59 @@ _UNUSABLE = tuple(
         ("224.0.0.0/4", "a multicast address"),
         ("255.255.255.255/32", "the broadcast address"),
         ("240.0.0.0/4", "a reserved address"),
+        ("::/128", "an unspecified address"),
+        ("::1/128", "a loopback address"),
+        ("::ffff:0:0/96", "an IPv4-mapped address"),
+        ("fe80::/10", "a link-local address"),
+        ("ff00::/8", "a multicast address"),
     )
 )
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_ADDRESS = rf"({_OCTET}\.){{3}}{_OCTET}"
+FOUR = rf"({_OCTET}\.){{3}}{_OCTET}"
+"""An IPv4 address, for JSON Schema."""
+SIX = "[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}"
+"""Roughly an IPv6 address, likewise."""
+_ADDRESS = rf"({FOUR}|{SIX}|\[{SIX}\])"
 
 
 def parse_address(text: str) -> Address:
-    """Return the unicast address; raises Invalid."""
+    """Return the unicast address; an IPv6 address may stand in brackets. Raises Invalid."""
     if len(text) > 64:
         raise Invalid
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(bare)
     except ValueError:
         raise Invalid(hint=_why_no_address(text)) from None
-    if isinstance(address, ipaddress.IPv6Address):
-        raise Invalid(f"{quote(text)}: IPv6 is not supported by this version", "write an IPv4 address", "unsupported")
-    for network, word in _UNUSABLE:
-        if address in network:
-            raise Invalid(f"{address} is {word}", "write the unicast address of one host", "address")
+    if isinstance(address, ipaddress.IPv4Address) and bare is not text:
+        raise Invalid(hint="only an IPv6 address stands in brackets")
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        raise Invalid(hint="a zone (%) means something on one host only; write a global address")
+    word = unusable(address)
+    if word:
+        mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped
+        hint = f"write {mapped}" if mapped else "write the unicast address of one host"
+        raise Invalid(f"{bare if mapped else address} is {word}", hint, "address")
     return address
 
 
+def unusable(address: Address) -> str:
+    """Return what an address is that no single host has; nothing for a unicast address."""
+    return next((word for network, word in _UNUSABLE if address in network), "")
+
+
 def _why_no_address(text: str) -> str:
-    if re.fullmatch(r"[0-9.]+/[0-9]+", text):
+    if re.fullmatch(r"([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)/[0-9]+", text):
         return "write the address alone, without a prefix length"
-    if re.fullmatch(r"[0-9.]+:[0-9]+", text):
+    if re.fullmatch(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+", text):
         return "write the address alone; the port comes from `policy`"
     if re.fullmatch(r"[0-9.]+", text):
         return "four numbers from 0 to 255, without leading zeros, with dots between them"
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", text):
         return "names are not resolved; write the address"
+    if re.fullmatch(r"\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?", text):
+        return "an IPv6 address has eight groups of up to four hexadecimal digits, or one ::"
     return ""
 
 
@@ -64,7 +86,7 @@ class HostAddress(ScalarKind):
     """A plain unicast address."""
 
     def words(self) -> str:
-        return "an IPv4 address"
+        return "an IPv4 or IPv6 address"
 
     def parse(self, text: str) -> Address:
         return parse_address(text)
@@ -83,10 +105,10 @@ class VirtualAddress:
 
 @dataclass(frozen=True)
 class VirtualKind(ScalarKind):
-    """A VIP, `192.0.2.1` or `192.0.2.1*`."""
+    """A VIP: `192.0.2.1`, `192.0.2.1*`, `2001:db8::1`, `[2001:db8::1]*`."""
 
     def words(self) -> str:
-        return "an IPv4 address"
+        return "an IPv4 or IPv6 address"
 
     def parse(self, text: str) -> VirtualAddress:
         return VirtualAddress(parse_address(text.removesuffix("*")), not text.endswith("*"))
@@ -109,7 +131,7 @@ class ServerKind(ScalarKind):
     """A server in one text: `10.1.1.5`, `10.1.1.5*`, `10.1.1.5 weight=3`, `10.1.1.5* weight=3`."""
 
     def words(self) -> str:
-        return "an IPv4 address, with `*` if disabled, with `weight=N` if not 1"
+        return "an IPv4 or IPv6 address, with `*` if disabled, with `weight=N` if not 1"
 
     def parse(self, text: str) -> Server:
         first, *options = text.split(" ") if text else [""]
@@ -129,3 +151,32 @@ class ServerKind(ScalarKind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": rf"^{_ADDRESS}\*?( +weight=(100|[1-9]?[0-9]))?$"}
+
+
+_NAME = r"[A-Za-z0-9_]([A-Za-z0-9_.\-]*[A-Za-z0-9_.])?(:[1-9][0-9]{0,4})?"
+
+
+@dataclass(frozen=True)
+class HostName(ScalarKind):
+    """What a Host header names (RFC 9110 7.2): a name or an address, with a port or without.
+
+    An IPv6 address with a port stands in brackets; without one the value has none, however it was written.
+    """
+
+    def words(self) -> str:
+        return "a host name or IP address"
+
+    def parse(self, text: str) -> str:
+        if len(text) <= 255 and re.fullmatch(_NAME, text):
+            return text
+        match = re.fullmatch(rf"({SIX})|\[({SIX})\](:[1-9][0-9]{{0,4}})?", text)
+        try:
+            if match:
+                address = ipaddress.IPv6Address(match[1] or match[3])
+                return f"[{address}]{match[5]}" if match[5] else str(address)
+        except ValueError:
+            pass
+        raise Invalid(hint="letters, digits, hyphens and dots, or an address; no scheme, no path")
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^({_NAME}|{SIX}|\[{SIX}\](:[1-9][0-9]{{0,4}})?)$", "maxLength": 255}

@@ -37,11 +37,6 @@ def validate_policy(pairs: tuple[tuple[Given, Given], ...], findings: Findings) 
     for key, value in pairs:
         form: Form = key.value
         fields = value.value if isinstance(value.value, Fields) else None
-        port = value if isinstance(value.value, int) else fields.get("bind") if fields else None
-        if port is not None and port.value != form.port:
-            message = f"sending port {form.port} to port {port.value} needs `forward: nat`, which this version lacks"
-            hint = f"let the backends listen on port {form.port} of the VIP"
-            findings.error(port.node, port.path, "unsupported", message, hint)
         checks = fields.get("checks") if fields else None
         if checks is not None and checks.value and form.starred:
             message = f"{quote(form.text)} means no checks, but checks are given"
@@ -69,24 +64,26 @@ def _validate_check(check: Fields, findings: Findings) -> None:
 
 
 def resolve_checks(
-    form: Form, policy: Fields, service: Fields, top: Fields, vip: Address, findings: Findings
+    form: Form, port: int, levels: tuple[Fields, Fields, Fields], vip: Address, findings: Findings
 ) -> tuple[Check, ...]:
-    """Return the checks of one service, all values in force; `policy` is empty where the key has no map."""
+    """Return the checks of one service, all values in force.
+
+    `port` is the backends', `levels` are policy, service and top level; the policy is empty where the key has no map.
+    """
     if form.starred:
         return ()
-    levels = (policy, service, top)
-    explicit = policy.get("checks")
+    explicit = levels[0].get("checks")
     if explicit is None:
         if not isinstance(form.default, CheckKind):
             return ()
-        return (_check(form.default, form.port, vip, levels, findings),)
+        return (_check(form.default, port, vip, levels, findings),)
     found = []
     for item in explicit.value:
         fields: Fields = item.value
         kind = fields.get("type")
         if kind is not None:
-            port = fields.get("port")
-            found.append(_check(kind.value, port.value if port else form.port, vip, (fields, *levels), findings))
+            own = fields.get("port")
+            found.append(_check(kind.value, own.value if own else port, vip, (fields, *levels), findings))
     return tuple(found)
 
 

@@ -43,6 +43,11 @@ _HINTS = (
 )
 
 
+# Where an address of IPv6 ends the line so far: at a colon in front or behind, or in brackets with more after them.
+_COLONS = re.compile(r"(?:^|[\[{,\s])(?::|[0-9A-Fa-f:]*::)$")
+_BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]\S$")
+
+
 def compose(text: str, findings: Findings) -> Node | None:
     """Return the document's root; None where the document is empty, or not usable (then `findings` says why)."""
     if len(text) > MAX_CHARACTERS:
@@ -78,6 +83,10 @@ def _hint(problem: str, before: str) -> str:
     """Return advice for a message of libyaml, of which the reader cannot make much; `before` is the line so far."""
     if "\t" in before:
         return "YAML does not allow tabs here; indent with blanks"
+    if _COLONS.search(before):
+        return "an IPv6 address that begins or ends with a colon needs quotes"
+    if _BRACKETS.search(before):
+        return "an IPv6 address in brackets needs quotes"
     return next((hint for part, hint in _HINTS if part in problem), "")
 
 

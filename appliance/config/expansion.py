@@ -7,7 +7,7 @@ from typing import Any
 from appliance.config.kinds import Place
 from appliance.config.settings import settings_of
 from appliance.errors import Issue
-from appliance.model import Check, Config, Service
+from appliance.model import Check, Config, Service, Tunnel, TunnelKind, Vlan
 
 
 def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
     return {
         "services": [_service(service) for service in config.services],
         "bgp": {"peers": [], "learn": None, "listen": False},
-        "vlans": {"v4": {}, "v6": {}, "gateways": {}},
+        "vlans": _vlans(config.vlans),
         "mode": str(config.mode),
         "shape": shape,
         "settings": {
@@ -34,6 +34,9 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
             "idle": seconds(config.idle),
             "udp_grace": seconds(config.udp_grace),
             "unknown_port": str(config.unknown_port),
+            "attach_delay": seconds(config.attach_delay),
+            "block": [str(prefix) for prefix in config.block],
+            "count_prefixes": config.count_prefixes,
             "logging": None,
         },
         "warnings": [issue.as_json() for issue in warnings],
@@ -53,20 +56,22 @@ def _service(service: Service) -> dict[str, Any]:
         "name": service.name,
         "description": service.description,
         "need": service.need,
-        "sticky": False,
+        "sticky": service.sticky,
         "priority": "critical",
-        "scheduler": None,
-        "tracking": None,
-        "forward": "dsr",
+        "scheduler": str(service.scheduler),
+        "tracking": str(service.tracking),
+        "forward": str(service.forward),
+        "clamp_mss": service.clamp_mss,
+        "slow_start": seconds(service.slow_start),
         "on_dead": str(service.on_dead),
         "on_down": str(service.on_down),
         "drain_timeout": seconds(service.drain_timeout),
         "vip_enabled": True,
-        "tunnel": None,
+        "tunnel": _tunnel(service.tunnel),
         "backends": [
             {
                 "address": str(backend.address),
-                "port": service.key.port,
+                "port": backend.port or service.key.port,
                 "enabled": backend.enabled,
                 "weight": backend.weight,
             }
@@ -74,6 +79,30 @@ def _service(service: Service) -> dict[str, Any]:
         ],
         "checks": [check_json(check) for check in service.checks],
     }
+
+
+def _tunnel(tunnel: Tunnel | None) -> dict[str, Any] | None:
+    """Return a tunnel; what means nothing to its kind is null."""
+    if tunnel is None:
+        return None
+    udp = tunnel.kind in (TunnelKind.FOU, TunnelKind.GUE)
+    return {
+        "type": str(tunnel.kind),
+        "port": tunnel.port if udp else None,
+        "checksum": tunnel.checksum if udp else None,
+        "dscp": tunnel.code if tunnel.kind is TunnelKind.DSCP else None,
+    }
+
+
+def _vlans(vlans: tuple[Vlan, ...]) -> dict[str, Any]:
+    """Return prefixes by family and id; ids are texts, as JSON wants its keys."""
+    families: dict[int, dict[str, str]] = {4: {}, 6: {}}
+    gateways: dict[str, list[str]] = {}
+    for vlan in vlans:
+        families[vlan.prefix.version][str(vlan.id)] = str(vlan.prefix)
+        if vlan.gateway is not None:
+            gateways.setdefault(str(vlan.id), []).append(str(vlan.gateway))
+    return {"v4": families[4], "v6": families[6], "gateways": gateways}
 
 
 def check_json(check: Check) -> dict[str, Any]:

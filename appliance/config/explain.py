@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.config.kinds import duration_text
-from appliance.model import Backend, Check, CheckKind, Config, Service
+from appliance.model import Backend, Check, CheckKind, Config, Service, TunnelKind, Vlan
 
 
 def explain_text(config: Config) -> str:
@@ -17,11 +17,19 @@ def explain_text(config: Config) -> str:
         ("idle", duration_text(config.idle)),
         ("udp_grace", duration_text(config.udp_grace)),
         ("unknown_port", str(config.unknown_port)),
+        ("attach_delay", duration_text(config.attach_delay)),
+        ("block", " ".join(str(prefix) for prefix in config.block) or "none"),
+        ("count_prefixes", "yes" if config.count_prefixes else "no"),
+        *((f"vlan {vlan.id}", _vlan(vlan)) for vlan in config.vlans),
     ]
     count = len(config.services)
     blocks = ["\n".join(_table(settings)), f"{count or 'no'} service{'s' if count != 1 else ''}"]
     blocks.extend("\n".join(_service(service)) for service in config.services)
     return "\n\n".join(blocks) + "\n"
+
+
+def _vlan(vlan: Vlan) -> str:
+    return f"{vlan.prefix} gateway {vlan.gateway}" if vlan.gateway else str(vlan.prefix)
 
 
 def _service(service: Service) -> list[str]:
@@ -31,8 +39,8 @@ def _service(service: Service) -> list[str]:
         f"need {service.need}, on_dead {service.on_dead}, on_down {service.on_down}, "
         f"drain_timeout {duration_text(service.drain_timeout)}"
     )
-    lines.append("  " + facts)
-    backends = [("backend", "weight", "state"), *(_backend(backend) for backend in service.backends)]
+    lines.extend(("  " + facts, "  " + ", ".join(_way(service))))
+    backends = [("backend", "port", "weight", "state"), *(_backend(backend, service) for backend in service.backends)]
     checks = [
         ("check", "port", "every", "within", "rise", "fall", "request", "expect"),
         *(_check(check) for check in service.checks),
@@ -42,8 +50,28 @@ def _service(service: Service) -> list[str]:
     return lines
 
 
-def _backend(backend: Backend) -> tuple[str, ...]:
-    return (str(backend.address), str(backend.weight), "enabled" if backend.enabled else "disabled")
+def _way(service: Service) -> list[str]:
+    """Return how flows are shared out and packets travel; what is off is left out."""
+    words = [f"scheduler {service.scheduler}", f"tracking {service.tracking}", f"forward {service.forward}"]
+    if service.sticky:
+        words.append("sticky")
+    if service.slow_start:
+        words.append(f"slow_start {duration_text(service.slow_start)}")
+    if service.clamp_mss:
+        words.append(f"clamp_mss {service.clamp_mss}")
+    tunnel = service.tunnel
+    if tunnel is not None:
+        words.append(f"tunnel {tunnel.kind}")
+        if tunnel.kind in (TunnelKind.FOU, TunnelKind.GUE):
+            words[-1] += f" to port {tunnel.port} with{'' if tunnel.checksum else 'out'} checksum"
+        elif tunnel.kind is TunnelKind.DSCP:
+            words[-1] += f" {tunnel.code}"
+    return words
+
+
+def _backend(backend: Backend, service: Service) -> tuple[str, ...]:
+    port = str(backend.port or service.key.port)
+    return (str(backend.address), port, str(backend.weight), "enabled" if backend.enabled else "disabled")
 
 
 def _check(check: Check) -> tuple[str, ...]:
@@ -57,7 +85,8 @@ def _check(check: Check) -> tuple[str, ...]:
     )
     if check.kind not in (CheckKind.HTTP, CheckKind.HTTPS):
         return (*common, "", "")
-    return (*common, f"{check.method} {check.host}{check.path}", codes_text(check.expect))
+    host = f"[{check.host}]" if check.host.count(":") > 1 and not check.host.startswith("[") else check.host
+    return (*common, f"{check.method} {host}{check.path}", codes_text(check.expect))
 
 
 def codes_text(codes: tuple[int, ...]) -> str:

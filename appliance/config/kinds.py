@@ -179,10 +179,15 @@ class Boolean(ScalarKind):
 
 @dataclass(frozen=True)
 class Choice(ScalarKind):
-    """One word of a list. `later` holds words of the dialect that this version cannot do, each with a hint."""
+    """One word of a list.
+
+    `later` holds words of the dialect that this version cannot do, each with a hint; `also` holds those that mean the
+    same as another, and are accepted without being offered.
+    """
 
     values: Mapping[str, Any]
     later: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Any] = field(default_factory=dict)
 
     def words(self) -> str:
         return alternatives(self.values)
@@ -190,6 +195,8 @@ class Choice(ScalarKind):
     def parse(self, text: str) -> Any:
         if text in self.values:
             return self.values[text]
+        if text in self.also:
+            return self.also[text]
         if text in self.later:
             raise Invalid(f"{quote(text)} is not supported by this version", self.later[text], "unsupported")
         found = suggestion(text, self.values)
@@ -197,7 +204,7 @@ class Choice(ScalarKind):
         raise Invalid(hint=f"did you mean {upper}?" if upper in self.values else found)
 
     def schema(self) -> dict[str, Any]:
-        return {"enum": list(self.values)}
+        return {"enum": [*self.values, *self.also]}
 
 
 @dataclass(frozen=True)

@@ -105,10 +105,10 @@ class PortOrNothing(ScalarKind):
     accepts_null = True
 
     def words(self) -> str:
-        return "nothing, or a map of settings"
+        return "nothing, the backends' port, or a map of settings"
 
     def parse(self, text: str) -> int | None:
         return PORT.parse(text) if text else None
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "null"}
+        return {"anyOf": [{"type": "null"}, PORT.schema()]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from appliance.config.kinds import Place, words_of
 from appliance.config.policy import DNS, NAMES
-from appliance.config.settings import Setting, settings_of
+from appliance.config.setting import Setting
+from appliance.config.settings import settings_of
 from appliance.model import CheckKind
 
 _INTRODUCTION = """\

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from appliance.config.addresses import Server, VirtualAddress
 from appliance.config.checks import effective, given_at, resolve_checks, validate_policy
 from appliance.config.findings import Findings, suggestion
+from appliance.config.forwarding import Forwarding, Travel
+from appliance.config.networks import Networks
 from appliance.config.nodes import Mapping, quote
 from appliance.config.policy import Form
 from appliance.config.reader import Fields, Given
 from appliance.config.settings import default_of
-from appliance.model import Address, Backend, Check, Config, Service, ServiceKey
+from appliance.model import Address, Backend, Check, Config, Network, Service, ServiceKey
 
 MAX_SERVICES = 10_000
 """More than any data plane of ours holds; bounds the product of VIPs and policies of an entry."""
+
+MAX_MAPPED = 65_535
+"""Backends with a port of their own, counted for each service; a data plane has no more destinations than that."""
 
 Pairs = tuple[tuple[Given, Given], ...]
 
@@ -30,7 +35,7 @@ class Draft:
     need: Given | None
 
 
-def resolve(top: Fields, findings: Findings) -> tuple[Config, list[Draft]]:
+def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config, list[Draft]]:
     """Return the configuration and its services with their origins; what cannot be resolved is in `findings`."""
     drafts = _Services(top, findings).all()
     interfaces = top.get("interfaces")
@@ -39,7 +44,7 @@ def resolve(top: Fields, findings: Findings) -> tuple[Config, list[Draft]]:
     grace = top.get("udp_grace")
     config = Config(
         interfaces=tuple(item.value for item in interfaces.value) if interfaces else (),
-        mode=effective("mode", top),
+        mode=networks.mode,
         xdp=effective("xdp", top),
         services=tuple(sorted((draft.service for draft in drafts), key=lambda service: service.key)),
         hash_seed=seed.value if seed else None,
@@ -47,8 +52,19 @@ def resolve(top: Fields, findings: Findings) -> tuple[Config, list[Draft]]:
         idle=idle,
         udp_grace=grace.value if grace else min(default_of("udp_grace"), idle),
         unknown_port=effective("unknown_port", top),
+        vlans=networks.vlans,
+        attach_delay=effective("attach_delay", top),
+        block=_blocked(top),
+        count_prefixes=effective("count_prefixes", top),
     )
     return config, drafts
+
+
+def _blocked(top: Fields) -> tuple[Network, ...]:
+    """Return the prefixes to block, in the order of families and addresses."""
+    given = top.get("block")
+    found: set[Network] = {item.value for item in given.value} if given else set()
+    return tuple(sorted(found, key=lambda prefix: (prefix.version, int(prefix.network_address), prefix.prefixlen)))
 
 
 class _Services:
@@ -61,8 +77,10 @@ class _Services:
             validate_policy(policy.value, findings)
         for servers in self._lists.values():
             self._refuse_twins(servers)
-        self._backends: dict[int, tuple[Backend, ...]] = {}
-        """By identity of the list that they come from: a named list is built once."""
+        self._forwarding = Forwarding(findings)
+        self._backends: dict[tuple[int, int | None], tuple[Backend, ...]] = {}
+        """By identity of the list that they come from, and port: a named list is built once."""
+        self._mapped = 0
 
     def all(self) -> list[Draft]:
         services = self._top.get("services")
@@ -80,6 +98,7 @@ class _Services:
                 self._findings.error(entry.node, entry.path, "limit", message, "use fewer VIPs or ports")
                 break
             drafts.extend(self._entry(fields, virtual.value, servers, policy.value))
+        self._forwarding.report_unused()
         return drafts
 
     def _named(self, name: str) -> dict[str, Given]:
@@ -124,53 +143,63 @@ class _Services:
 
     def _entry(self, service: Fields, virtual: tuple[Given, ...], servers: Given, policy: Pairs) -> list[Draft]:
         drafts = []
-        backends = self._of(servers)
+        travels = [self._travel(service, key, value) for key, value in policy]
         for vip in virtual:
             address: VirtualAddress = vip.value
             if not address.enabled:
                 message = f"disabling a VIP is not supported by this version; {address.address} stays enabled"
                 self._findings.warning(vip.node, vip.path, "unsupported", message, "remove the VIP or the *")
-            for key, value in policy:
+            for (key, _), travel in zip(policy, travels, strict=True):
                 form: Form = key.value
-                fields = value.value if isinstance(value.value, Fields) else Fields(key.node, key.path)
-                checks = resolve_checks(form, fields, service, self._top, address.address, self._findings)
-                need = given_at("need", fields, service)
+                checks = resolve_checks(form, travel.port or form.port, travel.levels, address.address, self._findings)
+                need = given_at("need", *travel.levels)
                 for protocol in form.protocols:
                     made = self._service(
-                        ServiceKey(address.address, form.port, protocol), fields, service, backends, checks
+                        ServiceKey(address.address, form.port, protocol), travel, self._of(servers, travel.port), checks
                     )
                     drafts.append(Draft(made, vip, key, servers, need))
         return drafts
 
+    def _travel(self, service: Fields, key: Given, value: Given) -> Travel:
+        policy = value.value if isinstance(value.value, Fields) else Fields(key.node, key.path)
+        return self._forwarding.resolve(key.value, value, (policy, service, self._top))
+
     def _service(
-        self,
-        key: ServiceKey,
-        policy: Fields,
-        service: Fields,
-        backends: tuple[Backend, ...],
-        checks: tuple[Check, ...],
+        self, key: ServiceKey, travel: Travel, backends: tuple[Backend, ...], checks: tuple[Check, ...]
     ) -> Service:
-        levels = (policy, service, self._top)
+        levels = travel.levels
         return Service(
             key,
             backends,
             checks,
-            need=effective("need", policy, service),
-            name=effective("name", policy, service) or "",
-            description=effective("description", policy, service) or "",
+            need=effective("need", *levels),
+            name=effective("name", *levels) or "",
+            description=effective("description", *levels) or "",
             on_dead=effective("on_dead", *levels),
             on_down=effective("on_down", *levels),
             drain_timeout=effective("drain_timeout", *levels),
+            sticky=travel.sticky,
+            scheduler=travel.scheduler,
+            tracking=travel.tracking(key.port, key.protocol),
+            slow_start=travel.slow_start,
+            forward=travel.forward,
+            tunnel=travel.tunnel,
+            clamp_mss=travel.clamp_mss,
         )
 
-    def _of(self, servers: Given) -> tuple[Backend, ...]:
-        made = self._backends.get(id(servers))
+    def _of(self, servers: Given, port: int | None) -> tuple[Backend, ...]:
+        made = self._backends.get((id(servers), port))
         if made is None:
+            self._mapped += len(servers.value) if port else 0
+            if self._mapped > MAX_MAPPED:
+                message = f"more than {MAX_MAPPED:,} backends with mapped ports"
+                self._findings.error(servers.node, servers.path, "limit", message, "map fewer ports")
+                return ()
             found = [_server(item) for item in servers.value]
             unique = {server.address: server for server in found if server is not None}
             ordered = sorted(unique.values(), key=lambda server: (server.address.version, int(server.address)))
-            made = tuple(Backend(server.address, server.weight, server.enabled) for server in ordered)
-            self._backends[id(servers)] = made
+            made = tuple(Backend(server.address, server.weight, server.enabled, port) for server in ordered)
+            self._backends[(id(servers), port)] = made
         return made
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from appliance.config.findings import Findings
 from appliance.config.kinds import duration_text
-from appliance.config.reader import Fields
+from appliance.config.reader import Fields, Given
 from appliance.config.resolve import Draft, listed
-from appliance.model import Address, Config, ServiceKey, UnknownPort
+from appliance.model import Address, Config, Network, ServiceKey, UnknownPort
 
 
 def apply_rules(top: Fields, config: Config, drafts: list[Draft], findings: Findings) -> None:
@@ -14,6 +14,7 @@ def apply_rules(top: Fields, config: Config, drafts: list[Draft], findings: Find
     _interfaces(top, findings)
     _times(top, config, findings)
     _unknown_port(top, findings)
+    _block(top, findings)
     _same_service(drafts, findings)
     _vip_as_backend(drafts, findings)
     _backends(drafts, findings)
@@ -45,6 +46,21 @@ def _unknown_port(top: Fields, findings: Findings) -> None:
     if given and given.value is UnknownPort.PASS:
         message = "if this host forwards packets, those for unknown ports of a VIP go back to the router, and round"
         findings.warning(given.node, given.path, "loop", message, "write drop, or see that the host does not forward")
+
+
+def _block(top: Fields, findings: Findings) -> None:
+    given = top.get("block")
+    seen: dict[Network, Given] = {}
+    for item in given.value if given else ():
+        prefix: Network = item.value
+        first = seen.setdefault(prefix, item)
+        if first is not item:
+            where = f"line {first.node.line}, column {first.node.column}"
+            message = f"{prefix} is given twice; the first is at {where}"
+            findings.error(item.node, item.path, "duplicate-prefix", message, "keep one of them")
+        if not prefix.prefixlen:
+            message = f"this drops everything from IPv{prefix.version}"
+            findings.warning(item.node, item.path, "block", message, "name the networks that you mean")
 
 
 def _same_service(drafts: list[Draft], findings: Findings) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from appliance.config.kinds import Either, Kind, ListOf, MapOf, Place, ScalarKind, Section
 from appliance.config.policy import DOMAIN_PATTERN, FormKind
-from appliance.config.settings import Setting, settings_of
+from appliance.config.setting import Setting
+from appliance.config.settings import settings_of
 
 
 def schema_json() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Values with rules of their own: status codes, paths, the hash seed."""
+"""Values with rules of their own: status codes, paths, the hash seed, segment sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.config.findings import Invalid
-from appliance.config.kinds import ScalarKind
+from appliance.config.kinds import Integer, ScalarKind
 
 _CODE = "[1-9][0-9]{2}"
 _CODES = rf"{_CODE}(-{_CODE})?"
@@ -77,5 +77,21 @@ class Seed(ScalarKind):
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": "^[0-9A-Fa-f]{32}$", "not": {"pattern": r"^(.)\1*$"}}
 
+
+@dataclass(frozen=True)
+class SegmentSize(ScalarKind):
+    """A TCP maximum segment size in bytes, at least 536 (RFC 9293 3.7.1), or 0."""
+
+    def words(self) -> str:
+        return f"0 or {_SEGMENT.words()}"
+
+    def parse(self, text: str) -> int:
+        return 0 if text == "0" else _SEGMENT.parse(text)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"const": 0}, _SEGMENT.schema()]}
+
+
+_SEGMENT = Integer(536, 65535)
 
 _MAKE = "make one with `openssl rand -hex 16`"

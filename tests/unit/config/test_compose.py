@@ -34,6 +34,21 @@ SYNTAX = [
     ("lone surrogate", "a: \ud800\n", "f:1:4:", "unprintable character '\\ud800'"),
     ("end inside a bracket", "services: [", "f:1:12:", "a bracket is not closed, or a value is missing"),
     ("end inside a key", "rise: 3\n*first", "f:2:7:", "could not find expected ':'"),
+    (
+        "IPv6 address with colons in front",
+        "block: [::1/128, a]\n",
+        "f:1:9:",
+        "begins or ends with a colon needs quotes",
+    ),
+    (
+        "IPv6 address with colons behind",
+        "virtual: [2001:db8::]\n",
+        "f:1:20:",
+        "begins or ends with a colon needs quotes",
+    ),
+    ("IPv6 address as a key", "virtual: 2001:db8::\n", "f:1:19:", "begins or ends with a colon needs quotes"),
+    ("IPv6 address in brackets", "host: [2001:db8::1]:80\n", "f:1:20:", "an IPv6 address in brackets needs quotes"),
+    ("IPv6 address in brackets, marked", "- virtual: [2001:db8::1]*\n", "f:1:26:", "in brackets needs quotes"),
     ("merge of a text", "<<: a\n", "f:1:1:", "a merge takes a map"),
     ("merge of a list of texts", "<<: [a]\n", "f:1:1:", "a merge takes a map"),
 ]
@@ -107,6 +122,14 @@ def test_the_product_of_vips_and_ports_is_bounded() -> None:
     ports = ", ".join(f"{n}: " for n in range(1, 1001))
     (issue,) = found(f"interfaces: e\nservices:\n- {{virtual: [{vips}], servers: [10.1.1.1], policy: {{{ports}}}}}\n")
     assert issue.message == "more than 10,000 services, counted as VIPs times ports"
+
+
+def test_mapped_ports_are_bounded() -> None:
+    servers = ", ".join(f"10.1.{n // 250}.{n % 250 + 1}" for n in range(1000))
+    ports = ", ".join(f"{n}: {n + 20_000}" for n in range(1, 101))
+    entry = f"{{virtual: 203.0.113.1, servers: [{servers}], policy: {{{ports}}}, forward: nat}}"
+    (issue,) = found(f"interfaces: e\nservices:\n- {entry}\n")
+    assert issue.message == "more than 65,535 backends with mapped ports"
 
 
 def load_issues(path: Path) -> list[str]:

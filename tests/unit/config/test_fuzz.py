@@ -19,7 +19,8 @@ from tests.unit.config.test_golden import GOLDEN
 VALID = [path.read_text() for path in sorted(GOLDEN.glob("*.yaml"))]
 WORDS = sorted({word for text in VALID for word in re.findall(r"[\w./*=-]+", text)})
 MARKS = ["\n", "\n  ", "\n- ", ": ", ", ", "[", "]", "{", "}", "&a ", "*a", "<<: ", "!!str ", "'", '"', "|", "\t"]
-PIECES = [*WORDS, *MARKS]
+ADDRESSES_OF_SIX = ["2001:db8::5", "[2001:db8::1]", "2001:db8:10::1/64", "::", "::1", "fe80::1%eth0", "::ffff:10.1.1.5"]
+PIECES = [*WORDS, *MARKS, *ADDRESSES_OF_SIX]
 
 # The usual run repeats itself; a profile with more examples explores.
 PROFILE = settings(
@@ -52,7 +53,7 @@ def judge(text: str) -> None:
     keys = [service.key for service in given.config.services]
     assert keys == sorted(set(keys))
     for service in given.config.services:
-        addresses = [int(backend.address) for backend in service.backends]
+        addresses = [(backend.address.version, int(backend.address)) for backend in service.backends]
         assert addresses == sorted(set(addresses))
 
 
@@ -107,21 +108,39 @@ def test_quoted_text_is_short_and_printable(text: str) -> None:
     assert len(quote(text)) <= 40 * len("\\U00100000") + 2
 
 
-ADDRESSES = st.integers(int(ipaddress.ip_address("10.1.0.1")), int(ipaddress.ip_address("10.1.3.255")))
+FAMILIES = {
+    "203.0.113.1": ipaddress.ip_network("10.1.0.0/22"),
+    "2001:db8::1": ipaddress.ip_network("2001:db8:1::/64"),
+}
+OFFSETS = st.one_of(st.integers(1, 500), st.integers(1, 1023))
+
+
+def spelled(address: ipaddress.IPv4Address | ipaddress.IPv6Address, way: int) -> str:
+    """Return one of the ways to write an address."""
+    if address.version == 4:
+        return str(address)
+    return (str(address), address.exploded.upper(), f"[{address}]")[way]
 
 
 @PROFILE
 @given(
-    st.lists(st.tuples(ADDRESSES, st.integers(0, 100), st.booleans()), max_size=30, unique_by=lambda server: server[0]),
+    st.sampled_from(sorted(FAMILIES)),
+    st.lists(
+        st.tuples(OFFSETS, st.integers(0, 100), st.booleans(), st.integers(0, 2)),
+        max_size=30,
+        unique_by=lambda server: server[0],
+    ),
     st.integers(0, 40),
 )
-def test_what_is_written_is_what_is_read(servers: list[tuple[int, int, bool]], need: int) -> None:
+def test_what_is_written_is_what_is_read(vip: str, servers: list[tuple[int, int, bool, int]], need: int) -> None:
+    network = FAMILIES[vip]
     items = [
-        f"{ipaddress.IPv4Address(address)}{'' if enabled else '*'} weight={weight}"
-        for address, weight, enabled in servers
+        f"{spelled(network[offset], way)}{'' if enabled else '*'} weight={weight}"
+        for offset, weight, enabled, way in servers
     ]
-    entry = {"virtual": "203.0.113.1", "servers": items, "policy": {"80": {"need": need}}}
+    entry = {"virtual": vip, "servers": items, "policy": {"80": {"need": need}}}
     text = json.dumps({"interfaces": ["eth0"], "services": [entry]})
     (service,) = config.load_text(text, "f").config.services
     assert service.need == need
-    assert [(int(backend.address), backend.weight, backend.enabled) for backend in service.backends] == sorted(servers)
+    expected = sorted((network[offset], weight, enabled) for offset, weight, enabled, _ in servers)
+    assert [(backend.address, backend.weight, backend.enabled) for backend in service.backends] == expected

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
 
-from appliance.config.addresses import Server, ServerKind, VirtualAddress, VirtualKind
+from appliance.config.addresses import HostName, Server, ServerKind, VirtualAddress, VirtualKind
 from appliance.config.explain import codes_text
 from appliance.config.findings import Invalid
-from appliance.config.kinds import Boolean, Duration, Integer, ScalarKind, duration_text
+from appliance.config.kinds import Boolean, Choice, Duration, Integer, ScalarKind, duration_text
 from appliance.config.policy import FormKind
-from appliance.config.values import RequestPath, Seed, StatusCodes
+from appliance.config.prefixes import BlockedPrefix, VlanId, VlanPrefix
+from appliance.config.values import RequestPath, Seed, SegmentSize, StatusCodes
 from appliance.model import CheckKind, Protocol
 
 DAY = Duration(0, 86400)
 FIVE = ip_address("10.1.1.5")
+SIX = ip_address("2001:db8::6")
 
 READ: list[tuple[ScalarKind, str, Any]] = [
     (Integer(-5, 5), "-5", -5),
@@ -43,9 +45,47 @@ READ: list[tuple[ScalarKind, str, Any]] = [
     (ServerKind(), "10.1.1.5*", Server(FIVE, enabled=False)),
     (ServerKind(), "10.1.1.5  weight=0", Server(FIVE, weight=0)),
     (ServerKind(), "10.1.1.5* weight=100", Server(FIVE, weight=100, enabled=False)),
+    (VirtualKind(), "2001:DB8:0:0::0006", VirtualAddress(SIX)),
+    (VirtualKind(), "[2001:db8::6]", VirtualAddress(SIX)),
+    (VirtualKind(), "[2001:db8::6]*", VirtualAddress(SIX, enabled=False)),
+    (ServerKind(), "2001:db8::6 weight=3", Server(SIX, weight=3)),
+    (ServerKind(), "2001:db8::6*", Server(SIX, enabled=False)),
+    (ServerKind(), "[2001:db8::6]* weight=0", Server(SIX, weight=0, enabled=False)),
+    (HostName(), "www.example.com:8080", "www.example.com:8080"),
+    (HostName(), "10.1.1.5", "10.1.1.5"),
+    (HostName(), "2001:0DB8::6", "2001:db8::6"),
+    (HostName(), "[2001:db8::0006]", "2001:db8::6"),
+    (HostName(), "[2001:DB8::6]:8080", "[2001:db8::6]:8080"),
+    (VlanId(), "1", 1),
+    (VlanId(), "4094", 4094),
+    (VlanPrefix(4), "10.1.1.0/24", ip_interface("10.1.1.0/24")),
+    (VlanPrefix(4), "10.1.1.254/24", ip_interface("10.1.1.254/24")),
+    (VlanPrefix(4), "10.1.1.1/31", ip_interface("10.1.1.1/31")),
+    (VlanPrefix(6), "2001:DB8::1/64", ip_interface("2001:db8::1/64")),
+    (VlanPrefix(6), "2001:db8::ffff/112", ip_interface("2001:db8::ffff/112")),
+    (BlockedPrefix(), "0.0.0.0/0", ip_network("0.0.0.0/0")),
+    (BlockedPrefix(), "192.0.2.1/32", ip_network("192.0.2.1/32")),
+    (BlockedPrefix(), "2001:db8::/32", ip_network("2001:db8::/32")),
+    (SegmentSize(), "0", 0),
+    (SegmentSize(), "536", 536),
+    (Choice({"new": 1}, also={"old": 2}), "old", 2),
 ]
 
 REFUSED: list[tuple[ScalarKind, str]] = [
+    *[
+        (VirtualKind(), text)
+        for text in ("2001:db8::6**", "[2001:db8::6", "2001:db8::6]", "[[2001:db8::6]]", "[]", ":")
+    ],
+    *[(VirtualKind(), text) for text in ("[2001:db8::6]:80", "2001:db8::6/64", "2001:db8::6%1", "[2001:db8::6*]")],
+    *[(ServerKind(), text) for text in ("[10.1.1.5]", "::ffff:10.1.1.5", "2001:db8::6 3", "2001:db8::6weight=3")],
+    *[(HostName(), text) for text in ("", "[]", "[a]", "[10.1.1.5]", "[2001:db8::6", "[2001:db8::6]:", "[::g]", "a/b")],
+    *[(HostName(), text) for text in ("[2001:db8::6]:080", "2001:db8::6%1", "a" * 256, "1:2:3:4:5:6:7:8:9")],
+    *[(VlanId(), text) for text in ("", "0", "4095", "01", "-1", "1.0", "0x1")],
+    *[(VlanPrefix(4), text) for text in ("", "/", "10.1.1.0/", "/24", "10.1.1.0/-1", "10.1.1.0/2 4", "10.1.1.0/024")],
+    *[(VlanPrefix(4), text) for text in ("10.1.1.255/24", "224.0.0.0/4", "0.0.0.0/0", "10.1.1.0/24/24", "9" * 5000)],
+    *[(VlanPrefix(6), text) for text in ("::/0", "fe80::/64", "2001:db8::/129", "2001:db8::%1/64", "10.0.0.0/8")],
+    *[(BlockedPrefix(), text) for text in ("", "any", "10.1.1.1/24", "2001:db8::1/64", "10.1.1.1", "10.1.1.0/٣")],
+    *[(SegmentSize(), text) for text in ("", "-1", "1", "535", "65536", "00")],
     *[(Integer(0, 99), text) for text in ("", "1.0", "+1", "1 ", "1_0", "0x1", "00", "-0", "100", "9" * 5000, "1e1")],
     *[(Boolean(), text) for text in ("", "1", "0", "y", "n", "truE ", "ﬁ", "null")],
     *[(DAY, text) for text in ("", "-1", ".5", "1.", "1 s", "1S", "1m30s", "1e3", "inf", "nan", "25h", "9" * 5000)],
