@@ -31,7 +31,7 @@ TICK = 0.25
 RESOLUTION = 1.0
 """Seconds that `open` waits for the MAC addresses of the first backends, so that their table is right at once."""
 LINE = 4096
-"""The longest line that `lines` yields is twice as long, bytes."""
+"""Where `lines` cuts a line off, bytes."""
 
 
 class HasFileno(Protocol):
@@ -204,15 +204,15 @@ class Running:
     def lines(self, file: HasFileno) -> Iterator[str]:
         """Yield the lines of a file, and keep the balancer going while there are none. Raises as `refresh` does.
 
-        What is no UTF-8 is replaced; more than LINE bytes without an end count as a line. The file's own buffer is not
-        used: it would hold lines that nobody waits for.
+        What is no UTF-8 is replaced, and of a line of more than LINE bytes only the beginning is kept, with `...`. The
+        file's own buffer is not used: it would hold lines that nobody waits for.
         """
         rest = b""
         while self.wait(file):
             data = os.read(file.fileno(), LINE)
             *whole, rest = (rest + data).split(b"\n") if data else (rest, b"")
             if len(rest) > LINE:
-                whole, rest = [*whole, rest], b""
+                rest = rest[:LINE] + b"..."
             yield from (line.decode(errors="replace").strip() for line in whole)
             if not data:
                 return

@@ -19,6 +19,8 @@ from appliance.paths import Root
 
 def run(_: Root, arguments: Namespace) -> int:
     """Balance until the end of standard input, `quit`, SIGINT or SIGTERM."""
+    if sys.stdin is None:
+        raise UsageError("standard input is closed, and commands come from there")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         key = service_key(arguments.vip)

@@ -10,12 +10,19 @@ from typing import Any
 
 from appliance.balancer import Counters, Destination
 from appliance.cli.tables import Column, printable, screen, table
+from appliance.dataplane.enums import State
 from appliance.model import Backend, Protocol, ServiceKey
 
 COMMANDS = "add ADDRESS [WEIGHT], weight ADDRESS WEIGHT, remove ADDRESS [cut], list, stats, quit"
 PORT = 80
 LEFT = ("backend", "state", "mac")
 """Columns of words; all others are numbers."""
+STATES = {
+    State.NONE: "unresolved",
+    State.DEAD: "dead",
+    State.DRAINING: "draining",
+    State.AVAILABLE: "available",
+}
 Rows = list[dict[str, Any]]
 
 
@@ -41,7 +48,7 @@ def standing(one: Destination) -> dict[str, Any]:
     return {
         "backend": str(one.backend.address),
         "weight": one.backend.weight,
-        "state": "removed" if one.leaving else one.state.name.lower(),
+        "state": "removed" if one.leaving else STATES[one.state],
         "share": round(one.share, 4),
         "mac": one.mac.hex(":") if one.mac else "unknown",
     }
