@@ -94,7 +94,10 @@ class Balancer(Running):
         return found
 
     def reasons(self) -> dict[Reason, int]:
-        """How many packets left the program for each reason, since it was first loaded."""
+        """How many packets left the program for each reason, since it was first loaded.
+
+        Those that were forwarded in the ordinary way are counted by their destinations alone.
+        """
         generation = self._running().data.generation
         return {reason: generation.memory.reason(reason) for reason in Reason} if generation else {}
 

@@ -58,5 +58,5 @@ def nameless(interfaces: tuple[str, ...]) -> Root:
     They follow from the interfaces, which only one balancer can have at a time: so what one that was killed leaves of
     its probe namespace is found and repaired by the next.
     """
-    own = os.stat("/proc/self/ns/net").st_ino
+    own = os.stat("/proc/thread-self/ns/net").st_ino
     return root(str(Path("/nonexistent", str(own), *sorted(interfaces))))
