@@ -19,6 +19,7 @@ from typing import Protocol, Self
 from appliance.balancer.sound import checked
 from appliance.balancer.unchecked import Unchecked, kept, passing
 from appliance.control import requirements, store
+from appliance.control.plan import OPENING
 from appliance.dataplane.sync import PASS, PROBE
 from appliance.errors import NoRoom, RequestError
 from appliance.model import Config, Health
@@ -28,7 +29,7 @@ from appliance.paths import Root
 
 TICK = 0.25
 """Seconds between two calls of `refresh`, at most."""
-RESOLUTION = 1.0
+RESOLUTION = OPENING + TICK
 """Seconds that `open` waits for the MAC addresses of the first backends, so that their table is right at once."""
 LINE = 4096
 """Where `lines` cuts a line off, bytes."""
@@ -57,6 +58,7 @@ class Running:
         self._held = ExitStack()
         self._changed = False
         self._second = 0.0
+        self._fresh = True
 
     # ---- life
 
@@ -71,7 +73,8 @@ class Running:
             raise RequestError("this balancer is open; close it first")
         config = self._config = checked(self._config)
         requirements.check_capabilities(Path("/proc/self/status").read_text())
-        adopted = False
+        # Until it is known that nothing runs, nothing may be removed.
+        self._fresh = self._root is None
         try:
             if self._root is not None:
                 store.make_directories(self._root)
@@ -79,7 +82,7 @@ class Running:
             self._watch = HostWatch(config.interfaces, self._note)
             self._held.callback(self._watch.close)
             requirements.interfaces(config, self._watch.snapshot())
-            # Without interfaces, so that nothing is attached before `attach`.
+            # Without interfaces, so that nothing is attached before `attach`; but links that are there stay.
             bare = replace(config, interfaces=())
             if self._root is None:
                 instance: Unchecked = passing(config.interfaces, bare, self._watch)
@@ -88,22 +91,24 @@ class Running:
             self._instance = instance
             instance.seed = instance.seed_for(config)
             if self._root is not None:
-                adopted = instance.adopt()
+                self._fresh = not instance.adopt()
+                there = tuple(name for name in config.interfaces if name in instance.data.attachments.links)
+                instance.state.config = replace(config, interfaces=there)
                 saved, _ = store.load_state(self._root.state_file)
                 instance.restore({name: value for name, value in saved.items() if name != "health"})
-            instance.data.install(instance.data.prepare(instance.shape(bare)))
+            instance.data.install(instance.data.prepare(instance.shape(config)))
             instance.tick()
             self._follow()
             self._find_the_way()
         except BaseException:
-            self._end(remove=not adopted)
+            self._end(remove=self._fresh)
             raise
 
     def attach(self) -> None:
         """Put the program on the interfaces, and stay there through all later changes.
 
         Raises ForeignProgram where another program is there, KernelError where the driver refuses, HostError where an
-        interface is gone.
+        interface is gone; interfaces done before stay attached until `detach` or `close`.
         """
         instance = self._running()
         before = instance.state.config
@@ -151,7 +156,7 @@ class Running:
         try:
             self.attach()
         except BaseException:
-            self.close()
+            self._end(remove=self._fresh)
             raise
         return self
 

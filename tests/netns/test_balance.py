@@ -6,16 +6,15 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
 
+from appliance.balancer.unchecked import nameless
 from tests.lab.backend import REPOSITORY
-from tests.lab.bpffs import MOUNT_POINT
 from tests.lab.daemon import PROGRAM
-from tests.lab.namespace import NAMESPACES
+from tests.lab.debris import leftovers_of
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
 from tests.lab.traffic import LongFlows, Requests
@@ -76,12 +75,10 @@ class Session:
 
 
 def traces(lab: Lab) -> list[str]:
-    """What a balancer could have left: a program on the interface, pins, namespaces."""
+    """What a balancer could have left: a program on the interface, pins, a namespace."""
     link = json.loads(lab.balancer.run("ip", "-json", "link", "show", "dev", "eth0"))[0]
     found = ["a program on eth0"] if "xdp" in link else []
-    own = lab.describe()["namespaces"].values()
-    places: list[Path] = [*MOUNT_POINT.iterdir(), *NAMESPACES.iterdir()]
-    return found + [str(place) for place in places if place.name not in own]
+    return found + leftovers_of(lab.balancer.call(lambda: nameless(("eth0",))))
 
 
 def serve(lab: Lab, count: int = REQUESTS) -> dict[str, int]:
@@ -104,7 +101,6 @@ def addresses(lab: Lab) -> list[str]:
 
 
 def test_a_pool_changes_and_no_connection_breaks(lab: Lab) -> None:
-    before = traces(lab)
     b1, b2, b3 = addresses(lab)
     with Session(lab, b1, b2, port=7000) as session:
         assert session.rows("list").keys() == {b1, b2}
@@ -138,7 +134,7 @@ def test_a_pool_changes_and_no_connection_breaks(lab: Lab) -> None:
         assert stats["all"]["drops"] == 0
         status, errors = session.end()
         assert (status, errors.count("\n")) == (0, 1), errors
-    assert traces(lab) == before
+    assert traces(lab) == []
 
 
 def test_requests_are_served_and_counted(lab: Lab) -> None:
@@ -191,21 +187,19 @@ def test_malformed_lines_are_refused_and_it_goes_on(lab: Lab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_it_cleanly(lab: Lab, number: signal.Signals) -> None:
-    before = traces(lab)
     with Session(lab, addresses(lab)[0]) as session:
         session.ask("list")
         session.signal(number)
         status, errors = session.end()
     assert (status, errors.count("\n")) == (0, 1), errors
-    assert traces(lab) == before
+    assert traces(lab) == []
 
 
 def test_killed_it_leaves_nothing_and_can_start_again(lab: Lab) -> None:
-    before = traces(lab)
     b1, b2, _ = addresses(lab)
     with Session(lab, b1) as first:
         first.ask("list")
-        assert traces(lab) == ["a program on eth0", *before]
+        assert traces(lab) == ["a program on eth0"]
         with Session(lab, b2) as second:
             status, errors = second.end()
             assert status == 1
@@ -214,7 +208,7 @@ def test_killed_it_leaves_nothing_and_can_start_again(lab: Lab) -> None:
         assert serve(lab, 20) == {"b1": 20}
         first.signal(signal.SIGKILL)
         first.end()
-    wait_for("the kernel to let go", lambda: traces(lab) == before)
+    wait_for("the kernel to let go", lambda: not traces(lab))
     with Session(lab, b2) as again:
         again.ask("list")
         assert serve(lab, 20) == {"b2": 20}

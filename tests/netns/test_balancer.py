@@ -12,8 +12,9 @@ import pytest
 
 from appliance import paths
 from appliance.balancer import Balancer, Destination
+from appliance.balancer.unchecked import nameless
 from appliance.dataplane.enums import Reason, State
-from appliance.errors import AlreadyRunning, RequestError
+from appliance.errors import AlreadyRunning, HostError, RequestError
 from appliance.model import Address, Backend, Config, Service, ServiceKey
 from tests.lab.addresses import BALANCER, ECHO, HTTP, VIP, mac_of
 from tests.lab.debris import leftovers_of
@@ -184,7 +185,7 @@ def _replace_interface(lab: Lab) -> None:
 
 
 def test_probes_go_to_one_backend_through_the_vip(lab: Lab) -> None:
-    before = {entry.name for entry in NAMESPACES.iterdir()}
+    places = lab.balancer.call(lambda: nameless(("eth0",)))
     addresses = [backend.address for backend in lab.backends.values()]
 
     def use() -> None:
@@ -200,10 +201,10 @@ def test_probes_go_to_one_backend_through_the_vip(lab: Lab) -> None:
                 assert f"X-Backend: {name}".encode() in balancer.inside(ask)
             with pytest.raises(RequestError, match=r"has no backend 10\.1\.10\.99"):
                 balancer.nat_address(WEB, IPv4Address("10.1.10.99"))
-            assert {entry.name for entry in NAMESPACES.iterdir()} != before
+            assert leftovers_of(places) == [str(NAMESPACES / places.namespace)]
 
     lab.balancer.call(use)
-    assert {entry.name for entry in NAMESPACES.iterdir()} == before
+    assert leftovers_of(places) == []
 
 
 def test_a_root_outlives_its_process(lab: Lab) -> None:
@@ -219,7 +220,16 @@ def test_a_root_outlives_its_process(lab: Lab) -> None:
                 counted = balancer.counters(TALK).flows
             assert attached(lab)
             assert flows.more(10).broken == []
+            seed = root.seed_file.read_text()
+            root.seed_file.write_text("no seed\n")
+            with pytest.raises(HostError, match="32 hexadecimal digits"):
+                Balancer(config(), root=root).open()
+            root.seed_file.write_text(seed)
+            assert attached(lab)
             balancer = Balancer(config(service(TALK, b2, b3)), root=root)
+            balancer.open()
+            assert attached(lab)
+            balancer.close()
             with balancer:
                 assert balancer.counters(TALK).flows >= counted + 10
                 assert by_address(balancer, TALK)[b1].leaving
