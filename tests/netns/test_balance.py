@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,10 +28,10 @@ REQUESTS = 120
 class Session:
     """One `vc5 balance`, spoken to line by line in JSON."""
 
-    def __init__(self, lab: Lab, *words: str, port: int = 80, before: Sequence[str] = ()) -> None:
+    def __init__(self, lab: Lab, *words: str, port: int = 80) -> None:
         """Start it; it answers the first line when it balances."""
         self._process = lab.balancer.spawn(
-            *(*before, *PROGRAM, "balance", "--json", "eth0", f"{VIP}:{port}", *words),
+            *(*PROGRAM, "balance", "--json", "eth0", f"{VIP}:{port}", *words),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
