@@ -19,7 +19,6 @@ from typing import Protocol, Self
 from appliance.balancer.sound import checked
 from appliance.balancer.unchecked import Unchecked, kept, passing
 from appliance.control import requirements, store
-from appliance.control.plan import OPENING
 from appliance.dataplane.sync import PASS, PROBE
 from appliance.errors import NoRoom, RequestError
 from appliance.model import Config, Health
@@ -29,8 +28,9 @@ from appliance.paths import Root
 
 TICK = 0.25
 """Seconds between two calls of `refresh`, at most."""
-RESOLUTION = OPENING + TICK
-"""Seconds that `open` waits for the MAC addresses of the first backends, so that their table is right at once."""
+RESOLUTION = 1.0
+"""Seconds that `open` waits for the MAC addresses of the first backends. A service of which only some are found opens
+within `plan.OPENING` seconds after the first of them."""
 LINE = 4096
 """Where `lines` cuts a line off, bytes."""
 
@@ -184,7 +184,8 @@ class Running:
             self._second = now + 1
             self._changed |= instance.sweep()
             self._watch.refresh(now)
-        if self._changed:
+        due = instance.openings.next_due()
+        if self._changed or (due is not None and now >= due):
             self._follow()
 
     def wait(self, *files: HasFileno, seconds: float | None = None) -> list[HasFileno]:
@@ -248,8 +249,8 @@ class Running:
         self._changed = False
 
     def _find_the_way(self) -> None:
-        end = time.monotonic() + RESOLUTION
-        while time.monotonic() < end and not self._found():
+        end, openings = time.monotonic() + RESOLUTION, self._running().openings
+        while not self._found() and (time.monotonic() < end or openings.next_due() is not None):
             self.wait(seconds=TICK / 10)
 
     def _found(self) -> bool:
