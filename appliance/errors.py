@@ -13,6 +13,7 @@ Vc5Error
   AlreadyRunning(path, pid)      another instance uses this root
   PlanError                      the configuration asks for more than the data plane can hold
     NoRoom                       the tables that run are too small, or too full of gaps; larger ones would do
+  RequestError                   a caller of the library asks for what is not there, is there already, or makes no sense
   ProberGone                     the prober process ended or does not answer
   ControlError                   the control socket: no daemon, or a request that it refused
 
@@ -173,6 +174,10 @@ class PlanError(Vc5Error):
 
 class NoRoom(PlanError):
     """The tables in force have no room for what is asked; a program with larger ones would."""
+
+
+class RequestError(Vc5Error):
+    """What a caller of the library asks for is not there, is there already, or makes no sense; nothing has changed."""
 
 
 class ProberGone(Vc5Error):

@@ -71,5 +71,12 @@ def explain(root: Root, arguments: Namespace) -> int:
     return explaining.main(root, arguments)
 
 
+def balance(root: Root, arguments: Namespace) -> int:
+    """`vc5 balance`."""
+    from appliance.cli import balance as balancing
+
+    return balancing.run(root, arguments)
+
+
 def _config(root: Root, arguments: Namespace) -> Path:
     return Path(arguments.config) if arguments.config else root.config

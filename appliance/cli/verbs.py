@@ -35,6 +35,18 @@ VERBS = (
             Argument("--steps", "a file of packets and changes, one JSON object a line", {"metavar": "S.jsonl"}),
         ),
     ),
+    Verb(
+        "balance",
+        offline.balance,
+        "balance one service at once, without a configuration file or health checks; commands come from standard input",
+        (
+            Argument("interface", "where the VIP's packets arrive"),
+            Argument("vip", "VIP, VIP:PORT or VIP:PORT/udp (default: port 80, TCP)"),
+            Argument(
+                "backends", "a backend's address, with =WEIGHT if that is not 1", {"nargs": "*", "metavar": "backend"}
+            ),
+        ),
+    ),
     Verb("reload", daemon.reload, "make the daemon read its configuration again, and wait for the result"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),
     Verb("drain", daemon.drain, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),

@@ -1,4 +1,4 @@
-"""Links between programs and interfaces, pinned so that they outlive the daemon.
+"""Links between programs and interfaces, pinned so that they outlive the daemon; unless they are to end with it.
 
 A link is made once; later generations of the program are put into it by an atomic update that never touches the NIC.
 """
@@ -22,19 +22,20 @@ class Attached:
     index: int
     mode: XdpMode
     link: Link
-    pin: Path
+    pin: Path | None
 
 
 class Attachments:
     """All links of one instance, by the name of the interface, or of an end of the probe veth."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None) -> None:
+        """Pin links in `directory`; without one they end with this process."""
         self._directory = directory
         self.links: dict[str, Attached] = {}
 
     def adopt(self) -> None:
         """Open the pins of an earlier process; those whose interface is gone are removed."""
-        if not self._directory.is_dir():
+        if self._directory is None or not self._directory.is_dir():
             return
         for pin in sorted(self._directory.iterdir()):
             link = Link.open(pin)
@@ -70,31 +71,36 @@ class Attachments:
                 present.link.update(program)
                 return present
             self.detach(name)
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pin = self._directory / name
-        got: list[XdpMode] = []
+        pin = None
+        if self._directory is not None:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            pin = self._directory / name
+        made: list[tuple[Link, XdpMode]] = []
 
         def make() -> None:
             link, real = _make(name, index, program, mode)
             try:
-                link.pin(pin)
-            finally:
+                if pin is not None:
+                    link.pin(pin)
+            except BaseException:
                 link.close()
-            got.append(real)
+                raise
+            made.append((link, real))
 
         if inside is None:
             make()
         else:
             inside(make)
-        real = got[0] if got else mode
-        attached = Attached(name, index, real, Link.open(pin), pin)
+        link, real = made[0]
+        attached = Attached(name, index, real, link, pin)
         self.links[name] = attached
         return attached
 
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
         attached = self.links.pop(name)
-        attached.pin.unlink(missing_ok=True)
+        if attached.pin is not None:
+            attached.pin.unlink(missing_ok=True)
         if attached.link.info().ifindex:
             attached.link.detach()
         attached.link.close()
@@ -103,11 +109,11 @@ class Attachments:
         """Take everything off."""
         for name in list(self.links):
             self.detach(name)
-        if self._directory.is_dir():
+        if self._directory is not None and self._directory.is_dir():
             self._directory.rmdir()
 
     def close(self) -> None:
-        """Let go of the descriptors; the links stay."""
+        """Let go of the descriptors; pinned links stay."""
         for attached in self.links.values():
             attached.link.close()
         self.links.clear()

@@ -55,14 +55,14 @@ class DataPlane:
     def __init__(self, pins: Path, cache: Path | None, cpus: int, *, pinned: bool = True) -> None:
         """`pins` under bpffs, `cache` a directory for compiled programs, `cpus` the number of possible CPUs.
 
-        What is not `pinned` ends with this process.
+        What is not `pinned` ends with this process, links included; then `pins` is only a name, and nothing is adopted.
         """
         self._pins = pins
         self._cache = cache
         self._layout = pins / layout_digest()
         self._pinned = pinned
         self.cpus = cpus
-        self.attachments = Attachments(pins / "links")
+        self.attachments = Attachments(pins / "links" if pinned else None)
         self.generation: Generation | None = None
         self.tables: Tables | None = None
         self.prepared: Prepared | None = None
@@ -255,7 +255,7 @@ class DataPlane:
 
     def _forget_other_layouts(self) -> None:
         """Unpin what a version with another ABI has left; nothing runs its programs any more."""
-        for entry in self._pins.iterdir() if self._pins.is_dir() else []:
+        for entry in self._pins.iterdir() if self._pinned and self._pins.is_dir() else []:
             if entry.name not in ("links", self._layout.name):
                 remove(entry)
 
@@ -300,7 +300,8 @@ class DataPlane:
         if self.generation is not None:
             self.generation.close()
         self.generation = self.tables = None
-        remove(self._pins)
+        if self._pinned:
+            remove(self._pins)
 
 
 def _lookup(shape: Shape) -> tuple[int, bool]:

@@ -56,7 +56,7 @@ LAYERS: dict[str, Layer] = {
         ("appliance.dataplane", "appliance.health", "appliance.net", "appliance.telemetry", "appliance.control.socket"),
         Layer.ADAPTER,
     ),
-    **dict.fromkeys(("appliance.control", "appliance.cli", "appliance.__main__"), Layer.TOP),
+    **dict.fromkeys(("appliance.control", "appliance.balancer", "appliance.cli", "appliance.__main__"), Layer.TOP),
     "appliance.config": Layer.PURE,
     **dict.fromkeys((f"appliance.dataplane.{name}" for name in PURE_DATAPLANE), Layer.PURE),
     **dict.fromkeys((f"appliance.health.{name}" for name in PURE_HEALTH), Layer.PURE),

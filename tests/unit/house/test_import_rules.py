@@ -37,6 +37,7 @@ BREACHES = [
     ("dataplane.sync", "def f():\n    import appliance.net.links\n", "of another package"),
     ("dataplane.sync", "from appliance.control import daemon\n", "of layer 3"),
     ("control.socket", "from appliance.dataplane import kernel\n", "of another package"),
+    ("control.plan", "from appliance.balancer import Balancer\n", "of layer 3"),
     ("dataplane.sync", "import bcc\n", "one door"),
     ("control.daemon", "def f():\n    import bcc\n", "one door"),
     ("control.daemon", "from pyroute2 import IPRoute\n", "one door"),
@@ -67,6 +68,8 @@ ALLOWED = [
     ("net.links", "import pyroute2\nimport socket\n"),
     ("control.daemon", "from appliance.net import links\nfrom appliance.dataplane import kernel\nimport asyncio\n"),
     ("config.nodes", "import yaml\n"),
+    ("balancer.running", "from appliance.net import watch\nfrom appliance.dataplane import sync\nimport select\n"),
+    ("cli.balance", "from appliance.balancer import Balancer\n"),
 ]
 
 
