@@ -75,6 +75,8 @@ class RouteTable:
         self.watched = frozenset(watched)
         self.stale = False
         """Whether something happened after which only asking for all routes tells how they are."""
+        self.doubtful = False
+        """Whether a replacement may have hit another route than is thought here; it most often has not."""
         self.left_out = 0
         """How many paths were not taken because there are too many."""
         self.nexthops: dict[int, int] = {}
@@ -83,6 +85,11 @@ class RouteTable:
         self._kept = 0
         self._entries: dict[Key, _Entry] = {}
         self._sorted: tuple[Route, ...] | None = ()
+
+    @property
+    def size(self) -> int:
+        """How many ways through these interfaces there are, about, those left out included."""
+        return self._kept + self.left_out
 
     @property
     def full(self) -> bool:
@@ -132,13 +139,15 @@ class RouteTable:
         self.stale = self.stale or news.id in self.nexthops
 
     def _beside(self, kept: tuple[Path, ...], known: tuple[Path, ...], new: tuple[Path, ...]) -> tuple[Path, ...]:
-        """Return which of the kept ones a replacement leaves (fib_table_insert, fib6_add_rt2node)."""
-        if len(known) <= 1:
-            return ()
+        """Return which of the kept ones a replacement leaves (fib_table_insert, fib6_add_rt2node).
+
+        The kernel replaces the first in its order, which is not known here, and may be one by another interface. That
+        matters only to those who `append` routes of equal prefix and metric.
+        """
         if any(path.sibling for path in new) and any(path.sibling for path in known):
             return tuple(path for path in kept if not path.sibling)
-        self.stale = True  # the first in the kernel's order went, which is not known here
-        return kept
+        self.doubtful = self.doubtful or bool(known)
+        return kept if len(known) > 1 else ()
 
     def _concerns(self, paths: Collection[Path]) -> bool:
         return any(way.interface in self.watched for path in paths for way in path.ways)
