@@ -160,7 +160,7 @@ class RouteTable:
             self._use(before.paths, -1)
         paths = tuple(path for path in paths if self._concerns((path,)))
         routes: tuple[Route, ...] = ()
-        if paths and self.full and key[1]:
+        if paths and before is None and self.full and key[1]:
             self.left_out += len(paths)
         elif paths:
             routes = _routes(key, paths, self.watched)

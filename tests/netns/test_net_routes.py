@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from appliance.model import Host, Route
+from appliance.net.routes import MOST
 from appliance.net.watch import HostWatch
 from tests.lab.namespace import LabError
 from tests.netns.watch_scene import FAR_MAC, V6, Scene, mac_of, read_until
@@ -183,9 +184,9 @@ def test_random_changes_read_in_lumps(scene: Scene) -> None:
     second_link(scene)
     watch = scene.watch()
     chance = random.Random(7)
-    for _ in range(30):
+    for _ in range(8):
         lines = []
-        for _ in range(20):
+        for _ in range(40):
             six = chance.random() < 0.5
             verb = chance.choice(["add", "append", "replace", "replace", "del"])
             prefix = f"2001:db8:{chance.randint(8, 10)}::/48" if six else f"10.{chance.randint(0, 2)}.0.0/16"
@@ -266,3 +267,24 @@ def test_what_lies_on_and_above_an_interface_but_is_neither_vlan_nor_bond_is_lef
     scene.balancer.run("ip", "link", "set", "eth0", "mtu", "1300")
     (interface,) = read_until(watch, lambda host: host.interfaces[0].mtu == 1300, "the MTU").interfaces
     assert (interface.master, interface.vlan, interface.parent) == (0, None, 0)
+
+
+def test_a_full_table_is_cut_and_told_and_comes_back_when_there_is_room(scene: Scene) -> None:
+    scene.connect()
+    watch = scene.watch()
+    assert watch.notes() == ()
+    before = len(watch.snapshot().routes)
+    more, gone = MOST + 500, 2500
+    prefixes = [f"10.{n >> 12 & 255}.{n >> 4 & 255}.{n % 16 * 16}/28" for n in range(more)]
+    scene.balancer.run("ip", "-batch", "-", text="".join(f"route add {one} via 192.0.2.7\n" for one in prefixes))
+    scene.balancer.run("ip", "-6", "route", "add", "default", "via", "2001:db8::7")
+    host = read_until(watch, lambda host: watch.routes_left_out == before + 500, "the routes")
+    assert len(host.routes) == MOST + 1
+    assert any(route.prefix.prefixlen == 0 for route in host.routes)
+    (note,) = watch.notes()
+    assert f"{before + 500} routes" in note
+    fresh = scene.watch()
+    assert (len(fresh.snapshot().routes), fresh.routes_left_out) == (MOST + 1, before + 500)
+    scene.balancer.run("ip", "-batch", "-", text="".join(f"route del {one}\n" for one in prefixes[:gone]))
+    read_until(watch, lambda host: len(host.routes) == before + 1 + more - gone, "the rest of the routes")
+    assert watch.notes() == ()
