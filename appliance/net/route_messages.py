@@ -6,7 +6,8 @@ linux/rtnetlink.h and linux/nexthop.h; numbers in host byte order, addresses in 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from socket import AF_INET, AF_INET6
 
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST
@@ -26,6 +27,8 @@ _REDIRECT, _ADVERTISED = 1, 9  # RTPROT_REDIRECT, RTPROT_RA
 _CLONED = 0x200  # RTM_F_CLONED: an entry of the cache
 _DEAD = 1  # RTNH_F_DEAD
 _DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE, _VIA, _ENCAP_TYPE, _NH_ID = 1, 4, 5, 6, 9, 15, 18, 21, 30
+_WAY_ATTRIBUTES = (_GATEWAY, _VIA, _ENCAP_TYPE)
+_PATH_ATTRIBUTES = (_NH_ID, _MULTIPATH, _OIF, *_WAY_ATTRIBUTES)
 _NHA_ID = 1
 
 # struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, flags
@@ -61,16 +64,12 @@ def route(packet: Packet) -> RouteNews | None:
         return None
     gone = packet.kind == RTM_DELROUTE
     replaces = not gone and bool(packet.flags & NLM_F_REPLACE)
-    ways = _ways(values, flags) if kind == _UNICAST else ()
-    if not ways and not replaces:
+    paths: tuple[Path, ...] = ()
+    if kind == _UNICAST:
+        joined = family == AF_INET6 and protocol not in (_REDIRECT, _ADVERTISED)
+        paths = _paths(family, joined, flags & _DEAD, *(values.get(one) for one in _PATH_ATTRIBUTES))
+    if not paths and not replaces:
         return None
-    nexthop = _number(values.get(_NH_ID))
-    paths: tuple[Path, ...]
-    if family == AF_INET or nexthop:
-        paths = (Path(ways, nexthop),) if ways else ()
-    else:  # IPv6 joins and parts the ways of a multipath route one by one
-        learned = protocol in (_REDIRECT, _ADVERTISED)
-        paths = tuple(Path((way,), sibling=bool(way.gateway) and not learned) for way in ways)
     return RouteNews((destination, length, _number(values.get(_PRIORITY))), paths, replaces, gone)
 
 
@@ -109,28 +108,43 @@ def _attribute(kind: int, value: int) -> bytes:
     return struct.pack("=HHI", 8, kind, value)
 
 
-def _ways(values: dict[int, bytes], flags: int) -> tuple[Way, ...]:
-    multipath = values.get(_MULTIPATH)
-    if multipath is None:
-        interface = _number(values.get(_OIF))
-        return (_way(interface, values, flags),) if interface else ()
+@lru_cache(maxsize=1024)
+def _paths(
+    family: int,
+    joined: bool,
+    flags: int,
+    nexthop: bytes | None,
+    multipath: bytes | None,
+    interface: bytes | None,
+    *values: bytes | None,
+) -> tuple[Path, ...]:
+    """Return the paths of a message; a table of many routes has but few."""
     ways = []
-    offset = 0
-    while offset + _NEXT_HOP.size <= len(multipath):
-        length, its_flags, _, interface = _NEXT_HOP.unpack_from(multipath, offset)
-        if length < _NEXT_HOP.size or offset + length > len(multipath):
-            break
-        its = dict(attributes(multipath, offset + _NEXT_HOP.size, offset + length))
-        ways.append(_way(interface, its, its_flags))
-        offset += length + 3 & ~3
-    return tuple(ways)
+    if multipath is None:
+        if index := _number(interface):
+            ways.append(_way(index, dict(zip(_WAY_ATTRIBUTES, values, strict=True)), flags))
+    else:
+        offset = 0
+        while offset + _NEXT_HOP.size <= len(multipath):
+            length, its_flags, _, index = _NEXT_HOP.unpack_from(multipath, offset)
+            if length < _NEXT_HOP.size or offset + length > len(multipath):
+                break
+            its = dict(attributes(multipath, offset + _NEXT_HOP.size, offset + length))
+            ways.append(_way(index, {kind: its.get(kind) for kind in _WAY_ATTRIBUTES}, its_flags))
+            offset += length + 3 & ~3
+    number = _number(nexthop)
+    if family == AF_INET or number:
+        return (Path(tuple(ways), number),) if ways else ()
+    # IPv6 joins and parts the ways of a multipath route one by one.
+    return tuple(Path((way,), sibling=joined and bool(way.gateway)) for way in ways)
 
 
-def _way(interface: int, values: dict[int, bytes], flags: int) -> Way:
-    gateway = values.get(_GATEWAY, b"")
-    if _VIA in values:  # struct rtvia: the family, and an address of it: RFC 8950 has IPv4 by way of IPv6
-        gateway = values[_VIA][2:]
-    usable = not flags & _DEAD and _ENCAP_TYPE not in values and len(gateway) in (0, 4, 16)
+def _way(interface: int, values: Mapping[int, bytes | None], flags: int) -> Way:
+    gateway = values[_GATEWAY] or b""
+    via = values[_VIA]
+    if via is not None:  # struct rtvia: the family, and an address of it: RFC 8950 has IPv4 by way of IPv6
+        gateway = via[2:]
+    usable = not flags & _DEAD and values[_ENCAP_TYPE] is None and len(gateway) in (0, 4, 16)
     if len(gateway) not in (4, 16) or not any(gateway):
         gateway = b""
     return Way(interface, gateway, usable)

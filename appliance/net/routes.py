@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from appliance.model import Address, Network, Route
 
@@ -150,7 +151,11 @@ class RouteTable:
         return kept if len(known) > 1 else ()
 
     def _concerns(self, paths: Collection[Path]) -> bool:
-        return any(way.interface in self.watched for path in paths for way in path.ways)
+        for path in paths:  # plain loops, for this is asked of every route of the host
+            for way in path.ways:
+                if way.interface in self.watched:
+                    return True
+        return False
 
     def _put(self, key: Key, paths: tuple[Path, ...]) -> None:
         """Set what there is of a key."""
@@ -158,7 +163,8 @@ class RouteTable:
         if before is not None:
             self._kept -= _count(before.paths)
             self._use(before.paths, -1)
-        paths = tuple(path for path in paths if self._concerns((path,)))
+        if len(paths) > 1 or not self._concerns(paths):
+            paths = tuple(path for path in paths if self._concerns((path,)))
         routes: tuple[Route, ...] = ()
         if paths and before is None and self.full and key[1]:
             self.left_out += len(paths)
@@ -179,21 +185,23 @@ class RouteTable:
 
 
 def _count(paths: Collection[Path]) -> int:
-    return sum(len(path.ways) for path in paths)
+    return sum([len(path.ways) for path in paths])
 
 
 def _routes(key: Key, paths: Collection[Path], watched: Collection[int]) -> tuple[Route, ...]:
     """Return the usable ways through watched interfaces as routes of their own, each once, by interface and gateway."""
     destination, length, metric = key
-    ways = {way for path in paths for way in path.ways if way.usable and way.interface in watched}
+    ways = [way for path in paths for way in path.ways if way.usable and way.interface in watched]
+    if len(ways) > 1:
+        ways = sorted(set(ways), key=lambda way: (way.interface, len(way.gateway), way.gateway))
     prefix = _network(destination, length)
-    return tuple(
-        Route(prefix, _address(way.gateway) if way.gateway else None, way.interface, metric)
-        for way in sorted(ways, key=lambda way: (way.interface, len(way.gateway), way.gateway))
-    )
+    return tuple([Route(prefix, _gateway(way.gateway), way.interface, metric) for way in ways])
 
 
-def _address(packed: bytes) -> Address:
+@lru_cache(maxsize=1024)
+def _gateway(packed: bytes) -> Address | None:
+    if not packed:
+        return None
     return ipaddress.IPv4Address(packed) if len(packed) == 4 else ipaddress.IPv6Address(packed)
 
 
