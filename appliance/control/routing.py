@@ -1,8 +1,34 @@
-"""Which route leads to an address that is in none of the balancer's subnets. Pure."""
+"""Which interface or route leads to an address, for many addresses at once. Pure."""
 
 from __future__ import annotations
 
-from appliance.model import Address, Host, Route
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from appliance.model import Address, Host, Interface, Route
+
+Found = TypeVar("Found")
+
+
+class Subnets:
+    """The subnets of one snapshot's interfaces, ready for many questions."""
+
+    def __init__(self, host: Host) -> None:
+        best: dict[tuple[int, int], dict[int, Interface]] = {}
+        for interface in host.interfaces:
+            for own in interface.addresses:
+                length = own.network.prefixlen
+                known = best.setdefault((own.version, length), {})
+                network = int(own) >> own.max_prefixlen - length
+                if network not in known or (interface.up and not known[network].up):
+                    known[network] = interface
+        self._tables = {
+            version: [(length, best[version, length]) for length in _longest_first(best, version)] for version in (4, 6)
+        }
+
+    def interface_for(self, address: Address) -> Interface | None:
+        """Return what `nexthop.interface_for` returns for the same snapshot."""
+        return _find(self._tables[address.version], address)
 
 
 class Routing:
@@ -21,7 +47,7 @@ class Routing:
         self._tables = {
             version: [
                 (length, {network: route for network, (_, route) in best[version, length].items()})
-                for length in sorted((length for family, length in best if family == version), reverse=True)
+                for length in _longest_first(best, version)
             ]
             for version in (4, 6)
         }
@@ -34,14 +60,24 @@ class Routing:
         None where the address is on the link, and is itself the next hop. Only the main table counts: `ip rule` is not
         asked.
         """
-        number = int(address)
-        for length, routes in self._tables[address.version]:
-            route = routes.get(number >> address.max_prefixlen - length)
-            if route is not None:
-                return route
-        return None
+        return _find(self._tables[address.version], address)
 
 
 def route_for(host: Host, address: Address) -> Route | None:
     """Return the route that packets to `address` take; for more than one address, make a `Routing`."""
     return Routing(host).route_for(address)
+
+
+def _longest_first(lengths: Iterable[tuple[int, int]], version: int) -> list[int]:
+    """Return the prefix lengths of a family."""
+    return sorted((length for family, length in lengths if family == version), reverse=True)
+
+
+def _find(tables: Iterable[tuple[int, Mapping[int, Found]]], address: Address) -> Found | None:
+    """Look an address up by the leading bits of each length."""
+    number = int(address)
+    for length, known in tables:
+        found = known.get(number >> address.max_prefixlen - length)
+        if found is not None:
+            return found
+    return None

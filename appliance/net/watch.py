@@ -31,7 +31,7 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_NEIGH,
 )
 
-from appliance.control.nexthop import interface_for
+from appliance.control.routing import Subnets
 from appliance.errors import KernelError
 from appliance.model import Address, Host
 from appliance.net.messages import decode, dump_requests, resolve_request
@@ -185,8 +185,9 @@ class HostWatch:
             if route.gateway in reached:
                 reached[route.gateway].add(route.interface)
         up = {interface.index for interface in host.interfaces if interface.up}
+        subnets = Subnets(host)
         for address, indices in reached.items():
-            if (interface := interface_for(host, address)) is not None:
+            if (interface := subnets.interface_for(address)) is not None:
                 indices.add(interface.index)
         wanted = [(index, address) for address, indices in reached.items() for index in sorted(indices & up)]
         self._resolution.want(wanted)

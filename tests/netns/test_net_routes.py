@@ -1,6 +1,6 @@
 """The routes that the host watch sees against those that iproute2 lists, after every change; a real kernel.
 
-The balancer has a second link, `far1`, that is not watched.
+The balancer has a second link, `eth1`, that is not watched.
 """
 
 from __future__ import annotations

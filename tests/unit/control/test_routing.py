@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from appliance.control.routing import route_for
+from appliance.control.nexthop import interface_for
+from appliance.control.routing import Subnets, route_for
 from appliance.model import Host, Interface, Route
 
 UP, OTHER, DOWN = (
@@ -56,3 +59,27 @@ def test_longest_prefix_then_up_then_metric_then_order(
     routes: tuple[Route, ...], address: str, expected: Route | None
 ) -> None:
     assert route_for(Host((UP, OTHER, DOWN), routes=routes), ip_address(address)) == expected
+
+
+OWN = st.builds(
+    lambda last, length, six: ip_interface(f"2001:db8::{last:x}/{96 + length}" if six else f"10.0.0.{last}/{length}"),
+    st.integers(0, 255),
+    st.integers(0, 32),
+    st.booleans(),
+)
+INTERFACES = st.lists(
+    st.builds(
+        lambda addresses, up, index: Interface("x", index, bytes(6), tuple(addresses), up=up),
+        st.lists(OWN, max_size=4),
+        st.booleans(),
+        st.integers(1, 99),
+    ),
+    max_size=5,
+)
+
+
+@given(INTERFACES, st.integers(0, 255), st.booleans())
+def test_subnets_answer_as_one_by_one(interfaces: list[Interface], last: int, six: bool) -> None:
+    host = Host(tuple(interfaces))
+    address = ip_address(f"2001:db8::{last:x}" if six else f"10.0.0.{last}")
+    assert Subnets(host).interface_for(address) is interface_for(host, address)
