@@ -361,6 +361,7 @@ class Daemon:
             "reason": self.frozen,
             "restarts": self._restarts,
         }
+        troubles = (self.recorder.trouble(), *self.watch.notes())
         facts = report.Facts(
             version=__version__,
             pid=os.getpid(),
@@ -371,16 +372,13 @@ class Daemon:
             loaded_at=self.loaded_at,
             generation=self.generation,
             prober=prober,
-            warnings=self.warnings + self._troubles(),
+            warnings=self.warnings + tuple({"severity": "warning", "message": text} for text in troubles if text),
             vips_since=instance.vips_since,
         )
         interfaces = [i for i in self.watch.snapshot().interfaces if i.name in instance.state.config.interfaces]
         return report.status(
             facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
         )
-
-    def _troubles(self) -> tuple[dict[str, Any], ...]:
-        return tuple({"severity": "warning", "message": text} for text in (self.recorder.trouble(),) if text)
 
     def changed(self) -> None:
         """An operator changed something: keep it, then act on it."""

@@ -1,95 +1,56 @@
 """Between rtnetlink's bytes and the nouns of `view`. No input or output.
 
-pyroute2 knows the messages of links and addresses, which are rare and of many parts. Those of neighbours come by the
-thousand and are simple, so they are read here: 5 us each instead of 60.
+pyroute2 knows the messages of links and addresses, which are rare and of many parts. Those of neighbours and routes
+come by the thousand and are simple, so they are read by hand: 5 us each instead of 60.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from socket import AF_INET, AF_INET6, AF_UNSPEC
-from typing import Any, NamedTuple
+from typing import Any
 
-from pyroute2.netlink import (
-    NLM_F_CREATE,
-    NLM_F_DUMP,
-    NLM_F_DUMP_INTR,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-)
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELNEIGH,
+    RTM_DELROUTE,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
+    RTM_NEWROUTE,
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import NTF_PROXY, NTF_USE, ndmsg
 
 from appliance.model import Address
-from appliance.net.view import Link, Message, Neighbour, NeighbourState, OwnAddress
+from appliance.net import route_messages
+from appliance.net.links import Link
+from appliance.net.view import Message, Neighbour, NeighbourState, OwnAddress
+from appliance.net.wire import HEADER, Packet, attributes
 
 _IFF_UP = 0x1  # linux/if.h
 _IFF_RUNNING = 0x40
 _IFA_F_DADFAILED = 0x08  # linux/if_addr.h
+_IFA_F_DEPRECATED = 0x20
 _IFA_F_TENTATIVE = 0x40
+_RT_SCOPE_UNIVERSE = 0  # linux/rtnetlink.h
+_ETH_P_8021Q = 0x8100  # linux/if_ether.h
 _AF_BRIDGE = 7  # RTM_NEWLINK of this family tells of a bridge port, and RTM_DELLINK that it left the bridge
 _NDA_DST = 1  # linux/neighbour.h
 _NDA_LLADDR = 2
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port; host byte order
-_STATUS = struct.Struct("=i")  # struct nlmsgerr and the body of NLMSG_DONE begin with 0 or a negative errno
 _NDMSG = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, interface index, state, flags, type
-_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length with this header, type
-_ATTRIBUTE_TYPE = 0x3FFF  # NLA_TYPE_MASK
 
 _STATES = {int(state): state for state in NeighbourState}
-
-
-class Packet(NamedTuple):
-    """One message of a datagram; `data` is all of it, header included."""
-
-    kind: int
-    flags: int
-    data: bytes
-
-    @property
-    def error(self) -> int:
-        """The errno of a refusal, else 0."""
-        if self.kind not in (NLMSG_ERROR, NLMSG_DONE) or len(self.data) < _HEADER.size + _STATUS.size:
-            return 0
-        (status,) = _STATUS.unpack_from(self.data, _HEADER.size)
-        return int(-status)
-
-    @property
-    def last(self) -> bool:
-        """Whether it ends a dump."""
-        return bool(self.kind == NLMSG_DONE)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether things changed while they were dumped."""
-        return bool(self.flags & NLM_F_DUMP_INTR)
-
-
-def split(datagram: bytes) -> Iterator[Packet]:
-    """Yield the messages of a datagram; what is cut off at its end is left out."""
-    offset = 0
-    while offset + _HEADER.size <= len(datagram):
-        length, kind, flags, _, _ = _HEADER.unpack_from(datagram, offset)
-        if length < _HEADER.size or offset + length > len(datagram):
-            return
-        yield Packet(kind, flags, datagram[offset : offset + length])
-        offset += length + 3 & ~3
 
 
 def decode(packet: Packet) -> Message | None:
@@ -105,14 +66,33 @@ def _link(packet: Packet) -> Link | None:
     index = int(message["index"])
     if packet.kind == RTM_DELLINK:
         return Link(index, gone=True)
-    flags = _IFF_UP | _IFF_RUNNING
-    return Link(
+    flags = int(message["flags"])
+    running = _IFF_UP | _IFF_RUNNING
+    link = Link(
         index,
         name=str(message.get_attr("IFLA_IFNAME") or ""),
         mac=_mac(message.get_attr("IFLA_ADDRESS")),
         mtu=int(message.get_attr("IFLA_MTU") or 0),
-        up=message["flags"] & flags == flags,
+        up=flags & running == running,
+        enabled=bool(flags & _IFF_UP),
+        kind=str(message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or ""),
+        master=int(message.get_attr("IFLA_MASTER") or 0),
     )
+    return _with_vlan(link, message) if link.kind == "vlan" else link
+
+
+def _with_vlan(link: Link, message: Any) -> Link:
+    """Add what is told of a VLAN interface, if it is one of 802.1Q whose parent is in this network namespace."""
+    data = ("IFLA_LINKINFO", "IFLA_INFO_DATA")
+    number = message.get_nested(*data, "IFLA_VLAN_ID")
+    protocol = message.get_nested(*data, "IFLA_VLAN_PROTOCOL")
+    parent = message.get_attr("IFLA_LINK")
+    # With IFLA_LINK_NETNSID, the index is one of another namespace, and may be anything here.
+    if not parent or number is None or protocol not in (None, _ETH_P_8021Q):
+        return link
+    if message.get_attr("IFLA_LINK_NETNSID") is not None:
+        return link
+    return replace(link, vlan=int(number), parent=int(parent))
 
 
 def _own_address(packet: Packet) -> OwnAddress | None:
@@ -123,6 +103,9 @@ def _own_address(packet: Packet) -> OwnAddress | None:
         return None
     flags = message.get_attr("IFA_FLAGS") or message["flags"]
     unusable = bool(flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED))
+    if message["family"] == AF_INET6:
+        # A link-local address is in the same subnet on every interface, so it says nothing of who is where.
+        unusable = unusable or bool(flags & _IFA_F_DEPRECATED) or message["scope"] != _RT_SCOPE_UNIVERSE
     address = ip_interface(f"{text}/{message['prefixlen']}")
     return OwnAddress(int(message["index"]), address, gone=unusable or packet.kind == RTM_DELADDR)
 
@@ -144,22 +127,14 @@ def _mac(text: str | None) -> bytes:
 
 def _neighbour(packet: Packet) -> Neighbour | None:
     data = packet.data
-    offset = _HEADER.size + _NDMSG.size
+    offset = HEADER.size + _NDMSG.size
     if len(data) < offset:
         return None
-    family, index, state, flags, _ = _NDMSG.unpack_from(data, _HEADER.size)
+    family, index, state, flags, _ = _NDMSG.unpack_from(data, HEADER.size)
     if family not in (AF_INET, AF_INET6) or flags & NTF_PROXY:  # a proxy entry is an address the host answers for
         return None
-    destination = mac = b""
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size:
-            return None
-        if kind & _ATTRIBUTE_TYPE == _NDA_DST:
-            destination = data[offset + _ATTRIBUTE.size : offset + length]
-        elif kind & _ATTRIBUTE_TYPE == _NDA_LLADDR:
-            mac = data[offset + _ATTRIBUTE.size : offset + length]
-        offset += length + 3 & ~3
+    values = dict(attributes(data, offset))
+    destination, mac = values.get(_NDA_DST, b""), values.get(_NDA_LLADDR, b"")
     if len(destination) != (4 if family == AF_INET else 16):
         return None
     address: Address = IPv4Address(destination) if family == AF_INET else IPv6Address(destination)
@@ -175,6 +150,10 @@ _READERS: dict[int, Callable[[Packet], Message | None]] = {
     RTM_DELADDR: _own_address,
     RTM_NEWNEIGH: _neighbour,
     RTM_DELNEIGH: _neighbour,
+    RTM_NEWROUTE: route_messages.route,
+    RTM_DELROUTE: route_messages.route,
+    route_messages.RTM_NEWNEXTHOP: route_messages.nexthop,
+    route_messages.RTM_DELNEXTHOP: route_messages.nexthop,
 }
 
 
@@ -195,7 +174,7 @@ def resolve_request(index: int, address: Address) -> bytes:
 
 
 def dump_requests() -> tuple[bytes, ...]:
-    """Return the requests for all that there is: links first, for neighbours are taken in only of known ones."""
+    """Return the requests for all but routes: links first, for neighbours are taken in only of known ones."""
     requests = []
     for kind, message, family in (
         (RTM_GETLINK, ifinfmsg(), AF_UNSPEC),

@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.addresses import VIP
 from tests.lab.topology import Lab
+from tests.netns.watch_scene import Scene, make_scene
 
 
 @pytest.fixture
@@ -16,3 +17,10 @@ def straight_lab() -> Iterator[Lab]:
     with Lab(backends=2) as lab:
         lab.route_vip(VIP, lab.backends["b1"].address)
         yield lab
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """Two namespaces for a host watch."""
+    with make_scene() as made:
+        yield made

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.net.messages import Packet, decode, dump_requests, resolve_request, split
-from appliance.net.view import Link, Message, Neighbour, NeighbourState, OwnAddress
+from appliance.net.links import Link
+from appliance.net.messages import decode, dump_requests, resolve_request
+from appliance.net.view import Message, Neighbour, NeighbourState, OwnAddress
+from appliance.net.wire import Packet, split
 
 NEWLINK, DELLINK, NEWADDR, DELADDR, NEWNEIGH, DELNEIGH = 16, 17, 20, 21, 28, 29
 MAC = bytes.fromhex("020000000001")
@@ -35,9 +37,17 @@ def link(kind: int, flags: int, family: int = 0) -> bytes:
     return message(kind, header, attribute(1, MAC), attribute(3, b"eth0\0"), attribute(4, struct.pack("=I", 1400)))
 
 
-def own(kind: int, *attributes: bytes, family: int = AF_INET, length: int = 24, flags: int = 0) -> bytes:
+def own(
+    kind: int, *attributes: bytes, family: int = AF_INET, length: int = 24, flags: int = 0, scope: int = 0
+) -> bytes:
     """struct ifaddrmsg; IFA_ADDRESS 1, IFA_LOCAL 2, IFA_FLAGS 8."""
-    return message(kind, struct.pack("=BBBBI", family, length, flags, 0, 5), *attributes)
+    return message(kind, struct.pack("=BBBBI", family, length, flags, scope, 5), *attributes)
+
+
+def own6(flags: int = 0, scope: int = 0) -> bytes:
+    """An IPv6 address with IFA_FLAGS."""
+    values = (attribute(1, V6.packed), attribute(8, struct.pack("=I", flags)))
+    return own(NEWADDR, *values, family=AF_INET6, length=64, scope=scope)
 
 
 def neigh(kind: int, state: int, *attributes: bytes, family: int = AF_INET, flags: int = 0) -> bytes:
@@ -51,12 +61,12 @@ def decoded(data: bytes) -> list[Message | None]:
 
 V4 = ip_address("192.0.2.7")
 V6 = ip_address("2001:db8::7")
-TENTATIVE = attribute(8, struct.pack("=I", 0x40))
+OWN6 = ip_interface("2001:db8::7/64")
 
 CASES = [
-    (link(NEWLINK, 0x41), Link(5, "eth0", MAC, 1400, up=True)),
-    (link(NEWLINK, 0x01), Link(5, "eth0", MAC, 1400, up=False)),
-    (link(NEWLINK, 0x40), Link(5, "eth0", MAC, 1400, up=False)),
+    (link(NEWLINK, 0x41), Link(5, "eth0", MAC, 1400, up=True, enabled=True)),
+    (link(NEWLINK, 0x01), Link(5, "eth0", MAC, 1400, enabled=True)),
+    (link(NEWLINK, 0x40), Link(5, "eth0", MAC, 1400)),
     (link(DELLINK, 0x41), Link(5, gone=True)),
     (link(DELLINK, 0x41, AF_BRIDGE), None),
     (own(NEWADDR, attribute(1, V4.packed), attribute(2, V4.packed)), OwnAddress(5, ip_interface("192.0.2.7/24"))),
@@ -69,9 +79,16 @@ CASES = [
         own(NEWADDR, attribute(1, V6.packed), family=AF_INET6, length=64),
         OwnAddress(5, ip_interface("2001:db8::7/64")),
     ),
+    (own6(0x80), OwnAddress(5, OWN6)),  # permanent
+    (own6(0x40), OwnAddress(5, OWN6, gone=True)),  # tentative
+    (own6(0x44), OwnAddress(5, OWN6, gone=True)),  # optimistic
+    (own6(0x48), OwnAddress(5, OWN6, gone=True)),  # duplicate
+    (own6(0x20), OwnAddress(5, OWN6, gone=True)),  # deprecated
+    (own6(scope=253), OwnAddress(5, OWN6, gone=True)),  # link
+    (own6(scope=254), OwnAddress(5, OWN6, gone=True)),  # host
     (
-        own(NEWADDR, attribute(1, V6.packed), TENTATIVE, family=AF_INET6, length=64),
-        OwnAddress(5, ip_interface("2001:db8::7/64"), gone=True),
+        own(NEWADDR, attribute(2, V4.packed), attribute(8, struct.pack("=I", 0x20)), scope=253),
+        OwnAddress(5, ip_interface("192.0.2.7/24")),
     ),
     (own(NEWADDR), None),
     (
