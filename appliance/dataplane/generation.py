@@ -78,7 +78,7 @@ class Generation:
                     maps[layout.name] = Map.create(spec)
             fds = {layout.reference: maps[layout.name].fd for layout in MAPS}
             for name in FUNCTIONS:
-                programs[name] = Program.load(name, relocate(code[name], fds))
+                programs[name] = Program.load(name, relocate(code[name], fds), frags=shape.multi_buffer)
             tails, cold = maps["vc5_tails"], programs["vc5_cold"]
             tails.update(int(Tail.COLD).to_bytes(4, sys.byteorder), cold.fd.to_bytes(4, sys.byteorder))
         except BaseException:

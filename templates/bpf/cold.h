@@ -4,14 +4,16 @@
  */
 
 /* The packet's transport, after all header fields have been checked; NULL with the verdict set where it goes no further. */
-static __always_inline void *vc5_check(struct vc5_verdict *verdict, struct vc5_packet *packet, struct iphdr *ip,
-				       const struct vc5_cursor *cursor, u32 header)
+static __always_inline void *vc5_check(struct xdp_md *ctx, struct vc5_verdict *verdict, struct vc5_packet *packet,
+				       struct iphdr *ip, const struct vc5_cursor *cursor, u32 header)
 {
 	u32 length = bpf_ntohs(ip->tot_len);
 	void *at = (void *)ip + header;
 
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
-	if (ip->version != 4 || header < sizeof(*ip) || length < header || (void *)ip + length > cursor->end)
+	if (ip->version != 4 || header < sizeof(*ip) || length < header)
+		return NULL;
+	if (!vc5_complete(ctx, ip, length, cursor->end))
 		return NULL;
 	if (ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS)) {
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_FRAGMENT);
@@ -55,11 +57,11 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 			vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 			return 0;
 		}
-		transport = vc5_check(verdict, &packet, ip, &cursor, header);
+		transport = vc5_check(ctx, verdict, &packet, ip, &cursor, header);
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_VIP_SOURCE);
 		return transport ? vc5_probe_in(verdict, ethernet, ip, transport, cursor.end, &packet) : 0;
 	}
-	transport = vc5_check(verdict, &packet, ip, &cursor, header);
+	transport = vc5_check(ctx, verdict, &packet, ip, &cursor, header);
 	if (!transport) {
 		if (verdict->reason == VC5_REASON_PROTOCOL && ip->protocol == VC5_PROTOCOL_ICMP)
 			vc5_icmp(verdict, ethernet, ip, (void *)ip + header, cursor.end, bpf_ntohs(ip->tot_len) - header);

@@ -37,7 +37,7 @@ static __always_inline enum vc5_way vc5_settled(struct xdp_md *ctx, struct vc5_v
 	if (service->key != key)
 		return VC5_WAY_RARE;
 	length = bpf_ntohs(ip->tot_len);
-	if ((void *)ip + length > end || ip->ttl <= 1)
+	if (!vc5_complete(ctx, ip, length, end) || ip->ttl <= 1)
 		return VC5_WAY_COLD;
 	if (protocol == VC5_PROTOCOL_TCP) {
 		header = vc5_tcp_header(tcp);

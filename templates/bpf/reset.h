@@ -18,7 +18,7 @@ static __always_inline u16 vc5_fold(u64 sum)
 static __always_inline void vc5_reset(struct xdp_md *ctx, struct vc5_verdict *verdict, const struct vc5_packet *packet,
 				      u32 sequence, u32 acknowledgement)
 {
-	s32 surplus = (s32)(ctx->data_end - ctx->data) - VC5_LEAST_FRAME;
+	s32 surplus = (s32)vc5_frame_length(ctx) - VC5_LEAST_FRAME;
 	u32 known = packet->flags & VC5_TCP_ACK, i;
 	struct ethhdr *ethernet;
 	struct tcphdr *tcp;
