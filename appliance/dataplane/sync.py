@@ -247,12 +247,23 @@ class DataPlane:
 
     def attach(self, interfaces: list[Interface], mode: XdpMode) -> None:
         """Attach to these interfaces and to no others. Raises KernelError; interfaces done before stay attached."""
+        for interface in interfaces:
+            self.attach_one(interface, mode)
+        self.keep_only({interface.name for interface in interfaces})
+
+    def attach_one(self, interface: Interface, mode: XdpMode) -> XdpMode:
+        """Attach to an interface, or put the program into the link that is there; returns the mode that it got.
+
+        Raises KernelError.
+        """
         if self.generation is None:
             raise HostError("no program is loaded")
-        wanted = {interface.name for interface in interfaces} | {PROBE, PASS}
-        for interface in interfaces:
-            self.attachments.attach(interface.name, interface.index, self.generation.programs["vc5_main"], mode)
-        for name in [name for name in self.attachments.links if name not in wanted]:
+        main = self.generation.programs["vc5_main"]
+        return self.attachments.attach(interface.name, interface.index, main, mode).mode
+
+    def keep_only(self, names: set[str]) -> None:
+        """Detach from all interfaces but these and the probe veth."""
+        for name in [name for name in self.attachments.links if name not in names | {PROBE, PASS}]:
             self.attachments.detach(name)
         self._forget_other_layouts()
 
