@@ -11,7 +11,6 @@ Putting the next program into a link touches no NIC and waits for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -92,8 +91,13 @@ class Links:
                 self._next, port.due = now + config.attach_delay, now + RETRY
         self._data.keep_only({interface.name for interface in _found(config, host)})
 
-    def _in_need(self, config: Config, host: Host) -> Iterator[Interface]:
-        """The interfaces that are to get the program, in the order of the configuration; what was lost is noted."""
+    def _in_need(self, config: Config, host: Host) -> list[Interface]:
+        """The interfaces that are to get the program, in the order of the configuration.
+
+        What was lost is noted, and let go of before anything is attached: where two interfaces exchanged their names,
+        each would be in the other's way.
+        """
+        wanting = []
         found = {interface.name: interface for interface in _found(config, host)}
         for name, port in self._ports.items():
             interface = found.get(name)
@@ -102,11 +106,14 @@ class Links:
                 continue
             attachments = self._data.attachments
             why = attachments.lost(name, interface.index)
+            if why:
+                attachments.detach(name)
             if why and port.standing is Standing.ATTACHED:
                 self._note(EventKind.ALARM, f"{name}: the program is lost: {why}")
                 port.standing, port.trouble, port.due = Standing.LOST, f"the program is lost: {why}", 0.0
             if port.standing is not Standing.ATTACHED or not attachments.holds(name, interface.index, config.xdp):
-                yield interface
+                wanting.append(interface)
+        return wanting
 
     def _missing(self, name: str, port: _Port) -> None:
         if port.standing is not Standing.MISSING:
