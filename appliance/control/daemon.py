@@ -204,8 +204,7 @@ class Daemon:
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
             self._plan_soon()
-        self.watch.read()  # so that links are held against interfaces as they are now
-        self.upkeep.keep()
+        self.upkeep.look()
         self.watch.refresh(now)
         self.recorder.flush_soon()
         if self._unsaved:

@@ -74,7 +74,8 @@ class Links:
         """Attach where it is missing, detach where it should not be.
 
         With `strict`, for what an operator waits for, an interface that refuses the program raises KernelError; else it
-        is a notice, and tried again later. Interfaces done before stay attached.
+        is a notice, and tried again later. One that was in trouble before is that also with `strict`: it shall not keep
+        an operator from changing something else. Interfaces done before stay attached.
         """
         self._ports = {name: self._ports.get(name, _Port()) for name in config.interfaces}
         self.waiting = False
@@ -126,7 +127,7 @@ class Links:
         try:
             mode = self._data.attach_one(interface, config.xdp)
         except Vc5Error as error:
-            if strict:
+            if strict and before in (Standing.NEW, Standing.ATTACHED):
                 raise
             if port.trouble != str(error):
                 self._note(EventKind.ALARM, f"{interface.name}: the program cannot be attached: {error}")

@@ -23,6 +23,14 @@ class Upkeep:
         self._tried = 0
         """The MTU that the program was last made anew for."""
 
+    def look(self) -> None:
+        """Every second: take in how the interfaces are now, for a link is held against its interface; then `keep`."""
+        try:
+            self._daemon.watch.read()
+        except Vc5Error as error:
+            log.warning("%s", error)
+        self.keep()
+
     def keep(self) -> None:
         """Attach where the program is missing; where only another program can be attached, put that in force."""
         daemon = self._daemon
