@@ -57,10 +57,11 @@ def doctor(root: Root, arguments: Namespace) -> int:
     """`vc5 doctor`: 1 where something will not work."""
     from appliance import config
     from appliance.cli import doctor_view
-    from appliance.control.doctor import examine
+    from appliance.control.doctor import examine, look
     from appliance.control.nic import Severity
 
-    found = examine(config.load(_config(root, arguments)).config)
+    wanted = config.load(_config(root, arguments)).config
+    found = examine(wanted, look(wanted))
     if arguments.json:
         print(json.dumps({name: [finding.as_json() for finding in each] for name, each in found.items()}, indent=2))
     else:

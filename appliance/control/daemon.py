@@ -32,7 +32,6 @@ from appliance.errors import HostError, NoRoom, Vc5Error
 from appliance.health.client import ProberClient
 from appliance.health.judge import Transition
 from appliance.model import Config, EventKind, Health, ProbeResult, ServiceKey
-from appliance.net import namespace
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
 
@@ -134,13 +133,12 @@ class Daemon:
             instance.tick()
             made = instance.replan()
             self.watch.want(made.wanted)
-            for line in doctor.headlines(configuration):
+            for line in doctor.headlines(configuration, self.watch.snapshot()):
                 log.warning("%s", line)
             instance.attach()
         except BaseException:
             if not adopted:
-                instance.data.remove()
-                namespace.remove(self.root)
+                instance.remove()
             raise
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
@@ -176,14 +174,14 @@ class Daemon:
         self._stop.set()
 
     def _end(self) -> None:
-        self._save()
         if not self._removing:
+            self._save()
             self.record(EventKind.DAEMON, "ended; the data plane works on for the next daemon")
             self.instance.data.close()
             return
         self.record(EventKind.DAEMON, "stopped")
-        self.instance.data.remove()
-        namespace.remove(self.root)
+        self.instance.remove()
+        self._save()
 
     async def _tick(self) -> None:
         watchdog = self.notifier.watchdog
@@ -207,7 +205,7 @@ class Daemon:
         self.upkeep.look()
         self.watch.refresh(now)
         self.recorder.flush_soon()
-        if self._unsaved:
+        if self._unsaved or self.instance.links.stripping.unsaved:
             self._unsaved = False
             self._save()
 

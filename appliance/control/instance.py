@@ -104,6 +104,7 @@ class Instance:
         Verdicts on backends that were configured then and are not now are no mistake, and not counted.
         """
         refused = self.state.restore(saved)
+        self.links.stripping.restore(saved.get("vlan_stripping"))
         living = [pair for pair, health in self.assumed.items() if health is not Health.DEAD]
         self.state.inherit(living, self.clock.at(time.monotonic()))
         self.health.configure(self.state.services(), time.time())
@@ -113,7 +114,8 @@ class Instance:
 
     def save(self) -> None:
         """Replace the state file."""
-        store.save_state(self.root.state_file, self.state.snapshot() | {"health": self.health.snapshot()})
+        more = {"health": self.health.snapshot(), "vlan_stripping": self.links.stripping.snapshot()}
+        store.save_state(self.root.state_file, self.state.snapshot() | more)
 
     def seed_for(self, config: Config) -> bytes:
         """The seed in force: the configured one, else the generated one."""
@@ -178,6 +180,12 @@ class Instance:
                 self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
             )
         self.links.settle(self.state.config, self.host(), time.monotonic(), strict=True)
+
+    def remove(self) -> None:
+        """Take everything off the host: the data plane, what was switched on the interfaces, the probe namespace."""
+        self.data.remove()
+        self.links.stripping.put_back()
+        namespace.remove(self.root)
 
     def keep_attached(self) -> None:
         """Bring the program back to where it is missing; when the host changed, and every second."""

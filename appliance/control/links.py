@@ -14,9 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from appliance.control.stripping import Stripping
 from appliance.dataplane.sync import DataPlane
 from appliance.errors import HostError, Vc5Error
-from appliance.model import Config, EventKind, Host, Interface, XdpMode
+from appliance.model import Config, EventKind, Host, Interface, Mode, XdpMode
 
 RETRY = 5.0
 """Seconds until an interface that refused the program is asked again."""
@@ -55,6 +56,7 @@ class Links:
 
     def __init__(self, data: DataPlane) -> None:
         self._data = data
+        self.stripping = Stripping()
         self._ports: dict[str, _Port] = {}
         self._next = 0.0
         self._notices: list[Notice] = []
@@ -91,6 +93,7 @@ class Links:
                 self._attach(interface, config, port, strict)
                 self._next, port.due = now + config.attach_delay, now + RETRY
         self._data.keep_only({interface.name for interface in _found(config, host)})
+        self.stripping.put_back(config.interfaces if config.mode is Mode.VLAN else ())
 
     def _in_need(self, config: Config, host: Host) -> list[Interface]:
         """The interfaces that are to get the program, in the order of the configuration.
@@ -121,10 +124,13 @@ class Links:
             port.standing, port.trouble = Standing.MISSING, "the interface does not exist"
             self._note(EventKind.ALARM, f"{name}: the interface does not exist; it gets the program when it comes")
         port.due = 0.0
+        self.stripping.forget(name)
 
     def _attach(self, interface: Interface, config: Config, port: _Port, strict: bool) -> None:
         before = port.standing
         try:
+            if config.mode is Mode.VLAN:
+                self.stripping.off(interface.name)
             mode = self._data.attach_one(interface, config.xdp)
         except Vc5Error as error:
             if strict and before in (Standing.NEW, Standing.ATTACHED):
@@ -155,6 +161,8 @@ class Links:
             self._data.attachments.detach(name)
         port = self._ports.setdefault(name, _Port())
         port.standing, port.trouble, port.due = Standing.LOST, "an operator asked to attach anew", now + RETRY
+        if config.mode is Mode.VLAN:
+            self.stripping.off(name)
         mode = self._data.attach_one(interface, config.xdp)
         port.standing, port.trouble = Standing.ATTACHED, ""
         self._next = now + config.attach_delay

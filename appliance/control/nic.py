@@ -1,4 +1,4 @@
-"""What a network interface's driver, queues and offloads mean for XDP. Pure; the facts come from net/nic.py."""
+"""What a network interface's driver, queues and offloads mean for XDP. Pure; `doctor` gathers the facts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from typing import Any
 from appliance.dataplane.shape import ONE_BUFFER_MTU
 from appliance.model import Mode, XdpMode
 
-STRIPPING = "rx-vlan-hw-parse"
-MERGING = {"rx-lro": "lro", "rx-gro-hw": "rx-gro-hw"}
-"""Features that make one frame of several before the program sees them, and what `ethtool -K` calls them."""
-CHECKSUMS = frozenset({"tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6"})
 HALF_FOR_XDP = frozenset({"ena", "gve"})
 """Drivers that take a program only while at most half of their queues are in use: the others send for it."""
 UPPER = {
@@ -47,11 +43,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Nic:
+class Facts:
     """The facts of an interface. Queues are those that receive; `most_queues` is 0 where the driver does not say.
 
-    `features` are the offloads that are on, by the kernel's names (`ethtool -k` has friendlier ones for some),
-    `fixed` those that cannot be switched. `mtu` in bytes.
+    `vlan_stripping`: tags are taken off before the program sees the frame; `fixed`: that cannot be switched. `lro`,
+    `gro_hw`: several frames are made one. `tx_checksums`: senders leave checksums to the hardware. `mtu` in bytes.
     """
 
     name: str
@@ -59,18 +55,21 @@ class Nic:
     mtu: int = 1500
     queues: int = 1
     most_queues: int = 0
-    features: frozenset[str] = frozenset()
-    fixed: frozenset[str] = frozenset()
+    vlan_stripping: bool = False
+    vlan_stripping_fixed: bool = False
+    lro: bool = False
+    gro_hw: bool = False
+    tx_checksums: bool = False
 
 
-def findings(nic: Nic, mode: Mode, xdp: XdpMode, cpus: int) -> tuple[Finding, ...]:
+def findings(nic: Facts, mode: Mode, xdp: XdpMode, cpus: int) -> tuple[Finding, ...]:
     """Everything to say of an interface that is to be attached to, on a host with so many CPUs; the worst first."""
-    found = [*_layers(nic, xdp), *_offloads(nic, mode, xdp), *_frames(nic, xdp), *_queues(nic, xdp, cpus), *_veth(nic)]
+    found = [*_layers(nic, xdp), *_offloads(nic, mode), *_frames(nic, xdp), *_queues(nic, xdp, cpus), *_veth(nic)]
     order = list(Severity)
     return tuple(sorted(found, key=lambda one: order.index(one.severity)))
 
 
-def _layers(nic: Nic, xdp: XdpMode) -> Iterator[Finding]:
+def _layers(nic: Facts, xdp: XdpMode) -> Iterator[Finding]:
     if nic.driver in UPPER:
         what, remedy = UPPER[nic.driver]
         bad = xdp is XdpMode.NATIVE and nic.driver != "bonding"
@@ -78,29 +77,26 @@ def _layers(nic: Nic, xdp: XdpMode) -> Iterator[Finding]:
         yield Finding(severity, f"it is {what}", "the driver below does the work; XDP here is slow, or refused", remedy)
 
 
-def _offloads(nic: Nic, mode: Mode, xdp: XdpMode) -> Iterator[Finding]:
-    for feature, name in MERGING.items():
-        if feature in nic.features:
-            fixed = feature in nic.fixed
+def _offloads(nic: Facts, mode: Mode) -> Iterator[Finding]:
+    for on, name in ((nic.lro, "lro"), (nic.gro_hw, "rx-gro-hw")):
+        if on:
             yield Finding(
-                Severity.PROBLEM if fixed and xdp is XdpMode.NATIVE else Severity.WARNING,
-                f"{feature} is on" + (", and the driver does not let it be switched" if fixed else ""),
+                Severity.WARNING,
+                f"{name} is on",
                 "frames are merged before the program sees them; many drivers refuse a program meanwhile",
-                "use another interface, or have the hypervisor switch it off"
-                if fixed
-                else f"ethtool -K {nic.name} {name} off",
+                f"ethtool -K {nic.name} {name} off; where that is fixed, the hypervisor has to, or `xdp: generic`",
             )
-    if STRIPPING in nic.features and mode is Mode.VLAN:
-        fixed = STRIPPING in nic.fixed
+    if nic.vlan_stripping and mode is Mode.VLAN:
+        fixed = nic.vlan_stripping_fixed
         yield Finding(
-            Severity.PROBLEM if fixed else Severity.WARNING,
+            Severity.PROBLEM if fixed else Severity.NOTE,
             "VLAN tags are stripped" + (", and the driver does not let that be switched" if fixed else ""),
             "the program cannot see of which VLAN a frame is",
-            "use another NIC" if fixed else f"ethtool -K {nic.name} rxvlan off",
+            "use another NIC" if fixed else "nothing: it is switched off while the program is attached",
         )
 
 
-def _frames(nic: Nic, xdp: XdpMode) -> Iterator[Finding]:
+def _frames(nic: Facts, xdp: XdpMode) -> Iterator[Finding]:
     if nic.mtu > ONE_BUFFER_MTU and xdp is not XdpMode.GENERIC:
         yield Finding(
             Severity.NOTE,
@@ -110,7 +106,7 @@ def _frames(nic: Nic, xdp: XdpMode) -> Iterator[Finding]:
         )
 
 
-def _queues(nic: Nic, xdp: XdpMode, cpus: int) -> Iterator[Finding]:
+def _queues(nic: Facts, xdp: XdpMode, cpus: int) -> Iterator[Finding]:
     native = xdp is not XdpMode.GENERIC
     if native and nic.driver in HALF_FOR_XDP and nic.most_queues and nic.queues > nic.most_queues // 2:
         half = max(1, nic.most_queues // 2)
@@ -138,7 +134,7 @@ def _queues(nic: Nic, xdp: XdpMode, cpus: int) -> Iterator[Finding]:
         )
 
 
-def _veth(nic: Nic) -> Iterator[Finding]:
+def _veth(nic: Facts) -> Iterator[Finding]:
     if nic.driver != "veth":
         return
     yield Finding(
@@ -147,7 +143,7 @@ def _veth(nic: Nic) -> Iterator[Finding]:
         "a veth takes frames from XDP only while GRO is on or a program runs where they arrive",
         "at the other end: ethtool -K PEER gro on",
     )
-    if nic.features & CHECKSUMS:
+    if nic.tx_checksums:
         yield Finding(
             Severity.WARNING,
             "checksums may be left unmade",

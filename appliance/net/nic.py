@@ -1,93 +1,180 @@
-"""Facts of a network interface: its driver, queues, offloads and MTU; nothing is switched here.
+"""What a network interface's driver does that a program at its entrance must know of, and the stripping of VLAN tags.
 
-The ioctls of ethtool (linux/ethtool.h) and of interfaces (netdevice(7)), in the network namespace of the calling
-thread.
+A driver that strips the tag in hardware hides it from XDP, which then sees an untagged frame; so it is switched off
+while the program is on a trunk, and back afterwards. The features are those of `ethtool -k`, read and set by name with
+ETHTOOL_GFEATURES and ETHTOOL_SFEATURES (linux/ethtool.h), in the network namespace of the calling thread.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
-import socket
 import struct
+from dataclasses import dataclass
+from enum import StrEnum
 
-from appliance.control.nic import Nic
-from appliance.errors import KernelError
+from appliance.errors import HostError
+from appliance.net import ethtool
 
-_SIOCETHTOOL = 0x8946  # linux/sockios.h, the same on every architecture
-_SIOCGIFMTU = 0x8921
-_GDRVINFO, _GSTRINGS, _GSSET_INFO, _GFEATURES, _GCHANNELS = 0x03, 0x1B, 0x37, 0x3A, 0x3C
-_SS_FEATURES = 4
-_STRING = 32  # ETH_GSTRING_LEN
-_DRVINFO = struct.Struct("=I32s160x")  # the command, the driver's name, and what is of no concern
-_CHANNELS = struct.Struct("=9I")  # the command; at most: receive, transmit, other, combined; now: the same
-_SSET_INFO = struct.Struct("=IIQI")
-_GSTRINGS_HEAD = struct.Struct("=III")
-_FEATURES_HEAD = struct.Struct("=II")
-_BLOCK = struct.Struct("=4I")  # of 32 features each: available, requested, active, never changed
+_GDRVINFO, _GSTRINGS, _GSSET_INFO, _GFEATURES, _SFEATURES, _GCHANNELS = 0x03, 0x1B, 0x37, 0x3A, 0x3B, 0x3C
+_FEATURES = 4  # ETH_SS_FEATURES
+_NAME = 32  # ETH_GSTRING_LEN
 
-
-class _Request(ctypes.Structure):
-    """`struct ifreq` (linux/if.h): a name of 16 bytes and a union of 24, here a pointer or a number."""
-
-    _fields_ = (("name", ctypes.c_char * 16), ("data", ctypes.c_void_p), ("rest", ctypes.c_uint8 * 16))
+_DRIVER = struct.Struct("=I32s32s32s32s32s12sIIIII")  # struct ethtool_drvinfo
+_SET_SIZE = struct.Struct("=IIQI")  # struct ethtool_sset_info with one length
+_STRINGS = struct.Struct("=III")  # struct ethtool_gstrings without the strings
+_ARRAY = struct.Struct("=II")  # struct ethtool_gfeatures, struct ethtool_sfeatures: command, number of blocks
+_HAS = struct.Struct("=IIII")  # struct ethtool_get_features_block: available, requested, active, never changed
+_SET = struct.Struct("=II")  # struct ethtool_set_features_block: valid, requested
+_CHANNELS = struct.Struct("=9I")  # struct ethtool_channels: command; rx, tx, other, combined at most, and now
 
 
-def read(name: str) -> Nic:
-    """Return the facts of an interface; raises KernelError if there is none of this name."""
-    mtu = _mtu(name)
-    info = _ethtool(name, _DRVINFO.pack(_GDRVINFO, b""))
-    driver = _DRVINFO.unpack_from(info)[1].split(b"\0")[0].decode("ascii", "replace") if info else ""
-    most_receive = most_combined = receive = combined = 0
-    if answer := _ethtool(name, _CHANNELS.pack(_GCHANNELS, *[0] * 8)):
-        _, most_receive, _, _, most_combined, receive, _, _, combined = _CHANNELS.unpack(answer)
-    on, fixed = _features(name)
-    return Nic(name, driver, mtu, max(1, receive + combined), most_receive + most_combined, on, fixed)
+class Feature(StrEnum):
+    """A feature by the kernel's name (netdev_features_strings in net/ethtool/common.c)."""
+
+    VLAN_STRIPPING = "rx-vlan-hw-parse"
+    LRO = "rx-lro"
+    GRO_HW = "rx-gro-hw"
 
 
-def _features(name: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The offloads that are on, and those that cannot be switched."""
-    answer = _ethtool(name, _SSET_INFO.pack(_GSSET_INFO, 0, 1 << _SS_FEATURES, 0))
-    count = _SSET_INFO.unpack(answer)[3] if answer else 0
-    strings = _ethtool(name, _GSTRINGS_HEAD.pack(_GSTRINGS, _SS_FEATURES, count) + bytes(count * _STRING))
-    blocks = (count + 31) // 32
-    values = _ethtool(name, _FEATURES_HEAD.pack(_GFEATURES, blocks) + bytes(blocks * _BLOCK.size))
-    if not count or not strings or not values:
-        return frozenset(), frozenset()
-    on, fixed = set(), set()
-    for number in range(count):
-        start = _GSTRINGS_HEAD.size + number * _STRING
-        feature = strings[start : start + _STRING].split(b"\0")[0].decode("ascii", "replace")
-        block = _FEATURES_HEAD.size + number // 32 * _BLOCK.size
-        available, _, active, never_changed = _BLOCK.unpack_from(values, block)
-        bit = 1 << number % 32
-        if active & bit:
-            on.add(feature)
-        if never_changed & bit or not available & bit:  # as `ethtool -k` decides where to write [fixed]
-            fixed.add(feature)
-    return frozenset(on - {""}), frozenset(fixed - {""})
+@dataclass(frozen=True)
+class Nic:
+    """An interface as its driver describes it.
+
+    `driver` is empty where there is none, as of `lo`. Queues are those in use and those that there could be, combined
+    ones counted as both; 0 where the driver does not say. `vlan_stripping`: 802.1Q tags are taken off before XDP sees
+    the frame, and `vlan_stripping_fixed`: the driver does not let that be changed. `lro` and `gro_hw`: received
+    segments are joined in hardware.
+    """
+
+    name: str
+    driver: str
+    rx_queues: int = 0
+    tx_queues: int = 0
+    most_rx_queues: int = 0
+    most_tx_queues: int = 0
+    vlan_stripping: bool = False
+    vlan_stripping_fixed: bool = False
+    lro: bool = False
+    gro_hw: bool = False
 
 
-def _mtu(name: str) -> int:
-    request = _Request(name.encode())
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-        try:
-            fcntl.ioctl(channel, _SIOCGIFMTU, request)
-        except OSError as error:
-            raise KernelError("read the MTU of", name, error.errno or errno.EIO) from error
-    return int(struct.unpack_from("=i", bytes(request), 16)[0])
+@dataclass(frozen=True)
+class _State:
+    """A feature: which bit it is, whether it is on, whether it may be switched."""
+
+    bit: int
+    on: bool
+    switchable: bool
 
 
-def _ethtool(name: str, question: bytes) -> bytes:
-    """Return the answer, of the question's length; empty where the driver has none."""
-    buffer = ctypes.create_string_buffer(question, len(question))
-    request = _Request(name.encode(), ctypes.addressof(buffer))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-        try:
-            fcntl.ioctl(channel, _SIOCETHTOOL, request)
-        except OSError as error:
-            if error.errno == errno.EOPNOTSUPP:
-                return b""
-            raise KernelError("read the driver's facts of", name, error.errno or errno.EIO) from error
-    return buffer.raw
+def read(interface: str) -> Nic:
+    """Return what the driver says; no privilege is needed. Raises HostError if there is no such interface."""
+    driver = _offered("read the driver of", interface, _DRIVER.pack(_GDRVINFO, *[b""] * 6, 0, 0, 0, 0, 0))
+    name = _DRIVER.unpack(driver)[1].partition(b"\0")[0].decode(errors="replace") if driver else ""
+    rx_most, tx_most, both_most, rx, tx, both = _channels(interface)
+    features = _features(interface)
+    stripping = features.get(Feature.VLAN_STRIPPING)
+    lro, gro_hw = features.get(Feature.LRO), features.get(Feature.GRO_HW)
+    return Nic(
+        interface,
+        name,
+        rx_queues=rx + both,
+        tx_queues=tx + both,
+        most_rx_queues=rx_most + both_most,
+        most_tx_queues=tx_most + both_most,
+        vlan_stripping=stripping is not None and stripping.on,
+        vlan_stripping_fixed=stripping is None or not stripping.switchable,
+        lro=lro is not None and lro.on,
+        gro_hw=gro_hw is not None and gro_hw.on,
+    )
+
+
+def switch(interface: str, feature: Feature, on: bool) -> bool:
+    """Switch a feature and return how it was, so that it can be put back; quiet where it is so already.
+
+    Needs CAP_NET_ADMIN. Raises HostError if there is no such interface, or if the driver keeps the feature as it is.
+    """
+    features = _features(interface)
+    state = features.get(feature)
+    if state is None and not on:
+        return False  # a kernel without the feature has it off
+    if state is not None and state.on is on:
+        return on
+    verb = f"switch {feature} {'on' if on else 'off'} on"
+    if state is None or not state.switchable:
+        raise HostError(_kept(interface, feature, on))
+    blocks = bytearray(_SET.size * _blocks(1 + max(one.bit for one in features.values())))  # all, or it is EINVAL
+    mask = 1 << state.bit % 32
+    _SET.pack_into(blocks, state.bit // 32 * _SET.size, mask, mask if on else 0)
+    _call(verb, interface, _ARRAY.pack(_SFEATURES, len(blocks) // _SET.size) + blocks)
+    now = _features(interface).get(feature)
+    if now is None or now.on is not on:
+        raise HostError(_kept(interface, feature, on))
+    return state.on
+
+
+def _kept(interface: str, feature: Feature, on: bool) -> str:
+    return (
+        f"interface {interface}: its driver keeps {feature} {'off' if on else 'on'} (`ethtool -k {interface}` shows "
+        "[fixed] or [requested]); use another NIC or driver for it, or another interface"
+    )
+
+
+def _features(interface: str) -> dict[str, _State]:
+    """Return every feature by name."""
+    info = _call("read the features of", interface, _SET_SIZE.pack(_GSSET_INFO, 0, 1 << _FEATURES, 0))
+    _, _, known, count = _SET_SIZE.unpack(info)
+    if not known:
+        return {}
+    strings = _call(
+        "read the features of", interface, _STRINGS.pack(_GSTRINGS, _FEATURES, count) + bytes(_NAME * count)
+    )
+    size = _blocks(count)
+    answer = _call("read the features of", interface, _ARRAY.pack(_GFEATURES, size) + bytes(_HAS.size * size))
+    states: dict[str, _State] = {}
+    for bit in range(count):
+        start = _STRINGS.size + _NAME * bit
+        name = strings[start : start + _NAME].partition(b"\0")[0].decode(errors="replace")
+        available, _, active, never = _HAS.unpack_from(answer, _ARRAY.size + bit // 32 * _HAS.size)
+        mask = 1 << bit % 32
+        states[name] = _State(bit, bool(active & mask), bool(available & mask) and not never & mask)
+    return states
+
+
+def _blocks(features: int) -> int:
+    return (features + 31) // 32
+
+
+def _channels(interface: str) -> tuple[int, int, int, int, int, int]:
+    """Return the numbers of receive, transmit and combined queues: at most, and now; zeros if the driver has none."""
+    answer = _offered("read the queues of", interface, _CHANNELS.pack(_GCHANNELS, *[0] * 8))
+    if answer is None:
+        return (0, 0, 0, 0, 0, 0)
+    _, rx_most, tx_most, _, both_most, rx, tx, _, both = _CHANNELS.unpack(answer)
+    return (rx_most, tx_most, both_most, rx, tx, both)
+
+
+def _call(verb: str, interface: str, command: bytes) -> bytes:
+    try:
+        return ethtool.call(interface, command)
+    except OSError as error:
+        raise _trouble(verb, interface, error) from error
+
+
+def _offered(verb: str, interface: str, command: bytes) -> bytes | None:
+    """Do the same, but return None where the driver does not offer it."""
+    try:
+        return ethtool.call(interface, command)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return None
+        raise _trouble(verb, interface, error) from error
+
+
+def _trouble(verb: str, interface: str, error: OSError) -> HostError:
+    advice = {
+        errno.ENODEV: "there is no such interface in this network namespace; `ip link` lists what there is",
+        errno.EPERM: "needs CAP_NET_ADMIN; run vc5 as root, or give the service that capability",
+        errno.EOPNOTSUPP: "its driver does not offer that; `ethtool -i` names the driver",
+    }.get(error.errno or 0, "see the kernel's log (`dmesg`) for what its driver says")
+    return HostError(f"cannot {verb} interface {interface}: {error.strerror or error} ({advice})")

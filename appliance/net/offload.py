@@ -1,19 +1,18 @@
 """Offloads of a network interface: what the kernel leaves to the hardware, and must not leave to it on a veth.
 
-The ioctl of ethtool (linux/ethtool.h), in the network namespace of the calling thread. Switching needs CAP_NET_ADMIN.
+In the network namespace of the calling thread. Switching needs CAP_NET_ADMIN.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
-import socket
+import struct
 from enum import Enum
 
 from appliance.errors import KernelError
+from appliance.net import ethtool
 
-_SIOCETHTOOL = 0x8946  # linux/sockios.h, the same on every architecture
+_VALUE = struct.Struct("=II")  # struct ethtool_value: command, data
 
 
 class Offload(Enum):
@@ -24,38 +23,20 @@ class Offload(Enum):
     GSO = (0x23, 0x24)
 
 
-class _Value(ctypes.Structure):
-    """`struct ethtool_value`."""
-
-    _fields_ = (("command", ctypes.c_uint32), ("data", ctypes.c_uint32))
-
-
-class _Request(ctypes.Structure):
-    """`struct ifreq` (linux/if.h): a name of 16 bytes and a union of at most 24, of which ethtool uses a pointer."""
-
-    _fields_ = (
-        ("name", ctypes.c_char * 16),
-        ("data", ctypes.POINTER(_Value)),
-        ("rest", ctypes.c_uint8 * 16),
-    )
-
-
 def enabled(interface: str, offload: Offload) -> bool:
     """Tell whether the offload is on; raises KernelError if there is no such interface."""
-    return bool(_ethtool("read", interface, offload, _Value(offload.value[0], 0)))
+    return bool(_ethtool("read", interface, offload, offload.value[0], 0))
 
 
 def switch(interface: str, offload: Offload, on: bool) -> None:
     """Switch the offload; raises KernelError, EOPNOTSUPP where the driver does not let it be switched."""
-    _ethtool("switch", interface, offload, _Value(offload.value[1], int(on)))
+    _ethtool("switch", interface, offload, offload.value[1], int(on))
 
 
-def _ethtool(verb: str, interface: str, offload: Offload, value: _Value) -> int:
-    request = _Request(interface.encode(), ctypes.pointer(value))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-        try:
-            fcntl.ioctl(channel, _SIOCETHTOOL, request)
-        except OSError as error:
-            name = offload.name.lower().replace("_", " ")
-            raise KernelError(f"{verb} {name} offload of", interface, error.errno or errno.EIO) from error
-    return int(value.data)
+def _ethtool(verb: str, interface: str, offload: Offload, command: int, value: int) -> int:
+    try:
+        answer = ethtool.call(interface, _VALUE.pack(command, value))
+    except OSError as error:
+        name = offload.name.lower().replace("_", " ")
+        raise KernelError(f"{verb} {name} offload of", interface, error.errno or errno.EIO) from error
+    return int(_VALUE.unpack(answer)[1])
