@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__, config
-from appliance.control import doctor, requirements, store
+from appliance.control import requirements, store
 from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
@@ -133,8 +133,7 @@ class Daemon:
             instance.tick()
             made = instance.replan()
             self.watch.want(made.wanted)
-            for line in doctor.headlines(configuration, self.watch.snapshot()):
-                log.warning("%s", line)
+            self.upkeep.warn(configuration.interfaces)
             instance.attach()
         except BaseException:
             if not adopted:
@@ -305,7 +304,7 @@ class Daemon:
                 loaded = await asyncio.to_thread(config.load, self.file)
                 # Both, so that the tables can follow meanwhile, and go back if it comes to that.
                 self._watch_for(tuple(dict.fromkeys((*self._watched, *loaded.config.interfaces))))
-                before = self.instance.data.generation
+                before, known = self.instance.data.generation, self.instance.state.config.interfaces
                 prepared = await self.reconfigure(loaded.config)
                 compiled = before is None or prepared.digest != before.digest
             except BaseException as error:
@@ -315,6 +314,7 @@ class Daemon:
                 self.notifier.ready(f"reload refused, the old configuration is in force: {headline(error)}")
                 raise
             self._watch_for(loaded.config.interfaces)
+            self.upkeep.warn([name for name in loaded.config.interfaces if name not in known])
             self.upkeep.tell()
             trim()
             self.generation += 1

@@ -61,10 +61,10 @@ def _sends_half_checksums(name: str) -> bool:
         return False  # the driver has no such thing
 
 
-def headlines(config: Config, host: Host) -> list[str]:
+def headlines(config: Config, host: Host) -> dict[str, str]:
     """Return a line for each interface with something worse than a note."""
-    lines = []
+    lines = {}
     for name, found in examine(config, host).items():
         if bad := [one.what for one in found if one.severity is not Severity.NOTE]:
-            lines.append(f"{name}: {'; '.join(bad)} (`vc5 doctor` tells why, and what to do)")
+            lines[name] = f"{'; '.join(bad)} (`vc5 doctor` tells why, and what to do)"
     return lines

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from appliance.control.doctor import headlines
 from appliance.control.recorder import headline
 from appliance.errors import Vc5Error
 from appliance.model import EventKind
@@ -57,6 +59,12 @@ class Upkeep:
             else:
                 daemon.record(EventKind.DAEMON, f"the program was made anew, for an MTU of {mtu}")
             self.tell()
+
+    def warn(self, names: Collection[str]) -> None:
+        """Say what speaks against XDP on these of the interfaces."""
+        for name, line in headlines(self._daemon.instance.state.config, self._daemon.watch.snapshot()).items():
+            if name in names:
+                log.warning("%s: %s", name, line)
 
     def tell(self) -> None:
         """Write down what has happened to the program on the interfaces."""

@@ -21,7 +21,8 @@ from appliance.dataplane.kernel import xdp_status
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.sync import DataPlane
 from appliance.errors import HostError, KernelError, NotSupported
-from appliance.model import Config, EventKind, Host, XdpMode
+from appliance.model import Config, EventKind, Host, Mode, XdpMode
+from appliance.net import nic
 from appliance.net.watch import HostWatch
 from appliance.paths import BPFFS
 from tests.lab.bpffs import ensure_bpffs
@@ -39,9 +40,9 @@ SMALL = Shape(cpus=2, services=256, destinations=512, slots=1 << 12, sets=4)
 class Scene:
     """A data plane in a namespace with three interfaces; `settle` at a second of one's choice."""
 
-    def __init__(self, here: Namespace, far: Namespace, pins: Path) -> None:
+    def __init__(self, here: Namespace, far: Namespace, pins: Path, cache: Path) -> None:
         self.here, self.far = here, far
-        self.data = DataPlane(pins, None, 2)
+        self.data = DataPlane(pins, cache, 2)
         self.data.install(self.data.prepare(SMALL))
         self.links = Links(self.data)
         self.config = Config(NAMES, xdp=XdpMode.NATIVE)
@@ -68,6 +69,10 @@ class Scene:
     def noted(self) -> list[str]:
         return [f"{notice.kind} {notice.message}" for notice in self.links.notices()]
 
+    def stripping(self) -> list[str]:
+        """Return the interfaces that strip VLAN tags."""
+        return [name for name in NAMES if self.here.call(lambda name=name: nic.read(name)).vlan_stripping]  # type: ignore[misc]
+
     def attached(self) -> dict[str, str]:
         """Return the mode of the program on each interface that has ours."""
         main = self.data.generation.main_id() if self.data.generation else 0
@@ -83,15 +88,21 @@ class Scene:
         return self.here.call(look)
 
 
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for compiled programs, so that one is compiled once."""
+    return tmp_path_factory.mktemp("programs")
+
+
 @pytest.fixture
-def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
+def scene(programs: Path) -> Iterator[Scene]:
     ensure_bpffs()
     spaces = [Namespace(f"links-{name}") for name in ("here", "far", "away")]
     for space in spaces:
         subprocess.run(["ip", "netns", "delete", space.name], capture_output=True)
         subprocess.run(["ip", "netns", "add", space.name], check=True)
     pins = BPFFS / "vc5-test-links"
-    made = Scene(spaces[0], spaces[1], pins)
+    made = Scene(spaces[0], spaces[1], pins, programs)
     try:
         for name in NAMES:
             made.make(name)
@@ -289,3 +300,30 @@ def test_attached_anew_on_request(scene: Scene) -> None:
         renew("one")
     scene.here.run("ip", "link", "set", "one", "xdp", "off")
     assert "daemon one: the program is attached again, native" in scene.settle(101 + RETRY)
+
+
+def test_vlan_stripping_is_off_on_a_trunk_and_put_back(scene: Scene) -> None:
+    trunk = Config(NAMES, xdp=XdpMode.NATIVE, mode=Mode.VLAN)
+    scene.here.run("ethtool", "-K", "six", "rxvlan", "off")
+    assert scene.stripping() == ["one", "two"]
+    scene.config = trunk
+    scene.settle(100, strict=True)
+    assert (scene.stripping(), scene.links.stripping.names) == ([], {"one", "two"})
+    # An interface that comes anew has its own settings; one that leaves the configuration gets its former ones.
+    _recreate(scene)
+    scene.settle(101)
+    assert scene.stripping() == []
+    scene.config = Config(("one", "six"), xdp=XdpMode.NATIVE, mode=Mode.VLAN)
+    scene.settle(102, strict=True)
+    assert scene.stripping() == ["two"]
+    # The next process knows it from the state file, and a change of the mode puts back what is left.
+    saved, scene.links = scene.links.stripping.snapshot(), Links(scene.data)
+    assert saved == ["one"]
+    scene.links.stripping.restore(saved)
+    scene.settle(103, strict=True)
+    assert scene.stripping() == ["two"]
+    scene.here.call(scene.links.stripping.put_back)
+    assert (scene.stripping(), scene.links.stripping.names) == (["one", "two"], set())
+    for garbage in (None, 7, {"a": 1}, [1, None, ["x"]]):
+        scene.links.stripping.restore(garbage)
+    assert scene.links.stripping.names == set()
