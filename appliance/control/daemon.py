@@ -309,6 +309,7 @@ class Daemon:
                 compiled = before is None or prepared.digest != before.digest
             except BaseException as error:
                 self._watch_for(self.instance.state.config.interfaces)
+                self.upkeep.tell()
                 self.record(EventKind.RELOAD, f"refused, by {who}: {headline(error)}", outcome="refused")
                 self.recorder.flush_soon()
                 self.notifier.ready(f"reload refused, the old configuration is in force: {headline(error)}")
