@@ -63,6 +63,11 @@ def status(
                 "address": ", ".join(str(address) for address in interface.addresses),
             }
             for interface in interfaces
+        ]
+        + [
+            {"name": name, "index": 0, "attach": "missing", "mac": "", "address": ""}
+            for name in state.config.interfaces
+            if all(name != interface.name for interface in interfaces)
         ],
         "prober": dict(facts.prober),
         "vips": [
