@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
-from appliance.control.nexthop import interface_for, own_address
 from appliance.control.state import Pair, State
-from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
+from appliance.control.trouble import Lack, Trouble, of_interfaces, of_mtu
+from appliance.control.ways import Way, Ways
+from appliance.dataplane.desired import Desired, DesiredService, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
 from appliance.dataplane.enums import State as Receives
 from appliance.model import (
@@ -91,8 +91,16 @@ class Plan:
 
     desired: Desired
     services: Mapping[ServiceKey, ServiceState]
-    wanted: frozenset[Address]
-    """Next hops whose MAC addresses are needed."""
+    neighbours: frozenset[tuple[int, Address]]
+    """Interface index and address of the next hops whose MAC addresses are needed: backends on the link, gateways."""
+    troubles: frozenset[Trouble]
+    """What is missing on the host for the configuration in force, but for MAC addresses."""
+    ways: Ways = field(compare=False)
+
+    @property
+    def wanted(self) -> frozenset[Address]:
+        """The addresses of these next hops."""
+        return frozenset(address for _, address in self.neighbours)
 
 
 def receives(service: Service, backend: Backend, health: Health, state: State) -> Receives:
@@ -108,15 +116,20 @@ def receives(service: Service, backend: Backend, health: Health, state: State) -
     return Receives.AVAILABLE
 
 
-def hop_to(host: Host, address: Address) -> Hop | None:
-    """The way to a backend on one of the balancer's own subnets; None while its MAC is not known."""
-    interface = interface_for(host, address)
-    if interface is None or not isinstance(address, IPv4Address):
-        return None
-    mac = host.neighbours.get((interface.index, address))
-    if mac is None:
-        return None
-    return Hop(interface.index, mac + interface.mac, own_address(interface, address))
+def way_to(ways: Ways, service: Service, backend: Address) -> Way:
+    """The way of a service's packets to a backend; only tunnels lead beyond the link."""
+    return ways.to(backend, remote=service.tunnel is not None)
+
+
+def troubles_of(ways: Ways, service: Service, backend: Address) -> list[Trouble]:
+    """What is missing for a service's packets and probes to a backend."""
+    way, mode = way_to(ways, service, backend), ways.config.mode
+    version = service.key.vip.version
+    found = [way.trouble, of_mtu(service, backend, way.mtu, mode)]
+    if backend.version != version and ways.source(way, version) is None:
+        text = f"{service.key}: no interface has an IPv{version} address to send probes from (mode {mode})"
+        found.append(Trouble(Lack.NO_ADDRESS, str(service.key), text))
+    return [trouble for trouble in found if trouble is not None]
 
 
 def grace(config: Config, key: ServiceKey) -> int:
@@ -139,18 +152,18 @@ def plan(
     """Decide what the tables should hold. `now` in monotonic seconds.
 
     Where it is known that only the health of some services (`dirty`) has changed since the plan `before`, the others
-    are taken from there: one verdict must not cost a look at thousands of backends.
+    are taken from there: one verdict must not cost a look at thousands of backends. With another configuration or host
+    than that plan's, all are looked at.
     """
     config = state.config
+    same = before is not None and before.ways.serve(config, host)
+    ways = before.ways if before is not None and same else Ways(config, host)
     services: list[DesiredService] = []
     outcome: dict[ServiceKey, ServiceState] = {}
-    wanted: set[Address] = set()
-    hops: dict[Address, Hop | None] = {}
     clean: dict[ServiceKey, DesiredService] = {}
-    if before is not None and dirty is not None:
+    if before is not None and same and dirty is not None:
         touched = {*dirty, *openings.since}
         clean = {one.key: one for one in before.desired.services if one.key not in touched}
-        wanted.update(before.wanted)
     for service in state.services():
         key, members, available = service.key, [], 0
         if before is not None and key in clean:
@@ -160,15 +173,15 @@ def plan(
         ready = openings.ready(service, health, now)
         for backend in service.backends:
             address = backend.address
-            if address not in hops:
-                hops[address] = hop_to(host, address)
-                wanted.add(address)
+            way = way_to(ways, service, address)
             gets = receives(service, backend, health(key, address), state)
             if not ready and gets is Receives.AVAILABLE:
                 gets = Receives.NONE
             available += gets is Receives.AVAILABLE
             weight = backend.weight if gets is Receives.AVAILABLE else 0
-            members.append(Member(address, weight, gets, hops[address]))
+            other = address.version != key.vip.version
+            source = ways.source(way, key.vip.version) if other else None
+            members.append(Member(address, weight, gets, way.hop, source))
         outcome[key] = ServiceState(available >= service.need, available)
         services.append(
             DesiredService(
@@ -192,7 +205,26 @@ def plan(
         pass_unknown_port=config.unknown_port is UnknownPort.PASS,
         probe=probe,
     )
-    return Plan(desired, outcome, frozenset(wanted))
+    if before is not None and same and dirty is not None:
+        return Plan(desired, outcome, before.neighbours, before.troubles, ways)
+    return Plan(desired, outcome, _neighbours(ways, state), _troubles(ways), ways)
+
+
+def _neighbours(ways: Ways, state: State) -> frozenset[tuple[int, Address]]:
+    """What the kernel's neighbour tables must know, also for those that only leave."""
+    found = {
+        way_to(ways, service, backend.address).neighbour for service in state.services() for backend in service.backends
+    }
+    return frozenset(neighbour for neighbour in found if neighbour is not None)
+
+
+def _troubles(ways: Ways) -> frozenset[Trouble]:
+    """All that is missing for the configuration; what leaves it is nobody's concern any more."""
+    found = set(of_interfaces(ways.config, ways.host))
+    for service in ways.config.services:
+        for backend in service.backends:
+            found.update(troubles_of(ways, service, backend.address))
+    return frozenset(trouble for trouble in found if trouble.lack is not Lack.UNRESOLVED)
 
 
 def dead_while_leaving(state: State, health: HealthOf) -> list[Pair]:
