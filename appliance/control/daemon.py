@@ -197,6 +197,8 @@ class Daemon:
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
             self._plan_soon()
+        for alarm in self.instance.alarms():
+            self.record(EventKind.ALARM, alarm.message, outcome=alarm.outcome, details=alarm.details)
         self.watch.refresh(now)
         self.recorder.flush_soon()
         if self._unsaved:
@@ -371,16 +373,13 @@ class Daemon:
             loaded_at=self.loaded_at,
             generation=self.generation,
             prober=prober,
-            warnings=self.warnings + self._troubles(),
+            warnings=self.warnings + self.recorder.warnings(),
             vips_since=instance.vips_since,
         )
         interfaces = [i for i in self.watch.snapshot().interfaces if i.name in instance.state.config.interfaces]
         return report.status(
             facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
         )
-
-    def _troubles(self) -> tuple[dict[str, Any], ...]:
-        return tuple({"severity": "warning", "message": text} for text in (self.recorder.trouble(),) if text)
 
     def changed(self) -> None:
         """An operator changed something: keep it, then act on it."""

@@ -16,9 +16,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from appliance.control.state import Pair, State
-from appliance.control.trouble import Lack, Trouble, of_interfaces, of_mtu
-from appliance.control.ways import Way, Ways
-from appliance.dataplane.desired import Desired, DesiredService, Member, ProbeLink
+from appliance.control.trouble import Trouble
+from appliance.control.ways import Ways
+from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
 from appliance.dataplane.enums import State as Receives
 from appliance.model import (
@@ -93,8 +93,6 @@ class Plan:
     services: Mapping[ServiceKey, ServiceState]
     neighbours: frozenset[tuple[int, Address]]
     """Interface index and address of the next hops whose MAC addresses are needed: backends on the link, gateways."""
-    troubles: frozenset[Trouble]
-    """What is missing on the host for the configuration in force, but for MAC addresses."""
     ways: Ways = field(compare=False)
 
     @property
@@ -102,34 +100,25 @@ class Plan:
         """The addresses of these next hops."""
         return frozenset(address for _, address in self.neighbours)
 
+    @property
+    def troubles(self) -> frozenset[Trouble]:
+        """What the host lacks for the configuration in force, but for MAC addresses."""
+        return self.ways.troubles
+
 
 def receives(service: Service, backend: Backend, health: Health, state: State) -> Receives:
     """What a backend may receive."""
-    pair = (service.key, backend.address)
     if health is Health.UNKNOWN:
         return Receives.NONE
     if health is Health.DEAD or (health is Health.WRONG and service.on_down is OnDown.CUT):
         return Receives.DEAD
-    leaves = pair in state.drains or pair in state.leaving
+    leaves = False
+    if state.drains or state.leaving:
+        pair = (service.key, backend.address)
+        leaves = pair in state.drains or pair in state.leaving
     if leaves or not backend.enabled or backend.weight == 0 or health is Health.WRONG:
         return Receives.DRAINING
     return Receives.AVAILABLE
-
-
-def way_to(ways: Ways, service: Service, backend: Address) -> Way:
-    """The way of a service's packets to a backend; only tunnels lead beyond the link."""
-    return ways.to(backend, remote=service.tunnel is not None)
-
-
-def troubles_of(ways: Ways, service: Service, backend: Address) -> list[Trouble]:
-    """What is missing for a service's packets and probes to a backend."""
-    way, mode = way_to(ways, service, backend), ways.config.mode
-    version = service.key.vip.version
-    found = [way.trouble, of_mtu(service, backend, way.mtu, mode)]
-    if backend.version != version and ways.source(way, version) is None:
-        text = f"{service.key}: no interface has an IPv{version} address to send probes from (mode {mode})"
-        found.append(Trouble(Lack.NO_ADDRESS, str(service.key), text))
-    return [trouble for trouble in found if trouble is not None]
 
 
 def grace(config: Config, key: ServiceKey) -> int:
@@ -161,6 +150,7 @@ def plan(
     services: list[DesiredService] = []
     outcome: dict[ServiceKey, ServiceState] = {}
     clean: dict[ServiceKey, DesiredService] = {}
+    hops: dict[int, Hop | None] = {}  # by the identity of the way, which lives as long as all ways do
     if before is not None and same and dirty is not None:
         touched = {*dirty, *openings.since}
         clean = {one.key: one for one in before.desired.services if one.key not in touched}
@@ -173,7 +163,9 @@ def plan(
         ready = openings.ready(service, health, now)
         for backend in service.backends:
             address = backend.address
-            way = way_to(ways, service, address)
+            way = ways.of(service, address)
+            if id(way) not in hops:
+                hops[id(way)] = way.hop(host.neighbours)
             gets = receives(service, backend, health(key, address), state)
             if not ready and gets is Receives.AVAILABLE:
                 gets = Receives.NONE
@@ -181,7 +173,7 @@ def plan(
             weight = backend.weight if gets is Receives.AVAILABLE else 0
             other = address.version != key.vip.version
             source = ways.source(way, key.vip.version) if other else None
-            members.append(Member(address, weight, gets, way.hop, source))
+            members.append(Member(address, weight, gets, hops[id(way)], source))
         outcome[key] = ServiceState(available >= service.need, available)
         services.append(
             DesiredService(
@@ -205,26 +197,13 @@ def plan(
         pass_unknown_port=config.unknown_port is UnknownPort.PASS,
         probe=probe,
     )
-    if before is not None and same and dirty is not None:
-        return Plan(desired, outcome, before.neighbours, before.troubles, ways)
-    return Plan(desired, outcome, _neighbours(ways, state), _troubles(ways), ways)
-
-
-def _neighbours(ways: Ways, state: State) -> frozenset[tuple[int, Address]]:
-    """What the kernel's neighbour tables must know, also for those that only leave."""
-    found = {
-        way_to(ways, service, backend.address).neighbour for service in state.services() for backend in service.backends
-    }
-    return frozenset(neighbour for neighbour in found if neighbour is not None)
-
-
-def _troubles(ways: Ways) -> frozenset[Trouble]:
-    """All that is missing for the configuration; what leaves it is nobody's concern any more."""
-    found = set(of_interfaces(ways.config, ways.host))
-    for service in ways.config.services:
-        for backend in service.backends:
-            found.update(troubles_of(ways, service, backend.address))
-    return frozenset(trouble for trouble in found if trouble.lack is not Lack.UNRESOLVED)
+    if not state.leaving:
+        neighbours = ways.neighbours
+    elif before is not None and same and dirty is not None:
+        neighbours = before.neighbours
+    else:
+        neighbours = ways.neighbours_of(state.services())
+    return Plan(desired, outcome, neighbours, ways)
 
 
 def dead_while_leaving(state: State, health: HealthOf) -> list[Pair]:

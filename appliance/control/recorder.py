@@ -53,11 +53,13 @@ class Recorder:
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.ensure_future(asyncio.to_thread(self._journal.flush))
 
-    def trouble(self) -> str:
+    def warnings(self) -> tuple[dict[str, Any], ...]:
         """What is wrong with the store; empty when all is well."""
         counts = self._journal.counts
         lost = f"{counts.dropped} events lost so far; " if counts.dropped else ""
-        return f"log store: {lost}{self._journal.trouble}" if self._journal.trouble or lost else ""
+        if not self._journal.trouble and not lost:
+            return ()
+        return ({"severity": "warning", "message": f"log store: {lost}{self._journal.trouble}"},)
 
     def close(self) -> None:
         """Write the rest."""

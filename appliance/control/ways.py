@@ -16,26 +16,29 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from appliance.control.prefixes import Prefixes
-from appliance.control.trouble import Lack, Trouble, down
+from appliance.control.trouble import Lack, Trouble, down, of_interfaces, of_mtu
 from appliance.dataplane.desired import Hop
-from appliance.model import Address, Config, Host, Interface, Mode, Network, Route, Vlan
+from appliance.model import Address, Config, Host, Interface, Mode, Network, Route, Service, Vlan
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a backend is reached. Without a hop, `trouble` says why."""
+    """How a backend is reached, whatever its MAC address. Without a neighbour, `trouble` says why there is no way."""
 
-    hop: Hop | None = None
     trouble: Trouble | None = None
     neighbour: tuple[int, Address] | None = None
-    """Interface index and address whose MAC the hop needs."""
+    """Interface index and address of the next hop: the backend itself, or the gateway that leads to it."""
     holder: Interface | None = None
     """The interface that has the own address: the configured one, its bond, or a VLAN interface on top of either."""
+    egress: Interface | None = None
+    """The configured interface that frames leave by."""
+    own: Address | None = None
+    tag: int | None = None
     via: Address | None = None
     """The gateway that leads to a remote backend."""
 
@@ -44,9 +47,23 @@ class Way:
         """Bytes that an IP packet may have on the link, 0 if there is none."""
         return self.holder.mtu if self.holder else 0
 
+    def hop(self, neighbours: Mapping[tuple[int, Address], bytes]) -> Hop | None:
+        """The way with its MAC addresses; None while the neighbour is not resolved."""
+        mac = neighbours.get(self.neighbour) if self.neighbour else None
+        if mac is None or self.holder is None or self.egress is None or self.own is None:
+            return None
+        return Hop(self.egress.index, mac + self.holder.mac, self.own, self.tag, self.holder.mtu)
+
+    def unresolved(self) -> Trouble | None:
+        """What is missing where there is a way, and yet no hop."""
+        if self.neighbour is None or self.holder is None:
+            return None
+        address, name = str(self.neighbour[1]), self.holder.name
+        return Trouble(Lack.UNRESOLVED, address, f"the MAC address of {address} on {name} is not known")
+
 
 class Ways:
-    """The ways that one configuration has on one host. Every address is looked up once."""
+    """The ways of one configuration through one set of interfaces and routes. Every address is looked up once."""
 
     def __init__(self, config: Config, host: Host) -> None:
         self.config = config
@@ -61,7 +78,7 @@ class Ways:
             or (not config.interfaces and interface.vlan is None and interface.index not in masters)
         ]
         below = {interface.index for interface in self._configured}
-        above = {interface.master for interface in self._configured} - below
+        above = {interface.master for interface in self._configured} - below - {0}
         self._untagged = self._configured + [i for i in host.interfaces if i.index in above]
         below |= above
         self._tagged: dict[int, list[Interface]] = {}
@@ -72,8 +89,9 @@ class Ways:
         self._vips = frozenset(service.key.vip for service in config.services)
 
     def serve(self, config: Config, host: Host) -> bool:
-        """Whether these are the ways of that configuration on that host."""
-        return self.config is config and self.host is host
+        """Whether these are the ways of that configuration on that host, MAC addresses aside."""
+        same = (self.host.interfaces, self.host.routes) == (host.interfaces, host.routes)
+        return self.config is config and same
 
     def to(self, backend: Address, *, remote: bool = False) -> Way:
         """The way to a backend; with `remote` it may lead through a gateway."""
@@ -81,6 +99,40 @@ class Ways:
         if way is None:
             way = self._found[backend, remote] = self._on_link(backend) or self._beyond(backend, remote)
         return way
+
+    def of(self, service: Service, backend: Address) -> Way:
+        """The way of a service's packets; only tunnels lead beyond the link."""
+        return self.to(backend, remote=service.tunnel is not None)
+
+    def neighbours_of(self, services: Iterable[Service]) -> frozenset[tuple[int, Address]]:
+        """The next hops that these services need to have resolved."""
+        found = {self.of(service, backend.address).neighbour for service in services for backend in service.backends}
+        return frozenset(neighbour for neighbour in found if neighbour is not None)
+
+    @cached_property
+    def neighbours(self) -> frozenset[tuple[int, Address]]:
+        """The next hops of the configuration."""
+        return self.neighbours_of(self.config.services)
+
+    @cached_property
+    def troubles(self) -> frozenset[Trouble]:
+        """All that is missing for the configuration."""
+        found = of_interfaces(self.config, self.host)
+        for service in self.config.services:
+            for backend in service.backends:
+                found += self.troubles_of(service, backend.address)
+        return frozenset(found)
+
+    def troubles_of(self, service: Service, backend: Address) -> list[Trouble]:
+        """What is missing for a service's packets and probes to a backend."""
+        way, mode, version = self.of(service, backend), self.config.mode, service.key.vip.version
+        found = [] if way.trouble is None else [way.trouble]
+        if service.tunnel is not None and (narrow := of_mtu(service, backend, way.mtu, mode)):
+            found.append(narrow)
+        if backend.version != version and self.source(way, version) is None:
+            text = f"{service.key}: no interface has an IPv{version} address to send probes from (mode {mode})"
+            found.append(Trouble(Lack.NO_ADDRESS, str(service.key), text))
+        return found
 
     def source(self, way: Way, version: int) -> Address | None:
         """The balancer's first address of a family (4 or 6): on the way's own interface, else on any."""
@@ -168,13 +220,7 @@ class Ways:
         if not holder.up or not egress.up:
             name = egress.name if holder.up else holder.name
             return Way(trouble=down(name, self.config.mode), holder=holder)
-        neighbour = (holder.index, address)
-        mac = self.host.neighbours.get(neighbour)
-        if mac is None:
-            text = f"the MAC address of {address} on {holder.name} is not known (mode {self.config.mode})"
-            return Way(trouble=Trouble(Lack.UNRESOLVED, str(address), text), neighbour=neighbour, holder=holder)
-        hop = Hop(egress.index, mac + holder.mac, own, tag, holder.mtu)
-        return Way(hop, neighbour=neighbour, holder=holder)
+        return Way(None, (holder.index, address), holder, egress, own, tag)
 
     def _egress(self, holder: Interface) -> Interface:
         """The configured interface that a holder's frames leave by: the first below it that is up, else the first."""
@@ -200,15 +246,11 @@ class Ways:
             if found is None:
                 text = f"gateway {vlan.gateway} of VLAN {vlan.id} is in no network of an interface (mode {mode})"
                 found = Way(trouble=Trouble(Lack.NO_NETWORK, f"gateway {vlan.gateway}", text))
-            return _by(found, vlan.gateway)
+            return replace(found, via=vlan.gateway)
         route = self._routes.longest(backend)
         if route is None:
             text = f"backend {backend} of a tunnel: no gateway in `vlans`, and no route through the interfaces"
             return Way(trouble=Trouble(Lack.NO_ROUTE, str(backend), f"{text}, leads there (mode {mode})"))
         holder, gateway = self._by_index[route[1].interface], route[1].gateway
         tag = None if holder in self._untagged else holder.vlan
-        return _by(self._from(holder, gateway or backend, version, tag), gateway)
-
-
-def _by(way: Way, gateway: Address | None) -> Way:
-    return Way(way.hop, way.trouble, way.neighbour, way.holder, gateway)
+        return replace(self._from(holder, gateway or backend, version, tag), via=gateway)

@@ -69,7 +69,15 @@ def test_before_there_is_a_data_plane(tmp_path: Path) -> None:
     found = told(State(one), judged(one, b1=Outcome.OK), data)
     assert (found["version"], found["pid"], found["uptime_s"], found["mode"]) == ("1.2", 7, 60.0, "simple")
     assert found["interfaces"] == [
-        {"name": "eth0", "index": 2, "attach": "none", "mac": "02:00:00:00:00:10", "address": "10.1.0.1/16"}
+        {
+            "name": "eth0",
+            "index": 2,
+            "attach": "none",
+            "mac": "02:00:00:00:00:10",
+            "address": "10.1.0.1/16",
+            "mtu": 1500,
+            "up": True,
+        }
     ]
     assert found["vips"] == [{"vip": "203.0.113.10", "up": False, "since_s": 10.0}]
     assert found["flow_table"] == {"size": 0, "used": 0, "refused": 0}
