@@ -3,8 +3,7 @@
 Boot: configuration, host, program (adopted or compiled), all tables, attach, control socket, READY, prober. Reload: the
 new configuration is read and its program compiled beside the running one, then put in force in one step or not at all.
 Stop (SIGTERM, SIGINT): the prober ends, everything is detached and removed. Leave (SIGUSR1): the daemon ends and the
-data plane works on, for the next daemon to adopt; that is how to restart one. A daemon that is killed, or ends over a
-defect of its own, leaves it likewise.
+data plane works on, for the next daemon to adopt, as when it is killed or fails; that is how to restart one.
 """
 
 from __future__ import annotations
@@ -197,8 +196,7 @@ class Daemon:
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
             self._plan_soon()
-        for alarm in self.instance.alarms():
-            self.record(EventKind.ALARM, alarm.message, outcome=alarm.outcome, details=alarm.details)
+        self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
         if self._unsaved:
@@ -373,13 +371,16 @@ class Daemon:
             loaded_at=self.loaded_at,
             generation=self.generation,
             prober=prober,
-            warnings=self.warnings + self.recorder.warnings(),
+            warnings=self.warnings + self._troubles(),
             vips_since=instance.vips_since,
         )
         interfaces = [i for i in self.watch.snapshot().interfaces if i.name in instance.state.config.interfaces]
         return report.status(
             facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
         )
+
+    def _troubles(self) -> tuple[dict[str, Any], ...]:
+        return tuple({"severity": "warning", "message": text} for text in (self.recorder.trouble(),) if text)
 
     def changed(self) -> None:
         """An operator changed something: keep it, then act on it."""

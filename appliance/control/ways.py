@@ -169,9 +169,10 @@ class Ways:
 
     @cached_property
     def _routes(self) -> Prefixes[Route]:
-        """Routes that the mode can follow, the best of equal ones first."""
+        """Routes that the mode can follow; of equal ones through an interface that is up, then by metric."""
         reached = [route for route in self.host.routes if self._reaches(self._by_index.get(route.interface))]
-        return Prefixes((route.prefix, route) for route in sorted(reached, key=lambda one: one.metric))
+        reached.sort(key=lambda one: (not self._usable(self._by_index[one.interface]), one.metric))
+        return Prefixes((route.prefix, route) for route in reached)
 
     def _reaches(self, interface: Interface | None) -> bool:
         return interface is not None and (self.config.mode is Mode.VLAN or interface in self._untagged)

@@ -182,6 +182,7 @@ ROUTES = (
 )
 ROUTED = host([LAN], ["2 10.1.0.1", "2 10.1.0.3", "2 10.1.0.4", "2 10.9.8.1", "2 fe80::1"], ROUTES)
 DEFAULT = host(ON_TRUNK, ["20 10.1.20.1"], [route("0.0.0.0/0", "10.1.20.1", 20)])
+TWO_DEFAULTS = (route("0.0.0.0/0", "10.1.10.1", 2), route("0.0.0.0/0", "10.1.20.1", 3, 9))
 NIC_ROUTES = host(NICS, ["3 10.1.20.1"], [route("0.0.0.0/0", "10.1.20.1", 3)])
 
 REMOTE: dict[str, tuple[Config, Host, str, To | Lack]] = {
@@ -217,6 +218,8 @@ REMOTE: dict[str, tuple[Config, Host, str, To | Lack]] = {
         SIMPLE, DEFAULT, "10.9.0.1", ROUTE),
     "simple, the route's interface is down": (SIMPLE, down(ROUTED, "eth0"), "10.9.0.1", DOWN),
     "simple, interface gone": (SIMPLE, without(ROUTED, "eth0"), "10.9.0.1", ROUTE),
+    "multi-nic, the route that is up before the metric": (
+        MULTI, down(replace(NIC_ROUTES, routes=TWO_DEFAULTS), "eth0"), "10.9.0.1", To(3, 3, "10.1.20.5", None, 9000, "10.1.20.1")),
 }  # fmt: skip
 
 
