@@ -219,7 +219,8 @@ REMOTE: dict[str, tuple[Config, Host, str, To | Lack]] = {
     "simple, the route's interface is down": (SIMPLE, down(ROUTED, "eth0"), "10.9.0.1", DOWN),
     "simple, interface gone": (SIMPLE, without(ROUTED, "eth0"), "10.9.0.1", ROUTE),
     "multi-nic, the route that is up before the metric": (
-        MULTI, down(replace(NIC_ROUTES, routes=TWO_DEFAULTS), "eth0"), "10.9.0.1", To(3, 3, "10.1.20.5", None, 9000, "10.1.20.1")),
+        MULTI, down(replace(NIC_ROUTES, routes=TWO_DEFAULTS), "eth0"), "10.9.0.1",
+        To(3, 3, "10.1.20.5", None, 9000, "10.1.20.1")),
 }  # fmt: skip
 
 
