@@ -94,6 +94,7 @@ class Plan:
     neighbours: frozenset[tuple[int, Address]]
     """Interface index and address of the next hops whose MAC addresses are needed: backends on the link, gateways."""
     ways: Ways = field(compare=False)
+    host: Host = field(compare=False)
 
     @property
     def wanted(self) -> frozenset[Address]:
@@ -151,7 +152,8 @@ def plan(
     outcome: dict[ServiceKey, ServiceState] = {}
     clean: dict[ServiceKey, DesiredService] = {}
     hops: dict[int, Hop | None] = {}  # by the identity of the way, which lives as long as all ways do
-    if before is not None and same and dirty is not None:
+    partly = before is not None and same and before.host is host and dirty is not None
+    if before is not None and dirty is not None and partly:
         touched = {*dirty, *openings.since}
         clean = {one.key: one for one in before.desired.services if one.key not in touched}
     for service in state.services():
@@ -199,11 +201,11 @@ def plan(
     )
     if not state.leaving:
         neighbours = ways.neighbours
-    elif before is not None and same and dirty is not None:
+    elif before is not None and partly:
         neighbours = before.neighbours
     else:
         neighbours = ways.neighbours_of(state.services())
-    return Plan(desired, outcome, neighbours, ways)
+    return Plan(desired, outcome, neighbours, ways, host)
 
 
 def dead_while_leaving(state: State, health: HealthOf) -> list[Pair]:

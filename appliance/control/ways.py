@@ -196,7 +196,8 @@ class Ways:
             return self._from(ordered[0], address, version, vlan.id)
         own = self._own.longest(address)
         if own is not None:
-            return self._through(own[1][0], own[1][1], address, vlan.id)
+            holder, source = own[1]
+            return self._through(holder, source, address, None if holder.vlan == vlan.id else vlan.id)
         names = " or ".join(interface.name for interface in self._untagged) or "any of `interfaces`"
         text = (
             f"VLAN {vlan.id}, {vlan.prefix}: the balancer has no address there (mode {self.config.mode}); make a VLAN "

@@ -72,6 +72,10 @@ def configs(draw: st.DrawFn) -> Config:
     )
 
 
+NOBODY = st.sampled_from([None, set[ServiceKey]()])
+"""What is said to have changed where it is the host or the configuration, which the planner sees for itself."""
+
+
 def resolved(found: Host, known: set[Address]) -> Host:
     pairs = {(interface.index, address): mac(address) for interface in found.interfaces for address in known}
     return replace(found, neighbours=pairs)
@@ -120,11 +124,14 @@ def test_step_by_step(data: st.DataObject) -> None:
             case "host":
                 known = {address for _, address in site.host.neighbours}
                 site.host = resolved(data.draw(st.sampled_from(HOSTS)), known)
+                dirty = data.draw(NOBODY)
             case "macs":
                 site.host = resolved(site.host, data.draw(st.sets(st.sampled_from(NEIGHBOURS))))
+                dirty = data.draw(NOBODY)
             case "reload":
                 site.state.reconfigure(data.draw(configs()), int(site.now))
                 site.openings.keep({one.key for one in site.state.services()})
+                dirty = data.draw(NOBODY)
             case "drain" if pairs:
                 pair = data.draw(st.sampled_from(pairs))
                 if site.state.drains.pop(pair, None) is None:
@@ -179,3 +186,15 @@ def test_ways_are_found_once_for_all_services_and_plans() -> None:
     made = planned(known, before=before)
     assert len(looked) == len(pool)
     assert [[member.hop is not None for member in one.members].index(True) for one in made.desired.services] == [3] * 50
+
+
+def test_a_service_that_waits_opens_without_a_verdict() -> None:
+    site = Site(many({KEYS[0]: (Backend(BACKENDS[0]), Backend(BACKENDS[1]))}), host([LAN]))
+    site.health[KEYS[0], BACKENDS[0]] = Health.UP
+    ups = []
+    for at in (100.0, 100.5, 101.0):
+        site.now = at
+        site.step(None if site.before is None else set())
+        assert site.before is not None
+        ups.append(site.before.services[KEYS[0]].up)
+    assert ups == [False, False, True]

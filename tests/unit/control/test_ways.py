@@ -148,6 +148,11 @@ ON_LINK: dict[str, tuple[Config, Host, str, To | Lack]] = {
     "vlan, VLAN interface gone": (TAGGED, without(TRUNKS, "eth0.10"), "10.1.10.1", ADDRESS),
     "vlan, VLAN interface down": (TAGGED, down(TRUNKS, "eth0.10"), "10.1.10.1", DOWN),
     "vlan, trunk down": (TAGGED, down(TRUNKS, "eth0"), "10.1.10.1", DOWN),
+    "vlan, on a VLAN interface that is itself configured, the kernel tags": (
+        replace(TAGGED, interfaces=("eth0", "eth0.10")), TRUNKS, "10.1.10.1", To(10, 10, "10.1.10.5")),
+    "vlan, on top of nobody knows what": (
+        TAGGED, host([TRUNK, interface("eth9.10", 10, "10.1.10.5/24", vlan=10)], ["10 10.1.10.1"]),
+        "10.1.10.1", ADDRESS),
     "vlan, not on top of ours": (
         TAGGED, host([TRUNK, interface("eth9.10", 10, "10.1.10.5/24", vlan=10, parent=9)], ["10 10.1.10.1"]),
         "10.1.10.1", ADDRESS),
@@ -289,6 +294,7 @@ SOURCES: list[tuple[tuple[Interface, ...], str, int, str | None]] = [
     (NICS, "2001:db8:30::1", 4, "10.1.10.5"),
     (NICS, "2001:db8:10::1", 4, "10.1.10.5"),
     (NICS, "10.1.99.1", 6, "2001:db8:10::5"),
+    ((NICS[0], interface("eth1", 3, "10.1.40.5/24", "2001:db8:40::5/64")), "10.1.40.1", 6, "2001:db8:40::5"),
     (NICS[1:2], "10.1.20.1", 6, None),
     ((interface("eth1", 3, "10.1.20.5/24", "fe80::5/64"),), "10.1.20.1", 6, None),
     ((interface("eth1", 3, "10.1.20.5/24", "2001:db8:ff::10/128", "2001:db8::7/64"),), "10.1.20.1", 6, "2001:db8::7"),
