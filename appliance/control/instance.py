@@ -18,6 +18,7 @@ from appliance.control.clock import CoarseClock
 from appliance.control.links import Links
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
 from appliance.control.state import Pair, State
+from appliance.control.trouble import Alarm, Trouble, alarms
 from appliance.dataplane.desired import ProbeLink
 from appliance.dataplane.enums import State as Receives
 from appliance.dataplane.shape import ONE_BUFFER_MTU, Shape
@@ -54,6 +55,8 @@ class Instance:
     probe_end: namespace.ProbeLink | None = None
     current: Plan | None = None
     vips_since: dict[Address, float] = field(default_factory=dict)
+    told: frozenset[Trouble] = frozenset()
+    """The troubles that alarms have told of."""
     links: Links = field(init=False)
 
     def __post_init__(self) -> None:
@@ -214,6 +217,12 @@ class Instance:
             self.health.configure(self.state.services(), time.time())
         due = self.openings.next_due()
         return bool(gone) or (due is not None and time.monotonic() >= due)
+
+    def alarms(self) -> list[Alarm]:
+        """What began or ended since this was last asked of what the host lacks."""
+        before, after = self.told, self.current.troubles if self.current else frozenset()
+        self.told = after
+        return alarms(before, after)
 
     def drain(self, key: ServiceKey, address: Address, who: str) -> None:
         """Let a backend's flows go on and give it no new ones. Raises HostError if it is not configured."""
