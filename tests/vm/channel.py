@@ -16,6 +16,7 @@ from tests.lab.namespace import LabError
 
 Message = dict[str, Any]
 CHUNK = 1 << 20  # bytes of a file in one message; the agent takes 48 MB at most
+ANSWER_LIMIT = 60.0  # seconds
 LONGEST_PAUSE = 0.2  # seconds between two questions whether a command has ended
 
 
@@ -82,15 +83,15 @@ class Monitor(Channel):
 
     def greet(self) -> None:
         """To be called once, before anything else: reads QEMU's greeting."""
-        while "QMP" not in self.receive(60):
+        while "QMP" not in self.receive(ANSWER_LIMIT):
             pass
         self.command("qmp_capabilities")
 
-    def command(self, name: str, seconds: float = 60, **arguments: Any) -> Any:
+    def command(self, name: str, **arguments: Any) -> Any:
         """Return what the command returns."""
         self.send(name, **arguments)
         while True:
-            message = self.receive(seconds)
+            message = self.receive(ANSWER_LIMIT)
             if "event" not in message:
                 return self._answer(name, message)
             self._events.append(message)
@@ -126,10 +127,10 @@ class Agent(Channel):
         while self.receive(seconds).get("return") != number:
             pass
 
-    def command(self, name: str, seconds: float = 60, **arguments: Any) -> Any:
+    def command(self, name: str, **arguments: Any) -> Any:
         """Return what the command returns."""
         self.send(name, **arguments)
-        return self._answer(name, self.receive(seconds))
+        return self._answer(name, self.receive(ANSWER_LIMIT))
 
     def execute(self, argv: tuple[str, ...], text: str, seconds: float) -> Done:
         """Run a command to its end. Raises LabError if it is still running after `seconds`."""
@@ -146,7 +147,9 @@ class Agent(Channel):
                 raise LabError(f"{' '.join(argv)}: still running in the guest after {seconds:g} s")
             time.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE)
-        output, errors = (base64.b64decode(found.get(key, "")).decode(errors="replace") for key in ("out-data", "err-data"))
+        output, errors = (
+            base64.b64decode(found.get(key, "")).decode(errors="replace") for key in ("out-data", "err-data")
+        )
         return Done(found.get("exitcode", 128 + found.get("signal", 0)), output, errors)
 
     def put(self, data: bytes, path: str) -> None:

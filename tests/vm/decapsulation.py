@@ -1,4 +1,4 @@
-"""A backend that takes the outer header off with what Linux has for it: devices ipip, sit, ip6tnl, gre, ip6gre, and FOU.
+"""A backend that takes the outer header off with what Linux has: devices ipip, sit, ip6tnl, gre, ip6gre, FOU ports.
 
     python3 -m tests.vm.decapsulation NAMESPACE KIND ADDRESS VIP [PORT]
 
@@ -6,8 +6,8 @@ prepares the network namespace of a backend: tunnelled packets of KIND (ipip, gr
 unpacked, and those for VIP taken in. Either may be IPv4 or IPv6. `commands` says what an operator would type.
 
 FOU and GUE only take the UDP header off; what is left is then a packet of protocol 4 or 41, for the same device that
-unpacks ipip. A FOU port knows one inner protocol, so that VIPs of both families need two ports; a GUE port knows both,
-and reads the inner version itself (variant 1, draft-ietf-intarea-gue-09 section 4) or a header that tells it (variant 0).
+unpacks ipip. A FOU port knows one inner protocol, so that VIPs of both families need two ports; a GUE port knows both:
+it reads the inner version itself (variant 1 of draft-ietf-intarea-gue) or a header that tells it (variant 0).
 """
 
 from __future__ import annotations
@@ -110,13 +110,15 @@ def commands(kind: TunnelKind, address: Address, vip: Address, port: int = 0) ->
 def prepare(namespace: Namespace, kind: TunnelKind, address: Address, vip: Address, port: int = 0) -> Device:
     """Run the commands in a backend's namespace, and return the device whose counters show what was unpacked.
 
-    A device that is there already is left as it is: other kinds and VIPs may use it. Raises LabError.
+    A device or port that is there already is left as it is: other kinds and VIPs may use it. Raises LabError.
     """
     device = device_of(kind, address.version, vip.version)
     run("modprobe", "--all", *modules(kind, address.version, vip.version))
     if device.name not in namespace.statistics():
         _run(namespace, device_commands(device, address))
-    _run(namespace, port_commands(kind, address.version, vip.version, port))
+    opening = port_commands(kind, address.version, vip.version, port)
+    if opening and f"port {port} " not in namespace.run("ip", f"-{address.version}", "fou", "show"):
+        _run(namespace, opening)
     _run(namespace, vip_commands(vip))
     return device
 

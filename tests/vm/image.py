@@ -27,7 +27,7 @@ from tests.lab.namespace import LabError, run
 
 PLACE: Final = REPOSITORY / "build" / "vm"
 ARCHITECTURES: Final = frozenset({"x86_64"})
-"""As uname names them. Another one needs its kernel's package and emulator in tests/setup.sh, and its row in machine.py."""
+"""As uname names them. Another one needs its kernel and emulator in tests/setup.sh, and its row in machine.py."""
 SOURCES: Final = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 MARK: Final = "/etc/vc5-guest"
 """A file by which tests know that they run inside the machine."""

@@ -28,9 +28,7 @@ from tests.vm.channel import Agent, Done, Monitor
 from tests.vm.image import CARDS, Image
 
 # What is loaded into the guest must not be slower than needed: no mitigations, no audit, no tests of ciphers at boot.
-COMMAND_LINE: Final = (
-    "root=/dev/vda rw quiet panic=-1 mitigations=off audit=0 no_timer_check cryptomgr.notests"
-)
+COMMAND_LINE: Final = "root=/dev/vda rw quiet panic=-1 mitigations=off audit=0 no_timer_check cryptomgr.notests"
 PORT: Final = "agent"
 TAG: Final = "saved"
 BOOT_LIMIT, COMMAND_LIMIT = 180.0, 60.0  # seconds
@@ -47,9 +45,7 @@ class Emulator:
 
 
 EMULATORS: Final = {
-    "x86_64": Emulator(
-        "qemu-system-x86_64", ("-machine", "pc", "-cpu", "max"), "console=ttyS0 tsc=reliable"
-    )
+    "x86_64": Emulator("qemu-system-x86_64", ("-machine", "pc", "-cpu", "max"), "console=ttyS0 tsc=reliable")
 }
 
 
@@ -125,7 +121,12 @@ class Vm:
         command += ["-append", f"{COMMAND_LINE} {emulator.kernel}", "-serial", f"file:{self.console}"]
         # The disk need not survive the machine that QEMU runs on, so nothing is flushed to it.
         command += ["-drive", f"if=virtio,file={self._disk},format=qcow2,cache=unsafe,discard=unmap"]
-        command += ["-chardev", f"socket,id=qmp,fd={self._monitor.other_end.fileno()}", "-mon", "chardev=qmp,mode=control"]
+        command += [
+            "-chardev",
+            f"socket,id=qmp,fd={self._monitor.other_end.fileno()}",
+            "-mon",
+            "chardev=qmp,mode=control",
+        ]
         command += ["-device", "virtio-serial-pci", "-device", "virtio-rng-pci"]
         command += ["-chardev", f"socket,id=ga,fd={self._agent.other_end.fileno()}"]
         command += ["-device", f"virtserialport,id={PORT},chardev=ga,name=org.qemu.guest_agent.0"]
@@ -196,7 +197,7 @@ class Vm:
     # ---- what it can be asked
 
     def execute(self, *argv: str, text: str = "", limit: float = COMMAND_LIMIT) -> Done:
-        """Run a command as root and return how it ended; `text` is its input, `limit` seconds. No shell unless named."""
+        """Run a command as root, within `limit` seconds, and return how it ended; `text` is its input."""
         return self._agent.execute(argv, text, limit)
 
     def run(self, *argv: str, text: str = "", limit: float = COMMAND_LIMIT) -> str:
@@ -223,3 +224,14 @@ class Vm:
         """Return the last lines of the console and of QEMU itself."""
         texts = [file.read_text(errors="replace") for file in (self.console, self._messages) if file.exists()]
         return "".join("".join(text.splitlines(keepends=True)[-30:]) for text in texts)
+
+    def keep_logs(self, directory: Path) -> None:
+        """Copy the console, QEMU's messages and, if the guest still answers, its journal to `directory`."""
+        directory.mkdir(parents=True)
+        for file in (self.console, self._messages):
+            shutil.copy(file, directory)
+        try:
+            journal = self.run("journalctl", "--boot", "--no-pager", "--output", "short-monotonic", limit=30)
+        except LabError as error:
+            journal = f"{error}\n"
+        (directory / "journal.txt").write_text(journal)
