@@ -12,9 +12,11 @@ it reads the inner version itself (variant 1 of draft-ietf-intarea-gue) or a hea
 
 from __future__ import annotations
 
+import socket
 import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 from typing import Final
 
 from appliance.model import TunnelKind
@@ -24,6 +26,17 @@ Address = IPv4Address | IPv6Address
 
 INNER_PROTOCOL: Final = {4: 4, 6: 41}
 """IP version inside -> protocol number of the outer header (RFC 2003, RFC 4213, RFC 2473)."""
+
+SETTINGS: Final = (
+    # The answers to what comes out of the device leave by another one, so no reverse path filter; the highest counts.
+    ("net.ipv4.conf.all.rp_filter", "0"),
+    ("net.ipv4.conf.default.rp_filter", "0"),
+    ("net.ipv4.conf.all.arp_ignore", "1"),
+    ("net.ipv4.conf.all.arp_announce", "2"),
+    ("net.ipv6.conf.default.disable_ipv6", "0"),
+    ("net.ipv6.conf.lo.disable_ipv6", "0"),
+)
+"""What a backend's kernel is told before the device is made, which inherits it (ip-sysctl)."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +82,9 @@ def modules(kind: TunnelKind, outer: int, inner: int) -> list[str]:
 
 
 def device_commands(device: Device, address: Address) -> list[list[str]]:
-    """Return the commands that make the device. Replies do not come through it, so no strict reverse path filter."""
-    filters = [f"net.ipv4.conf.{name}.rp_filter=0" for name in ("all", device.name)]
-    ends = ["local", str(address), *device.options]
-    return [
-        ["ip", "link", "add", device.name, "type", device.type, *ends],
-        ["sysctl", "-q", "-w", *filters, f"net.ipv6.conf.{device.name}.disable_ipv6=0"],
-        ["ip", "link", "set", device.name, "up"],
-    ]
+    """Return the commands that make the device."""
+    add = ["ip", "link", "add", device.name, "type", device.type, "local", str(address), *device.options]
+    return [add, ["ip", "link", "set", device.name, "up"]]
 
 
 def port_commands(kind: TunnelKind, outer: int, inner: int, port: int) -> list[list[str]]:
@@ -88,44 +96,46 @@ def port_commands(kind: TunnelKind, outer: int, inner: int, port: int) -> list[l
 
 
 def vip_commands(vip: Address) -> list[list[str]]:
-    """Return the commands that give a backend the VIP, without a word about it on its network."""
-    quiet = ["net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2", "net.ipv6.conf.lo.disable_ipv6=0"]
-    return [
-        ["sysctl", "-q", "-w", *quiet],
-        ["ip", "link", "set", "lo", "up"],
-        ["ip", "address", "replace", f"{vip}/{vip.max_prefixlen}", "dev", "lo"],
-    ]
+    """Return the commands that give a backend the VIP; SETTINGS keep it silent about it on its network."""
+    prefix = f"{vip}/{vip.max_prefixlen}"
+    return [["ip", "link", "set", "lo", "up"], ["ip", "address", "replace", prefix, "dev", "lo"]]
 
 
 def commands(kind: TunnelKind, address: Address, vip: Address, port: int = 0) -> list[list[str]]:
     """Return all that a backend needs, in the order in which it is to be run. Raises LabError for kinds without any."""
-    device = device_of(kind, address.version, vip.version)
+    outer, inner = address.version, vip.version
     return [
-        *device_commands(device, address),
-        *port_commands(kind, address.version, vip.version, port),
+        ["modprobe", "--all", *modules(kind, outer, inner)],
+        ["sysctl", "-w", *(f"{name}={value}" for name, value in SETTINGS)],
+        *device_commands(device_of(kind, outer, inner), address),
         *vip_commands(vip),
+        *port_commands(kind, outer, inner, port),
     ]
 
 
 def prepare(namespace: Namespace, kind: TunnelKind, address: Address, vip: Address, port: int = 0) -> Device:
-    """Run the commands in a backend's namespace, and return the device whose counters show what was unpacked.
+    """Do in a backend's namespace what `commands` says; return the device whose counters show what was unpacked.
 
     A device or port that is there already is left as it is: other kinds and VIPs may use it. Raises LabError.
+    Few processes are started: each takes a tenth of a second in an emulated machine.
     """
-    device = device_of(kind, address.version, vip.version)
-    run("modprobe", "--all", *modules(kind, address.version, vip.version))
-    if device.name not in namespace.statistics():
-        _run(namespace, device_commands(device, address))
-    opening = port_commands(kind, address.version, vip.version, port)
-    if opening and f"port {port} " not in namespace.run("ip", f"-{address.version}", "fou", "show"):
-        _run(namespace, opening)
-    _run(namespace, vip_commands(vip))
+    outer, inner = address.version, vip.version
+    device = device_of(kind, outer, inner)
+    if not all(Path("/sys/module", module).exists() for module in modules(kind, outer, inner)):
+        run("modprobe", "--all", *modules(kind, outer, inner))
+    there = namespace.call(_set_and_look)
+    lines = vip_commands(vip) if device.name in there else [*device_commands(device, address), *vip_commands(vip)]
+    namespace.run("ip", "-batch", "-", text="".join(f"{' '.join(line[1:])}\n" for line in lines))
+    for line in port_commands(kind, outer, inner, port):
+        if f"port {port} " not in namespace.run("ip", f"-{outer}", "fou", "show"):
+            namespace.run(*line)
     return device
 
 
-def _run(namespace: Namespace, lines: list[list[str]]) -> None:
-    for line in lines:
-        namespace.run(*line)
+def _set_and_look() -> list[str]:
+    for name, value in SETTINGS:
+        Path("/proc/sys", name.replace(".", "/")).write_text(value)
+    return [name for _, name in socket.if_nameindex()]
 
 
 def main(argv: list[str]) -> None:

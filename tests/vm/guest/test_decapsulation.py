@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from itertools import product
+from itertools import count, product
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.root
 NEAR = {4: ip_address("10.2.0.1"), 6: ip_address("2001:db8::1")}
 FAR = {4: ip_address("10.2.0.2"), 6: ip_address("2001:db8::2")}
 VIP = {4: ip_address("203.0.113.10"), 6: ip_address("2001:db8:1::10")}
-SERVICE, PORT = 7000, 5555
+SERVICE = 7000
 SENDERS = {(4, 4): "ipip", (4, 6): "sit", (6, 4): "ip6tnl", (6, 6): "ip6tnl"}
 VERSIONS = list(product((4, 6), (4, 6)))
 
@@ -53,22 +54,27 @@ class Row:
 ROWS = [Row(kind, *versions) for kind in (TunnelKind.IPIP, TunnelKind.GRE) for versions in VERSIONS]
 ROWS += [
     Row(kind, *versions, wire, checksum)
-    for kind, wire in ((TunnelKind.FOU, "fou"), (TunnelKind.GUE, "gue"), (TunnelKind.GUE, "fou"))
+    for kind, wire, checksum in (
+        (TunnelKind.FOU, "fou", True),
+        (TunnelKind.GUE, "gue", True),
+        (TunnelKind.GUE, "fou", False),
+    )
     for versions in VERSIONS
-    for checksum in (True, False)
 ]
+NUMBERS = count(1)
+"""Every row has a port of its own, so that none finds what another one has opened."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def spaces() -> Iterator[tuple[Namespace, Namespace]]:
     near, far = (Namespace(f"vc5tun-{os.getpid()}-{name}") for name in ("near", "far"))
+    cable = f"link add eth0 netns {near.name} type veth peer name eth0 netns {far.name}"
     try:
-        for space in (near, far):
-            run("ip", "netns", "add", space.name)
-        run("ip", "link", "add", "eth0", "netns", near.name, "type", "veth", "peer", "name", "eth0", "netns", far.name)
+        run("ip", "-batch", "-", text=f"netns add {near.name}\nnetns add {far.name}\n{cable}\n")
         for space, addresses in ((near, NEAR), (far, FAR)):
             lines = [f"address add {addresses[4]}/24 dev eth0", f"address add {addresses[6]}/64 dev eth0 nodad"]
             space.run("ip", "-batch", "-", text="\n".join([*lines, "link set lo up", "link set eth0 up", ""]))
+        run("modprobe", "--all", "fou", "fou6")
         yield near, far
     finally:
         for space in (near, far):
@@ -76,23 +82,33 @@ def spaces() -> Iterator[tuple[Namespace, Namespace]]:
                 run("ip", "netns", "delete", space.name)
 
 
-def pack(near: Namespace, row: Row) -> None:
+@pytest.fixture
+def port(spaces: tuple[Namespace, Namespace]) -> Iterator[int]:
+    """A port that no row before had; afterwards nothing is packed any more."""
+    yield 5000 + next(NUMBERS)
+    spaces[0].run("ip", "link", "delete", "out")
+
+
+def pack(near: Namespace, row: Row, port: int) -> None:
     """Send what goes to the VIP through a tunnel device."""
-    ends = ["local", str(NEAR[row.outer]), "remote", str(FAR[row.outer])]
-    if row.kind is TunnelKind.GRE:
-        device = ["gre" if row.outer == 4 else "ip6gre", *ends]
-    else:
-        device = [SENDERS[row.outer, row.inner], *ends]
+    kind = ("gre" if row.outer == 4 else "ip6gre") if row.kind is TunnelKind.GRE else SENDERS[row.outer, row.inner]
+    words = ["link add out type", kind, "local", str(NEAR[row.outer]), "remote", str(FAR[row.outer])]
     if row.outer == 6:
-        device += ["encaplimit", "none"]  # an option header, which the balancer does not send either
-        device += ["mode", "ipip6" if row.inner == 4 else "ip6ip6"] if row.kind is not TunnelKind.GRE else []
+        words += ["encaplimit none"]  # an option header, which the balancer does not send either
+    if kind == "ip6tnl":
+        words += ["mode", "ipip6" if row.inner == 4 else "ip6ip6"]
     if row.wire:
-        run("modprobe", "fou" if row.outer == 4 else "fou6")
         checksum = ("" if row.checksum else "no") + ("encap-csum" if row.outer == 4 else "encap-csum6")
-        device += ["encap", row.wire, "encap-sport", "auto", "encap-dport", str(PORT), checksum]
-    near.run("ip", "link", "add", "out", "type", *device)
-    near.run("ip", "link", "set", "out", "up")
-    near.run("ip", "route", "add", str(VIP[row.inner]), "dev", "out", "src", str(NEAR[row.inner]))
+        words += ["encap", row.wire, "encap-sport 0 encap-dport", str(port), checksum]
+    route = f"route add {VIP[row.inner]} dev out src {NEAR[row.inner]}"
+    near.run("ip", "-batch", "-", text="\n".join([" ".join(words), "link set out up", route, ""]))
+
+
+def received(space: Namespace, device: str) -> int:
+    """Return how many packets came out of a device of the space."""
+    text = space.call(lambda: Path("/proc/thread-self/net/dev").read_text(encoding="ascii"))
+    [line] = [line for line in text.splitlines() if line.strip().startswith(f"{device}:")]
+    return int(line.partition(":")[2].split()[1])
 
 
 def talk(near: Namespace, far: Namespace, version: int, patience: float) -> bytes:
@@ -115,27 +131,20 @@ def talk(near: Namespace, far: Namespace, version: int, patience: float) -> byte
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_unpacked(spaces: tuple[Namespace, Namespace], row: Row) -> None:
+def test_unpacked(spaces: tuple[Namespace, Namespace], port: int, row: Row) -> None:
     near, far = spaces
-    device = prepare(far, row.kind, FAR[row.outer], VIP[row.inner], PORT if row.wire else 0)
-    pack(near, row)
+    device = prepare(far, row.kind, FAR[row.outer], VIP[row.inner], port)
+    before = received(far, device.name)
+    pack(near, row, port)
     assert talk(near, far, row.inner, patience=10) == b"through the tunnel"
-    assert far.statistics()[device.name]["rx_packets"] >= 3, "SYN, ACK and data came through it"
-    assert far.statistics()[device.name]["rx_errors"] == 0
+    assert received(far, device.name) - before >= 3, "SYN, ACK and data came through it"
 
 
-def test_nothing_arrives_where_another_kind_is_expected(spaces: tuple[Namespace, Namespace]) -> None:
+def test_nothing_arrives_where_no_port_is_open(spaces: tuple[Namespace, Namespace], port: int) -> None:
     near, far = spaces
-    device = prepare(far, TunnelKind.GRE, FAR[4], VIP[4])
-    pack(near, Row(TunnelKind.GUE, 4, 4, "gue"))
+    device = prepare(far, TunnelKind.IPIP, FAR[4], VIP[4])
+    before = received(far, device.name)
+    pack(near, Row(TunnelKind.GUE, 4, 4, "gue"), port)
     with pytest.raises(OSError, match=r"timed out|unreachable|refused"):
         talk(near, far, 4, patience=0.5)
-    assert far.statistics()[device.name]["rx_packets"] == 0
-
-
-def test_kinds_and_families_share_a_backend(spaces: tuple[Namespace, Namespace]) -> None:
-    near, far = spaces
-    for kind, vip in product((TunnelKind.IPIP, TunnelKind.GRE, TunnelKind.GUE), VIP.values()):
-        prepare(far, kind, FAR[6], vip, PORT if kind is TunnelKind.GUE else 0)
-    pack(near, Row(TunnelKind.GUE, 6, 4, "gue"))
-    assert talk(near, far, 4, patience=10) == b"through the tunnel"
+    assert received(far, device.name) == before
