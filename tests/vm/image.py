@@ -51,7 +51,7 @@ FILES: Final = {
     "/etc/resolv.conf": "",
     MARK: "the virtual machine of tests/vm\n",
     **{
-        f"/etc/systemd/network/{name}.link": f"[Match]\nMACAddress={mac}\n[Link]\nName={name}\n"
+        f"/etc/systemd/network/10-{name}.link": f"[Match]\nMACAddress={mac}\n[Link]\nName={name}\n"
         for mac, name in CARDS.items()
     },
 }
