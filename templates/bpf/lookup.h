@@ -3,6 +3,10 @@
  * key a position of its own. With many, they name a bucket, whose displacement, xor-ed onto lower bits, gives the only
  * position where the key can be. Two copies lie side by side; the daemon fills the idle one and switches by one store:
  * that of the services' multiplier, whose lowest bit names the copy.
+ *
+ * The copy and the position are added to a pointer one after the other, with the pointer opaque in between: the compiler
+ * makes one OR of a sum whose parts share no bits, and the verifier of Linux 6.1 forgets all bounds at an OR of two
+ * values that it does not know.
  */
 
 static __always_inline u64 vc5_position(u64 key, u64 multiplier, u64 table)
@@ -13,7 +17,10 @@ static __always_inline u64 vc5_position(u64 key, u64 multiplier, u64 table)
 /*% if shape.direct %*/
 	return high;
 /*% else %*/
-	return ((mixed >> 32) ^ vc5_displacements[table * VC5_SERVICES + high]) & (VC5_SERVICES - 1);
+	const typeof(vc5_displacements[0]) *row = &vc5_displacements[table * VC5_SERVICES];
+
+	vc5_opaque(row);
+	return ((mixed >> 32) ^ row[high]) & (VC5_SERVICES - 1);
 /*% endif %*/
 }
 
@@ -26,8 +33,10 @@ static __always_inline u64 vc5_key(u64 vip, u64 protocol, u64 port)
 static __always_inline const struct vc5_service *vc5_candidate(u64 key, u64 lookup)
 {
 	u64 copy = lookup & 1;
-	const struct vc5_service *service = &vc5_services[copy * VC5_SERVICES + vc5_position(key, lookup, copy * 2)];
+	const struct vc5_service *service = &vc5_services[copy * VC5_SERVICES];
 
+	vc5_opaque(service);
+	service += vc5_position(key, lookup, copy * 2);
 	vc5_opaque(service);
 	return service;
 }
@@ -46,7 +55,9 @@ static __always_inline const struct vc5_vip *vc5_find_vip(u64 address)
 {
 	u64 copy = vc5_lookup->multiplier & 1;
 	u64 position = vc5_position(address, vc5_keys[copy].vip_multiplier, copy * 2 + 1);
-	const struct vc5_vip *vip = &vc5_vips[copy * VC5_SERVICES + position];
+	const struct vc5_vip *vip = &vc5_vips[copy * VC5_SERVICES];
 
+	vc5_opaque(vip);
+	vip += position;
 	return vip->address == address && address ? vip : NULL;
 }

@@ -47,7 +47,9 @@ def hosts() -> Iterator[dict[str, Namespace]]:
 
 def test_native_xdp_on_virtio(hosts: dict[str, Namespace], tmp_path: Path) -> None:
     text = configuration("card1", "native", servers=str(FIRST_BACKEND), check="")
-    with Daemon(hosts["balancer"], tmp_path, text) as daemon:
+    daemon = Daemon(hosts["balancer"], tmp_path, text)
+    try:
+        daemon.start(ready_within=90)  # most of it is the compiler's
         assert [(row["name"], row["attach"]) for row in daemon.status()["interfaces"]] == [("card1", "native")]
         wait_for("the backend's MAC", lambda: all(row["mac"] for row in backends(daemon)))
 
@@ -67,3 +69,5 @@ def test_native_xdp_on_virtio(hosts: dict[str, Namespace], tmp_path: Path) -> No
                         assert taken.recv(10) == bytes([number])
         assert daemon.stop() == 0
         assert daemon.leftovers() == []
+    finally:
+        daemon.close()
