@@ -7,7 +7,7 @@
 static __always_inline void *vc5_check(struct vc5_verdict *verdict, struct vc5_packet *packet, struct iphdr *ip,
 				       const struct vc5_cursor *cursor, u32 header)
 {
-	u32 length = bpf_ntohs(ip->tot_len);
+	u32 length = vc5_length(ip->tot_len);
 	void *at = (void *)ip + header;
 
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
@@ -62,7 +62,7 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 	transport = vc5_check(verdict, &packet, ip, &cursor, header);
 	if (!transport) {
 		if (verdict->reason == VC5_REASON_PROTOCOL && ip->protocol == VC5_PROTOCOL_ICMP)
-			vc5_icmp(verdict, ethernet, ip, (void *)ip + header, cursor.end, bpf_ntohs(ip->tot_len) - header);
+			vc5_icmp(verdict, ethernet, ip, (void *)ip + header, cursor.end, vc5_length(ip->tot_len) - header);
 		return 0;
 	}
 	service = vc5_find_service(&packet);
@@ -79,7 +79,7 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 /*% if shape.resets %*/
 	if (verdict->reason == VC5_REASON_RESET && transport + sizeof(struct tcphdr) <= cursor.end) {
 		const struct tcphdr *tcp = transport;
-		u32 data = bpf_ntohs(ip->tot_len) - header - vc5_tcp_header(tcp);
+		u32 data = vc5_length(ip->tot_len) - header - vc5_tcp_header(tcp);
 
 		data += !!(packet.flags & VC5_TCP_FIN);
 		vc5_reset(ctx, verdict, &packet, bpf_ntohl(tcp->seq) + data, bpf_ntohl(tcp->ack_seq));

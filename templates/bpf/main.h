@@ -36,7 +36,7 @@ static __always_inline enum vc5_way vc5_settled(struct xdp_md *ctx, struct vc5_v
 	service = vc5_candidate(key, vc5_lookup->multiplier);
 	if (service->key != key)
 		return VC5_WAY_RARE;
-	length = bpf_ntohs(ip->tot_len);
+	length = vc5_length(ip->tot_len);
 	if ((void *)ip + length > end || ip->ttl <= 1)
 		return VC5_WAY_COLD;
 	if (protocol == VC5_PROTOCOL_TCP) {

@@ -56,7 +56,7 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	packet.protocol = ip->protocol;
 	if (packet.protocol != VC5_PROTOCOL_TCP && packet.protocol != VC5_PROTOCOL_UDP)
 		return 0;
-	length = bpf_ntohs(ip->tot_len);
+	length = vc5_length(ip->tot_len);
 	if (length < sizeof(*ip) || (void *)ip + length > cursor.end)
 		return 0;
 	if (!vc5_read_transport(&packet, cursor.at, cursor.end, length - sizeof(*ip)))
