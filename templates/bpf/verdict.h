@@ -10,9 +10,9 @@ struct vc5_verdict {
 	u64 flows; /* 1: the packet opens a TCP connection */
 };
 
-static __always_inline u64 *vc5_reason_counter(u32 reason)
+static __always_inline u64 *vc5_reason_counter(u64 cpu, u32 reason)
 {
-	u64 *row = &vc5_reasons[(vc5_this_cpu() & (VC5_CPUS - 1)) * VC5_REASON_STRIDE];
+	u64 *row = &vc5_reasons[cpu * VC5_REASON_STRIDE];
 
 	vc5_opaque(row); /* as in lookup.h: no OR */
 	return row + (reason & 63);
@@ -20,7 +20,7 @@ static __always_inline u64 *vc5_reason_counter(u32 reason)
 
 static __always_inline void vc5_count(u32 reason)
 {
-	*vc5_reason_counter(reason) += 1;
+	*vc5_reason_counter(vc5_this_cpu() & (VC5_CPUS - 1), reason) += 1;
 }
 
 static __always_inline struct vc5_counter *vc5_counter_of(u64 cpu, u64 destination)
@@ -51,7 +51,7 @@ static __always_inline int vc5_leave(const struct vc5_verdict *verdict)
 	}
 	if (verdict->destination)
 		vc5_event_counter(cpu, verdict->destination)->drops += 1;
-	vc5_reasons[cpu * VC5_REASON_STRIDE + (verdict->reason & 63)] += 1;
+	*vc5_reason_counter(cpu, verdict->reason) += 1;
 	return verdict->action;
 }
 
