@@ -32,8 +32,8 @@ def _without(name: str, right: str) -> Fault:
 FAULTS = (
     # Reading a frame.
     Fault("more-fragments is no fragment", "VC5_FRAGMENT_BITS = 0x3fff", "VC5_FRAGMENT_BITS = 0x1fff"),
-    Fault("options not handled", "header = ip->ihl * 4;", "header = sizeof(*ip);"),
-    _without("packet longer than the frame forwarded", "(void *)ip + length > end || "),
+    Fault("options not handled", "header = ip->ihl * 4,", "header = sizeof(*ip),"),
+    _without("packet longer than the frame forwarded", "!vc5_complete(ctx, l2, ip, length, end) || "),
     Fault("TCP header longer than the packet forwarded", "length >= sizeof(*tcp) && length <= room", "length >= 20"),
     Fault("UDP length not checked", "return length >= sizeof(*udp) && length <= room;", "return 1;"),
     _without("802.1ad tag not known", " || type == bpf_htons(VC5_TAG_8021AD)"),
@@ -43,12 +43,16 @@ FAULTS = (
     # Finding the service.
     Fault("service key not compared", "service->key == key ? service : NULL", "service"),
     Fault("service key not compared on the quick way", "if (service->key != key)", "if (0)"),
-    Fault("VIP not compared", "vip->address == address && address", "address"),
-    Fault("displacement added", "^ vc5_displacements[", "+ vc5_displacements["),
+    Fault("VIP not compared", "vip->low == vc5_mapped(address)", "vip->low"),
+    Fault("displacement added", "(mixed >> 32) ^ row[high]", "(mixed >> 32) + row[high]"),
     Fault("old copy of the services", "&vc5_services[copy *", "&vc5_services[0 *"),
     Fault("`unknown_port: pass` ignored", "vc5_settings->pass_unknown_port ? XDP_PASS", "0 ? XDP_PASS"),
     # Slots and flows.
-    Fault("hash without the port of the VIP", "ports * factor[1]", "(ports & 0xffff) * factor[1]"),
+    Fault(
+        "hash without the port of the VIP",
+        "source * service->source_factor + ports",
+        "source * service->source_factor + (ports & 0xffff)",
+    ),
     Fault("hash of before without the port", "(k[3] + packet->ports)", "(k[3] + (packet->ports & 0xffff))"),
     Fault("slot from the low half of the hash", "((hash >> 32) * count", "((hash & 0xffffffff) * count"),
     Fault("previous answer not asked", "if (asked)", "if (0)"),
@@ -93,7 +97,7 @@ FAULTS = (
         "verdict->destination = number;\n\tverdict->octets",
         "verdict->destination = service->destinations;\n\tverdict->octets",
     ),
-    Fault("octets in network order", "verdict->octets = bpf_ntohs(ip->tot_len)", "verdict->octets = ip->tot_len"),
+    Fault("octets in network order", "packet->octets = vc5_length(ip->tot_len)", "packet->octets = ip->tot_len"),
     Fault(
         "SYN-ACK counted as a flow",
         "return (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;",
@@ -104,15 +108,77 @@ FAULTS = (
     Fault("VIP down answers echo", "if (vip && vip->up)", "if (vip)"),
     Fault("echo sent on", "ip->saddr = ip->daddr;\n", ";\n"),
     Fault("checksum difference turned round", "sum += (u32)~before;", "sum += before;"),
-    _without("RST without the length of FIN", "data += !!(packet.flags & VC5_TCP_FIN);"),
+    _without("RST without the length of FIN", "segment.next += !!(packet->flags & VC5_TCP_FIN);"),
     Fault("RST answered", "if (packet->flags & VC5_TCP_RST) {", "if (0) {"),
     Fault("data sent back behind the RST", "surplus > 0 && vc5_move_tail", "0 && vc5_move_tail"),
     # Probes.
-    Fault("no checksum of UDP touched", "if (sum || ip->protocol == VC5_PROTOCOL_TCP)", "if (1)"),
-    Fault("UDP checksum becomes none", "!sum && ip->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum", "sum"),
+    Fault("no checksum of UDP touched", "if (sum || packet->protocol == VC5_PROTOCOL_TCP)", "if (1)"),
+    Fault("UDP checksum becomes none", "!sum && packet->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum", "sum"),
     Fault("answer expected at another port", "\t.own_port = ", "\t.own_port = 1 + "),
-    _without("answer to another address taken", "identity->own != ip->daddr || "),
+    Fault("answer to another address taken", "if (identity->own[3] != ((struct iphdr *)header)->daddr)", "if (0)"),
     _without("freed destination probed", " || identity->freed"),
     Fault("answer from another backend", "VC5_PROBE_NET << 24 | number", "VC5_PROBE_NET << 24 | (number + 1)"),
     Fault("probe of the frame's own length believed", "length < sizeof(*ip) || (void *)ip + length > cursor.end", "0"),
 )
+
+MODE_FAULTS = (
+    # Of IPv6, in a program with every family and every kind of frame.
+    Fault("address of IPv6 not compared", "if (service->key != key || service->source_factor != high ||", "if ("),
+    Fault("half of an IPv6 VIP not compared", "vip->high == high && vip->low == low", "vip->low == low"),
+    Fault("hop limit not decremented", "((struct vc5_ipv6 *)(frame + l2))->hops -= 1;", ";"),
+    Fault("hop limit of a tracked packet not decremented", "((struct vc5_ipv6 *)ip)->hops -= 1;", ";"),
+    Fault("hop limit 1 forwarded", "end) || ip->hops <= 1)", "end) || ip->hops < 1)"),
+    Fault("a word of the source not hashed", " + fourth * keys->wide[3]", ""),
+    Fault(
+        "IPv6 hash without the port of the VIP",
+        "ports * service->ports_factor + service->rest;\n}\n\nstatic __always_inline u64 vc5_hash(",
+        "(ports & 0xffff) * service->ports_factor + service->rest;\n}\n\nstatic __always_inline u64 vc5_hash(",
+    ),
+    Fault("previous hash of IPv6 without the VIP", " +\n\t\t       (packet->low >> 32) * vip[3];", ";"),
+    Fault("authentication header as long as others", "length = (header[1] + 2) * 4;", ";"),
+    Fault("more-fragments of IPv6 is no fragment", "VC5_FRAGMENT6_BITS = 0xfff9", "VC5_FRAGMENT6_BITS = 0xfff8"),
+    Fault("hop-by-hop options not walked", "next != VC5_HOP_BY_HOP && ", ""),
+    Fault("one extension header too few", "VC5_EXTENSIONS = 6", "VC5_EXTENSIONS = 5"),
+    Fault("extension header beyond the packet", "if (length > room)\n\t\t\treturn broken;", ""),
+    Fault(
+        "neighbour solicitation dropped",
+        "vc5_decide(verdict, XDP_PASS, VC5_REASON_NEIGHBOUR);",
+        "vc5_decide(verdict, XDP_DROP, VC5_REASON_NEIGHBOUR);",
+    ),
+    Fault("echo reply of IPv4 in IPv6", "icmp->type = VC5_ICMP6_ECHO_REPLY;", "icmp->type = VC5_ICMP_ECHO_REPLY;"),
+    Fault(
+        "checksum of a probe over half the address",
+        "for (i = 0; i < VC5_WORDS; i++) {\n\t\t\tsum",
+        "for (i = 0; i < 2; i++) {\n\t\t\tsum",
+    ),
+    Fault("probe address beyond the prefix", "ip->destination[1] || ip->destination[2]", "ip->destination[1]"),
+    Fault(
+        "answer of IPv6 to another address taken",
+        "if (!vc5_same(identity->own, ((struct vc5_ipv6 *)header)->destination))",
+        "if (0)",
+    ),
+    Fault(
+        "RST of IPv6 with the length of IPv4",
+        "ip->length = bpf_htons(sizeof(struct tcphdr));",
+        "ip->length = bpf_htons(40);",
+    ),
+    # Of tags.
+    Fault("priority of a tag lost", "(*control & (u16)~bpf_htons(VC5_TAG_ID)) | vlan", "vlan"),
+    Fault("tag id 0 taken for a network", "if (*(const u16 *)(frame + ETH_HLEN) & bpf_htons(VC5_TAG_ID))", "if (1)"),
+    Fault("tag not pushed", "if (!leg->vlan != (l2 == ETH_HLEN)) {", "if (leg->vlan && l2 != ETH_HLEN && 0) {"),
+    Fault("pushed tag of another network", "type[1] = vlan;", "type[1] = bpf_htons(1);"),
+    Fault("trunk left by redirect", "(l2 == ETH_HLEN || !leg->vlan) && leg->interface", "leg->interface"),
+    Fault("never redirected", "leg->interface != ctx->ingress_ifindex", "0"),
+    Fault("probe without its tag", "if (vc5_leg_of(destination)->vlan) {", "if (0) {"),
+    Fault(
+        "answer to a probe with its tag",
+        "if (l2 == VC5_TAGGED_LENGTH) {\n\t\tframe = vc5_retag(ctx, l2, 0);",
+        "if (0) {\n\t\tframe = vc5_retag(ctx, l2, 0);",
+    ),
+    Fault(
+        "priority tag counted as a network",
+        "reason = VC5_REASON_UNTAGGED;\n\t\t}",
+        "reason = VC5_REASON_NOT_VIP;\n\t\t}",
+    ),
+)
+"""Planted into a program that serves both families and mixes tags."""

@@ -11,6 +11,7 @@ import pytest
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
 from appliance.dataplane.enums import DeadPolicy, Reason, State
 from appliance.dataplane.kernel import Verdict
+from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import Action
 from appliance.model import Address, Mode, Protocol, ServiceKey
 from tests.dataplane.equivalence.pair import LOOPBACK, Pair, loaded, shape
@@ -259,12 +260,9 @@ def test_a_reset_in_ipv6(place: tuple[str, Pair]) -> None:
     number = pair.tables[1].numbers(service)[IPv6Address("2001:db8:10::11")]
     slots = pair.tables[1].slots(service)
     assert slots is not None
-    pair.both("all tracked", lambda memory: memory.destinations.put(number, "state", State.DEAD))
-    pair.both("dead", lambda memory: memory.slots.__setitem__(slice(None), _tracked(memory.slots, memory.tracked)))
-    pair.both(
-        "was",
-        lambda memory: [memory.histories.put(at, "was", 1) for at in range(slots.first, slots.first + slots.count)],
-    )
+    pair.both("dead", lambda memory: memory.destinations.put(number, "state", State.DEAD))
+    pair.both("all tracked", _track)
+    pair.both("was", lambda memory: _were(memory, range(slots.first, slots.first + slots.count)))
     segment = Frame().ipv6(CLIENT6, VIP6).tcp(4000, 80, "A", sequence=77, acknowledgement=99, data=b"late")
     left = pair.send(arriving(name, segment).bytes)
     expected = Frame(to=ROUTER, sender=BALANCER).ipv6(VIP6, CLIENT6)
@@ -274,11 +272,14 @@ def test_a_reset_in_ipv6(place: tuple[str, Pair]) -> None:
     assert checksums_are_right(left.frame)
 
 
-def _tracked(slots: memoryview[int], bit: int) -> memoryview[int]:
-    changed = memoryview(bytearray(slots.nbytes)).cast(slots.format)  # type: ignore[call-overload]
-    for at, word in enumerate(slots.tolist()):
-        changed[at] = word | bit
-    return changed
+def _track(memory: Memory) -> None:
+    for at, word in enumerate(memory.slots.tolist()):
+        memory.slots[at] = word | memory.tracked
+
+
+def _were(memory: Memory, slots: range) -> None:
+    for slot in slots:
+        memory.histories.put(slot, "was", 1)
 
 
 def test_a_door_that_leads_nowhere_is_counted() -> None:

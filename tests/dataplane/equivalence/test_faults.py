@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from appliance.dataplane.shape import Shape
+from appliance.model import Mode
 from tests.dataplane.equivalence.pair import Difference, loaded, shape, text_of
 from tests.dataplane.equivalence.play import any_steps, play
-from tests.dataplane.faults import FAULTS, Fault
+from tests.dataplane.faults import FAULTS, MODE_FAULTS, Fault
 
 LIMIT = 40_000
 """Frames within which a fault has to be found."""
 CHANGES = 8
 SHAPE = shape(resets=True)
+MODES = shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True)
+PLANTED = [(SHAPE, fault) for fault in FAULTS] + [(MODES, fault) for fault in MODE_FAULTS]
 
 
-def test_every_fault_fits_the_program_once() -> None:
-    text = text_of(SHAPE)
-    assert len({fault.plant(text) for fault in FAULTS}) == len(FAULTS) >= 20
+@pytest.mark.parametrize(("what", "faults"), [(SHAPE, FAULTS), (MODES, MODE_FAULTS)], ids=["plain", "modes"])
+def test_every_fault_fits_the_program_once(what: Shape, faults: Sequence[Fault]) -> None:
+    text = text_of(what)
+    assert len({fault.plant(text) for fault in faults}) == len(faults) >= 20
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name.replace(" ", "-") for fault in FAULTS])
-def test_fault_is_found(fault: Fault, record_property: Callable[[str, object], None]) -> None:
-    with loaded(SHAPE, fault.plant(text_of(SHAPE))) as pair:
+@pytest.mark.parametrize(("what", "fault"), PLANTED, ids=[fault.name.replace(" ", "-") for _, fault in PLANTED])
+def test_fault_is_found(what: Shape, fault: Fault, record_property: Callable[[str, object], None]) -> None:
+    with loaded(what, fault.plant(text_of(what))) as pair:
         seed = 0
         while pair.mix.frames < LIMIT:
             try:
