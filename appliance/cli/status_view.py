@@ -132,6 +132,7 @@ def _backend_row(backend: dict[str, Any]) -> list[Cell | str]:
     who = backend.get("drained_by")
     drained = "removed from the configuration" if who == "removed" else f"by {_text(who)}" if who else ""
     notes = [drained, backend.get("diagnostic") or ""]
+    notes += [trouble.get("message", "") for trouble in _dicts(backend.get("troubles"))]
     took = backend.get("took_ms")
     share = backend.get("share")
     enabled = backend.get("enabled") is not False

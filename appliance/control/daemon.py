@@ -3,8 +3,7 @@
 Boot: configuration, host, program (adopted or compiled), all tables, attach, control socket, READY, prober. Reload: the
 new configuration is read and its program compiled beside the running one, then put in force in one step or not at all.
 Stop (SIGTERM, SIGINT): the prober ends, everything is detached and removed. Leave (SIGUSR1): the daemon ends and the
-data plane works on, for the next daemon to adopt; that is how to restart one. A daemon that is killed, or ends over a
-defect of its own, leaves it likewise.
+data plane works on, for the next daemon to adopt, as when it is killed or fails; that is how to restart one.
 """
 
 from __future__ import annotations
@@ -197,6 +196,7 @@ class Daemon:
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
             self._plan_soon()
+        self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
         if self._unsaved:

@@ -17,6 +17,7 @@ from appliance.control import requirements, store
 from appliance.control.clock import CoarseClock
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
 from appliance.control.state import Pair, State
+from appliance.control.trouble import Alarm, Trouble, alarms
 from appliance.dataplane.desired import ProbeLink
 from appliance.dataplane.enums import State as Receives
 from appliance.dataplane.shape import Shape
@@ -53,6 +54,8 @@ class Instance:
     probe_end: namespace.ProbeLink | None = None
     current: Plan | None = None
     vips_since: dict[Address, float] = field(default_factory=dict)
+    told: frozenset[Trouble] = frozenset()
+    """The troubles that alarms have told of."""
 
     def verdict(self, service: ServiceKey, address: Address) -> Health:
         """The health of a backend, or what the last process's tables say of it."""
@@ -185,6 +188,12 @@ class Instance:
             self.health.configure(self.state.services(), time.time())
         due = self.openings.next_due()
         return bool(gone) or (due is not None and time.monotonic() >= due)
+
+    def alarms(self) -> list[Alarm]:
+        """What began or ended since this was last asked of what the host lacks."""
+        before, after = self.told, self.current.troubles if self.current else frozenset()
+        self.told = after
+        return alarms(before, after)
 
     def drain(self, key: ServiceKey, address: Address, who: str) -> None:
         """Let a backend's flows go on and give it no new ones. Raises HostError if it is not configured."""

@@ -1,9 +1,8 @@
-"""Which interface reaches an address directly, and which of its own addresses is in the same subnet. Pure."""
+"""Which interface reaches an address directly. Pure."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from typing import overload
+from ipaddress import IPv4Interface, IPv6Interface
 
 from appliance.model import Address, Host, Interface
 
@@ -20,22 +19,6 @@ def interface_for(host: Host, address: Address) -> Interface | None:
         if own is not None and (own.network.prefixlen, interface.up) > best_rank:
             best, best_rank = interface, (own.network.prefixlen, interface.up)
     return best
-
-
-@overload
-def own_address(interface: Interface, address: IPv4Address) -> IPv4Address: ...
-@overload
-def own_address(interface: Interface, address: IPv6Address) -> IPv6Address: ...
-def own_address(interface: Interface, address: Address) -> Address:
-    """Return the interface's own address in the longest of its prefixes that contains `address`.
-
-    Of several in one prefix the first, which is the one that the kernel calls primary. Raises ValueError if no prefix
-    contains `address`.
-    """
-    own = _own(interface, address)
-    if own is None:
-        raise ValueError(f"{address} is in no subnet of {interface.name}")
-    return own.ip
 
 
 def _own(interface: Interface, address: Address) -> IPv4Interface | IPv6Interface | None:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
-from appliance.control.nexthop import interface_for, own_address
 from appliance.control.state import Pair, State
+from appliance.control.trouble import Trouble
+from appliance.control.ways import Ways
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
 from appliance.dataplane.enums import State as Receives
@@ -91,32 +91,35 @@ class Plan:
 
     desired: Desired
     services: Mapping[ServiceKey, ServiceState]
-    wanted: frozenset[Address]
-    """Next hops whose MAC addresses are needed."""
+    neighbours: frozenset[tuple[int, Address]]
+    """Interface index and address of the next hops whose MAC addresses are needed: backends on the link, gateways."""
+    ways: Ways = field(compare=False)
+    host: Host = field(compare=False)
+
+    @property
+    def wanted(self) -> frozenset[Address]:
+        """The addresses of these next hops."""
+        return frozenset(address for _, address in self.neighbours)
+
+    @property
+    def troubles(self) -> frozenset[Trouble]:
+        """What the host lacks for the configuration in force, but for MAC addresses."""
+        return self.ways.troubles
 
 
 def receives(service: Service, backend: Backend, health: Health, state: State) -> Receives:
     """What a backend may receive."""
-    pair = (service.key, backend.address)
     if health is Health.UNKNOWN:
         return Receives.NONE
     if health is Health.DEAD or (health is Health.WRONG and service.on_down is OnDown.CUT):
         return Receives.DEAD
-    leaves = pair in state.drains or pair in state.leaving
+    leaves = False
+    if state.drains or state.leaving:
+        pair = (service.key, backend.address)
+        leaves = pair in state.drains or pair in state.leaving
     if leaves or not backend.enabled or backend.weight == 0 or health is Health.WRONG:
         return Receives.DRAINING
     return Receives.AVAILABLE
-
-
-def hop_to(host: Host, address: Address) -> Hop | None:
-    """The way to a backend on one of the balancer's own subnets; None while its MAC is not known."""
-    interface = interface_for(host, address)
-    if interface is None or not isinstance(address, IPv4Address):
-        return None
-    mac = host.neighbours.get((interface.index, address))
-    if mac is None:
-        return None
-    return Hop(interface.index, mac + interface.mac, own_address(interface, address))
 
 
 def grace(config: Config, key: ServiceKey) -> int:
@@ -139,18 +142,20 @@ def plan(
     """Decide what the tables should hold. `now` in monotonic seconds.
 
     Where it is known that only the health of some services (`dirty`) has changed since the plan `before`, the others
-    are taken from there: one verdict must not cost a look at thousands of backends.
+    are taken from there: one verdict must not cost a look at thousands of backends. With another configuration or host
+    than that plan's, all are looked at.
     """
     config = state.config
+    same = before is not None and before.ways.serve(config, host)
+    ways = before.ways if before is not None and same else Ways(config, host)
     services: list[DesiredService] = []
     outcome: dict[ServiceKey, ServiceState] = {}
-    wanted: set[Address] = set()
-    hops: dict[Address, Hop | None] = {}
     clean: dict[ServiceKey, DesiredService] = {}
-    if before is not None and dirty is not None:
+    hops: dict[int, Hop | None] = {}  # by the identity of the way, which lives as long as all ways do
+    partly = before is not None and same and before.host is host and dirty is not None
+    if before is not None and dirty is not None and partly:
         touched = {*dirty, *openings.since}
         clean = {one.key: one for one in before.desired.services if one.key not in touched}
-        wanted.update(before.wanted)
     for service in state.services():
         key, members, available = service.key, [], 0
         if before is not None and key in clean:
@@ -160,15 +165,17 @@ def plan(
         ready = openings.ready(service, health, now)
         for backend in service.backends:
             address = backend.address
-            if address not in hops:
-                hops[address] = hop_to(host, address)
-                wanted.add(address)
+            way = ways.of(service, address)
+            if id(way) not in hops:
+                hops[id(way)] = way.hop(host.neighbours)
             gets = receives(service, backend, health(key, address), state)
             if not ready and gets is Receives.AVAILABLE:
                 gets = Receives.NONE
             available += gets is Receives.AVAILABLE
             weight = backend.weight if gets is Receives.AVAILABLE else 0
-            members.append(Member(address, weight, gets, hops[address]))
+            other = address.version != key.vip.version
+            source = ways.source(way, key.vip.version) if other else None
+            members.append(Member(address, weight, gets, hops[id(way)], source))
         outcome[key] = ServiceState(available >= service.need, available)
         services.append(
             DesiredService(
@@ -192,7 +199,13 @@ def plan(
         pass_unknown_port=config.unknown_port is UnknownPort.PASS,
         probe=probe,
     )
-    return Plan(desired, outcome, frozenset(wanted))
+    if not state.leaving:
+        neighbours = ways.neighbours
+    elif before is not None and partly:
+        neighbours = before.neighbours
+    else:
+        neighbours = ways.neighbours_of(state.services())
+    return Plan(desired, outcome, neighbours, ways, host)
 
 
 def dead_while_leaving(state: State, health: HealthOf) -> list[Pair]:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from appliance.control.trouble import Alarm
 from appliance.errors import ConfigError
 from appliance.model import Event, EventKind, ProbeResult
 from appliance.telemetry.journal import Journal
@@ -29,6 +31,11 @@ class Recorder:
         level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
         place = " ".join(str(more[name]) for name in ("service", "backend") if more.get(name))
         log.log(level, "%s%s", f"{place} " if place else "", message)
+
+    def alarms(self, found: Iterable[Alarm]) -> None:
+        """Take down what began or ended of what the host lacks."""
+        for alarm in found:
+            self.event(EventKind.ALARM, alarm.message, outcome=alarm.outcome, details=alarm.details)
 
     def probe(self, result: ProbeResult) -> None:
         """Take down a probe."""

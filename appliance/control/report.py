@@ -9,6 +9,9 @@ from typing import Any
 
 from appliance.control.plan import Plan, receives
 from appliance.control.state import State
+from appliance.control.trouble import summaries
+from appliance.control.ways import Ways
+from appliance.dataplane.desired import Hop, Member
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.sync import DataPlane
 from appliance.health.judge import HealthTable
@@ -45,7 +48,11 @@ def status(
     memory = data.generation.memory if data.generation else None
     tracked = data.tables.tracked() if data.tables else {}
     reasons = {str(reason): memory.reason(reason) for reason in Reason} if memory else {}
-    services = [_service(s, facts, state, plan, health, assumed, data, tracked.get(s.key, 0)) for s in state.services()]
+    members = {one.key: one.members for one in plan.desired.services}
+    services = [
+        _service(s, facts, state, plan, members.get(s.key, ()), health, assumed, data, tracked.get(s.key, 0))
+        for s in state.services()
+    ]
     used = memory.flows_used() if memory and any(tracked.values()) else 0
     return {
         "version": facts.version,
@@ -61,6 +68,8 @@ def status(
                 else "none",
                 "mac": interface.mac.hex(":"),
                 "address": ", ".join(str(address) for address in interface.addresses),
+                "mtu": interface.mtu,
+                "up": interface.up,
             }
             for interface in interfaces
         ],
@@ -78,7 +87,10 @@ def status(
         },
         "clock_s": memory.time if memory else 0,
         "config": {"file": facts.file, "loaded_at": facts.loaded_at, "generation": facts.generation},
-        "warnings": list(facts.warnings),
+        "warnings": [
+            *facts.warnings,
+            *({"severity": "warning", "message": line} for line in summaries(plan.troubles)),
+        ],
     }
 
 
@@ -87,6 +99,7 @@ def _service(
     facts: Facts,
     state: State,
     plan: Plan,
+    members: tuple[Member, ...],
     health: HealthTable,
     assumed: Mapping[tuple[ServiceKey, Address], Health],
     data: DataPlane,
@@ -99,6 +112,7 @@ def _service(
     numbers = data.tables.numbers(key) if data.tables else {}
     memory = data.generation.memory if data.generation else None
     owners = Counter(table.owners()) if table else Counter()
+    hops = {member.address: member.hop for member in members}
     backends: list[dict[str, Any]] = []
     for backend in service.backends:
         pair = (key, backend.address)
@@ -125,6 +139,7 @@ def _service(
                 "share": round(slots / entry.slot_count, 4) if entry else 0.0,
                 "mac": "" if mac == "00:00:00:00:00:00" else mac,
             }
+            | _way(service, plan.ways, hops.get(backend.address), backend.address)
             | _counters(memory, number)
         )
     totals: dict[str, int] = {
@@ -148,6 +163,26 @@ def _service(
         "tracked_slots": tracked,
         **totals,
         "backends": backends,
+    }
+
+
+def _way(service: Service, ways: Ways, hop: Hop | None, backend: Address) -> dict[str, Any]:
+    """How a backend is reached, and what is missing for it."""
+    way = ways.of(service, backend)
+    troubles, unresolved = ways.troubles_of(service, backend), way.unresolved() if hop is None else None
+    told = {
+        "interface": way.egress.name if way.egress else "",
+        "vlan": way.tag,
+        "via": str(way.via) if way.via else None,
+        "own": str(way.own),
+        "mtu": way.mtu,
+    }
+    return {
+        "way": told if way.neighbour else None,
+        "troubles": [
+            {"reason": str(trouble.lack), "message": trouble.text}
+            for trouble in (*troubles, *([unresolved] if unresolved else []))
+        ],
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from appliance.model import (
@@ -18,10 +18,14 @@ from appliance.model import (
     Check,
     CheckKind,
     Config,
+    Forward,
     OnDead,
     OnDown,
     Service,
     ServiceKey,
+    Tracking,
+    Tunnel,
+    TunnelKind,
 )
 
 Pair = tuple[ServiceKey, Address]
@@ -162,6 +166,11 @@ def _leaving_json(entry: Leaving) -> dict[str, Any]:
         "on_dead": str(service.on_dead),
         "on_down": str(service.on_down),
         "drain_timeout": service.drain_timeout,
+        "port": entry.backend.port,
+        "sticky": service.sticky,
+        "tracking": str(service.tracking),
+        "forward": str(service.forward),
+        "tunnel": _tunnel_json(service.tunnel),
         "checks": [
             {"kind": str(check.kind), "expect": list(check.expect)}
             | {name: getattr(check, name) for name in _CHECK_FIELDS}
@@ -170,8 +179,21 @@ def _leaving_json(entry: Leaving) -> dict[str, Any]:
     }
 
 
+def _tunnel_json(tunnel: Tunnel | None) -> dict[str, Any] | None:
+    return None if tunnel is None else {**asdict(tunnel), "kind": str(tunnel.kind)}
+
+
+def _tunnel(item: Mapping[str, Any] | None) -> Tunnel | None:
+    if item is None:
+        return None
+    return Tunnel(TunnelKind(item["kind"]), int(item["port"]), item["checksum"] is True, int(item["code"]))
+
+
 def _leaving(item: Mapping[str, Any]) -> Leaving:
-    backend = Backend(ipaddress.ip_address(item["backend"]), int(item["weight"]))
+    port = item.get("port")
+    backend = Backend(
+        ipaddress.ip_address(item["backend"]), int(item["weight"]), port=None if port is None else int(port)
+    )
     checks = tuple(
         Check(
             kind=CheckKind(check["kind"]),
@@ -194,6 +216,10 @@ def _leaving(item: Mapping[str, Any]) -> Leaving:
         on_dead=OnDead(item["on_dead"]),
         on_down=OnDown(item["on_down"]),
         drain_timeout=float(item["drain_timeout"]),
+        sticky=item.get("sticky") is True,
+        tracking=Tracking(item.get("tracking", Tracking.AUTO)),
+        forward=Forward(item.get("forward", Forward.DSR)),
+        tunnel=_tunnel(item.get("tunnel")),
     )
     deadline = int(item["deadline"])
     if not (_sane(service, backend) and 0 <= deadline < 1 << 32):
@@ -206,8 +232,9 @@ def _sane(service: Service, backend: Backend) -> bool:
     times = [value for check in service.checks for value in (check.interval, check.timeout)]
     counts = [value for check in service.checks for value in (check.rise, check.fall)]
     return (
-        service.key.vip.version == backend.address.version == 4
-        and 0 <= backend.weight <= 100
+        0 <= backend.weight <= 100
+        and (backend.port is None or 1 <= backend.port <= 65535)
+        and (service.tunnel is None or (0 <= service.tunnel.port <= 65535 and 0 <= service.tunnel.code < 64))
         and math.isfinite(service.drain_timeout)
         and all(math.isfinite(time) and time > 0 for time in times)
         and all(1 <= check.port <= 65535 for check in service.checks)

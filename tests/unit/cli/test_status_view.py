@@ -51,6 +51,12 @@ def test_why_a_backend_drains(who: str, note: str) -> None:
     assert status_view.lines(body, Screen())[-1].endswith(f"  {note}")
 
 
+def test_what_a_backend_lacks_is_said() -> None:
+    lack = {"reason": "no-route", "message": "backend 10.9.0.1 of a tunnel: no route"}
+    body = {"services": [{"service": "s", "backends": [backend("10.9.0.1", "dead", troubles=[lack])]}]}
+    assert status_view.lines(body, Screen(200))[-1].endswith(lack["message"])
+
+
 def test_a_refused_flow_is_said() -> None:
     body = {"flow_table": {"size": 1024, "used": 1024, "refused": 7}}
     assert "flow table 1.02k of 1.02k  7 refused" in status_view.lines(body, Screen())

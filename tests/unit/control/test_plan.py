@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import ip_address
 
 import pytest
 
-from appliance.control.plan import dead_while_leaving, grace, hop_to, receives
+from appliance.control.plan import dead_while_leaving, grace, receives
 from appliance.control.state import Leaving, State
 from appliance.dataplane.desired import Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
 from appliance.dataplane.enums import State as Receives
-from appliance.model import Backend, Config, Health, Host, Interface, OnDead, OnDown, Protocol, ServiceKey, UnknownPort
+from appliance.model import Backend, Config, Health, OnDead, OnDown, Protocol, ServiceKey, UnknownPort
+from tests.unit.control import networks
+from tests.unit.control.networks import LAN
 from tests.unit.control.sample import DNS, ETH0, SEED, TLS, WEB, Planner, address, config, host, mac, service
 
 UNKNOWN, UP, WRONG, DEAD_ = Health.UNKNOWN, Health.UP, Health.WRONG, Health.DEAD
@@ -88,26 +89,23 @@ def test_members_have_weights_and_ways() -> None:
     assert made.wanted == {address(number) for number in (1, 2, 3, 4)}
 
 
-# Where the balancer's interfaces are -> whether a backend at 10.1.10.1 can be reached
-WAYS = [
-    ((ETH0,), True),
-    ((), False),
-    ((replace(ETH0, addresses=(IPv4Interface("10.2.0.1/16"),)),), False),
-    ((replace(ETH0, addresses=()),), False),
-    ((replace(ETH0, addresses=(IPv6Interface("2001:db8::1/64"),)),), False),
-    ((replace(ETH0, index=9),), False),
-]
+def test_who_leaves_keeps_its_way() -> None:
+    state = State(config(service(WEB, 1, 2)))
+    state.reconfigure(config(service(WEB, 1)), 100)
+    made = Planner(state).plan()
+    assert made.wanted == {address(1), address(2)}
+    assert made.neighbours == {(2, address(1)), (2, address(2))}
+    assert [member.hop is not None for member in made.desired.services[0].members] == [True, True]
 
 
-@pytest.mark.parametrize(("interfaces", "reached"), WAYS)
-def test_next_hops(interfaces: tuple[Interface, ...], reached: bool) -> None:
-    found = hop_to(Host(interfaces, {(2, address(1)): mac(1)}), address(1))
-    assert found == (Hop(2, mac(1) + ETH0.mac, ETH0.addresses[0].ip) if reached else None)
-
-
-def test_there_is_no_hop_to_an_ipv6_address_yet() -> None:
-    v6 = IPv6Address("2001:db8::2")
-    assert hop_to(Host((replace(ETH0, addresses=(IPv6Interface("2001:db8::1/64"),)),), {(2, v6): mac(1)}), v6) is None
+def test_probes_of_another_family_have_a_source_of_the_vips() -> None:
+    six = ip_address("2001:db8:1::1")
+    keys = [ServiceKey(ip_address(vip), 80, Protocol.TCP) for vip in ("203.0.113.10", "2001:db8:ff::10")]
+    backends = (Backend(address(1)), Backend(six))
+    made = Planner(State(config(*(service(key, backends=backends) for key in keys))), host=networks.host([LAN])).plan()
+    four, own = ip_address("10.1.0.5"), ip_address("2001:db8:1::5")
+    assert [[member.source for member in one.members] for one in made.desired.services] == [[None, four], [own, None]]
+    assert made.desired.vips == {key.vip: True for key in keys}
 
 
 # Health of three backends, need -> how many are available, and whether the service is up

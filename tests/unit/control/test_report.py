@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from appliance.control.state import Pair, State
 from appliance.dataplane.shape import shape_for
 from appliance.dataplane.sync import DataPlane
 from appliance.health.judge import HealthTable
-from appliance.model import Config, Health, Outcome, ProbeResult, ServiceKey
+from appliance.model import Backend, Config, Health, Outcome, ProbeResult, ServiceKey, Tunnel, TunnelKind, Vlan
 from tests.unit.control.sample import ETH0, SEED, TLS, WEB, Planner, address, config, host, mac, service
 
 FACTS = Facts(
@@ -69,7 +70,15 @@ def test_before_there_is_a_data_plane(tmp_path: Path) -> None:
     found = told(State(one), judged(one, b1=Outcome.OK), data)
     assert (found["version"], found["pid"], found["uptime_s"], found["mode"]) == ("1.2", 7, 60.0, "simple")
     assert found["interfaces"] == [
-        {"name": "eth0", "index": 2, "attach": "none", "mac": "02:00:00:00:00:10", "address": "10.1.0.1/16"}
+        {
+            "name": "eth0",
+            "index": 2,
+            "attach": "none",
+            "mac": "02:00:00:00:00:10",
+            "address": "10.1.0.1/16",
+            "mtu": 1500,
+            "up": True,
+        }
     ]
     assert found["vips"] == [{"vip": "203.0.113.10", "up": False, "since_s": 10.0}]
     assert found["flow_table"] == {"size": 0, "used": 0, "refused": 0}
@@ -95,6 +104,24 @@ def test_why_a_backend_drains(tmp_path: Path) -> None:
         "3": ("draining", "wrong", None),
         "4": ("draining", "up", "removed"),
     }
+
+
+def test_how_backends_are_reached_and_what_is_missing(tmp_path: Path) -> None:
+    far = Backend(ip_address("10.9.0.1"))
+    near = (Backend(address(1)), Backend(address(3)))
+    tunnel = Tunnel(TunnelKind.IPIP)
+    one = replace(config(service(WEB, backends=(*near, far)), service(TLS, backends=(far,), tunnel=tunnel)))
+    made = replace(one, vlans=(Vlan(7, ip_network("10.1.0.0/16"), address(1)),))
+    found = told(State(made), judged(made), DataPlane(tmp_path, None, 1, pinned=False))
+    web, tls = (service["backends"] for service in found["services"])
+    way = {"interface": "eth0", "vlan": None, "via": None, "own": "10.1.0.1", "mtu": 1500}
+    assert [one["way"] for one in web] == [way, way, None]
+    assert [one["way"] for one in tls] == [way | {"via": str(address(1))}]
+    reasons = [[trouble["reason"] for trouble in one["troubles"]] for one in web + tls]
+    assert reasons == [[], ["unresolved"], ["no-network"], []]
+    (warning,) = found["warnings"]
+    assert warning == {"severity": "warning", "message": web[2]["troubles"][0]["message"]}
+    assert "10.9.0.1" in warning["message"]
 
 
 def test_the_planner_and_the_report_agree(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -11,7 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.control.state import Leaving, Pair, State
-from appliance.model import Backend, Check, CheckKind, Config, OnDead, OnDown, Service, ServiceKey
+from appliance.model import (
+    Backend,
+    Check,
+    CheckKind,
+    Config,
+    Forward,
+    OnDead,
+    OnDown,
+    Protocol,
+    Service,
+    ServiceKey,
+    Tracking,
+    Tunnel,
+    TunnelKind,
+)
 from tests.unit.control.sample import DNS, HTTP, TLS, WEB, Planner, address, config, service
 
 START = 1_000
@@ -253,11 +268,24 @@ def test_garbage_is_left_out(saved: dict[str, Any]) -> None:
     assert state.leaving == {}
 
 
-@given(st.sampled_from(sorted(GOOD)) | st.sampled_from(sorted(GOOD["checks"][0])).map(lambda name: (name,)), JSON)
+WAY_FIELDS: dict[str, Any] = {
+    "port": 8080,
+    "sticky": True,
+    "tracking": "all",
+    "forward": "dsr",
+    "tunnel": {"kind": "gue", "port": 6080, "checksum": True, "code": 0},
+}
+"""What files of former versions lack."""
+
+
+@given(
+    st.sampled_from(sorted(GOOD | WAY_FIELDS)) | st.sampled_from(sorted(GOOD["checks"][0])).map(lambda name: (name,)),
+    JSON,
+)
 def test_one_value_that_is_garbage(place: str | tuple[str], value: Any) -> None:
     """It is left out and counted, or tables and checks can be made of it."""
     if isinstance(place, str):
-        item = {**GOOD, place: value}
+        item = {**GOOD, **WAY_FIELDS, place: value}
     else:
         item = {**GOOD, "checks": [{**GOOD["checks"][0], place[0]: value}]}
     state = State(config(service(WEB, 1)))
@@ -270,6 +298,34 @@ def test_one_value_that_is_garbage(place: str | tuple[str], value: Any) -> None:
 
 
 GARBAGE: list[Any] = [None, 7, [], {}, "x"]
+# Values of one that leaves that make no sense
+CHANGES: list[dict[str, Any]] = [
+    {"weight": float("inf")},
+    {"weight": 101},
+    {"weight": -1},
+    {"deadline": float("nan")},
+    {"deadline": 1 << 32},
+    {"deadline": -1},
+    {"drain_timeout": float("inf")},
+    {"drain_timeout": 10**400},
+    {"on_dead": "explode"},
+    {"service": "[2001:db8::1]:80/sctp"},
+    {"backend": "2001:db8::2::"},
+    {"port": 0},
+    {"port": 65536},
+    {"tracking": "some"},
+    {"forward": "ahead"},
+    {"tunnel": "ipip"},
+    {"tunnel": {}},
+    {"tunnel": {"kind": "l2tp", "port": 1, "checksum": True, "code": 0}},
+    {"tunnel": {"kind": "gue", "port": -1, "checksum": True, "code": 0}},
+    {"tunnel": {"kind": "dscp", "port": 0, "checksum": True, "code": 64}},
+    {"checks": {}, "backend": 10**40},
+    {"checks": [{**GOOD["checks"][0], "interval": 0}]},
+    {"checks": [{**GOOD["checks"][0], "timeout": float("nan")}]},
+    {"checks": [{**GOOD["checks"][0], "port": 65536}]},
+    {"checks": [{**GOOD["checks"][0], "rise": 0}]},
+]
 # A part of a state file that makes no sense, alone beside a good one
 WRONG: list[dict[str, Any]] = [
     {"drains": [[str(WEB), "10.1.10.1"]]},
@@ -278,27 +334,7 @@ WRONG: list[dict[str, Any]] = [
     {"drains": [7]},
     {"drains": [None]},
     *[{"leaving": [entry]} for entry in GARBAGE],
-    *[
-        {"leaving": [{**GOOD, **change}]}
-        for change in (
-            {"weight": float("inf")},
-            {"weight": 101},
-            {"weight": -1},
-            {"deadline": float("nan")},
-            {"deadline": 1 << 32},
-            {"deadline": -1},
-            {"drain_timeout": float("inf")},
-            {"drain_timeout": 10**400},
-            {"on_dead": "explode"},
-            {"service": "[2001:db8::1]:80/tcp"},
-            {"backend": "2001:db8::2"},
-            {"checks": {}, "backend": 10**40},
-            {"checks": [{**GOOD["checks"][0], "interval": 0}]},
-            {"checks": [{**GOOD["checks"][0], "timeout": float("nan")}]},
-            {"checks": [{**GOOD["checks"][0], "port": 65536}]},
-            {"checks": [{**GOOD["checks"][0], "rise": 0}]},
-        )
-    ],
+    *[{"leaving": [{**GOOD, **change}]} for change in CHANGES],
 ]
 
 
@@ -315,6 +351,21 @@ def test_what_makes_no_sense_is_counted(saved: dict[str, Any]) -> None:
 def test_nothing_at_all_is_no_mistake(saved: dict[str, Any]) -> None:
     state = State(config(service(WEB, 1)))
     assert state.restore(saved) == 0
+
+
+@pytest.mark.parametrize("vip", ["203.0.113.10", "2001:db8:ff::10"])
+@pytest.mark.parametrize("backend", ["10.9.0.1", "2001:db8:9::1"])
+@pytest.mark.parametrize("tunnel", [None, *(Tunnel(kind, 6080, kind is TunnelKind.GUE, 46) for kind in TunnelKind)])
+def test_the_leaving_keep_their_way(vip: str, backend: str, tunnel: Tunnel | None) -> None:
+    key = ServiceKey(ip_address(vip), 80, Protocol.TCP)
+    behind = Backend(ip_address(backend), port=8080)
+    one = Service(key, (behind,), (), sticky=True, tracking=Tracking.ALL, forward=Forward.NAT, tunnel=tunnel)
+    state = State(config(one))
+    state.reconfigure(config(), START)
+    again = State(config())
+    assert again.restore(json.loads(json.dumps(state.snapshot()))) == 0
+    assert again.services() == state.services()
+    assert again.services()[0].tunnel == tunnel
 
 
 def test_the_checks_of_the_leaving_go_on() -> None:

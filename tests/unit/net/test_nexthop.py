@@ -1,12 +1,12 @@
-"""Which interface and which own address reach a next hop."""
+"""Which interface reaches a next hop."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from appliance.control.nexthop import interface_for, own_address
+from appliance.control.nexthop import interface_for
 from appliance.model import Host, Interface
 
 
@@ -47,15 +47,3 @@ def test_longest_prefix_wins_then_up_then_order(
 ) -> None:
     found = interface_for(Host(interfaces), ip_address(address))
     assert (found.name if found else None) == expected
-
-
-def test_own_address_is_the_first_of_the_longest_prefix() -> None:
-    both = interface("both", "10.1.0.1/16", "10.1.2.1/24", "10.1.2.9/24", "2001:db8::1/32")
-    assert own_address(both, IPv4Address("10.1.2.5")) == IPv4Address("10.1.2.1")
-    assert own_address(both, IPv4Address("10.1.3.5")) == IPv4Address("10.1.0.1")
-    assert own_address(both, IPv6Address("2001:db8::5")) == IPv6Address("2001:db8::1")
-
-
-def test_own_address_names_what_has_no_subnet() -> None:
-    with pytest.raises(ValueError, match=r"10\.2\.0\.1 is in no subnet of wide"):
-        own_address(WIDE, IPv4Address("10.2.0.1"))

@@ -1,0 +1,131 @@
+"""What keeps packets from a backend, or makes the way too narrow; when that becomes an alarm. Pure.
+
+Troubles follow from the configuration and the host alone, so they end by themselves when the host is as it should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from appliance.model import Address, Config, Host, Mode, Service, TunnelKind
+
+NAMED = 3
+"""How many entries a text names beside the first."""
+LISTED = 100
+"""How many entries the details of an alarm list at most."""
+OUTER = {4: 20, 6: 40}
+"""Bytes of an outer IP header without options, by family (RFC 791, RFC 8200)."""
+BETWEEN = {TunnelKind.IPIP: 0, TunnelKind.GRE: 4, TunnelKind.FOU: 8, TunnelKind.GUE: 8}
+"""Bytes between the outer and the inner IP header: GRE without options (RFC 2784), UDP (RFC 768)."""
+LEAST_MTU = {4: 576, 6: 1280}
+"""What a sender may rely on getting through, bytes, by family (RFC 791 section 3.1, RFC 8200 section 5)."""
+
+
+class Lack(StrEnum):
+    """What is missing; the words are part of the contract of status and log."""
+
+    INTERFACE_GONE = "interface-gone"
+    INTERFACE_DOWN = "interface-down"
+    NO_NETWORK = "no-network"
+    """The backend is in no network that the mode reaches."""
+    NO_ADDRESS = "no-address"
+    """The network is known, but the balancer has no address there."""
+    NO_ROUTE = "no-route"
+    """The backend of a tunnel is remote, and nothing leads there."""
+    MTU = "mtu-too-small"
+    UNRESOLVED = "unresolved"
+    """The MAC address is not known (yet). Passing, and the health checks tell when it is not: no alarm."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One thing that is missing; `entry` names whose fault it is, and two with the same are the same trouble."""
+
+    lack: Lack
+    entry: str
+    text: str = field(compare=False)
+    """For people: the entry, the mode, and what to do where that is not plain."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """The beginning or the end of troubles of one kind. `details` is JSON-ready."""
+
+    message: str
+    outcome: str
+    """`began` or `over`."""
+    details: dict[str, Any]
+
+
+def of_interfaces(config: Config, host: Host) -> list[Trouble]:
+    """Which configured interfaces are missing or down."""
+    found = {interface.name: interface for interface in host.interfaces}
+    troubles = []
+    for name in config.interfaces:
+        if name not in found:
+            text = f"interface {name} is gone; `interfaces` names it (mode {config.mode})"
+            troubles.append(Trouble(Lack.INTERFACE_GONE, name, text))
+        elif not found[name].up:
+            troubles.append(down(name, config.mode))
+    return troubles
+
+
+def down(name: str, mode: Mode) -> Trouble:
+    """An interface that is there, but cannot be used."""
+    return Trouble(Lack.INTERFACE_DOWN, name, f"interface {name} is down (mode {mode})")
+
+
+def overhead(service: Service, backend: Address) -> int:
+    """How many bytes a packet grows by on its way to the backend."""
+    if service.tunnel is None or service.tunnel.kind is TunnelKind.DSCP:
+        return 0
+    return OUTER[backend.version] + BETWEEN[service.tunnel.kind]
+
+
+def of_mtu(service: Service, backend: Address, mtu: int, mode: Mode) -> Trouble | None:
+    """A tunnel that has no room for packets which their senders may rely on; `mtu` in bytes, 0 if not known.
+
+    A tunnel that only takes some room is no trouble: larger packets are answered with what fits.
+    """
+    extra = overhead(service, backend)
+    need = LEAST_MTU[service.key.vip.version] + extra
+    if not extra or not 0 < mtu < need or service.tunnel is None:
+        return None
+    text = (
+        f"{service.key} backend {backend}: an MTU of {mtu} bytes is too small for {service.tunnel.kind}, which takes "
+        f"{extra} of them; IPv{service.key.vip.version} inside needs {need} (mode {mode})"
+    )
+    return Trouble(Lack.MTU, f"{service.key} {backend}", text)
+
+
+def summaries(troubles: Iterable[Trouble]) -> list[str]:
+    """One line for each kind of trouble, naming the first entries."""
+    return [_line(group) for group in _groups(troubles)]
+
+
+def alarms(before: frozenset[Trouble], after: frozenset[Trouble]) -> list[Alarm]:
+    """What to tell when troubles change: one alarm for each kind that begins, and for each that ends."""
+    found = []
+    for outcome, prefix, changed in (("began", "", after - before), ("over", "over: ", before - after)):
+        for group in _groups(changed):
+            entries = [trouble.entry for trouble in group]
+            details = {"reason": str(group[0].lack), "count": len(entries), "entries": entries[:LISTED]}
+            found.append(Alarm(prefix + _line(group), outcome, details))
+    return found
+
+
+def _groups(troubles: Iterable[Trouble]) -> list[list[Trouble]]:
+    groups: dict[Lack, list[Trouble]] = {}
+    for trouble in sorted(troubles, key=lambda one: (list(Lack).index(one.lack), one.entry)):
+        groups.setdefault(trouble.lack, []).append(trouble)
+    return list(groups.values())
+
+
+def _line(group: list[Trouble]) -> str:
+    if len(group) == 1:
+        return group[0].text
+    named = ", ".join(trouble.entry for trouble in group[1 : 1 + NAMED])
+    return f"{group[0].text}; and {len(group) - 1} more: {named}{', ...' if len(group) > 1 + NAMED else ''}"
