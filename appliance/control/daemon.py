@@ -361,7 +361,7 @@ class Daemon:
             "reason": self.frozen,
             "restarts": self._restarts,
         }
-        troubles = (self.recorder.trouble(), *self.watch.notes())
+        troubles = (self.recorder.trouble(), *self.watch.notes(), *instance.notes())
         facts = report.Facts(
             version=__version__,
             pid=os.getpid(),
