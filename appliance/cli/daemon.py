@@ -36,6 +36,17 @@ def undrain(root: Root, arguments: Namespace) -> int:
     return _operate(root, arguments, "back in service: it gets new flows as its health allows")
 
 
+def reattach(root: Root, arguments: Namespace) -> int:
+    """`vc5 reattach IFACE`."""
+    result: Any = call(root, "reattach", interface=arguments.interface)
+    if arguments.json:
+        print(json.dumps(result))
+        return 0
+    message = result.get("message") if isinstance(result, dict) else None
+    print(printable(str(message or f"{arguments.interface}: attached anew")))
+    return 0
+
+
 def _operate(root: Root, arguments: Namespace, done: str) -> int:
     result: Any = call(root, arguments.verb, service=arguments.service, backend=arguments.backend)
     if arguments.json:

@@ -53,6 +53,22 @@ def schema(root: Root, arguments: Namespace) -> int:
     return 0
 
 
+def doctor(root: Root, arguments: Namespace) -> int:
+    """`vc5 doctor`: 1 where something will not work."""
+    from appliance import config
+    from appliance.cli import doctor_view
+    from appliance.control.doctor import examine, look
+    from appliance.control.nic import Severity
+
+    wanted = config.load(_config(root, arguments)).config
+    found = examine(wanted, look(wanted))
+    if arguments.json:
+        print(json.dumps({name: [finding.as_json() for finding in each] for name, each in found.items()}, indent=2))
+    else:
+        print("\n".join(doctor_view.lines(found)))
+    return int(any(finding.severity is Severity.PROBLEM for each in found.values() for finding in each))
+
+
 def explain(root: Root, arguments: Namespace) -> int:
     """`vc5 explain`."""
     if not (arguments.frame or arguments.flow or arguments.steps):

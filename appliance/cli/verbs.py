@@ -52,6 +52,18 @@ VERBS = (
     Verb("drain", daemon.drain, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
     Verb("undrain", daemon.undrain, "give a drained backend new flows again", (SERVICE, BACKEND)),
     Verb(
+        "reattach",
+        daemon.reattach,
+        "detach from an interface and attach again, for a NIC that lost its program",
+        (Argument("interface", "one of the configured interfaces"),),
+    ),
+    Verb(
+        "doctor",
+        offline.doctor,
+        "what speaks against XDP on the interfaces of a configuration, and what to do",
+        (CONFIG_FILE,),
+    ),
+    Verb(
         "log",
         log.run,
         "probe results and events that this balancer has kept",

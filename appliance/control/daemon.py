@@ -10,27 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import time
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from appliance import __version__, config
-from appliance.control import report, requirements, store
+from appliance.control import requirements, store
 from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
 from appliance.control.recorder import Recorder, headline, log_to_stderr
 from appliance.control.requests import handlers
 from appliance.control.socket import ControlServer
+from appliance.control.upkeep import Upkeep
 from appliance.dataplane.sync import Prepared
 from appliance.errors import HostError, NoRoom, Vc5Error
 from appliance.health.client import ProberClient
 from appliance.health.judge import Transition
 from appliance.model import Config, EventKind, Health, ProbeResult, ServiceKey
-from appliance.net import namespace
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
 
@@ -56,34 +56,35 @@ class Daemon:
         self.frozen = ""
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
-        self._reloading: asyncio.Lock
+        self.reloading: asyncio.Lock
         self._planned = False
         self._dirty: set[ServiceKey] | None = None
         self._unsaved = False
         self._removing = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._restarts = 0
+        self.upkeep = Upkeep(self)
+        self.restarts = 0
 
     async def run(self) -> int:
         """Run until a signal; returns the exit status. Raises Vc5Error where it cannot start."""
         self._loop = asyncio.get_running_loop()
         # Every thread that ever worked keeps a heap of its own; two are enough, one of them for the log.
         self._loop.set_default_executor(ThreadPoolExecutor(max_workers=2))
-        self._stop, self._reloading = asyncio.Event(), asyncio.Lock()
+        self._stop, self.reloading = asyncio.Event(), asyncio.Lock()
         loaded = await asyncio.to_thread(config.load, self.file)
         self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
         requirements.check_capabilities(Path("/proc/self/status").read_text())
         store.make_directories(self.root)
         lock = store.Lock(self.root.lock)
         self.recorder = Recorder(self.root.log)
-        self.watch = HostWatch(loaded.config.interfaces, self._plan_soon)
+        self.watch = HostWatch(loaded.config.interfaces, self._host_changed)
         self._watched = loaded.config.interfaces
         self.instance = Instance(
             self.root, data_plane(self.root), state_for(loaded.config), lambda: self.watch.snapshot()
         )
         self._listen_to_signals()
         try:
-            await self._reloading.acquire()  # a reload that is asked for meanwhile has its turn when this is ready
+            await self.reloading.acquire()  # a reload that is asked for meanwhile has its turn when this is ready
             if await self._boot():
                 await self._serve()
         finally:
@@ -131,14 +132,15 @@ class Daemon:
             instance.tick()
             made = instance.replan()
             self.watch.want(made.wanted)
+            self.upkeep.warn(configuration.interfaces)
             instance.attach()
         except BaseException:
             if not adopted:
-                instance.data.remove()
-                namespace.remove(self.root)
+                instance.remove()
             raise
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
+        self.upkeep.tell()
         return True
 
     async def _serve(self) -> None:
@@ -149,7 +151,7 @@ class Daemon:
             await server.start()
             self._removing = self._removing and self._stop.is_set()
             self.notifier.ready(self.summary())
-            self._reloading.release()
+            self.reloading.release()
             await self.prober.start()
             self.prober.schedule(self.instance.targets())
             ticking = asyncio.create_task(self._tick())
@@ -170,14 +172,14 @@ class Daemon:
         self._stop.set()
 
     def _end(self) -> None:
-        self._save()
         if not self._removing:
+            self._save()
             self.record(EventKind.DAEMON, "ended; the data plane works on for the next daemon")
             self.instance.data.close()
             return
         self.record(EventKind.DAEMON, "stopped")
-        self.instance.data.remove()
-        namespace.remove(self.root)
+        self.instance.remove()
+        self._save()
 
     async def _tick(self) -> None:
         watchdog = self.notifier.watchdog
@@ -188,6 +190,8 @@ class Daemon:
             if now >= second:
                 second = now + 1
                 self._each_second(now)
+            elif self.instance.links.waiting:
+                self.upkeep.keep()
             if watchdog is not None and now >= alive:
                 alive = now + watchdog
                 self.notifier.alive()
@@ -196,10 +200,11 @@ class Daemon:
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
             self._plan_soon()
+        self.upkeep.look()
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
-        if self._unsaved:
+        if self._unsaved or self.instance.links.stripping.unsaved:
             self._unsaved = False
             self._save()
 
@@ -209,6 +214,10 @@ class Daemon:
         except HostError as error:
             self._unsaved = True
             self.record(EventKind.ALARM, str(error))
+
+    def _host_changed(self) -> None:
+        self._plan_soon()
+        self.upkeep.keep()
 
     def _plan_soon(self, service: ServiceKey | None = None) -> None:
         """Plan once for all that happens in this turn of the loop; for one service, or for all."""
@@ -268,11 +277,15 @@ class Daemon:
         if alive:
             self.record(EventKind.DAEMON, f"the prober works: {why}" if why else "the prober works")
             return
-        self._restarts += 1
+        self.restarts += 1
         self.record(EventKind.ALARM, f"health is frozen, all verdicts stand: {self.frozen}")
 
     def _hup(self) -> None:
-        task = asyncio.create_task(self._reload_quietly())
+        self.go_on(self._reload_quietly())
+
+    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done while the loop goes on."""
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -284,23 +297,26 @@ class Daemon:
 
     async def reload(self, who: str) -> dict[str, Any]:
         """Put the configuration file in force; raises Vc5Error with the former one still in force."""
-        async with self._reloading:
+        async with self.reloading:
             self.notifier.reloading()
             started = time.monotonic()
             try:
                 loaded = await asyncio.to_thread(config.load, self.file)
                 # Both, so that the tables can follow meanwhile, and go back if it comes to that.
                 self._watch_for(tuple(dict.fromkeys((*self._watched, *loaded.config.interfaces))))
-                before = self.instance.data.generation
-                prepared = await self._reconfigure(loaded.config)
+                before, known = self.instance.data.generation, self.instance.state.config.interfaces
+                prepared = await self.reconfigure(loaded.config)
                 compiled = before is None or prepared.digest != before.digest
             except BaseException as error:
                 self._watch_for(self.instance.state.config.interfaces)
+                self.upkeep.tell()
                 self.record(EventKind.RELOAD, f"refused, by {who}: {headline(error)}", outcome="refused")
                 self.recorder.flush_soon()
                 self.notifier.ready(f"reload refused, the old configuration is in force: {headline(error)}")
                 raise
             self._watch_for(loaded.config.interfaces)
+            self.upkeep.warn([name for name in loaded.config.interfaces if name not in known])
+            self.upkeep.tell()
             trim()
             self.generation += 1
             self.loaded_at = time.time()
@@ -319,7 +335,7 @@ class Daemon:
                 "warnings": list(self.warnings),
             }
 
-    async def _reconfigure(self, new: Config) -> Prepared:
+    async def reconfigure(self, new: Config) -> Prepared:
         """Put a configuration in force, in larger tables if those there are too full of gaps."""
         shape = self.instance.shape(new)
         for more in (True, True, False):
@@ -337,7 +353,7 @@ class Daemon:
         if interfaces != self._watched:
             self._loop.remove_reader(self.watch.fileno())
             self.watch.close()
-            self.watch, self._watched = HostWatch(interfaces, self._plan_soon), interfaces
+            self.watch, self._watched = HostWatch(interfaces, self._host_changed), interfaces
             self._loop.add_reader(self.watch.fileno(), self.watch.read)
             self._plan_soon()
         if self.instance.current is not None:
@@ -349,36 +365,6 @@ class Daemon:
         up = sum(1 for service in services.values() if service.up)
         frozen = f"; HEALTH FROZEN: {self.frozen}" if self.frozen else ""
         return f"{up} of {len(services)} services up{frozen}"
-
-    def status(self) -> dict[str, Any]:
-        """The body of `vc5 status --json`."""
-        instance = self.instance
-        if instance.current is None:
-            raise HostError("the daemon is still starting")
-        prober = {
-            "alive": not self.frozen,
-            "frozen": bool(self.frozen),
-            "reason": self.frozen,
-            "restarts": self._restarts,
-        }
-        troubles = (self.recorder.trouble(), *self.watch.notes(), *instance.notes())
-        facts = report.Facts(
-            version=__version__,
-            pid=os.getpid(),
-            started=self.started,
-            now=time.monotonic(),
-            wall=time.time(),
-            file=str(self.file),
-            loaded_at=self.loaded_at,
-            generation=self.generation,
-            prober=prober,
-            warnings=self.warnings + tuple({"severity": "warning", "message": text} for text in troubles if text),
-            vips_since=instance.vips_since,
-        )
-        interfaces = [i for i in self.watch.snapshot().interfaces if i.name in instance.state.config.interfaces]
-        return report.status(
-            facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
-        )
 
     def changed(self) -> None:
         """An operator changed something: keep it, then act on it."""

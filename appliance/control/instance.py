@@ -15,17 +15,18 @@ from typing import Any
 
 from appliance.control import requirements, store
 from appliance.control.clock import CoarseClock
+from appliance.control.links import Links
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
 from appliance.control.state import Pair, State
 from appliance.control.trouble import Alarm, Trouble, alarms, summaries, without_ipv6
 from appliance.dataplane.desired import ProbeLink
 from appliance.dataplane.enums import State as Receives
-from appliance.dataplane.shape import Shape
+from appliance.dataplane.shape import ONE_BUFFER_MTU, Shape
 from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.judge import HealthTable
-from appliance.model import Address, Config, Health, Host, ServiceKey
+from appliance.model import Address, Config, Health, Host, ServiceKey, XdpMode
 from appliance.net import namespace
 from appliance.paths import Root
 
@@ -56,6 +57,10 @@ class Instance:
     vips_since: dict[Address, float] = field(default_factory=dict)
     told: frozenset[Trouble] = frozenset()
     """The troubles that alarms have told of."""
+    links: Links = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.links = Links(self.data)
 
     def verdict(self, service: ServiceKey, address: Address) -> Health:
         """The health of a backend, or what the last process's tables say of it."""
@@ -68,7 +73,10 @@ class Instance:
         trial.leaving = dict(self.state.leaving)
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         extra = tuple(service for service in trial.services() if service not in config.services)
-        return self.data.shape_wanted(config, self.seed_for(config), extra)
+        return self.data.shape_wanted(config, self.seed_for(config), extra, self._largest_mtu(config))
+
+    def _largest_mtu(self, config: Config) -> int:
+        return max((one.mtu for one in self.host().interfaces if one.name in config.interfaces), default=0)
 
     def make_probe_link(self) -> None:
         """Make the probe namespace and its veth."""
@@ -101,6 +109,7 @@ class Instance:
         Verdicts on backends that were configured then and are not now are no mistake, and not counted.
         """
         refused = self.state.restore(saved)
+        self.links.stripping.restore(saved.get("vlan_stripping"))
         living = [pair for pair, health in self.assumed.items() if health is not Health.DEAD]
         self.state.inherit(living, self.clock.at(time.monotonic()))
         self.health.configure(self.state.services(), time.time())
@@ -110,7 +119,8 @@ class Instance:
 
     def save(self) -> None:
         """Replace the state file."""
-        store.save_state(self.root.state_file, self.state.snapshot() | {"health": self.health.snapshot()})
+        more = {"health": self.health.snapshot(), "vlan_stripping": self.links.stripping.snapshot()}
+        store.save_state(self.root.state_file, self.state.snapshot() | more)
 
     def seed_for(self, config: Config) -> bytes:
         """The seed in force: the configured one, else the generated one."""
@@ -143,7 +153,7 @@ class Instance:
 
     def reconfigure(self, config: Config, prepared: Prepared) -> None:
         """Put a configuration in force; on any failure the former one stays in force, whole."""
-        interfaces = requirements.interfaces(config, self.host())
+        requirements.interfaces(config, self.host(), self.state.config.interfaces)
         former = (self.state, self.seed, copy.deepcopy(self.openings))
         known = self.health.snapshot()
         self.data.install(prepared)
@@ -156,26 +166,45 @@ class Instance:
             self.openings.keep({service.key for service in self.state.services()})
             self.save()
             self.replan()
-            self.data.attach(interfaces, config.xdp)
+            self.links.settle(config, self.host(), time.monotonic(), strict=True)
         except BaseException:
             self.state, self.seed, self.openings = former
             self.health.configure(self.state.services(), time.time())
             self.health.restore(known)
             self.replan()
-            kept = [interface for interface in self.host().interfaces if interface.name in self.state.config.interfaces]
-            self.data.attach(kept, self.state.config.xdp)
+            self.links.settle(self.state.config, self.host(), time.monotonic())
             self.save()
             raise
 
     def attach(self) -> None:
         """Attach to the probe veth and the configured interfaces, tables being full."""
-        interfaces = requirements.interfaces(self.state.config, self.host())
+        requirements.interfaces(self.state.config, self.host())
         if self.probe_end is not None:
             index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
             self.data.attach_probe(
                 self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
             )
-        self.data.attach(interfaces, self.state.config.xdp)
+        self.links.settle(self.state.config, self.host(), time.monotonic(), strict=True)
+
+    def remove(self) -> None:
+        """Take everything off the host: the data plane, what was switched on the interfaces, the probe namespace."""
+        self.data.remove()
+        self.links.stripping.put_back()
+        namespace.remove(self.root)
+
+    def keep_attached(self) -> None:
+        """Bring the program back to where it is missing; when the host changed, and every second."""
+        self.links.settle(self.state.config, self.host(), time.monotonic())
+
+    def reattach(self, name: str) -> XdpMode:
+        """Detach from a configured interface and attach again. Raises HostError where there is none, KernelError."""
+        return self.links.renew(self.state.config, self.host(), name, time.monotonic())
+
+    def outgrown(self) -> int:
+        """The largest MTU, where it means longer frames than the running program is made for; else 0."""
+        running = self.data.shape()
+        mtu = self._largest_mtu(self.state.config)
+        return mtu if mtu > ONE_BUFFER_MTU and running is not None and not running.multi_buffer else 0
 
     def tick(self) -> None:
         """Move the coarse clock; several times a second."""

@@ -72,6 +72,11 @@ def status(
                 "up": interface.up,
             }
             for interface in interfaces
+        ]
+        + [
+            {"name": name, "index": 0, "attach": "missing", "mac": "", "address": ""}
+            for name in state.config.interfaces
+            if all(name != interface.name for interface in interfaces)
         ],
         "prober": dict(facts.prober),
         "vips": [

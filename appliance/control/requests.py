@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from appliance.control import standing
 from appliance.control.socket import Handler, Peer, Request
 from appliance.errors import ControlError
 from appliance.model import Address, EventKind, ServiceKey
@@ -19,7 +20,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     """The handlers of a daemon, by verb."""
 
     async def status(request: Request) -> Any:
-        return daemon.status()
+        return standing.status(daemon)
 
     async def reload(request: Request) -> Any:
         # What has begun is brought to its end even if the one who asked goes away.
@@ -39,16 +40,39 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         daemon.record(EventKind.OPERATOR, f"undrain, by {_who(request.peer)}", service=key, backend=address)
         return {"service": str(key), "backend": str(address), "drained": False}
 
+    async def reattach(request: Request) -> Any:
+        name = _interface(request.arguments)
+        try:
+            mode = daemon.instance.reattach(name)
+        finally:
+            daemon.upkeep.tell()
+        daemon.record(EventKind.OPERATOR, f"{name}: attached anew, {mode}, by {_who(request.peer)}")
+        return {"interface": name, "attach": str(mode), "message": f"{name}: attached anew, {mode}"}
+
     async def explain(request: Request) -> Any:
         from appliance.control.explain import explain_live
 
         return explain_live(daemon, request.arguments)
 
-    return {"status": status, "reload": reload, "drain": drain, "undrain": undrain, "explain": explain}
+    return {
+        "status": status,
+        "reload": reload,
+        "drain": drain,
+        "undrain": undrain,
+        "reattach": reattach,
+        "explain": explain,
+    }
 
 
 def _who(peer: Peer) -> str:
     return f"uid {peer.uid} (pid {peer.pid})"
+
+
+def _interface(arguments: Mapping[str, Any]) -> str:
+    name = arguments.get("interface")
+    if not isinstance(name, str):
+        raise ControlError("the request names no interface")
+    return name
 
 
 def _pair(arguments: Mapping[str, Any]) -> tuple[ServiceKey, Address]:

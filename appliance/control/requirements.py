@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from appliance.dataplane.attach import configured
@@ -39,11 +40,17 @@ def read_possible_cpus() -> int:
     return possible_cpus(Path("/sys/devices/system/cpu/possible").read_text())
 
 
-def interfaces(config: Config, host: Host) -> list[Interface]:
-    """The configured interfaces; raises HostError naming those that do not exist."""
+def interfaces(config: Config, host: Host, former: Collection[str] = ()) -> list[Interface]:
+    """The configured interfaces that exist; raises HostError where what is missing looks like a mistake.
+
+    A machine may come up with a dead member of a bond, and has to forward all the same: it starts while one interface
+    is there. `former` names the interfaces of the configuration that a reload replaces: one that both have and the
+    host has not is that dead member, one that only the new configuration has is misspelt.
+    """
     found, missing = configured(config.interfaces, host.interfaces)
-    if missing:
-        names = ", ".join(missing)
+    wrong = [name for name in missing if name not in former] if former or not found else []
+    if wrong:
+        names = ", ".join(wrong)
         raise HostError(
             f"interface {names} does not exist in this network namespace; correct `interfaces`, or create it "
             "(`ip link` lists what there is)"

@@ -1,6 +1,9 @@
 """Links between programs and interfaces, pinned so that they outlive the daemon; unless they are to end with it.
 
 A link is made once; later generations of the program are put into it by an atomic update that never touches the NIC.
+A link can lose its interface all the same: that is deleted, moved to another network namespace or renamed, or somebody
+detaches the link (`bpftool link detach`). The link then outlives what it held, so what it says is held against what
+the interface says.
 """
 
 from __future__ import annotations
@@ -51,6 +54,29 @@ class Attachments:
         """The kernel's numbers of the programs that the links run."""
         return {attached.link.info().program_id for attached in self.links.values()}
 
+    def lost(self, name: str, index: int) -> str:
+        """Why the program is not on the interface of this name and index any more; empty while it is, or never was.
+
+        To be asked in the network namespace of the interface.
+        """
+        present = self.links.get(name)
+        if present is None:
+            return ""
+        held = present.link.info()
+        if held.ifindex == 0:
+            return "the interface was made anew" if index != present.index else "somebody detached it"
+        if held.ifindex != index:
+            return f"it went with interface number {held.ifindex}, which had this name"
+        status = xdp_status(index)
+        if status is None or status.program_id != held.program_id:
+            return "the interface does not run it"
+        return ""
+
+    def holds(self, name: str, index: int, mode: XdpMode) -> bool:
+        """Whether there is a link that the next program can be put into, in this mode."""
+        present = self.links.get(name)
+        return present is not None and mode in (XdpMode.AUTO, present.mode) and not self.lost(name, index)
+
     def attach(
         self,
         name: str,
@@ -66,8 +92,7 @@ class Attachments:
         """
         present = self.links.get(name)
         if present is not None:
-            live = present.link.info().ifindex == index
-            if live and mode in (XdpMode.AUTO, present.mode):
+            if self.holds(name, index, mode):
                 present.link.update(program)
                 return present
             self.detach(name)

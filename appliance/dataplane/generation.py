@@ -87,7 +87,7 @@ class Generation:
                     maps[layout.name] = Map.create(spec)
             fds = {layout.reference: maps[layout.name].fd for layout in MAPS}
             for name in FUNCTIONS:
-                programs[name] = Program.load(name, relocate(code[name], fds))
+                programs[name] = Program.load(name, relocate(code[name], fds), frags=shape.multi_buffer)
             for tail, name in ((Tail.COLD, "vc5_cold"), (Tail.COLD6, "vc5_cold_ipv6")):
                 place, program = int(tail).to_bytes(4, sys.byteorder), programs[name].fd.to_bytes(4, sys.byteorder)
                 maps["vc5_tails"].update(place, program)

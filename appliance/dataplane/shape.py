@@ -25,6 +25,12 @@ DIRECT_LIMIT = 128
 """Up to so many services a lookup needs no displacements; finding a multiplier for more takes too long."""
 DIRECT_LEAST = 256
 """The smallest lookup table without displacements, positions."""
+ONE_BUFFER_MTU = 3000
+"""Up to this MTU, bytes, a frame is taken to come in one buffer.
+
+Drivers give a frame one page at most, less 256 bytes of headroom and what the kernel keeps behind it (veth takes 3,506
+bytes), some of them three quarters of that. Above it they refuse a program that is not made for several buffers.
+"""
 
 
 def power_of_two(number: int, least: int) -> int:
@@ -61,7 +67,7 @@ class Shape:
 
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
-    mode vlan: untagged frames come and go as well.
+    mode vlan: untagged frames come and go as well. A `multi_buffer` program takes frames that lie in several buffers.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -76,6 +82,7 @@ class Shape:
     previous: bool = False
     ipv6: bool = False
     mixed: bool = False
+    multi_buffer: bool = False
 
     @property
     def tagged(self) -> bool:
@@ -101,7 +108,13 @@ class Shape:
             for field in fields(self)
             if field.name in ("cpus", "services", "destinations", "slots", "sets")
         }
-        return replace(self, **kept, direct=self.direct and previous.direct, wide=self.wide or previous.wide)
+        return replace(
+            self,
+            **kept,
+            direct=self.direct and previous.direct,
+            wide=self.wide or previous.wide,
+            multi_buffer=self.multi_buffer or previous.multi_buffer,
+        )
 
     def doubled(self) -> Shape:
         """Twice the room, for what does not fit the gaps that are left."""
@@ -110,11 +123,13 @@ class Shape:
         )
 
 
-def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, previous: bool = False) -> Shape:
+def shape_for(
+    config: Config, cpus: int, extra: tuple[Service, ...] = (), *, previous: bool = False, mtu: int = 0
+) -> Shape:
     """The shape that a configuration needs on a host with so many possible CPUs.
 
-    `extra` are services that are gone from the configuration and still drain. Raises PlanError where a table would be
-    larger than a map can be.
+    `extra` are services that are gone from the configuration and still drain, `mtu` the largest of the interfaces.
+    Raises PlanError where a table would be larger than a map can be.
     """
     services = (*config.services, *extra)
     slots = sum(slot_count(len(service.backends)) for service in services)
@@ -132,6 +147,7 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, pre
         previous=previous,
         ipv6=any(service.key.vip.version == 6 for service in services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
+        multi_buffer=mtu > ONE_BUFFER_MTU,
     )
     check(shape)
     return shape

@@ -107,11 +107,14 @@ class DataPlane:
         """The shape of the running program's tables."""
         return self.generation.shape if self.generation else None
 
-    def shape_wanted(self, config: Config, seed: bytes, extra: tuple[Service, ...]) -> Shape:
-        """The shape that a configuration needs after what runs; `extra` are services that only drain."""
+    def shape_wanted(self, config: Config, seed: bytes, extra: tuple[Service, ...], mtu: int = 0) -> Shape:
+        """The shape that a configuration needs after what runs; `extra` are services that only drain.
+
+        `mtu` is the largest of the interfaces.
+        """
         sizes = {service.key: len(service.backends) for service in (*config.services, *extra)}
         previous = self.tables is not None and self.tables.needs_previous(seed, sizes)
-        return shape_for(config, self.cpus, extra, previous=previous).grown(self.shape())
+        return shape_for(config, self.cpus, extra, previous=previous, mtu=mtu).grown(self.shape())
 
     def prepare(self, shape: Shape) -> Prepared:
         """Render and compile for a shape, or find that there is nothing to do; safe to run in another thread.
@@ -244,12 +247,23 @@ class DataPlane:
 
     def attach(self, interfaces: list[Interface], mode: XdpMode) -> None:
         """Attach to these interfaces and to no others. Raises KernelError; interfaces done before stay attached."""
+        for interface in interfaces:
+            self.attach_one(interface, mode)
+        self.keep_only({interface.name for interface in interfaces})
+
+    def attach_one(self, interface: Interface, mode: XdpMode) -> XdpMode:
+        """Attach to an interface, or put the program into the link that is there; returns the mode that it got.
+
+        Raises KernelError.
+        """
         if self.generation is None:
             raise HostError("no program is loaded")
-        wanted = {interface.name for interface in interfaces} | {PROBE, PASS}
-        for interface in interfaces:
-            self.attachments.attach(interface.name, interface.index, self.generation.programs["vc5_main"], mode)
-        for name in [name for name in self.attachments.links if name not in wanted]:
+        main = self.generation.programs["vc5_main"]
+        return self.attachments.attach(interface.name, interface.index, main, mode).mode
+
+    def keep_only(self, names: set[str]) -> None:
+        """Detach from all interfaces but these and the probe veth."""
+        for name in [name for name in self.attachments.links if name not in names | {PROBE, PASS}]:
             self.attachments.detach(name)
         self._forget_other_layouts()
 

@@ -21,13 +21,14 @@ struct vc5_walk {
 	u32 fragment;
 };
 
-static __always_inline struct vc5_walk vc5_walk4(struct vc5_packet *packet, struct iphdr *ip, const void *end)
+static __always_inline struct vc5_walk vc5_walk4(struct xdp_md *ctx, u32 l2, struct vc5_packet *packet, struct iphdr *ip,
+						 const void *end)
 {
 	u32 header = ip->ihl * 4, length = bpf_ntohs(ip->tot_len);
 	struct vc5_walk walk = {};
 
 	packet->protocol = ip->protocol;
-	if (ip->version != 4 || header < sizeof(*ip) || length < header || (void *)ip + length > end)
+	if (ip->version != 4 || header < sizeof(*ip) || length < header || !vc5_complete(ctx, l2, ip, length, end))
 		return walk;
 	walk.at = (void *)ip + header;
 	walk.room = length - header;
@@ -36,7 +37,8 @@ static __always_inline struct vc5_walk vc5_walk4(struct vc5_packet *packet, stru
 }
 
 /*% if shape.ipv6 %*/
-static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, struct vc5_ipv6 *ip, const void *end)
+static __always_inline struct vc5_walk vc5_walk6(struct xdp_md *ctx, u32 l2, struct vc5_packet *packet, struct vc5_ipv6 *ip,
+						 const void *end)
 {
 	struct vc5_walk walk = {}, broken = {};
 	u32 room = bpf_ntohs(ip->length), i;
@@ -44,7 +46,7 @@ static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, stru
 	u8 next = ip->next;
 
 	packet->protocol = next;
-	if ((*(u8 *)ip & 0xf0) != 0x60 || at + room > end)
+	if ((*(u8 *)ip & 0xf0) != 0x60 || !vc5_complete(ctx, l2, ip, sizeof(*ip) + room, end))
 		return broken;
 #pragma unroll
 	for (i = 0; i < VC5_EXTENSIONS; i++) {
@@ -171,7 +173,7 @@ static __always_inline u32 vc5_cold4(struct xdp_md *ctx, struct vc5_verdict *ver
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		return 0;
 	}
-	walk = vc5_walk4(&packet, ip, end);
+	walk = vc5_walk4(ctx, l2, &packet, ip, end);
 	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP) {
 		vc5_icmp(verdict, frame, ip, walk.at, end, walk.room);
 		return 0;
@@ -197,7 +199,7 @@ static __always_inline u32 vc5_cold6(struct xdp_md *ctx, struct vc5_verdict *ver
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		return 0;
 	}
-	walk = vc5_walk6(&packet, ip, end);
+	walk = vc5_walk6(ctx, l2, &packet, ip, end);
 	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP6) {
 		vc5_icmp6(verdict, &packet, frame, ip, walk.at, end, walk.room);
 		return 0;

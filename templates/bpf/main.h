@@ -55,7 +55,7 @@ static __always_inline enum vc5_way vc5_settled4(struct xdp_md *ctx, struct vc5_
 	if (service->key != key)
 		return VC5_WAY_RARE;
 	length = bpf_ntohs(ip->tot_len);
-	if ((void *)ip + length > end || ip->ttl <= 1)
+	if (!vc5_complete(ctx, l2, ip, length, end) || ip->ttl <= 1)
 		return VC5_WAY_COLD;
 	if (protocol == VC5_PROTOCOL_TCP) {
 		header = vc5_tcp_header(tcp);
@@ -92,7 +92,7 @@ static __always_inline enum vc5_way vc5_settled6(struct xdp_md *ctx, struct vc5_
 	if (service->key != key || service->source_factor != high || service->vip_low != low)
 		return VC5_WAY_RARE;
 	length = bpf_ntohs(ip->length);
-	if ((void *)(ip + 1) + length > end || ip->hops <= 1)
+	if (!vc5_complete(ctx, l2, ip, sizeof(*ip) + length, end) || ip->hops <= 1)
 		return VC5_WAY_COLD;
 	if (ip->next == VC5_PROTOCOL_TCP) {
 		struct tcphdr *tcp = (void *)udp;

@@ -17,6 +17,7 @@
 
 /*% include "helpers.h" %*/
 /*% include "verdict.h" %*/
+/*% include "length.h" %*/
 /*% include "headers.h" %*/
 /*% include "lookup.h" %*/
 /*% include "tracking.h" %*/

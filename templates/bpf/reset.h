@@ -89,7 +89,7 @@ static __always_inline void vc5_reset(struct xdp_md *ctx, struct vc5_verdict *ve
 		return;
 	}
 	length += packet->family == VC5_IPV6 ? sizeof(struct vc5_ipv6) : sizeof(struct iphdr);
-	surplus = (s32)(ctx->data_end - ctx->data) - (length > VC5_LEAST_FRAME ? length : VC5_LEAST_FRAME);
+	surplus = (s32)vc5_frame_length(ctx) - (length > VC5_LEAST_FRAME ? length : VC5_LEAST_FRAME);
 	if (surplus > 0 && vc5_move_tail(ctx, -surplus))
 		return;
 	frame = (void *)(long)ctx->data;

@@ -58,8 +58,17 @@ BACKEND_SETTINGS = (("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/a
 class Lab:
     """A context manager: the whole lab stands when it is entered, and is gone without a trace when it is left."""
 
-    def __init__(self, backends: int = 3, vips: Iterable[IPv4Address | str] = (VIP,), servers: bool = True) -> None:
-        """Describe a lab with that many backends; `servers=False` starts neither nginx nor the echo servers."""
+    def __init__(
+        self,
+        backends: int = 3,
+        vips: Iterable[IPv4Address | str] = (VIP,),
+        servers: bool = True,
+        mtu: int = 1500,
+    ) -> None:
+        """Describe a lab with that many backends; `servers=False` starts neither nginx nor the echo servers.
+
+        `mtu`, in bytes, is that of every cable.
+        """
         self.name = f"{PREFIX}{os.getpid()}-{next(_serial)}"
         self.directory = lab_directory(self.name)
         self.vips = [IPv4Address(vip) for vip in vips]
@@ -69,6 +78,7 @@ class Lab:
         self.balancer = Namespace(f"{self.name}-balancer")
         self.backends: dict[str, Backend] = {}
         self._wanted = backends
+        self._mtu = mtu
         self._servers = servers
         self._numbers = itertools.count(1)
         self._owner: IO[str] | None = None
@@ -131,10 +141,10 @@ class Lab:
         _create(
             [*hosts, *(backend.namespace for backend in new)],
             [
-                _cable(self.client, "eth0", mac_of(CLIENT_ADDRESSES[0]), self.router, "wan"),
-                _cable(self.router, "lan", lan, self.switch, "router"),
-                _cable(self.balancer, "eth0", mac_of(BALANCER), self.switch, "balancer"),
-                *(_cable(backend.namespace, "eth0", backend.mac, self.switch, backend.name) for backend in new),
+                self._cable(self.client, "eth0", mac_of(CLIENT_ADDRESSES[0]), self.router, "wan"),
+                self._cable(self.router, "lan", lan, self.switch, "router"),
+                self._cable(self.balancer, "eth0", mac_of(BALANCER), self.switch, "balancer"),
+                *(self._cable(backend.namespace, "eth0", backend.mac, self.switch, backend.name) for backend in new),
             ],
         )
         with ThreadPoolExecutor() as pool:  # each of these waits for one child process
@@ -173,6 +183,11 @@ class Lab:
     def _host(self, address: IPv4Address) -> list[str]:
         return [f"address add {address}/24 dev eth0", "link set eth0 up", f"route add default via {ROUTER}"]
 
+    def _cable(self, near: Namespace, interface: str, mac: str, far: Namespace, far_interface: str) -> str:
+        """Return the `ip -batch` line for a veth pair between two namespaces."""
+        here, there = f"{interface} netns {near.name} address {mac}", f"{far_interface} netns {far.name}"
+        return f"link add {here} mtu {self._mtu} type veth peer name {there} mtu {self._mtu}"
+
     # ---- backends
 
     def _new_backend(self) -> Backend:
@@ -201,7 +216,7 @@ class Lab:
     def add_backend(self) -> Backend:
         """Plug in one more backend, with the next name and address, and start its servers."""
         backend = self._new_backend()
-        _create([backend.namespace], [_cable(backend.namespace, "eth0", backend.mac, self.switch, backend.name)])
+        _create([backend.namespace], [self._cable(backend.namespace, "eth0", backend.mac, self.switch, backend.name)])
         _configure(self.switch, (), [f"link set {backend.name} master br0 up"], ())
         self._configure_backend(backend)
         self._start_servers([backend])
@@ -276,11 +291,6 @@ class Lab:
             },
             "vips": [str(vip) for vip in self.vips],
         }
-
-
-def _cable(near: Namespace, interface: str, mac: str, far: Namespace, far_interface: str) -> str:
-    """Return the `ip -batch` line for a veth pair between two namespaces."""
-    return f"link add {interface} netns {near.name} address {mac} type veth peer name {far_interface} netns {far.name}"
 
 
 def _create(namespaces: list[Namespace], cables: list[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
+from appliance.dataplane.kernel.libbpf import BPF_F_XDP_HAS_FRAGS, BPF_XDP, ProgLoadOpts
 from tests.lab.namespace import LabError, Namespace
 
 # include/uapi/linux/bpf.h and if_link.h
@@ -71,8 +72,11 @@ def checked(result: int, what: str) -> int:
 def attach(namespace: Namespace, interface: str, name: str, listing: Sequence[Instruction]) -> None:
     """Load a program and attach it in driver mode; it stays until the interface goes. Raises LabError."""
     instructions = (Instruction * len(listing))(*listing)
+    # For frames of any length: with a program for one buffer, the other end of a veth could have no larger MTU.
+    opts = ProgLoadOpts(ctypes.sizeof(ProgLoadOpts), expected_attach_type=BPF_XDP, prog_flags=BPF_F_XDP_HAS_FRAGS)
+    arguments = (name.encode(), b"GPL", instructions, len(listing), ctypes.byref(opts))
     program = checked(
-        libbpf().bpf_prog_load(PROGRAM_TYPE_XDP, name.encode(), b"GPL", instructions, len(listing), None),
+        libbpf().bpf_prog_load(PROGRAM_TYPE_XDP, *arguments),
         f"load the XDP program {name}",
     )
 

@@ -115,6 +115,7 @@ def test_a_refused_reload_leaves_all_as_it_was(
     assert settled(lasting) == rows
     assert lasting.status()["config"]["generation"] == 1
     wait_for("the log", lambda: [event["outcome"] for event in events(lasting, "reload", wall)] == ["refused"] * 2)
+    assert events(lasting, "alarm", wall) == [], "no interface was let go of, not even for a moment"
     # What was in force is in force whole: it follows a neighbour, too.
     change_mac(lab, "b1", "02:00:00:00:aa:01")
     wait_for("the new address", lambda: backends(lasting)[0]["mac"] == "02:00:00:00:aa:01", 3)

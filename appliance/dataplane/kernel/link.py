@@ -59,7 +59,8 @@ class Link(Descriptor):
         hints = {
             errno.ENODEV: "no such interface in this network namespace",
             errno.EINVAL: "the driver refuses; often an MTU above one page, too many queues, or offloads in the way",
-            errno.ERANGE: "the MTU is too large for XDP on this driver",
+            errno.ERANGE: "the MTU, on a veth that of its other end, is more than one buffer takes; set that of this "
+            "interface to the same, and the program is made for it",
         }
         target = f"{program.label} to {interface} ({mode})"
         return cls(check(result, "attach", target, hints), f"link on {interface}")

@@ -92,6 +92,12 @@ def test_before_there_is_a_data_plane(tmp_path: Path) -> None:
     assert (backends["2"]["health"], backends["2"]["state"], backends["2"]["took_ms"]) == ("unknown", "none", 0.0)
 
 
+def test_an_interface_that_is_missing_is_shown(tmp_path: Path) -> None:
+    state = State(replace(config(service(WEB, 1)), interfaces=("eth7", "eth0")))
+    found = told(state, judged(state.config), DataPlane(tmp_path, None, 1, pinned=False))
+    assert [(one["name"], one["attach"]) for one in found["interfaces"]] == [("eth0", "none"), ("eth7", "missing")]
+
+
 def test_why_a_backend_drains(tmp_path: Path) -> None:
     state = State(config(service(WEB, 1, 2, 3, 4)))
     state.reconfigure(config(service(WEB, 1, 2, 3)), 100)

@@ -55,8 +55,25 @@ def test_this_host_has_cpus() -> None:
     assert read_possible_cpus() >= 1
 
 
-def test_interfaces_that_are_missing_are_named() -> None:
-    host = Host((ETH0,))
-    assert interfaces(Config(("eth0",)), host) == [ETH0]
-    with pytest.raises(HostError, match="interface eth7, eth8 does not exist in this network namespace"):
-        interfaces(Config(("eth7", "eth0", "eth8")), host)
+# Configured, of the configuration before (none: a start) -> refused for these
+MISSING = [
+    ("eth0", "", ""),
+    ("eth0 eth7", "", ""),
+    ("eth7 eth8", "", "eth7, eth8"),
+    ("eth0 eth7", "eth0", "eth7"),
+    ("eth0 eth7", "eth0 eth7", ""),
+    ("eth7 eth8", "eth7", "eth8"),
+    ("eth7", "eth7", ""),
+    ("", "eth7", ""),
+    ("", "", ""),
+]
+
+
+@pytest.mark.parametrize(("names", "former", "refused"), MISSING)
+def test_a_dead_interface_is_no_obstacle_and_a_misspelt_one_is_named(names: str, former: str, refused: str) -> None:
+    wanted, host = Config(tuple(names.split())), Host((ETH0,))
+    if not refused:
+        assert interfaces(wanted, host, former.split()) == [ETH0] * ("eth0" in names)
+        return
+    with pytest.raises(HostError, match=f"interface {refused} does not exist in this network namespace"):
+        interfaces(wanted, host, former.split())

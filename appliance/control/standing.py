@@ -1,0 +1,50 @@
+"""What the running daemon says of itself: gathered here, put together by `report`."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from appliance import __version__
+from appliance.control import report
+from appliance.errors import HostError
+
+if TYPE_CHECKING:
+    from appliance.control.daemon import Daemon
+
+
+def status(daemon: Daemon) -> dict[str, Any]:
+    """The body of `vc5 status --json`. Raises HostError while the daemon is still starting."""
+    instance = daemon.instance
+    if instance.current is None:
+        raise HostError("the daemon is still starting")
+    prober = {
+        "alive": not daemon.frozen,
+        "frozen": bool(daemon.frozen),
+        "reason": daemon.frozen,
+        "restarts": daemon.restarts,
+    }
+    facts = report.Facts(
+        version=__version__,
+        pid=os.getpid(),
+        started=daemon.started,
+        now=time.monotonic(),
+        wall=time.time(),
+        file=str(daemon.file),
+        loaded_at=daemon.loaded_at,
+        generation=daemon.generation,
+        prober=prober,
+        warnings=daemon.warnings + _troubles(daemon),
+        vips_since=instance.vips_since,
+    )
+    interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
+    return report.status(
+        facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
+    )
+
+
+def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
+    texts = [daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
+    texts += daemon.instance.links.troubles()
+    return tuple({"severity": "warning", "message": text} for text in texts if text)

@@ -1,0 +1,72 @@
+"""The daemon's care for the program on its interfaces: brings it back, and makes it anew where it must be another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from appliance.control.doctor import headlines
+from appliance.control.recorder import headline
+from appliance.errors import Vc5Error
+from appliance.model import EventKind
+
+if TYPE_CHECKING:
+    from appliance.control.daemon import Daemon
+
+log = logging.getLogger("vc5")
+
+
+class Upkeep:
+    """Looks after the links of a running daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._tried = 0
+        """The MTU that the program was last made anew for."""
+
+    def look(self) -> None:
+        """Every second: take in how the interfaces are now, for a link is held against its interface; then `keep`."""
+        try:
+            self._daemon.watch.read()
+        except Vc5Error as error:
+            log.warning("%s", error)
+        self.keep()
+
+    def keep(self) -> None:
+        """Attach where the program is missing; where only another program can be attached, put that in force."""
+        daemon = self._daemon
+        if daemon.reloading.locked():
+            return  # what is put in force now looks after the interfaces as well
+        mtu = daemon.instance.outgrown()
+        if mtu and mtu != self._tried:
+            self._tried = mtu
+            daemon.go_on(self._reshape(mtu))
+            return
+        try:
+            daemon.instance.keep_attached()
+        except Vc5Error as error:
+            log.warning("the interfaces cannot be looked after: %s", error)
+        self.tell()
+
+    async def _reshape(self, mtu: int) -> None:
+        daemon = self._daemon
+        async with daemon.reloading:
+            try:
+                await daemon.reconfigure(daemon.instance.state.config)
+            except Vc5Error as error:
+                daemon.record(EventKind.ALARM, f"no program for an MTU of {mtu}: {headline(error)}")
+            else:
+                daemon.record(EventKind.DAEMON, f"the program was made anew, for an MTU of {mtu}")
+            self.tell()
+
+    def warn(self, names: Collection[str]) -> None:
+        """Say what speaks against XDP on these of the interfaces."""
+        for name, line in headlines(self._daemon.instance.state.config, self._daemon.watch.snapshot()).items():
+            if name in names:
+                log.warning("%s: %s", name, line)
+
+    def tell(self) -> None:
+        """Write down what has happened to the program on the interfaces."""
+        for notice in self._daemon.instance.links.notices():
+            self._daemon.record(notice.kind, notice.message)
