@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from appliance.cli.client import call
+from appliance.model import Address
 from tests.lab.addresses import CLIENT_ADDRESSES, ECHO, HTTP, VIP
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
@@ -17,8 +18,9 @@ UNTAGGED = (Network(10),)
 TRUNK = (Network(10, tagged=True), Network(20, tagged=True))
 TWO_NICS = (Network(10), Network(20, "eth1"))
 MIXED = (Network(10), Network(20, "eth1", tagged=True), Network(30, "eth1", tagged=True))
-VIPS = {4: VIP, 6: VIP6}
-SOURCES = {4: CLIENT_ADDRESSES, 6: CLIENT_ADDRESSES6}
+BOND = (*TRUNK, Network(30, tagged=True))
+VIPS: dict[int, Address] = {4: VIP, 6: VIP6}
+SOURCES: dict[int, Sequence[Address]] = {4: CLIENT_ADDRESSES, 6: CLIENT_ADDRESSES6}
 MODES = {"simple": UNTAGGED, "vlan": TRUNK, "multi-nic": TWO_NICS, "mixed": MIXED}
 
 
@@ -38,17 +40,18 @@ def configuration(site: Site, mode: str, *, weights: str = "", versions: Collect
     return "\n".join([*lines, ""])
 
 
-def rows(daemon: Daemon) -> list[dict[str, Any]]:
-    """Return the backends of all services in the status."""
-    return [row for service in call(daemon.places, "status")["services"] for row in service["backends"]]
+def rows(daemon: Daemon, port: int = 0) -> list[dict[str, Any]]:
+    """Return the backends of all services in the status, or of those with a port."""
+    services = call(daemon.places, "status")["services"]
+    return [row for service in services for row in service["backends"] if not port or f":{port}/" in service["service"]]
 
 
-def wait_available(daemon: Daemon, site: Site, *names: str) -> None:
-    """Wait until exactly these backends are available in all services."""
+def wait_available(daemon: Daemon, site: Site, *names: str, port: int = 0) -> None:
+    """Wait until exactly these backends are available in all services, or in those with a port."""
     wanted = {str(site.address(name, version)) for name in names for version in VIPS}
 
     def look() -> bool:
-        found = {(row["address"], row["state"] == "available") for row in rows(daemon)}
+        found = {(row["address"], row["state"] == "available") for row in rows(daemon, port)}
         used = {address for address, _ in found}
         return found == {(address, address in wanted) for address in used}
 
