@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from ipaddress import ip_address
 
 import pytest
 
 from appliance.cli.client import call
-from tests.lab.addresses import ECHO
+from appliance.dataplane.frame import Flow
+from appliance.model import Protocol
+from tests.lab.addresses import ECHO, HTTP
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
+from tests.lab.requests import RequestRecord
 from tests.lab.site import Site
 from tests.lab.traffic import LongFlows
 from tests.netns.scenario_site import (
@@ -34,6 +38,8 @@ def test_traffic(mode: str) -> None:
             report = requests(site, version)
             assert report.failed == []
             assert set(report.backends()) == set(site.backends)
+            for request in report.requests[:8]:
+                _check_explain(daemon, site, version, request)
         site.backends["b2"].kill_servers()
         others = [name for name in site.backends if name != "b2"]
         wait_available(daemon, site, *others)
@@ -96,6 +102,20 @@ def test_members_of_a_bond_share_flows() -> None:
         busiest = sorted(now - then for now, then in zip(site.balancer_frames(), on_cpus, strict=True))[-2:]
         assert busiest[0] > sum(frames) / 10
         _finish(talks)
+
+
+def _check_explain(daemon: Daemon, site: Site, version: int, request: RequestRecord) -> None:
+    """Assert that `explain` tells of a request's first packet what became of it."""
+    flow = Flow(Protocol.TCP, ip_address(request.source), request.port, VIPS[version], HTTP)
+    answer = call(daemon.places, "explain", flow=str(flow))
+    network, backend = site.network_of[request.backend], site.backends[request.backend]
+    assert answer["backend"] == answer["now"] == str(site.address(request.backend, version))
+    stays = network.interface == "eth0" and "mode: multi-nic" not in daemon.configuration_file.read_text()
+    assert (answer["verdict"], answer["reason"]) == ("tx" if stays else "redirect", "forward")
+    assert (answer["interface"], answer["vlan"]) == (network.interface, network.id if network.tagged else None)
+    assert answer["frame"].startswith(backend.mac.replace(":", ""))
+    tagged = answer["frame"][24:28] == "8100"
+    assert tagged == network.tagged
 
 
 def _echo(version: int) -> str:

@@ -35,7 +35,7 @@ def built(flow: Flow, tcp_flags: int = 2, ttl: int = 64, vlan: int | None = None
 
 def expected(flow: Flow, tcp_flags: int, ttl: int, vlan: int | None = None) -> bytes:
     """The same by scapy, which computes lengths and checksums itself."""
-    ends = {"src": str(flow.source), "dst": str(flow.vip)}
+    ends: dict[str, Any] = {"src": str(flow.source), "dst": str(flow.vip)}
     ip: Any = IP(**ends, ttl=ttl, id=1, flags="DF") if flow.vip.version == 4 else IPv6(**ends, hlim=ttl)
     if vlan is not None:
         ip = Dot1Q(vlan=vlan) / ip
