@@ -8,7 +8,7 @@ from typing import Any
 
 from appliance.cli.client import call
 from appliance.model import Address
-from tests.lab.addresses import CLIENT_ADDRESSES, ECHO, HTTP, VIP
+from tests.lab.addresses import CLIENT_ADDRESSES, ECHO, HTTP, HTTPS, VIP
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
 from tests.lab.site import CLIENT_ADDRESSES6, VIP6, Network, Site
@@ -36,7 +36,8 @@ def configuration(site: Site, mode: str, *, weights: str = "", versions: Collect
         servers = ", ".join(f"'{site.address(name, version)}{weights}'" for name in site.backends)
         lines += [f"  - virtual: '{VIPS[version]}'", f"    servers: [{servers}]", "    policy:"]
         lines += [f"      {HTTP}/tcp: {{checks: [{{type: http, port: {HTTP}, path: /alive}}]}}"]
-        lines += [f"      {ECHO}/tcp: {{checks: [{{type: syn, port: {HTTP}}}]}}"]
+        checks = f"{{type: syn, port: {ECHO}}}, {{type: tcp}}, {{type: https, port: {HTTPS}, path: /alive}}"
+        lines += [f"      {ECHO}/tcp: {{checks: [{checks}]}}"]
     return "\n".join([*lines, ""])
 
 

@@ -86,6 +86,20 @@ def test_no_connection_breaks(mode: str) -> None:
         _finish(talks)
 
 
+def test_a_family_is_added_and_taken_away_by_a_reload() -> None:
+    """The other program takes over from the running one, and long connections of the first family go on."""
+    with Site(MODES["simple"], 2) as site, serving(site, "simple", versions=(4,)) as daemon, flows(site, 4) as talk:
+        daemon.configuration_file.write_text(configuration(site, "simple"))
+        assert call(daemon.places, "reload")["compiled"]
+        wait_available(daemon, site, *site.backends)
+        _talk({4: talk}, 10, list(site.backends))
+        assert set(requests(site, 6).backends()) == set(site.backends)
+        daemon.configuration_file.write_text(configuration(site, "simple", versions=(4,)))
+        call(daemon.places, "reload")
+        _talk({4: talk}, 10, list(site.backends))
+        _finish({4: talk})
+
+
 def test_members_of_a_bond_share_flows() -> None:
     """The switch sends to one member of the bond after the other, on one CPU after the other, while flows move on."""
     with Site(BOND, 1, members=1) as site, serving(site, "vlan") as daemon, ExitStack() as stack:
