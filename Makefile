@@ -7,11 +7,11 @@ LIMIT   := 3600
 ARGS    :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check bench fuzz deb clean
+.PHONY: help demo lab test test-vm vm check bench fuzz deb clean
 
 help: ## print the targets
-	@sed -n 's/^\([a-z]*\): ## \(.*\)/\1|\2/p' Makefile \
-	| while IFS='|' read -r name text; do printf '  make %-6s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1|\2/p' Makefile \
+	| while IFS='|' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
 
 demo: ## build a lab of network namespaces, run the daemon in it, tell what happens
 	@sh tests/setup.sh runtime lab bpffs
@@ -23,8 +23,16 @@ lab: ## the lab of the demo, left running to play with
 
 # SIGINT lets pytest print its summary when the time is over; the status is then 124.
 test: ## run every test that can run on this machine (ARGS="-k word" selects)
-	@sh tests/setup.sh runtime lab tools bpffs
+	@sh tests/setup.sh runtime lab tools bpffs vm
 	@timeout --foreground --signal=INT --kill-after=60 $(LIMIT) $(TOOLS) -m pytest --timeout=300 $(ARGS)
+
+test-vm: ## the tests in the virtual machine alone, which fail here where there can be none
+	@sh tests/setup.sh runtime lab tools vm
+	@VC5_VM=required $(TOOLS) -m pytest --timeout=300 tests/vm $(ARGS)
+
+vm: ## build the image of the virtual machine (the tests do it themselves, too)
+	@sh tests/setup.sh runtime vm
+	@$(PYTHON) -m tests.vm.image
 
 check: ## format, lint, types, import rules
 	@sh tests/setup.sh runtime tools

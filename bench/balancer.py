@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.compile import Compiled, compile_text
@@ -16,10 +16,15 @@ from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape, shape_for
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.text import digest
-from appliance.model import Backend, Config, Protocol, Service, ServiceKey
+from appliance.model import Address, Backend, Config, Mode, Protocol, Service, ServiceKey
 from appliance.paths import TEMPLATES
 
 VIPS = tuple(IPv4Address("203.0.113.0") + number for number in range(64))
+VIPS6 = tuple(IPv6Address("2001:db8:5::") + number for number in range(64))
+BACKEND, OWN = IPv4Address("192.0.2.10"), IPv4Address("192.0.2.1")
+BACKEND6, OWN6 = IPv6Address("2001:db8:10::10"), IPv6Address("2001:db8:10::1")
+NETWORK = 10
+"""The VLAN of the backends, in mode vlan."""
 PORT = 80
 BACKENDS = 10
 LOOPBACK = 1
@@ -29,27 +34,33 @@ MACS = bytes.fromhex("020000000002020000000001")
 
 
 def services(
-    first: int = 0, backends: int = BACKENDS, draining: Sequence[int] = (), protocol: Protocol = Protocol.TCP
+    first: int = 0,
+    backends: int = BACKENDS,
+    draining: Sequence[int] = (),
+    protocol: Protocol = Protocol.TCP,
+    mode: Mode = Mode.SIMPLE,
+    family: int = 4,
 ) -> tuple[DesiredService, ...]:
     """Return one service for each VIP, all with the same backends: `first` and those after it, and some that drain."""
     numbers = dict.fromkeys(draining, State.DRAINING)
     numbers |= dict.fromkeys(range(first, first + backends), State.AVAILABLE)
-    members = tuple(
-        Member(address, 1, state, Hop(LOOPBACK, MACS, IPv4Address("192.0.2.1")))
-        for address, state in sorted((IPv4Address("192.0.2.10") + number, state) for number, state in numbers.items())
-    )
-    return tuple(DesiredService(ServiceKey(vip, PORT, protocol), members, 900) for vip in VIPS)
+    base, own = (BACKEND, OWN) if family == 4 else (BACKEND6, OWN6)
+    hop = Hop(LOOPBACK, MACS, own, NETWORK if mode is Mode.VLAN else None)
+    members = tuple(Member(base + number, 1, state, hop) for number, state in sorted(numbers.items()))
+    vips: tuple[Address, ...] = VIPS if family == 4 else VIPS6
+    return tuple(DesiredService(ServiceKey(vip, PORT, protocol), members, 900) for vip in vips)
 
 
 def desired(wanted: tuple[DesiredService, ...]) -> Desired:
     """Return table content with these services, every VIP up."""
-    return Desired(wanted, dict.fromkeys(VIPS, True), SEED)
+    return Desired(wanted, {service.key.vip: True for service in wanted}, SEED)
 
 
-def shape() -> Shape:
+def shape(mode: Mode = Mode.SIMPLE, family: int = 4) -> Shape:
     """Return the shape of a configuration with these services and all defaults."""
-    pool = tuple(Backend(IPv4Address("192.0.2.10") + number) for number in range(2 * BACKENDS))
-    config = Config(services=tuple(Service(ServiceKey(vip, PORT, Protocol.TCP), pool, ()) for vip in VIPS))
+    pool = tuple(Backend((BACKEND if family == 4 else BACKEND6) + number) for number in range(2 * BACKENDS))
+    vips: tuple[Address, ...] = VIPS if family == 4 else VIPS6
+    config = Config(mode=mode, services=tuple(Service(ServiceKey(vip, PORT, Protocol.TCP), pool, ()) for vip in vips))
     return shape_for(config, read_possible_cpus())
 
 
@@ -60,13 +71,15 @@ def compiled(wanted: Shape) -> Compiled:
 
 
 @contextmanager
-def balancer(protocol: Protocol = Protocol.TCP) -> Iterator[tuple[Generation, Tables]]:
+def balancer(
+    protocol: Protocol = Protocol.TCP, mode: Mode = Mode.SIMPLE, family: int = 4
+) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
-    wanted = shape()
+    wanted = shape(mode, family)
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        tables.apply(desired(services(protocol=protocol)))
+        tables.apply(desired(services(protocol=protocol, mode=mode, family=family)))
         if tracked := sum(tables.tracked().values()):
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables

@@ -5,7 +5,8 @@
  *
  * The compiler is given: BENCH_BATCH packets in a run, BENCH_LENGTH bytes of frame, BENCH_WORDS 8-byte words of headers,
  * BENCH_FRAMES header templates (a power of two), BENCH_SOURCE offset of the 32-bit word that tells flows apart,
- * BENCH_CHECK offset of the IPv4 header checksum (0: there is none), BENCH_STEP the call that becomes bench_step.
+ * BENCH_CHECK offset of the IPv4 header checksum (0: there is none), BENCH_SEAMS a BENCH_AGAIN for each word that lies across two of
+ * 8 bytes, BENCH_STEP the call that becomes bench_step.
  */
 #define BENCH_AREA 1
 #define BENCH_PROGRAMS 2
@@ -23,6 +24,8 @@ struct bench_area {
 static u32 (*bench_call_step)(struct xdp_md *ctx) = (void *)BENCH_STEP;
 static long (*bench_adjust_head)(struct xdp_md *ctx, int delta) = (void *)BPF_FUNC_xdp_adjust_head;
 static long (*bench_tail_call)(void *ctx, u64 programs, u32 position) = (void *)BPF_FUNC_tail_call;
+
+#define BENCH_AGAIN(at) *(u32 *)(data + at) = *(const u32 *)((const void *)header + at)
 
 /* Two halves as they lie in memory. */
 static __always_inline u32 bench_pair(u16 first, u16 second)
@@ -56,11 +59,11 @@ int bench_driver(struct xdp_md *ctx)
 		for (int word = 0; word < BENCH_WORDS; word++)
 			((u64 *)data)[word] = header[word];
 		*(u32 *)(data + BENCH_SOURCE) = source;
-		/* The destination lies across two of the words above. Stored once more in one piece, a program can read it
-		 * from the store buffer; else it would wait for all earlier packets, as it never does with a frame from a NIC.
+		/* Some fields lie across two of the words above. Stored once more in one piece, a program can read them from
+		 * the store buffer; else it would wait for all earlier packets, as it never does with a frame from a NIC.
 		 * Likewise the checksum, with time to live and protocol in front of it.
 		 */
-		*(u32 *)(data + BENCH_SOURCE + 4) = *(const u32 *)((const void *)header + BENCH_SOURCE + 4);
+		BENCH_SEAMS;
 		if (BENCH_CHECK) { /* RFC 1624: the sum of the rest is known, only the source is new */
 			u32 sum = area->sum + (source & 0xffff) + (source >> 16);
 

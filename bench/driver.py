@@ -30,7 +30,7 @@ from __future__ import annotations
 import statistics
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +163,7 @@ class Driver:
 
     def _text(self) -> str:
         traffic = self._traffic
-        given = {
+        given: dict[str, int | str] = {
             "BATCH": self._batch,
             "LENGTH": len(traffic.frames[0]),
             "WORDS": -(-traffic.headers // 8),
@@ -171,14 +171,17 @@ class Driver:
             "SOURCE": traffic.source,
             "CHECK": traffic.check or 0,
             "STEP": STEP,
+            "SEAMS": "; ".join(f"BENCH_AGAIN({at})" for at in traffic.seams),
         }
         return source("driver.c", given)
 
 
-def source(name: str, given: dict[str, int]) -> str:
+def source(name: str, given: Mapping[str, int | str]) -> str:
     """Return the text of a C file of this directory behind its constants."""
     lines = [
-        f"#define BENCH_{key} {value:#x}ULL" if value >> 31 else f"#define BENCH_{key} {value}"
+        f"#define BENCH_{key} {value:#x}ULL"
+        if isinstance(value, int) and value >> 31
+        else f"#define BENCH_{key} {value}"
         for key, value in given.items()
     ]
     text = Path(__file__).with_name(name).read_text(encoding="utf-8")

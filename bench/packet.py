@@ -15,19 +15,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from appliance.dataplane.compile import compile_text
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.kernel import Program, Verdict
 from appliance.model import Protocol
-from bench.balancer import BACKENDS, MACS, PORT, VIPS, balancer, desired, services
-from bench.driver import BATCH, ROUNDS, Case, Driver, Timing, source
+from bench.balancer import BACKENDS, PORT, VIPS, balancer, desired, services
+from bench.driver import BATCH, ROUNDS, Case, Driver, Timing
+from bench.floors import floor_text, load_floor
 from bench.report import Row
 from bench.traffic import SYN, Traffic, tcp4, udp4
 
@@ -184,7 +183,4 @@ class _Bench:
 
 def _floor(function: str, protocol: Protocol = Protocol.TCP) -> Program:
     """Compile and load one of the floors."""
-    high, low = (int.from_bytes(part, sys.byteorder) for part in (MACS[:8], MACS[8:]))
-    given = {"VIP": int(VIPS[0]), "VIPS": len(VIPS), "PORT": PORT, "PROTOCOL": int(protocol)}
-    text = source("floor.c", {**given, "MACS_HIGH": high, "MACS_LOW": low})
-    return Program.load(function, compile_text(text, [function]).code[function])
+    return load_floor(function, floor_text(protocol=protocol))

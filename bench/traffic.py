@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from appliance.model import Protocol
 
-ETHERNET, IPV4, UDP = 14, 20, 8
+ETHERNET, TAG, IPV4, IPV6, UDP = 14, 4, 20, 40, 8
 SYN, ACK = 0x02, 0x10
 BALANCER_MAC = bytes.fromhex("020000000001")
 ROUTER_MAC = bytes.fromhex("0200000000fe")
@@ -30,6 +30,14 @@ class Traffic:
     headers: int
     source: int
     check: int | None
+    words: tuple[int, ...] = ()
+    """Offsets of the 32-bit words that a program reads in one piece."""
+
+    @property
+    def seams(self) -> tuple[int, ...]:
+        """Those of them that lie across two words of 8 bytes, and that the driver does not write by themselves."""
+        alone = {self.source} | ({self.check - 2} if self.check else set())
+        return tuple(at for at in self.words if at // 8 != (at + 3) // 8 and at not in alone)
 
     def sum(self) -> int:
         """Return the one's complement sum of an IPv4 header with its checksum taken as 0, in this machine's byte order.
@@ -44,9 +52,10 @@ class Traffic:
     def _sum(self, frame: bytes) -> int:
         if self.check is None:
             return 0
-        header = bytearray(frame[ETHERNET : ETHERNET + IPV4])
-        header[self.check - ETHERNET : self.check - ETHERNET + 2] = bytes(2)
-        header[self.source - ETHERNET : self.source - ETHERNET + 4] = bytes(4)
+        start = self.check - 10
+        header = bytearray(frame[start : start + IPV4])
+        header[10:12] = bytes(2)
+        header[self.source - start : self.source - start + 4] = bytes(4)
         return ones_sum(header, "=")
 
 
@@ -88,4 +97,27 @@ def _ipv4(vips: Sequence[IPv4Address], protocol: Protocol, transport: bytes, pay
         header[4:6] = identification.to_bytes(2, "big")
         header[10:12] = (0xFFFF - ones_sum(header)).to_bytes(2, "big")
         frames.append(BALANCER_MAC + ROUTER_MAC + b"\x08\0" + bytes(header) + transport + bytes(payload))
-    return Traffic(tuple(frames), ETHERNET + IPV4 + len(transport), ETHERNET + 12, ETHERNET + 10)
+    whole = tuple(ETHERNET + at for at in (-2, 8, 12, 16, 20))
+    return Traffic(tuple(frames), ETHERNET + IPV4 + len(transport), ETHERNET + 12, ETHERNET + 10, whole)
+
+
+def tcp6(vips: Sequence[IPv6Address], port: int, *, flags: int = ACK, payload: int = 6) -> Traffic:
+    """Return the same over IPv6, 80 bytes; the flows differ in the last word of the source."""
+    if len(vips) & len(vips) - 1:
+        raise ValueError(f"{len(vips)} VIPs are no power of two")
+    transport = struct.pack("!HHIIBBHHH", 40000, port, 1, 1, 5 << 4, flags, 64240, 0, 0)
+    source = IPv6Address("2001:db8:9::").packed[:12] + CLIENTS.packed
+    head = struct.pack("!IHBB", 6 << 28, len(transport) + payload, Protocol.TCP, 64) + source
+    start = BALANCER_MAC + ROUTER_MAC + b"\x86\xdd" + head
+    frames = tuple(start + vip.packed + transport + bytes(payload) for vip in vips)
+    words = tuple(ETHERNET + at for at in range(8, 44, 4))
+    return Traffic(frames, ETHERNET + IPV6 + len(transport), ETHERNET + 20, None, words)
+
+
+def tagged(traffic: Traffic, vlan: int) -> Traffic:
+    """Return the same packets with a VLAN tag."""
+    tag = b"\x81\0" + vlan.to_bytes(2, "big")
+    frames = tuple(frame[:12] + tag + frame[12:] for frame in traffic.frames)
+    check = traffic.check + TAG if traffic.check else None
+    words = tuple(at + TAG for at in traffic.words)
+    return Traffic(frames, traffic.headers + TAG, traffic.source + TAG, check, words)

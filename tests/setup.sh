@@ -1,10 +1,13 @@
 #!/bin/sh
 # Brings a Debian machine to the point where a make target can run.   tests/setup.sh PART...
+# Only prints the names of a part's packages, one in a line.           tests/setup.sh --packages PART...
 #
 #   runtime   the Debian packages that the program runs on
 #   lab       what the network labs use besides (web servers, certificates, clients)
 #   tools     the developer tools, in a virtual environment build/venv that sees Debian's Python packages
 #   bpffs     the BPF file system on /sys/fs/bpf
+#   vm        what builds and runs the virtual machine of tests/vm, on a machine of an architecture that it knows
+#   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
 #
 # Does nothing, and needs no root, where nothing is missing. It lives with the tests because nothing that is installed
 # on an appliance uses it: there the package's dependencies do this work.
@@ -16,6 +19,9 @@ RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml pyth
     libbpf1 linux-libc-dev iproute2 ethtool util-linux'
 LAB='nginx-light openssl curl procps python3-jsonschema'
 TOOLS='python3-venv python3-jsonschema ca-certificates'
+VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux'
+GUEST='systemd-sysv dbus udev kmod linux-image-cloud-amd64 qemu-guest-agent iputils-ping tcpdump
+    python3-pytest python3-pytest-timeout python3-hypothesis'
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }
@@ -68,7 +74,9 @@ bpffs() {
     fi
 }
 
-[ $# -gt 0 ] || fail 'usage: tests/setup.sh runtime|lab|tools|bpffs ...'
+print=
+[ "${1-}" != --packages ] || { print=yes; shift; }
+[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|guest ...'
 list=
 for part; do
     case $part in
@@ -76,10 +84,18 @@ for part; do
     lab) list="$list $LAB" ;;
     tools) list="$list $TOOLS" ;;
     bpffs) ;;
-    *) fail "unknown part '$part' (runtime, lab, tools, bpffs)" ;;
+    vm) case ${print:-$(uname -m)} in
+        yes | x86_64) list="$list $VM" ;;
+        *) say "the tests in a virtual machine will not run: they know no machine for $(uname -m)" ;;
+        esac ;;
+    guest) [ -n "$print" ] || fail "part 'guest' is for the virtual machine; it can only be printed (--packages)"
+        list="$list $GUEST" ;;
+    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, guest)" ;;
     esac
 done
-# shellcheck disable=SC2086  # a list of words
+# shellcheck disable=SC2086  # lists of words, here and below
+[ -z "$print" ] || { printf '%s\n' $list; exit; }
+# shellcheck disable=SC2086
 packages $list
 for part; do
     case $part in

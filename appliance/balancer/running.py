@@ -238,7 +238,7 @@ class Running:
         if not found <= instance.assumed.keys():
             instance.assumed.update(dict.fromkeys(found, Health.UP))
             made = instance.replan()
-        self._watch.want(made.wanted)
+        self._watch.want(made.wanted, made.neighbours)
         config, links = instance.state.config, instance.data.attachments.links
         present = [interface for interface in instance.host().interfaces if interface.name in config.interfaces]
         attached = {name: link.index for name, link in links.items() if name not in (PROBE, PASS)}

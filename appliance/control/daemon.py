@@ -131,7 +131,7 @@ class Daemon:
             instance.make_probe_link()
             instance.tick()
             made = instance.replan()
-            self.watch.want(made.wanted)
+            self.watch.want(made.wanted, made.neighbours)
             self.upkeep.warn(configuration.interfaces)
             instance.attach()
         except BaseException:
@@ -240,7 +240,7 @@ class Daemon:
             self._dirty = None
             return
         if before is None or made.wanted != before.wanted:
-            self.watch.want(made.wanted)
+            self.watch.want(made.wanted, made.neighbours)
         if before is not None:
             for key, now in made.services.items():
                 then = before.services.get(key)
@@ -357,7 +357,7 @@ class Daemon:
             self._loop.add_reader(self.watch.fileno(), self.watch.read)
             self._plan_soon()
         if self.instance.current is not None:
-            self.watch.want(self.instance.current.wanted)
+            self.watch.want(self.instance.current.wanted, self.instance.current.neighbours)
 
     def summary(self) -> str:
         """One line for `systemctl status`."""

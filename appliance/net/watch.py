@@ -31,7 +31,7 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_NEIGH,
 )
 
-from appliance.control.routing import Subnets
+from appliance.control.subnets import Subnets
 from appliance.errors import KernelError
 from appliance.model import Address, Host
 from appliance.net.messages import decode, dump_requests, resolve_request
@@ -63,6 +63,7 @@ class HostWatch:
         self._names = tuple(interfaces)
         self._on_change = on_change
         self._addresses: frozenset[Address] = frozenset()
+        self._on: frozenset[tuple[int, Address]] = frozenset()
         self._resolution = Resolution()
         self._requests: dict[tuple[int, Address], bytes] = {}
         self.refused = 0
@@ -139,9 +140,12 @@ class HostWatch:
             self._ask_again = True
         self._tell(before)
 
-    def want(self, addresses: Iterable[Address]) -> None:
-        """Name all addresses that must stay resolved; those in no subnet of the interfaces wait until there is one."""
-        self._addresses = frozenset(addresses)
+    def want(self, addresses: Iterable[Address], on: Iterable[tuple[int, Address]] = ()) -> None:
+        """Name all addresses that must stay resolved; those in no subnet of the interfaces wait until there is one.
+
+        `on` names some with the index of the interface on which to ask for them, whatever its subnets.
+        """
+        self._addresses, self._on = frozenset(addresses), frozenset(on)
         self._assign()
 
     def refresh(self, now: float) -> None:
@@ -181,6 +185,8 @@ class HostWatch:
         """
         host = self._view.snapshot()
         reached: dict[Address, set[int]] = {address: set() for address in self._addresses}
+        for index, address in self._on:
+            reached.setdefault(address, set()).add(index)
         for route in host.routes:
             if route.gateway in reached:
                 reached[route.gateway].add(route.interface)

@@ -24,7 +24,7 @@ struct vc5_walk {
 static __always_inline struct vc5_walk vc5_walk4(struct xdp_md *ctx, u32 l2, struct vc5_packet *packet, struct iphdr *ip,
 						 const void *end)
 {
-	u32 header = ip->ihl * 4, length = bpf_ntohs(ip->tot_len);
+	u32 header = ip->ihl * 4, length = vc5_length(ip->tot_len);
 	struct vc5_walk walk = {};
 
 	packet->protocol = ip->protocol;
@@ -41,7 +41,7 @@ static __always_inline struct vc5_walk vc5_walk6(struct xdp_md *ctx, u32 l2, str
 						 const void *end)
 {
 	struct vc5_walk walk = {}, broken = {};
-	u32 room = bpf_ntohs(ip->length), i;
+	u32 room = vc5_length(ip->length), i;
 	void *at = ip + 1;
 	u8 next = ip->next;
 

@@ -168,7 +168,7 @@ static __always_inline void vc5_read_addresses4(struct vc5_packet *packet, const
 	packet->family = VC5_IPV4;
 	packet->source = vc5_le32(ip->saddr);
 	packet->vip = vc5_le32(ip->daddr);
-	packet->octets = bpf_ntohs(ip->tot_len);
+	packet->octets = vc5_length(ip->tot_len);
 }
 
 static __always_inline void vc5_read_addresses6(struct vc5_packet *packet, const struct vc5_ipv6 *ip)
@@ -180,7 +180,7 @@ static __always_inline void vc5_read_addresses6(struct vc5_packet *packet, const
 	packet->words[3] = vc5_le32(ip->source[3]);
 	packet->high = vc5_halves(ip->destination[0], ip->destination[1]);
 	packet->low = vc5_halves(ip->destination[2], ip->destination[3]);
-	packet->octets = sizeof(*ip) + bpf_ntohs(ip->length);
+	packet->octets = sizeof(*ip) + vc5_length(ip->length);
 }
 
 /* The transport header at `at`, `room` bytes of the IP packet from there on: 0 where its length fields contradict. */

@@ -37,3 +37,12 @@ static long (*vc5_move_tail)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust
 
 /* Keeps the compiler from reasoning about a value, and so from dropping the bound that the verifier wants to see. */
 #define vc5_opaque(value) asm volatile("" : "+r"(value))
+
+/* A length field of the packet. The verifier of Linux 6.1 knows no bounds of a number whose bytes were swapped. */
+static __always_inline u32 vc5_length(u16 word)
+{
+	u64 length = bpf_ntohs(word);
+
+	vc5_opaque(length);
+	return length & 0xffff;
+}

@@ -4,6 +4,10 @@
  * position where the key can be. Two copies lie side by side; the daemon fills the idle one and switches by one store:
  * that of the services' multiplier, whose lowest bit names the copy.
  *
+ * The copy and the position are added to a pointer one after the other, with the pointer opaque in between: the compiler
+ * makes one OR of a sum whose parts share no bits, and the verifier of Linux 6.1 forgets all bounds at an OR of two
+ * values that it does not know.
+ *
  * A key has 32 bits for the VIP. Those of an IPv6 address are folded from it by multipliers under which no two VIPs are
  * alike; strangers may be, so there the address itself is compared as well.
  */
@@ -18,7 +22,10 @@ static __always_inline u64 vc5_position(u64 key, u64 multiplier, u64 table)
 /*% if shape.direct %*/
 	return high;
 /*% else %*/
-	return ((mixed >> 32) ^ vc5_displacements[table * VC5_SERVICES + high]) & (VC5_SERVICES - 1);
+	const typeof(vc5_displacements[0]) *row = &vc5_displacements[table * VC5_SERVICES];
+
+	vc5_opaque(row);
+	return ((mixed >> 32) ^ row[high]) & (VC5_SERVICES - 1);
 /*% endif %*/
 }
 
@@ -36,8 +43,10 @@ static __always_inline u64 vc5_fold(const struct vc5_key_set *keys, u64 high, u6
 static __always_inline const struct vc5_service *vc5_candidate(u64 key, u64 lookup)
 {
 	u64 copy = lookup & 1;
-	const struct vc5_service *service = &vc5_services[copy * VC5_SERVICES + vc5_position(key, lookup, copy * 2)];
+	const struct vc5_service *service = &vc5_services[copy * VC5_SERVICES];
 
+	vc5_opaque(service);
+	service += vc5_position(key, lookup, copy * 2);
 	vc5_opaque(service);
 	return service;
 }
@@ -68,8 +77,10 @@ static __always_inline const struct vc5_vip *vc5_find_vip4(u32 address)
 {
 	u64 copy = vc5_lookup->multiplier & 1;
 	u64 position = vc5_position(vc5_le32(address), vc5_keys[copy].vip_multiplier, copy * 2 + 1);
-	const struct vc5_vip *vip = &vc5_vips[copy * VC5_SERVICES + position];
+	const struct vc5_vip *vip = &vc5_vips[copy * VC5_SERVICES];
 
+	vc5_opaque(vip);
+	vip += position;
 	return !vip->high && vip->low == vc5_mapped(address) ? vip : NULL;
 }
 
@@ -79,8 +90,10 @@ static __always_inline const struct vc5_vip *vc5_find_vip6(u64 high, u64 low)
 	u64 copy = vc5_lookup->multiplier & 1;
 	u64 key = vc5_fold(&vc5_keys[copy], high, low) | 1ULL << (32 + VC5_FAMILY_BIT);
 	u64 position = vc5_position(key, vc5_keys[copy].vip_multiplier, copy * 2 + 1);
-	const struct vc5_vip *vip = &vc5_vips[copy * VC5_SERVICES + position];
+	const struct vc5_vip *vip = &vc5_vips[copy * VC5_SERVICES];
 
+	vc5_opaque(vip);
+	vip += position;
 	return vip->high == high && vip->low == low && (high | low) ? vip : NULL;
 }
 /*% endif %*/

@@ -54,7 +54,7 @@ static __always_inline enum vc5_way vc5_settled4(struct xdp_md *ctx, struct vc5_
 	service = vc5_candidate(key, vc5_lookup->multiplier);
 	if (service->key != key)
 		return VC5_WAY_RARE;
-	length = bpf_ntohs(ip->tot_len);
+	length = vc5_length(ip->tot_len);
 	if (!vc5_complete(ctx, l2, ip, length, end) || ip->ttl <= 1)
 		return VC5_WAY_COLD;
 	if (protocol == VC5_PROTOCOL_TCP) {
@@ -91,7 +91,7 @@ static __always_inline enum vc5_way vc5_settled6(struct xdp_md *ctx, struct vc5_
 	service = vc5_candidate(key, lookup);
 	if (service->key != key || service->source_factor != high || service->vip_low != low)
 		return VC5_WAY_RARE;
-	length = bpf_ntohs(ip->length);
+	length = vc5_length(ip->length);
 	if (!vc5_complete(ctx, l2, ip, sizeof(*ip) + length, end) || ip->hops <= 1)
 		return VC5_WAY_COLD;
 	if (ip->next == VC5_PROTOCOL_TCP) {

@@ -92,7 +92,7 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 			return 0;
 		vc5_read_addresses6(&packet, ip);
 		packet.protocol = ip->next;
-		length = bpf_ntohs(ip->length);
+		length = vc5_length(ip->length);
 		number = bpf_ntohl(ip->destination[3]);
 		if ((void *)(ip + 1) + length > cursor.end)
 			return 0;
@@ -107,7 +107,7 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 			return 0;
 		vc5_read_addresses4(&packet, ip);
 		packet.protocol = ip->protocol;
-		length = bpf_ntohs(ip->tot_len);
+		length = vc5_length(ip->tot_len);
 		if (length < sizeof(*ip) || (void *)ip + length > cursor.end)
 			return 0;
 		length -= sizeof(*ip);

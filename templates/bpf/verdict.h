@@ -10,24 +10,30 @@ struct vc5_verdict {
 	u64 flows; /* 1: the packet opens a TCP connection */
 };
 
-static __always_inline u64 *vc5_reason_counter(u32 reason)
+static __always_inline u64 *vc5_reason_counter(u64 cpu, u32 reason)
 {
-	return &vc5_reasons[(vc5_this_cpu() & (VC5_CPUS - 1)) * VC5_REASON_STRIDE + (reason & 63)];
+	u64 *row = &vc5_reasons[cpu * VC5_REASON_STRIDE];
+
+	vc5_opaque(row); /* as in lookup.h: no OR */
+	return row + (reason & 63);
 }
 
 static __always_inline void vc5_count(u32 reason)
 {
-	*vc5_reason_counter(reason) += 1;
+	*vc5_reason_counter(vc5_this_cpu() & (VC5_CPUS - 1), reason) += 1;
 }
 
-static __always_inline u64 vc5_counter_place(u64 cpu, u64 destination)
+static __always_inline struct vc5_counter *vc5_counter_of(u64 cpu, u64 destination)
 {
-	return cpu * 2 * VC5_DESTINATIONS + (destination & (VC5_DESTINATIONS - 1));
+	struct vc5_counter *row = &vc5_counters[cpu * 2 * VC5_DESTINATIONS];
+
+	vc5_opaque(row);
+	return row + (destination & (VC5_DESTINATIONS - 1));
 }
 
 static __always_inline struct vc5_event *vc5_event_counter(u64 cpu, u64 destination)
 {
-	return (struct vc5_event *)&vc5_counters[vc5_counter_place(cpu, destination) + VC5_DESTINATIONS];
+	return (struct vc5_event *)(vc5_counter_of(cpu, destination) + VC5_DESTINATIONS);
 }
 
 static __always_inline int vc5_leave(const struct vc5_verdict *verdict)
@@ -35,7 +41,7 @@ static __always_inline int vc5_leave(const struct vc5_verdict *verdict)
 	u64 cpu = vc5_this_cpu() & (VC5_CPUS - 1);
 
 	if (verdict->reason == VC5_REASON_FORWARD) {
-		struct vc5_counter *counter = &vc5_counters[vc5_counter_place(cpu, verdict->destination)];
+		struct vc5_counter *counter = vc5_counter_of(cpu, verdict->destination);
 
 		counter->packets += 1;
 		counter->octets += verdict->octets;
@@ -45,7 +51,7 @@ static __always_inline int vc5_leave(const struct vc5_verdict *verdict)
 	}
 	if (verdict->destination)
 		vc5_event_counter(cpu, verdict->destination)->drops += 1;
-	vc5_reasons[cpu * VC5_REASON_STRIDE + (verdict->reason & 63)] += 1;
+	*vc5_reason_counter(cpu, verdict->reason) += 1;
 	return verdict->action;
 }
 

@@ -43,7 +43,7 @@ PURE_DATAPLANE = (
     *("shape", "slots", "spec", "tables"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
-PURE_CONTROL = ("clock", "nexthop", "nic", "plan", "prefixes", "routing", "state", "trouble", "ways")
+PURE_CONTROL = ("clock", "nic", "plan", "prefixes", "state", "subnets", "trouble", "ways")
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.

@@ -26,7 +26,7 @@ def setup(
 ) -> tuple[int, str, list[str]]:
     """Run the script where packages are `missing` and apt-get fails at `broken`; return status, text, calls."""
     commands = directory / "commands"
-    commands.mkdir()
+    commands.mkdir(exist_ok=True)
     for name, text in (("dpkg-query", DPKG_QUERY), ("apt-get", APT_GET)):
         commands.joinpath(name).write_text(text, encoding="ascii")
         commands.joinpath(name).chmod(0o755)
@@ -84,8 +84,33 @@ def test_without_root_it_says_what_to_run() -> None:
     assert calls == []
 
 
-@pytest.mark.parametrize(("parts", "text"), [((), "usage:"), (("everything",), "unknown part 'everything'")])
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ((), "usage:"),
+        (("--packages",), "usage:"),
+        (("everything",), "unknown part 'everything'"),
+        (("guest",), "it can only be printed"),
+    ],
+)
 def test_wrong_parts(tmp_path: Path, parts: tuple[str, ...], text: str) -> None:
     status, printed, calls = setup(tmp_path, *parts)
     assert (status, calls) == (1, [])
     assert text in printed
+
+
+def test_the_packages_of_a_part_are_printed_and_not_installed() -> None:
+    script = tree.ROOT / "tests/setup.sh"
+    done = subprocess.run(["sh", script, "--packages", "runtime", "guest"], capture_output=True, text=True, check=True)
+    assert {"python3-bpfcc", "qemu-guest-agent"} <= set(done.stdout.split("\n"))
+    assert done.stderr == ""
+
+
+def test_a_machine_without_a_virtual_one_gets_no_emulator(tmp_path: Path) -> None:
+    uname = tmp_path / "commands" / "uname"
+    uname.parent.mkdir()
+    uname.write_text("#!/bin/sh\necho riscv64\n", encoding="ascii")
+    uname.chmod(0o755)
+    status, text, calls = setup(tmp_path, "vm", missing="mmdebstrap qemu-system-x86")
+    assert (status, calls) == (0, [])
+    assert "they know no machine for riscv64" in text

@@ -1,0 +1,9 @@
+"""Tests in a virtual machine: Debian with its own kernel, for what the kernel of the test machine may lack.
+
+    image.py       the disk image, built once from Debian packages
+    machine.py     one machine: boot, save, restore, run commands in it, copy files, reboot, cut its power
+    worktree.py    this working tree in the machine, and pytest run there
+    guest/         ordinary pytest files that run inside the machine; test_guest.py runs each in a fresh one
+
+The emulation is QEMU's own (TCG): slower than KVM by a factor of ten, and the same everywhere.
+"""

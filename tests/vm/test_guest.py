@@ -1,0 +1,20 @@
+"""Every file in tests/vm/guest, run inside a machine of its own by Debian's pytest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.house import tree
+from tests.vm import worktree
+from tests.vm.machine import Vm
+
+pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.slow]
+
+FILES = sorted(Path(__file__).parent.glob("guest/test_*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem.removeprefix("test_"))
+def test_inside(vm: Vm, file: Path) -> None:
+    worktree.pytest(vm, str(file.relative_to(tree.ROOT)), limit=400)
