@@ -269,6 +269,8 @@ class Config:
     """Packets from these prefixes are dropped."""
     count_prefixes: bool = False
     """Whether packets are counted by /20 of their source."""
+    mixed_tags: bool = False
+    """In mode vlan: whether untagged packets come and go as well, by interfaces of their own."""
 
 
 @dataclass(frozen=True)

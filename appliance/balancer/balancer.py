@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address
 from typing import TypeVar
 
 from appliance.balancer import destination
@@ -101,7 +100,7 @@ class Balancer(Running):
         generation = self._running().data.generation
         return {reason: generation.memory.reason(reason) for reason in Reason} if generation else {}
 
-    def nat_address(self, key: ServiceKey, address: Address) -> IPv4Address:
+    def nat_address(self, key: ServiceKey, address: Address) -> Address:
         """Where, `inside` the namespace of probes, a backend answers for the VIP of a service: see ARCHITECTURE.md.
 
         What is sent there, to any port, arrives at the backend as if a client had sent it to the VIP and the port of
@@ -112,7 +111,7 @@ class Balancer(Running):
         number = tables.numbers(key).get(address) if tables else None
         if number is None:
             raise RequestError(self._unknown(key) if key not in self._keys() else f"{key} has no backend {address}")
-        return namespace.nat_address(number)
+        return namespace.nat_address(number, key.vip.version)
 
     def inside(self, function: Callable[[], Result]) -> Result:
         """Call a function in the namespace of probes; sockets made there can be handed out.

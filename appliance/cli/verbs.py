@@ -31,7 +31,9 @@ VERBS = (
         ),
         (
             Argument("--frame", "the packet, as hexadecimal digits from the destination MAC on", {"metavar": "HEX"}),
-            Argument("--flow", "a packet of this flow: 'tcp 198.51.100.7:4242 203.0.113.10:443'"),
+            Argument(
+                "--flow", "a packet of this flow: 'tcp 198.51.100.7:4242 203.0.113.10:443' (IPv6: [2001:db8::7]:4242)"
+            ),
             Argument("--steps", "a file of packets and changes, one JSON object a line", {"metavar": "S.jsonl"}),
         ),
     ),

@@ -20,6 +20,7 @@ def explain_text(config: Config) -> str:
         ("attach_delay", duration_text(config.attach_delay)),
         ("block", " ".join(str(prefix) for prefix in config.block) or "none"),
         ("count_prefixes", "yes" if config.count_prefixes else "no"),
+        ("mixed_tags", "yes" if config.mixed_tags else "no"),
         *((f"vlan {vlan.id}", _vlan(vlan)) for vlan in config.vlans),
     ]
     count = len(config.services)

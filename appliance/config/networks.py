@@ -19,6 +19,8 @@ class Networks:
     mode: Mode
     vlans: tuple[Vlan, ...]
     certain: bool
+    mixed: bool = False
+    """Whether there are untagged networks beside the VLANs, which only the host knows."""
 
 
 def resolve_networks(top: Fields, findings: Findings) -> Networks:
@@ -32,7 +34,8 @@ def resolve_networks(top: Fields, findings: Findings) -> Networks:
     if mode is None:
         return Networks(Mode.SIMPLE, tuple(vlans), False)
     _contradictions(top, mode, bool(vlans) or refused, findings)
-    return Networks(mode, tuple(vlans), not refused and "untagged" not in top.refused)
+    mixed = _mixed(top, mode, findings)
+    return Networks(mode, tuple(vlans), not refused and "untagged" not in top.refused, mixed)
 
 
 def _entries(top: Fields, name: str) -> tuple[tuple[Given, Given], ...]:
@@ -82,6 +85,16 @@ def _contradictions(top: Fields, mode: Mode, vlans: bool, findings: Findings) ->
             message = f"mode simple has no VLANs, but `{name}` is given"
             hint = f"write `mode: vlan` or `mode: multi-nic`, or remove `{name}`"
             findings.error(networks.key, networks.path, "conflict", message, hint)
+
+
+def _mixed(top: Fields, mode: Mode, findings: Findings) -> bool:
+    given = top.get("mixed_tags")
+    if given is None or not given.value:
+        return False
+    if mode is not Mode.VLAN:
+        message = f"`mixed_tags` goes with mode vlan, not {mode}"
+        findings.error(given.node, given.path, "conflict", message, "name the tagged networks in `vlans`, or remove it")
+    return mode is Mode.VLAN
 
 
 def _overlaps(prefixes: list[Given], findings: Findings) -> None:

@@ -42,7 +42,7 @@ def _families(drafts: list[Draft], findings: Findings) -> None:
 
 
 def _networks(networks: Networks, drafts: list[Draft], findings: Findings) -> None:
-    if not networks.certain or not networks.vlans or networks.mode is Mode.SIMPLE:
+    if not networks.certain or not networks.vlans or networks.mode is Mode.SIMPLE or networks.mixed:
         return
     inside = _membership(networks.vlans)
     looked_at: set[int] = set()

@@ -56,6 +56,7 @@ def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config
         attach_delay=effective("attach_delay", top),
         block=_blocked(top),
         count_prefixes=effective("count_prefixes", top),
+        mixed_tags=networks.mixed,
     )
     return config, drafts
 

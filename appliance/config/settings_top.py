@@ -53,6 +53,15 @@ TOP_SETTINGS: tuple[Setting, ...] = (
         "{10: '2001:db8:10::/64', 20: '2001:db8:20::1/64'}",
     ),
     Setting(
+        "mixed_tags",
+        (TOP,),
+        Boolean(),
+        "Whether untagged packets come and go as well, in mode vlan: from untagged interfaces to VLANs and back, and "
+        "to backends in the interfaces' own networks. Tags are pushed and popped; costs a few nanoseconds.",
+        "yes",
+        "no",
+    ),
+    Setting(
         "xdp",
         (TOP,),
         Choice(words(XdpMode)),

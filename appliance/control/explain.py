@@ -18,13 +18,14 @@ from appliance.control.described import parsed, read_host
 from appliance.control.workbench import Workbench
 from appliance.dataplane.abi import ASK_PREVIOUS, COUNTER, INDEX_LIMIT, WAY_INDEX_SHIFT, WAY_TAG_SHIFT, WAYS
 from appliance.dataplane.enums import REASON_TEXT, Reason
-from appliance.dataplane.frame import Flow, build, flags, flow_of
+from appliance.dataplane.frame import Flow, build, flags, flow_of, vlan_of
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import flow_hash, flow_name, slot_of
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
 from appliance.errors import EXIT_OK, ControlError
-from appliance.model import Interface, Service, ServiceKey
+from appliance.model import Config, Interface, Mode, Service, ServiceKey
 from appliance.paths import Root
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _seconds(value: Any) -> float:
 
 def _packet(bench: Workbench, given: Mapping[str, Any]) -> dict[str, Any]:
     interface = _interface(bench.host.interfaces, given.get("interface"))
-    frame = _frame(given, interface)
+    frame = _frame(given, interface, bench.state.config)
     return examine(bench.generation, bench.tables, frame, interface, bench.services(), bench.host.interfaces)
 
 
@@ -132,12 +133,12 @@ def explain_live(daemon: Daemon, given: Mapping[str, Any]) -> dict[str, Any]:
     """Answer for the running daemon, touching nothing of it."""
     data, watch = daemon.instance.data, daemon.watch.snapshot()
     interface = _interface(watch.interfaces, given.get("interface"))
-    frame = _frame(given, interface)
+    frame = _frame(given, interface, daemon.instance.state.config)
     if data.tables is None or data.generation is None:
         raise ControlError("the daemon is still starting")
     twin = data.twin()
     try:
-        flow = flow_of(frame)
+        flow = _steered(frame, data.generation.shape)
         if flow is not None:
             _lend(data.generation.memory, twin.memory, flow)
         return examine(twin, Tables(twin.memory), frame, interface, daemon.instance.state.services(), watch.interfaces)
@@ -168,14 +169,17 @@ def _interface(found: tuple[Interface, ...], name: object) -> Interface:
     return by_name[name]
 
 
-def _frame(given: Mapping[str, Any], interface: Interface) -> bytes:
+def _frame(given: Mapping[str, Any], interface: Interface, in_force: Config) -> bytes:
+    """The frame that is given, or one of the flow: tagged with the first VLAN where all frames are."""
     try:
         if given.get("frame"):
             frame = _octets(given["frame"])
         else:
             wanted = flags(str(given.get("flags") or "SYN"))
             flow = Flow.parse(str(given.get("flow")))
-            frame = build(flow, destination=interface.mac, source=ROUTER, tcp_flags=wanted)
+            tagged = in_force.mode is Mode.VLAN and not in_force.mixed_tags and in_force.vlans
+            vlan = in_force.vlans[0].id if tagged else None
+            frame = build(flow, destination=interface.mac, source=ROUTER, tcp_flags=wanted, vlan=vlan)
     except ValueError as error:
         raise ControlError(str(error)) from None
     if not 14 <= len(frame) <= LARGEST:
@@ -204,11 +208,15 @@ def examine(
     run = generation.programs["vc5_main"].test_run(frame)
     number = _touched(before, bytes(memory.raw["vc5_counters"]), memory.shape.destinations)
     exits = [reason for reason in Reason if reason < Reason.TRACKED_HIT and memory.reason(reason) != reasons[reason]]
-    flow = flow_of(frame)
+    flow = _steered(frame, memory.shape)
     key = None
     if flow is not None and any(s.key == ServiceKey(flow.vip, flow.vip_port, flow.protocol) for s in services):
         key = ServiceKey(flow.vip, flow.vip_port, flow.protocol)
     verdict = VERDICTS.get(int(run.verdict), "aborted")
+    leaves = _leaves(memory, number, interfaces) if verdict == "redirect" else interface.name
+    if memory.shape.mixed and verdict == "redirect" and leaves == interface.name:
+        # A test run comes from no interface, so the program cannot see that the packet leaves where it came.
+        verdict = "tx"
     answer: dict[str, Any] = {
         "verdict": verdict,
         "reason": str(exits[0] if exits else Reason.FORWARD),
@@ -219,7 +227,8 @@ def examine(
         "now": None,
         "was": None,
         "remembered": None,
-        "interface": _leaves(verdict, memory, number, interface, interfaces),
+        "interface": leaves if verdict in ("tx", "redirect") else None,
+        "vlan": vlan_of(run.frame) if verdict in ("tx", "redirect") else None,
         "frame": run.frame.hex(),
         "ns": run.ns,
     }
@@ -265,13 +274,18 @@ def _remembered(memory: Memory, base: int, hashed: int) -> str | None:
     return None
 
 
-def _leaves(
-    verdict: str, memory: Memory, number: int, interface: Interface, interfaces: tuple[Interface, ...]
-) -> str | None:
-    if verdict == "redirect":
-        index = memory.identities.get(number, "interface") if number else memory.settings.get(0, "probe_interface")
-        return next((found.name for found in interfaces if found.index == index), None)
-    return interface.name if verdict == "tx" else None
+def _steered(frame: bytes, shape: Shape) -> Flow | None:
+    """The flow of a frame that the program looks into."""
+    tagged = vlan_of(frame) is not None
+    ours = shape.tagged if tagged else not shape.tagged or shape.mixed
+    return flow_of(frame) if ours else None
+
+
+def _leaves(memory: Memory, number: int, interfaces: tuple[Interface, ...]) -> str | None:
+    """The interface that a redirected frame leaves by: that of the destination's leg, else towards the prober."""
+    leg = memory.destinations.get(number, "leg") if number else 0
+    index = memory.legs.get(leg, "interface") if number else memory.settings.get(0, "probe_interface")
+    return next((found.name for found in interfaces if found.index == index), None)
 
 
 def story(answer: Mapping[str, Any]) -> list[str]:
@@ -291,7 +305,8 @@ def story(answer: Mapping[str, Any]) -> list[str]:
     if answer["backend"]:
         mac = ":".join(str(answer["frame"])[at : at + 2] for at in range(0, 12, 2))
         lines.append(f"backend     {answer['backend']}")
-        if answer["verdict"] == "tx":
-            lines.append(f"leaves      {answer['interface']} towards {mac}")
+        if answer["verdict"] in ("tx", "redirect"):
+            tag = f" in VLAN {answer['vlan']}" if answer["vlan"] is not None else ""
+            lines.append(f"leaves      {answer['interface']}{tag} towards {mac}")
     lines.append(f"frame       {answer['frame']}")
     return lines

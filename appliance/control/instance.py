@@ -18,7 +18,7 @@ from appliance.control.clock import CoarseClock
 from appliance.control.links import Links
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
 from appliance.control.state import Pair, State
-from appliance.control.trouble import Alarm, Trouble, alarms
+from appliance.control.trouble import Alarm, Trouble, alarms, summaries, without_ipv6
 from appliance.dataplane.desired import ProbeLink
 from appliance.dataplane.enums import State as Receives
 from appliance.dataplane.shape import ONE_BUFFER_MTU, Shape
@@ -82,7 +82,9 @@ class Instance:
         """Make the probe namespace and its veth."""
         end = namespace.ensure(self.root)
         self.probe_end = end
-        self.probe = ProbeLink(end.host_index, end.peer_mac + end.host_mac, end.peer_address)
+        # An address that nobody has does no harm: without IPv6 inside, no probe of an IPv6 VIP is sent.
+        address6 = end.peer_address6 or namespace.PEER_ADDRESS6
+        self.probe = ProbeLink(end.host_index, end.peer_mac + end.host_mac, end.peer_address, address6)
 
     def adopt(self) -> bool:
         """Take over what an earlier process left in the kernel and on disk; returns whether programs were running."""
@@ -220,9 +222,17 @@ class Instance:
 
     def alarms(self) -> list[Alarm]:
         """What began or ended since this was last asked of what the host lacks."""
-        before, after = self.told, self.current.troubles if self.current else frozenset()
+        before, after = self.told, self._unchecked() | (self.current.troubles if self.current else frozenset())
         self.told = after
         return alarms(before, after)
+
+    def notes(self) -> list[str]:
+        """What an operator should know beside the troubles of the plan, in sentences; most often nothing."""
+        return summaries(self._unchecked())
+
+    def _unchecked(self) -> frozenset[Trouble]:
+        lacking = self.probe_end is not None and self.probe_end.peer_address6 is None
+        return without_ipv6(self.state.services()) if lacking else frozenset()
 
     def drain(self, key: ServiceKey, address: Address, who: str) -> None:
         """Let a backend's flows go on and give it no new ones. Raises HostError if it is not configured."""
@@ -251,10 +261,13 @@ class Instance:
             numbers = self.data.tables.numbers(service.key) if self.data.tables else {}
             for backend in service.backends:
                 number = numbers.get(backend.address)
-                if number is not None and service.checks:
-                    nat = namespace.nat_address(number)
+                if number is not None and service.checks and self._can_probe(service.key):
+                    nat = namespace.nat_address(number, service.key.vip.version)
                     found.append(Target(service.key, backend.address, nat, service.checks))
         return found
+
+    def _can_probe(self, service: ServiceKey) -> bool:
+        return service.vip.version == 4 or (self.probe_end is not None and self.probe_end.peer_address6 is not None)
 
 
 def state_for(config: Config) -> State:

@@ -45,5 +45,6 @@ def status(daemon: Daemon) -> dict[str, Any]:
 
 
 def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
-    texts = [daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.links.troubles()]
+    texts = [daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
+    texts += daemon.instance.links.troubles()
     return tuple({"severity": "warning", "message": text} for text in texts if text)

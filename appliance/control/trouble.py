@@ -36,6 +36,8 @@ class Lack(StrEnum):
     NO_ROUTE = "no-route"
     """The backend of a tunnel is remote, and nothing leads there."""
     MTU = "mtu-too-small"
+    NO_IPV6 = "no-ipv6"
+    """The kernel of the balancer has no IPv6, so nobody can send probes to an IPv6 VIP."""
     UNRESOLVED = "unresolved"
     """The MAC address is not known (yet). Passing, and the health checks tell when it is not: no alarm."""
 
@@ -99,6 +101,13 @@ def of_mtu(service: Service, backend: Address, mtu: int, mode: Mode) -> Trouble 
         f"{extra} of them; IPv{service.key.vip.version} inside needs {need} (mode {mode})"
     )
     return Trouble(Lack.MTU, f"{service.key} {backend}", text)
+
+
+def without_ipv6(services: Iterable[Service]) -> frozenset[Trouble]:
+    """The services that cannot be checked on a kernel without IPv6; those without checks work."""
+    keys = [service.key for service in services if service.key.vip.version == 6 and service.checks]
+    text = "this kernel has no IPv6, so its backends cannot be checked; boot without ipv6.disable=1, or use IPv4 VIPs"
+    return frozenset(Trouble(Lack.NO_IPV6, str(key), f"{key}: {text}") for key in keys)
 
 
 def summaries(troubles: Iterable[Trouble]) -> list[str]:

@@ -148,6 +148,7 @@ def shape_for(
         ipv6=any(service.key.vip.version == 6 for service in services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
         multi_buffer=mtu > ONE_BUFFER_MTU,
+        mixed=config.mixed_tags,
     )
     check(shape)
     return shape

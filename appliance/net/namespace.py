@@ -1,16 +1,19 @@
 """The probe network namespace of one instance, and the veth pair that leads into it.
 
           host                                  namespace `root.namespace`
-   XDP program on root.veth  <--- veth --->  root.veth_peer  10.255.255.254
-   no address, no ARP, no IPv6               10.0.0.0/8 through it, no ARP, no IPv6, complete checksums
+   XDP program on root.veth  <--- veth --->  root.veth_peer  10.255.255.254, fd76:6335:0:1::1
+   no address, no ARP, no IPv6               10.0.0.0/8 and fd76:6335::/96 through it, no ARP, complete checksums
 
-Every (VIP, backend) pair has a private address in 10.0.0.0/8 that exists in this namespace only. A packet to any of
-them leaves at once: the whole prefix has one next hop, and on a device without ARP (IFF_NOARP) the kernel writes the
-device's own MAC as the destination (arp_constructor in net/ipv4/arp.c). So ten thousand checked backends cost one
-entry of the neighbour table, which all namespaces share, and should the XDP program be gone, the host's stack drops
-the packets as not meant for it.
+Every (VIP, backend) pair has a private address that exists in this namespace only: of an IPv4 VIP in 10.0.0.0/8, of an
+IPv6 VIP in fd76:6335::/96. A packet to any of them leaves at once: the whole prefix has one next hop, and on a device
+without ARP (IFF_NOARP) the kernel writes the device's own MAC as the destination and asks nobody (arp_constructor in
+net/ipv4/arp.c, ndisc_constructor in net/ipv6/ndisc.c). So ten thousand checked backends cost one entry of the
+neighbour table, which all namespaces share, and should the XDP program be gone, the host's stack drops the packets as
+not meant for it.
 
-Nothing else of the host is changed: no forwarding, no routes, no rules.
+Nothing else of the host is changed: no forwarding, no routes, no rules. IPv6 is switched on inside only, whatever the
+host's own settings are; without router advertisements, duplicate detection and link-local addresses it says nothing
+of itself. Where the kernel has no IPv6 at all, the namespace has none either.
 
 Frames that XDP redirects into the veth arrive only while the far end has an XDP program of its own (veth_xdp_xmit in
 drivers/net/veth.c); `run_in_namespace` lets the data plane attach one there.
@@ -23,7 +26,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +34,7 @@ from pyroute2.iproute import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from appliance.errors import HostError, KernelError
+from appliance.model import Address, Network
 from appliance.net import netns, offload
 from appliance.paths import Root
 
@@ -39,6 +43,9 @@ PEER_ADDRESS = IPv4Address("10.255.255.254")
 """What probes are sent from."""
 NEXT_HOP = IPv4Address("10.255.255.253")
 """Where the namespace sends all packets to 10.0.0.0/8; nobody has this address."""
+PROBE_NETWORK6 = IPv6Network("fd76:6335::/96")
+PEER_ADDRESS6 = IPv6Address("fd76:6335:0:1::1")
+NEXT_HOP6 = IPv6Address("fd76:6335:0:1::2")
 LAST_NAT_INDEX = (1 << 24) - 4096
 """The addresses above it are kept for the namespace itself."""
 MTU = 1500
@@ -51,7 +58,19 @@ PEER_MAC = bytes.fromhex("027663350002")
 _IFF_NOARP = 0x80  # linux/if.h
 _RTNH_F_ONLINK = 4  # linux/rtnetlink.h: the next hop need not be in a subnet of the device
 _SYSCTL = Path("/proc/sys/net")
-_INSIDE_SETTINGS = ("ipv4/conf/all/rp_filter", "ipv4/conf/{peer}/rp_filter")
+_INSIDE_SETTINGS = {
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/{peer}/rp_filter": "0",
+    "ipv6/conf/{peer}/accept_ra": "0",
+    "ipv6/conf/{peer}/autoconf": "0",
+    "ipv6/conf/{peer}/router_solicitations": "0",
+    "ipv6/conf/{peer}/accept_dad": "0",
+    "ipv6/conf/{peer}/dad_transmits": "0",
+    "ipv6/conf/{peer}/addr_gen_mode": "1",  # no link-local address
+    "ipv6/conf/{peer}/forwarding": "0",
+    "ipv6/conf/{peer}/disable_ipv6": "0",
+}
+"""Kernel documentation, networking/ip-sysctl. The last comes after what must hold from the first packet on."""
 
 Result = TypeVar("Result")
 
@@ -66,14 +85,21 @@ class ProbeLink:
     peer_mac: bytes
     """What a frame redirected into the namespace must carry as its destination."""
     peer_address: IPv4Address
-    """The source of every probe."""
+    """The source of every probe of an IPv4 VIP."""
+    peer_address6: IPv6Address | None = PEER_ADDRESS6
+    """Of an IPv6 VIP; None where this kernel has no IPv6."""
 
 
-def nat_address(index: int) -> IPv4Address:
-    """Return the private address number `index` (1 .. 2^24 - 4096); raises ValueError outside."""
+def nat_address(index: int, version: int = 4) -> Address:
+    """Return the private address number `index` (1 .. 2^24 - 4096) of a family; raises ValueError outside."""
     if not 1 <= index <= LAST_NAT_INDEX:
         raise ValueError(f"probe address {index} is not between 1 and {LAST_NAT_INDEX}")
-    return PROBE_NETWORK.network_address + index
+    return (PROBE_NETWORK6 if version == 6 else PROBE_NETWORK).network_address + index
+
+
+def has_ipv6() -> bool:
+    """Whether this kernel has IPv6: not where it was left out, or booted with ipv6.disable=1."""
+    return (_SYSCTL / "ipv6").is_dir()
 
 
 def ensure(root: Root) -> ProbeLink:
@@ -99,7 +125,7 @@ def probe_link(root: Root) -> ProbeLink:
         index = _find_veth(host, root)
     if index is None:
         raise HostError(f"interface {root.veth} is missing; start vc5-netns.service, or `vc5 run` as root")
-    return ProbeLink(index, HOST_MAC, PEER_MAC, PEER_ADDRESS)
+    return ProbeLink(index, HOST_MAC, PEER_MAC, PEER_ADDRESS, PEER_ADDRESS6 if has_ipv6() else None)
 
 
 def remove(root: Root) -> None:
@@ -194,9 +220,8 @@ def _set_up_host_end(host: Any, root: Root) -> None:
 
 
 def _set_up_inside(root: Root) -> None:
-    for setting in _INSIDE_SETTINGS:
-        _write_setting(setting.format(peer=root.veth_peer), "0")
-    _write_setting(f"ipv6/conf/{root.veth_peer}/disable_ipv6", "1")
+    for setting, value in _INSIDE_SETTINGS.items():
+        _write_setting(setting.format(peer=root.veth_peer), value)
     # XDP at the balancer's end sees packets as the stack hands them over: no checksum or segment may be left to do.
     for feature in offload.Offload:
         offload.switch(root.veth_peer, feature, False)
@@ -205,10 +230,15 @@ def _set_up_inside(root: Root) -> None:
             inside.link("set", index=1, state="up")
         _bring_up(inside, root.veth_peer, PEER_MAC)
         index = int(_find_or_fail(inside, root.veth_peer)["index"])
-        with _step("add address to", root.veth_peer):
-            inside.addr("replace", index=index, address=str(PEER_ADDRESS), prefixlen=32)
-        with _step("add route to", str(PROBE_NETWORK)):
-            inside.route("replace", dst=str(PROBE_NETWORK), oif=index, gateway=str(NEXT_HOP), flags=_RTNH_F_ONLINK)
+        ways: list[tuple[Network, Address, Address]] = [(PROBE_NETWORK, PEER_ADDRESS, NEXT_HOP)]
+        if has_ipv6():
+            ways.append((PROBE_NETWORK6, PEER_ADDRESS6, NEXT_HOP6))
+        for network, own, next_hop in ways:
+            length = own.max_prefixlen
+            with _step("add address to", root.veth_peer):
+                inside.addr("replace", index=index, address=str(own), prefixlen=length)
+            with _step("add route to", str(network)):
+                inside.route("replace", dst=str(network), oif=index, gateway=str(next_hop), flags=_RTNH_F_ONLINK)
 
 
 def _bring_up(route: Any, name: str, mac: bytes) -> None:

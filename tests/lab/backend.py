@@ -84,7 +84,9 @@ http {{
   add_header X-Backend {name} always;
   server {{
     listen {HTTP} backlog=1024;
+    listen [::]:{HTTP} backlog=1024;
     listen {HTTPS} ssl backlog=1024;
+    listen [::]:{HTTPS} ssl backlog=1024;
     location / {{ return 200 "{name}\\n"; }}
     location = /alive {{
       if (-f {directory}/unwell) {{ return 503 "{name} is unwell\\n"; }}

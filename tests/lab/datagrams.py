@@ -54,7 +54,7 @@ async def ask(record: DatagramRecord, plan: Plan, stop: asyncio.Event) -> None:
     chance = random.Random(record.number)
     connection = await plan.source.connect(plan.target, socket.SOCK_DGRAM)
     with connection:
-        record.source, record.port = connection.getsockname()
+        record.source, record.port = connection.getsockname()[:2]
         await asyncio.sleep(chance.random() * plan.interval)  # not all in step
         while not stop.is_set():
             question = Frame(DATA, record.asked, chance.randbytes(chance.randint(SMALLEST, LARGEST)))

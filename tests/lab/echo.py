@@ -111,7 +111,7 @@ class Datagrams:
 async def run(name: str, port: int, fault: str, fault_at: int) -> None:
     """Serve TCP and UDP on `port` of all addresses, for ever."""
     Datagrams(name, port)
-    server = await asyncio.start_server(Server(name, fault, fault_at).serve, "0.0.0.0", port, backlog=1024)
+    server = await asyncio.start_server(Server(name, fault, fault_at).serve, ("0.0.0.0", "::"), port, backlog=1024)
     async with server:
         await server.serve_forever()
 

@@ -74,7 +74,7 @@ class Flow:
         writer = None
         try:
             connection = await asyncio.wait_for(self._plan.source.connect(self._plan.target), self._plan.patience)
-            self.record.source, self.record.port = connection.getsockname()
+            self.record.source, self.record.port = connection.getsockname()[:2]
             reader, writer = await asyncio.open_connection(sock=connection)
             self.record.backend = (await self._await(HELLO, 0, reader)).decode()
             self.record.state = "open"

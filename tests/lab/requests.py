@@ -72,13 +72,14 @@ async def request(record: RequestRecord, plan: Plan) -> None:
 
 async def _request(record: RequestRecord, plan: Plan) -> None:
     connection = await plan.source.connect(plan.target)
-    record.source, record.port = connection.getsockname()
+    record.source, record.port = connection.getsockname()[:2]
     host = plan.target[0]
     reader, writer = await asyncio.open_connection(
         sock=connection, ssl=plan.tls, server_hostname=host if plan.tls else None
     )
     try:
-        writer.write(f"GET {plan.path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        name = f"[{host}]" if ":" in host else host
+        writer.write(f"GET {plan.path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         record.status = _status(head[0])
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}

@@ -34,7 +34,7 @@ class Source:
     async def connect(self, target: tuple[str, int], kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         """Return a non-blocking socket that is bound to the next free pair and connected. Raises OSError."""
         while True:
-            connection = socket.socket(socket.AF_INET, kind)
+            connection = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, kind)
             try:
                 connection.setblocking(False)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,9 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def target_of(arguments: argparse.Namespace) -> tuple[str, int]:
-    """Return the option --target as address and port."""
+    """Return the option --target as address and port; an IPv6 address stands in brackets."""
     address, _, port = arguments.target.rpartition(":")
-    return address, int(port)
+    return address.removeprefix("[").removesuffix("]"), int(port)
 
 
 def source_of(arguments: argparse.Namespace) -> Source:

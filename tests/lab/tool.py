@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -92,8 +92,11 @@ class Tool:
         self.close()
 
 
-def options_of(vip: IPv4Address | str, port: int, sources: Iterable[IPv4Address], **options: object) -> list[str]:
-    words = ["--target", f"{vip}:{port}", "--sources", ",".join(map(str, sources))]
+def options_of(
+    vip: IPv4Address | IPv6Address | str, port: int, sources: Iterable[IPv4Address | IPv6Address], **options: object
+) -> list[str]:
+    host = f"[{vip}]" if ip_address(str(vip)).version == 6 else str(vip)
+    words = ["--target", f"{host}:{port}", "--sources", ",".join(map(str, sources))]
     for name, value in options.items():
         words += [f"--{name}", str(value)]
     return words

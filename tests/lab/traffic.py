@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from tests.lab.addresses import CLIENT_ADDRESSES, ECHO, HTTP, HTTPS, VIP
 from tests.lab.datagrams import DatagramRecord
@@ -57,12 +57,12 @@ class LongFlows(Tool):
         *,
         busy: int = 200,
         idle: int = 50,
-        vip: IPv4Address | str = VIP,
+        vip: IPv4Address | IPv6Address | str = VIP,
         port: int = ECHO,
         interval: float = 0.2,
         patience: float = 15.0,
         alternate: float = 0.05,
-        sources: Iterable[IPv4Address] = CLIENT_ADDRESSES,
+        sources: Iterable[IPv4Address | IPv6Address] = CLIENT_ADDRESSES,
     ) -> None:
         """Open the flows and return when each is greeted (or broken); times are seconds, see tests.lab.flows."""
         options = options_of(
@@ -140,12 +140,12 @@ class UdpFlows(Tool):
         client: Namespace,
         *,
         count: int = 50,
-        vip: IPv4Address | str = VIP,
+        vip: IPv4Address | IPv6Address | str = VIP,
         port: int = ECHO,
         interval: float = 0.1,
         patience: float = 1.0,
         alternate: float = 0.05,
-        sources: Iterable[IPv4Address] = CLIENT_ADDRESSES,
+        sources: Iterable[IPv4Address | IPv6Address] = CLIENT_ADDRESSES,
     ) -> None:
         """Start the flows and return when each has asked once; times are seconds, see tests.lab.datagrams."""
         options = options_of(vip, port, sources, count=count, interval=interval, patience=patience, alternate=alternate)
@@ -227,10 +227,10 @@ class Requests(Tool):
         count: int = 0,
         timeout: float = 2.0,
         tls: bool = False,
-        vip: IPv4Address | str = VIP,
+        vip: IPv4Address | IPv6Address | str = VIP,
         port: int = 0,
         alternate: float = 0.05,
-        sources: Iterable[IPv4Address] = CLIENT_ADDRESSES,
+        sources: Iterable[IPv4Address | IPv6Address] = CLIENT_ADDRESSES,
     ) -> None:
         """Begin at once; `port` 0 is 80, or 443 with `tls`; times are seconds, see tests.lab.requests."""
         options = options_of(

@@ -59,6 +59,8 @@ def libbpf() -> ctypes.CDLL:
     library.bpf_prog_load.argtypes = (number, text, text, pointer, size, pointer)
     library.bpf_xdp_attach.argtypes = (number, number, word, pointer)
     library.bpf_map_lookup_elem.argtypes = (number, pointer, pointer)
+    library.bpf_tc_hook_create.argtypes = (pointer,)
+    library.bpf_tc_attach.argtypes = (pointer, pointer)
     return library
 
 

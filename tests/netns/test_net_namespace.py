@@ -17,7 +17,6 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,15 @@ from scapy.layers.l2 import Ether
 from appliance import paths
 from appliance.errors import HostError, KernelError
 from appliance.net import namespace, netns, offload
-from appliance.net.namespace import HOST_MAC, LAST_NAT_INDEX, PEER_ADDRESS, PEER_MAC, ProbeLink, nat_address
+from appliance.net.namespace import (
+    HOST_MAC,
+    LAST_NAT_INDEX,
+    PEER_ADDRESS,
+    PEER_ADDRESS6,
+    PEER_MAC,
+    ProbeLink,
+    nat_address,
+)
 from tests.lab.namespace import Namespace
 from tests.lab.patience import wait_for
 from tests.lab.xdp import CALL, EXIT, MOVE, Instruction, checked, libbpf
@@ -84,14 +91,14 @@ def place(tmp_path: Path) -> Iterator[Place]:
         netns.remove(made.host.name)
 
 
-def frame_of_probe(place: Place, kind: int) -> Any:
-    """Send one packet to 10.0.0.5 from inside and return the frame that reaches the balancer's end."""
+def frame_of_probe(place: Place, kind: int, to: str = "10.0.0.5") -> Any:
+    """Send one packet from inside and return the frame that reaches the balancer's end."""
     with place.listen(place.root.veth) as capture:
 
         def send() -> None:
-            with socket.socket(socket.AF_INET, kind) as probe:
+            with socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, kind) as probe:
                 probe.setblocking(False)
-                probe.connect_ex(("10.0.0.5", 8080))
+                probe.connect_ex((to, 8080))
                 if kind == socket.SOCK_DGRAM:
                     probe.send(b"probe")
 
@@ -104,35 +111,38 @@ def frame_of_probe(place: Place, kind: int) -> Any:
 def has_complete_checksums(frame: Any) -> bool:
     """Tell whether scapy, left to compute the checksums, comes to the same bytes."""
     again = frame.copy()
-    del again[IP].chksum
-    del again[IP].payload.chksum
+    if IP in again:
+        del again[IP].chksum
+    del again.payload.payload.chksum
     return bytes(again) == bytes(frame)
 
 
 def is_healthy(place: Place) -> None:
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        frame = frame_of_probe(place, kind)
-        assert (frame[IP].src, frame[IP].dst) == (str(PEER_ADDRESS), "10.0.0.5")
-        assert has_complete_checksums(frame)
-        assert frame.dst == frame.src == PEER_MAC.hex(":")
+    for own, to in ((PEER_ADDRESS, "10.0.0.5"), (PEER_ADDRESS6, "fd76:6335::5")):
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            frame = frame_of_probe(place, kind, to)
+            assert (frame.payload.src, frame.payload.dst) == (str(own), to)
+            assert has_complete_checksums(frame)
+            assert frame.dst == frame.src == PEER_MAC.hex(":")
+    assert place.host.run("cat", f"/proc/sys/net/ipv6/conf/{place.root.veth}/disable_ipv6") == "1\n"
     for where, name in ((place.host, place.root.veth), (place.inside, place.root.veth_peer)):
-        assert where.call(lambda name=name: Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text()) == "1\n"  # type: ignore[misc]
         assert "NOARP,UP,LOWER_UP" in where.run("ip", "-o", "link", "show", name)
-    assert place.host.run("ip", "-o", "-4", "address", "show", place.root.veth) == ""
-    assert place.host.run("ip", "route") == ""
+    assert place.host.run("ip", "-o", "address", "show", place.root.veth) == ""
+    assert place.host.run("ip", "route") == place.host.run("ip", "-6", "route") == ""
 
 
 @pytest.mark.root
 def test_packets_to_any_nat_address_leave_at_once_and_complete(place: Place) -> None:
     link = place.ensure()
-    assert link == ProbeLink(link.host_index, HOST_MAC, PEER_MAC, PEER_ADDRESS)
-    assert place.host.call(lambda: socket.if_nametoindex(place.root.veth)) == link.host_index
+    assert link == ProbeLink(link.host_index, HOST_MAC, PEER_MAC, PEER_ADDRESS, PEER_ADDRESS6)
     is_healthy(place)
-    # One entry of the neighbour table, however many addresses.
-    with place.inside.call(lambda: socket.socket(type=socket.SOCK_DGRAM)) as probe:
-        for index in (1, 255, 256, 70_000, LAST_NAT_INDEX):
-            probe.sendto(b"probe", (str(nat_address(index)), 1))
-    assert len(place.inside.run("ip", "neigh", "show", "nud", "all", "dev", place.root.veth_peer).splitlines()) <= 1
+    # One entry of the neighbour table for each family, however many addresses.
+    for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
+        with place.inside.call(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as probe:  # type: ignore[misc]
+            for index in (1, 256, 70_000, LAST_NAT_INDEX):
+                probe.sendto(b"probe", (str(nat_address(index, version)), 1))
+        command = ("ip", f"-{version}", "neigh", "show", "nud", "noarp", "dev", place.root.veth_peer)
+        assert len([line for line in place.inside.run(*command).splitlines() if not line.startswith("ff")]) <= 1
 
 
 @pytest.mark.root
@@ -198,7 +208,8 @@ DAMAGES = {
     "route gone": inside("ip", "route", "flush", "table", "main"),
     "checksums offloaded": inside("ethtool", "-K", PEER, "tx", "on"),
     "balancer's end speaks IPv6": on_host("sysctl", "-qw", f"net.ipv6.conf.{VETH}.disable_ipv6=0"),
-    "far end speaks IPv6": inside("sysctl", "-qw", f"net.ipv6.conf.{PEER}.disable_ipv6=0"),
+    "far end speaks no IPv6": inside("sysctl", "-qw", f"net.ipv6.conf.{PEER}.disable_ipv6=1"),
+    "IPv6 route gone": inside("ip", "-6", "route", "flush", "table", "main"),
 }
 
 
@@ -252,6 +263,14 @@ def test_kill_at_every_step_leaves_what_the_next_start_repairs(place: Place) -> 
         last += 1
     assert last > 20
     is_healthy(place)
+
+
+@pytest.mark.root
+def test_where_the_kernel_has_no_ipv6_the_rest_works(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespace, "has_ipv6", lambda: False)
+    assert place.ensure().peer_address6 is None
+    assert frame_of_probe(place, socket.SOCK_DGRAM)[IP].dst == "10.0.0.5"
+    assert "fd76" not in place.inside.run("ip", "-6", "address")
 
 
 @pytest.mark.root
@@ -380,14 +399,3 @@ def test_offloads_of_the_far_end_are_off(place: Place) -> None:
 def test_offload_names_the_interface_that_is_not_there(place: Place) -> None:
     with pytest.raises(KernelError, match=r"switch tx checksum offload of nosuch: No such device \[ENODEV\]"):
         place.host.call(lambda: offload.switch("nosuch", offload.Offload.TX_CHECKSUM, False))
-
-
-@pytest.mark.parametrize(("index", "address"), [(1, "10.0.0.1"), (256, "10.0.1.0"), (LAST_NAT_INDEX, "10.255.240.0")])
-def test_nat_address(index: int, address: str) -> None:
-    assert nat_address(index) == IPv4Address(address)
-
-
-@pytest.mark.parametrize("index", [-1, 0, LAST_NAT_INDEX + 1, 1 << 24])
-def test_nat_address_outside(index: int) -> None:
-    with pytest.raises(ValueError, match=f"probe address {index} is not between 1 and 16773120"):
-        nat_address(index)

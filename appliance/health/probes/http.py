@@ -82,21 +82,33 @@ async def _body(connection: Connection, parser: h11.Connection) -> None:
             return
 
 
+def split_host(text: str) -> tuple[str, str]:
+    """Return name or address, and the port with its colon: `a:80`, `[2001:db8::1]:80`; without one `2001:db8::1`."""
+    if text.count(":") > 1 and not text.startswith("["):
+        return text, ""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, colon, port = text, "", ""
+    return host.removeprefix("[").removesuffix("]"), colon + port
+
+
 @lru_cache(maxsize=4096)
 def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
     """Return the request of a check and the name for SNI (None for an address); raises ProbeFailed.
 
-    An absent host is the VIP. The Host header carries the port unless it is the scheme's own (RFC 9110 section 7.2).
+    An absent host is the VIP. The Host header carries the check's port unless it is the scheme's own (RFC 9110 section
+    7.2); a host that has a port is sent as it is.
     """
-    host = check.host or str(vip)
+    host, port = split_host(check.host or str(vip))
     name: str | None = host
     try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        address = ipaddress.ip_address(host)
         name = None
         host = f"[{address}]" if address.version == 6 else str(address)
     except ValueError:
         pass
-    port = "" if check.port == _DEFAULT_PORT[check.kind] else f":{check.port}"
+    if not port and check.port != _DEFAULT_PORT[check.kind]:
+        port = f":{check.port}"
     try:
         headers = [("Host", host + port), ("User-Agent", "vc5"), ("Accept", "*/*"), ("Connection", "close")]
         return h11.Request(method=check.method, target=check.path or "/", headers=headers), name

@@ -143,6 +143,7 @@ REFUSED = [
     "block: [10.1.1.0/33]",
     "block: {10.1.1.0/24: 1}",
     "count_prefixes: 20",
+    "mixed_tags: 20",
     "scheduler: random",
     "xdp: fast",
     "interfaces: [eth/0]",

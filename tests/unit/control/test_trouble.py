@@ -11,10 +11,22 @@ import pytest
 
 from appliance.control.instance import Instance
 from appliance.control.state import State
-from appliance.control.trouble import Lack, Trouble, alarms, of_interfaces, of_mtu, overhead, summaries
+from appliance.control.trouble import Lack, Trouble, alarms, of_interfaces, of_mtu, overhead, summaries, without_ipv6
 from appliance.control.ways import Ways
 from appliance.dataplane.sync import DataPlane
-from appliance.model import Backend, Config, Host, Mode, Protocol, Service, ServiceKey, Tunnel, TunnelKind
+from appliance.model import (
+    Backend,
+    Check,
+    CheckKind,
+    Config,
+    Host,
+    Mode,
+    Protocol,
+    Service,
+    ServiceKey,
+    Tunnel,
+    TunnelKind,
+)
 from appliance.paths import root
 from tests.unit.control.networks import LAN, MULTI, NICS, SIMPLE, config, down, host, interface, without
 from tests.unit.control.sample import Planner
@@ -194,3 +206,12 @@ def test_an_instance_tells_of_each_trouble_once_and_recovers(tmp_path: Path) -> 
         assert instance.alarms() == []
         hop = instance.current.desired.services[0].members[0].hop
         assert (hop is not None) is (found is well)
+
+
+def test_what_a_kernel_without_ipv6_cannot_check() -> None:
+    check = Check(CheckKind.SYN, 80)
+    checked = [replace(service(vip, NEAR6), checks=(check,)) for vip in (FOUR, SIX)]
+    assert without_ipv6([checked[0], service(SIX, NEAR6)]) == frozenset()
+    [trouble] = without_ipv6(checked)
+    assert (trouble.lack, trouble.entry) == (Lack.NO_IPV6, f"[{SIX}]:80/tcp")
+    assert trouble.text.startswith(f"[{SIX}]:80/tcp: this kernel has no IPv6, so its backends cannot be checked; boot")

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.l2 import Ether
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1Q, Ether
 
-from appliance.dataplane.frame import FLAGS, Flow, build, checksum, flags, flow_of
+from appliance.dataplane.frame import FLAGS, Flow, build, checksum, flags, flow_of, vlan_of
 from appliance.model import Protocol
 from tests.dataplane.frames import Frame
 
 DESTINATION, SOURCE = bytes.fromhex("020000000010"), bytes.fromhex("020000000099")
 PORTS = st.integers(1, 65535)
-FLOWS = st.builds(Flow, st.sampled_from(Protocol), st.ip_addresses(v=4), PORTS, st.ip_addresses(v=4), PORTS)
+FLOWS = st.builds(Flow, st.sampled_from(Protocol), st.ip_addresses(v=4), PORTS, st.ip_addresses(v=4), PORTS) | (
+    st.builds(Flow, st.sampled_from(Protocol), st.ip_addresses(v=6), PORTS, st.ip_addresses(v=6), PORTS)
+)
+VLANS = st.none() | st.integers(1, 4094)
 TEXT = "tcp 198.51.100.7:4242 203.0.113.10:443"
+WEB6 = Flow(Protocol.TCP, IPv6Address("2001:db8::7"), 4242, IPv6Address("2001:db8:5::10"), 443)
 WEB = Flow(Protocol.TCP, IPv4Address("198.51.100.7"), 4242, IPv4Address("203.0.113.10"), 443)
 
 
-def built(flow: Flow, tcp_flags: int = 2, ttl: int = 64) -> bytes:
+def built(flow: Flow, tcp_flags: int = 2, ttl: int = 64, vlan: int | None = None) -> bytes:
     """A frame of ours."""
-    return build(flow, destination=DESTINATION, source=SOURCE, tcp_flags=tcp_flags, ttl=ttl)
+    return build(flow, destination=DESTINATION, source=SOURCE, tcp_flags=tcp_flags, ttl=ttl, vlan=vlan)
 
 
-def expected(flow: Flow, tcp_flags: int, ttl: int) -> bytes:
+def expected(flow: Flow, tcp_flags: int, ttl: int, vlan: int | None = None) -> bytes:
     """The same by scapy, which computes lengths and checksums itself."""
-    ip = IP(src=str(flow.source), dst=str(flow.vip), ttl=ttl, id=1, flags="DF")
+    ends: dict[str, Any] = {"src": str(flow.source), "dst": str(flow.vip)}
+    ip: Any = IP(**ends, ttl=ttl, id=1, flags="DF") if flow.vip.version == 4 else IPv6(**ends, hlim=ttl)
+    if vlan is not None:
+        ip = Dot1Q(vlan=vlan) / ip
     inner: TCP | UDP
     if flow.protocol is Protocol.TCP:
         inner = TCP(sport=flow.source_port, dport=flow.vip_port, seq=1, ack=0, flags=tcp_flags, window=65535)
@@ -38,9 +47,9 @@ def expected(flow: Flow, tcp_flags: int, ttl: int) -> bytes:
     return bytes(Ether(dst=DESTINATION.hex(":"), src=SOURCE.hex(":")) / ip / inner)
 
 
-@given(FLOWS, st.integers(0, 255), st.integers(0, 255))
-def test_frames_are_as_others_build_them(flow: Flow, tcp_flags: int, ttl: int) -> None:
-    assert built(flow, tcp_flags, ttl) == expected(flow, tcp_flags, ttl)
+@given(FLOWS, st.integers(0, 255), st.integers(0, 255), VLANS)
+def test_frames_are_as_others_build_them(flow: Flow, tcp_flags: int, ttl: int, vlan: int | None) -> None:
+    assert built(flow, tcp_flags, ttl, vlan) == expected(flow, tcp_flags, ttl, vlan)
 
 
 @pytest.mark.parametrize("protocol", Protocol)
@@ -56,31 +65,48 @@ def test_a_checksum_that_comes_out_as_zero(protocol: Protocol) -> None:
     assert frame == expected(flow, 2, 64)
 
 
-@given(FLOWS)
-def test_flows_are_read_back(flow: Flow) -> None:
+@given(FLOWS, VLANS)
+def test_flows_are_read_back(flow: Flow, vlan: int | None) -> None:
     assert Flow.parse(str(flow)) == flow
     assert Flow.parse(f"  {str(flow).upper()} ") == flow
-    assert flow_of(built(flow)) == flow
+    frame = built(flow, vlan=vlan)
+    assert (flow_of(frame), vlan_of(frame)) == (flow, vlan)
 
 
 @given(st.binary(max_size=80) | FLOWS.map(built).flatmap(lambda f: st.integers(0, len(f)).map(lambda n: f[:n])))
 def test_any_bytes_have_a_flow_or_none(frame: bytes) -> None:
     found = flow_of(frame)
-    assert found is None or (len(frame) >= 38 and frame[12:14] == b"\x08\x00")
+    assert found is None or (len(frame) >= 38 and frame[12:14] in (b"\x08\x00", b"\x81\x00", b"\x86\xdd"))
 
 
+ENDS = ("198.51.100.7", "203.0.113.10")
+ENDS6 = ("2001:db8::7", "2001:db8:5::10")
+BASE6 = Frame().ipv6(*ENDS6)
 BASE = Frame().ipv4("198.51.100.7", "203.0.113.10")
 # A frame -> its flow
 READ = {
-    "options": (Frame().ipv4(WEB.source, WEB.vip, options=bytes(8)).tcp(4242, 443), WEB),
+    "options": (Frame().ipv4(*ENDS, options=bytes(8)).tcp(4242, 443), WEB),
     "padding": (BASE.tcp(4242, 443).padded(), WEB),
     "ICMP": (BASE.icmp(8), None),
-    "a tag": (BASE.tagged(5).tcp(4242, 443), None),
-    "the first fragment": (Frame().ipv4(WEB.source, WEB.vip, fragment=0x2000).tcp(4242, 443), None),
-    "a later fragment": (Frame().ipv4(WEB.source, WEB.vip, fragment=0x0001).tcp(4242, 443), None),
-    "another version": (Frame().ipv4(WEB.source, WEB.vip, version=6).tcp(4242, 443), None),
-    "a header too short": (Frame().ipv4(WEB.source, WEB.vip, words=4).tcp(4242, 443), None),
-    "a header beyond the frame": (Frame().ipv4(WEB.source, WEB.vip, words=15).tcp(4242, 443).cut(60), None),
+    "a tag": (BASE.tagged(5).tcp(4242, 443), WEB),
+    "a tag with a priority": (BASE.tagged(0xE005).tcp(4242, 443), WEB),
+    "a tag without a VLAN": (BASE.tagged(0xE000).tcp(4242, 443), None),
+    "two tags": (BASE.tagged(5).tagged(6).tcp(4242, 443), None),
+    "a service tag": (BASE.tagged(5, 0x88A8).tcp(4242, 443), None),
+    "IPv6": (BASE6.tcp(4242, 443), WEB6),
+    "IPv6 with extension headers": (
+        Frame().ipv6(*ENDS6, extensions=((0, bytes(8)), (60, b"\0\1" + bytes(14)))).tcp(4242, 443),
+        WEB6,
+    ),
+    "an IPv6 fragment": (
+        Frame().ipv6(*ENDS6, extensions=((44, bytes.fromhex("0000000900000001")),)).tcp(4242, 443),
+        None,
+    ),
+    "the first fragment": (Frame().ipv4(*ENDS, fragment=0x2000).tcp(4242, 443), None),
+    "a later fragment": (Frame().ipv4(*ENDS, fragment=0x0001).tcp(4242, 443), None),
+    "another version": (Frame().ipv4(*ENDS, version=6).tcp(4242, 443), None),
+    "a header too short": (Frame().ipv4(*ENDS, words=4).tcp(4242, 443), None),
+    "a header beyond the frame": (Frame().ipv4(*ENDS, words=15).tcp(4242, 443).cut(60), None),
 }
 
 
@@ -100,8 +126,11 @@ WRONG = [
     (TEXT.replace("443", "65536"), "is not ADDRESS:PORT"),
     (TEXT.replace("443", "-1"), "is not ADDRESS:PORT"),
     (TEXT.replace("443", "\u0664"), "is not ADDRESS:PORT"),
-    (TEXT.replace("198", "256"), "'256.51.100.7' is not an IPv4 address"),
-    (TEXT.replace("203.0.113.10", "[2001:db8::1]"), "'[2001:db8::1]' is not an IPv4 address"),
+    (TEXT.replace("198", "256"), "'256.51.100.7' is neither an IPv4 address nor an IPv6 address in brackets"),
+    (TEXT.replace("203.0.113.10", "[2001:db8::1]"), "the client is IPv4, the VIP IPv6"),
+    (TEXT.replace("203.0.113.10", "2001:db8::1"), "'2001:db8::1' is neither"),
+    (TEXT.replace("203.0.113.10", "[203.0.113.10]"), "'[203.0.113.10]' is neither"),
+    (TEXT.replace("203.0.113.10", "[fe80::1%eth0]"), "'[fe80::1%eth0]' is neither"),
 ]
 
 
@@ -112,7 +141,7 @@ def test_what_is_no_flow_is_refused(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-@given(st.text(max_size=30) | st.from_regex(r"(tcp|udp) [0-9.:]{0,20} [0-9.:]{0,20}", fullmatch=True))
+@given(st.text(max_size=30) | st.from_regex(r"(tcp|udp) [0-9.:\[\]]{0,20} [0-9.:\[\]]{0,20}", fullmatch=True))
 def test_any_text_is_a_flow_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         flow = Flow.parse(text)

@@ -268,6 +268,10 @@ def test_a_server_that_wants_a_certificate_of_ours_answers_wrongly(certificate: 
         (CheckKind.HTTPS, 80, "", "2001:db8::1", "[2001:db8::1]:80", None),
         (CheckKind.HTTPS, 443, "[2001:db8::2]", "2001:db8::1", "[2001:db8::2]", None),
         (CheckKind.HTTPS, 443, "2001:db8:0::2", "2001:db8::1", "[2001:db8::2]", None),
+        (CheckKind.HTTPS, 443, "[2001:db8::2]:8443", "2001:db8::1", "[2001:db8::2]:8443", None),
+        (CheckKind.HTTP, 8080, "2001:db8::2", "2001:db8::1", "[2001:db8::2]:8080", None),
+        (CheckKind.HTTP, 8080, "www.example.com:8081", "2001:db8::1", "www.example.com:8081", "www.example.com"),
+        (CheckKind.HTTPS, 443, "192.0.2.1:443", "203.0.113.1", "192.0.2.1:443", None),
     ],
 )
 def test_the_host_header_and_the_tls_name(
