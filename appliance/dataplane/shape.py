@@ -61,7 +61,7 @@ class Shape:
 
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
-    mode vlan: untagged frames come and go as well.
+    mode vlan: untagged frames come and go as well. `narrow`: packets may be longer than the MTU of the leg that they leave by.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -76,6 +76,8 @@ class Shape:
     previous: bool = False
     ipv6: bool = False
     mixed: bool = False
+    narrow: bool = False
+    fragment_sets: int = 1024
 
     @property
     def tagged(self) -> bool:

@@ -12,6 +12,7 @@ enum {
 	VC5_AUTHENTICATION = 51,
 	VC5_DESTINATION_OPTIONS = 60,
 	VC5_FRAGMENT6_BITS = 0xfff9, /* more-fragments and offset */
+	VC5_FRAGMENT6_OFFSET = 0xfff8,
 };
 
 /* What the headers before the transport say. */
@@ -19,6 +20,8 @@ struct vc5_walk {
 	void *at; /* where the transport begins; NULL: the headers contradict the frame */
 	u32 room; /* bytes of the packet from there on */
 	u32 fragment;
+	u32 piece; /* of a fragment, network order: its offset, beside flags */
+	u32 identification; /* of its datagram, as vc5_le32 reads it */
 };
 
 static __always_inline struct vc5_walk vc5_walk4(struct vc5_packet *packet, struct iphdr *ip, const void *end)
@@ -32,20 +35,19 @@ static __always_inline struct vc5_walk vc5_walk4(struct vc5_packet *packet, stru
 	walk.at = (void *)ip + header;
 	walk.room = length - header;
 	walk.fragment = !!(ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS));
+	walk.piece = ip->frag_off;
+	walk.identification = vc5_le16(ip->id);
 	return walk;
 }
 
 /*% if shape.ipv6 %*/
-static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, struct vc5_ipv6 *ip, const void *end)
+/* What follows an IPv6 header: `next` names the first header at `at`, from where there are `room` bytes of the packet. */
+static __always_inline struct vc5_walk vc5_walk_extensions(struct vc5_packet *packet, u8 next, void *at, u32 room,
+							   const void *end)
 {
 	struct vc5_walk walk = {}, broken = {};
-	u32 room = bpf_ntohs(ip->length), i;
-	void *at = ip + 1;
-	u8 next = ip->next;
+	u32 i;
 
-	packet->protocol = next;
-	if ((*(u8 *)ip & 0xf0) != 0x60 || at + room > end)
-		return broken;
 #pragma unroll
 	for (i = 0; i < VC5_EXTENSIONS; i++) {
 		u8 *header = at;
@@ -54,6 +56,9 @@ static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, stru
 		if (next != VC5_HOP_BY_HOP && next != VC5_ROUTING && next != VC5_FRAGMENT6 && next != VC5_AUTHENTICATION &&
 		    next != VC5_DESTINATION_OPTIONS)
 			break;
+		/* A fragment of a fragment is nothing that anybody may send (RFC 8200 section 4.5). */
+		if (next == VC5_FRAGMENT6 && walk.fragment)
+			break;
 		if (room < 8 || at + 8 > end)
 			return broken;
 		length = (header[1] + 1) * 8;
@@ -61,22 +66,37 @@ static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, stru
 			length = (header[1] + 2) * 4;
 		if (next == VC5_FRAGMENT6) {
 			length = 8;
-			if (*(u16 *)(header + 2) & bpf_htons(VC5_FRAGMENT6_BITS))
+			if (*(u16 *)(header + 2) & bpf_htons(VC5_FRAGMENT6_BITS)) {
 				walk.fragment = 1;
+				walk.piece = *(u16 *)(header + 2);
+				walk.identification = vc5_le32(*(u32 *)(header + 4));
+			}
 		}
 		next = header[0];
 		if (length > room)
 			return broken;
 		room -= length;
 		at += length;
-		/* Behind the first fragment's header only the first fragment goes on. */
-		if (walk.fragment)
+		/* Headers behind that of a fragment are those of its datagram: only the first fragment has them. */
+		if (walk.piece & bpf_htons(VC5_FRAGMENT6_OFFSET))
 			break;
 	}
 	packet->protocol = next;
 	walk.at = at;
 	walk.room = room;
 	return walk;
+}
+
+static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, struct vc5_ipv6 *ip, const void *end)
+{
+	struct vc5_walk broken = {};
+	u32 room = bpf_ntohs(ip->length);
+	void *at = ip + 1;
+
+	packet->protocol = ip->next;
+	if ((*(u8 *)ip & 0xf0) != 0x60 || at + room > end)
+		return broken;
+	return vc5_walk_extensions(packet, ip->next, at, room, end);
 }
 /*% endif %*/
 
@@ -173,6 +193,7 @@ static __always_inline u32 vc5_cold4(struct xdp_md *ctx, struct vc5_verdict *ver
 	}
 	walk = vc5_walk4(&packet, ip, end);
 	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP) {
+		vc5_own_note()->transport = packet.octets - walk.room;
 		vc5_icmp(verdict, frame, ip, walk.at, end, walk.room);
 		return 0;
 	}
@@ -199,6 +220,7 @@ static __always_inline u32 vc5_cold6(struct xdp_md *ctx, struct vc5_verdict *ver
 	}
 	walk = vc5_walk6(&packet, ip, end);
 	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP6) {
+		vc5_own_note()->transport = packet.octets - walk.room;
 		vc5_icmp6(verdict, &packet, frame, ip, walk.at, end, walk.room);
 		return 0;
 	}
@@ -227,8 +249,13 @@ static __always_inline u32 vc5_cold_frame(struct xdp_md *ctx, struct vc5_verdict
 	return 0;
 }
 
-static __always_inline int vc5_cold_leave(struct vc5_verdict *verdict, u32 interface)
+/* Fragments and errors concern flows too, but take more than fits here: their programs decide anew. */
+static __always_inline int vc5_cold_leave(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 interface)
 {
+	if (verdict->reason == VC5_REASON_FRAGMENT || verdict->reason == VC5_REASON_ICMP_ERROR) {
+		vc5_tail_call(ctx, vc5_tails, verdict->reason == VC5_REASON_FRAGMENT ? VC5_TAIL_FRAGMENT : VC5_TAIL_ICMP_ERROR);
+		verdict->reason = VC5_REASON_INCOMPLETE;
+	}
 	if (interface)
 		verdict->action = vc5_redirect(interface, 0);
 	return vc5_leave(verdict);
@@ -238,7 +265,7 @@ int vc5_cold(struct xdp_md *ctx)
 {
 	struct vc5_verdict verdict = {};
 
-	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_cold4));
+	return vc5_cold_leave(ctx, &verdict, vc5_cold_frame(ctx, &verdict, vc5_cold4));
 }
 
 int vc5_cold_ipv6(struct xdp_md *ctx)
@@ -246,7 +273,7 @@ int vc5_cold_ipv6(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 /*% if shape.ipv6 %*/
-	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_cold6));
+	return vc5_cold_leave(ctx, &verdict, vc5_cold_frame(ctx, &verdict, vc5_cold6));
 /*% else %*/
 	vc5_decide(&verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 	return vc5_leave(&verdict);
