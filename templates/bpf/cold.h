@@ -5,6 +5,7 @@
 
 enum {
 	VC5_EXTENSIONS = 6, /* at most so many headers stand before that of the transport */
+	VC5_MOST_HEADERS = 0x3fff, /* bytes: more than all of them */
 	/* RFC 8200 section 4; RFC 4302 */
 	VC5_HOP_BY_HOP = 0,
 	VC5_ROUTING = 43,
@@ -41,25 +42,37 @@ static __always_inline struct vc5_walk vc5_walk4(struct vc5_packet *packet, stru
 }
 
 /*% if shape.ipv6 %*/
-/* What follows an IPv6 header: `next` names the first header at `at`, from where there are `room` bytes of the packet. */
-static __always_inline struct vc5_walk vc5_walk_extensions(struct vc5_packet *packet, u8 next, void *at, u32 room,
-							   const void *end)
+/* Where a header stands, `gone` bytes behind `base`. Derived anew each time, by a number of which the verifier only knows the
+ * mask: so all ways through the headers look alike to it, and it need not follow each to the end.
+ */
+static __always_inline void *vc5_behind(void *base, u32 gone)
+{
+	vc5_opaque(gone);
+	return base + (gone & VC5_MOST_HEADERS);
+}
+
+/* What follows an IPv6 header: `next` names the first header at `base`, from where there are `octets` bytes of the packet.
+ * Headers behind that of a fragment are those of its datagram: only the first fragment has them, and only if `on` they are
+ * read.
+ */
+static __always_inline struct vc5_walk vc5_walk_extensions(struct vc5_packet *packet, u8 next, void *base, u32 octets,
+							   const void *end, u32 on)
 {
 	struct vc5_walk walk = {}, broken = {};
-	u32 i;
+	u32 room = octets, i;
 
 #pragma unroll
 	for (i = 0; i < VC5_EXTENSIONS; i++) {
-		u8 *header = at;
+		u8 *header = vc5_behind(base, octets - room);
 		u32 length;
 
 		if (next != VC5_HOP_BY_HOP && next != VC5_ROUTING && next != VC5_FRAGMENT6 && next != VC5_AUTHENTICATION &&
 		    next != VC5_DESTINATION_OPTIONS)
 			break;
 		/* A fragment of a fragment is nothing that anybody may send (RFC 8200 section 4.5). */
-		if (next == VC5_FRAGMENT6 && walk.fragment)
+		if (on && next == VC5_FRAGMENT6 && walk.fragment)
 			break;
-		if (room < 8 || at + 8 > end)
+		if (room < 8 || (void *)header + 8 > end)
 			return broken;
 		length = (header[1] + 1) * 8;
 		if (next == VC5_AUTHENTICATION)
@@ -76,18 +89,16 @@ static __always_inline struct vc5_walk vc5_walk_extensions(struct vc5_packet *pa
 		if (length > room)
 			return broken;
 		room -= length;
-		at += length;
-		/* Headers behind that of a fragment are those of its datagram: only the first fragment has them. */
-		if (walk.piece & bpf_htons(VC5_FRAGMENT6_OFFSET))
+		if (on ? walk.piece & bpf_htons(VC5_FRAGMENT6_OFFSET) : walk.fragment)
 			break;
 	}
 	packet->protocol = next;
-	walk.at = at;
+	walk.at = vc5_behind(base, octets - room);
 	walk.room = room;
 	return walk;
 }
 
-static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, struct vc5_ipv6 *ip, const void *end)
+static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, struct vc5_ipv6 *ip, const void *end, u32 on)
 {
 	struct vc5_walk broken = {};
 	u32 room = bpf_ntohs(ip->length);
@@ -96,7 +107,7 @@ static __always_inline struct vc5_walk vc5_walk6(struct vc5_packet *packet, stru
 	packet->protocol = ip->next;
 	if ((*(u8 *)ip & 0xf0) != 0x60 || at + room > end)
 		return broken;
-	return vc5_walk_extensions(packet, ip->next, at, room, end);
+	return vc5_walk_extensions(packet, ip->next, at, room, end, on);
 }
 /*% endif %*/
 
@@ -129,6 +140,16 @@ static __always_inline void *vc5_check(struct vc5_verdict *verdict, struct vc5_p
 	if (!vc5_read_transport(packet, walk->at, end, walk->room))
 		return NULL;
 	return walk->at;
+}
+
+/* Fragments and errors concern flows too, but take more than fits here: their programs begin anew. Does not return, unless
+ * they are missing.
+ */
+static __always_inline u32 vc5_hand_over(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 tail)
+{
+	vc5_tail_call(ctx, vc5_tails, tail);
+	vc5_decide(verdict, XDP_DROP, VC5_REASON_INCOMPLETE);
+	return 0;
 }
 
 /* What both families do once their headers are read: `hops` is what is left of the time to live. */
@@ -192,10 +213,14 @@ static __always_inline u32 vc5_cold4(struct xdp_md *ctx, struct vc5_verdict *ver
 		return 0;
 	}
 	walk = vc5_walk4(&packet, ip, end);
-	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP) {
-		vc5_own_note()->transport = packet.octets - walk.room;
+	if (to_vip && walk.at && walk.fragment)
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_FRAGMENT);
+	if (to_vip && walk.at && packet.protocol == VC5_PROTOCOL_ICMP) {
 		vc5_icmp(verdict, frame, ip, walk.at, end, walk.room);
-		return 0;
+		if (verdict->reason != VC5_REASON_ICMP_ERROR)
+			return 0;
+		vc5_own_note()->transport = packet.octets - walk.room;
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_ICMP_ERROR);
 	}
 	return vc5_cold_packet(ctx, verdict, l2, ip, end, &packet, &walk, to_vip, ip->ttl);
 }
@@ -218,11 +243,15 @@ static __always_inline u32 vc5_cold6(struct xdp_md *ctx, struct vc5_verdict *ver
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		return 0;
 	}
-	walk = vc5_walk6(&packet, ip, end);
-	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP6) {
-		vc5_own_note()->transport = packet.octets - walk.room;
+	walk = vc5_walk6(&packet, ip, end, 0);
+	if (to_vip && walk.at && walk.fragment)
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_FRAGMENT);
+	if (to_vip && walk.at && packet.protocol == VC5_PROTOCOL_ICMP6) {
 		vc5_icmp6(verdict, &packet, frame, ip, walk.at, end, walk.room);
-		return 0;
+		if (verdict->reason != VC5_REASON_ICMP_ERROR)
+			return 0;
+		vc5_own_note()->transport = packet.octets - walk.room;
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_ICMP_ERROR);
 	}
 	return vc5_cold_packet(ctx, verdict, l2, ip, end, &packet, &walk, to_vip, ip->hops);
 }
@@ -249,13 +278,8 @@ static __always_inline u32 vc5_cold_frame(struct xdp_md *ctx, struct vc5_verdict
 	return 0;
 }
 
-/* Fragments and errors concern flows too, but take more than fits here: their programs decide anew. */
-static __always_inline int vc5_cold_leave(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 interface)
+static __always_inline int vc5_cold_leave(struct vc5_verdict *verdict, u32 interface)
 {
-	if (verdict->reason == VC5_REASON_FRAGMENT || verdict->reason == VC5_REASON_ICMP_ERROR) {
-		vc5_tail_call(ctx, vc5_tails, verdict->reason == VC5_REASON_FRAGMENT ? VC5_TAIL_FRAGMENT : VC5_TAIL_ICMP_ERROR);
-		verdict->reason = VC5_REASON_INCOMPLETE;
-	}
 	if (interface)
 		verdict->action = vc5_redirect(interface, 0);
 	return vc5_leave(verdict);
@@ -265,7 +289,7 @@ int vc5_cold(struct xdp_md *ctx)
 {
 	struct vc5_verdict verdict = {};
 
-	return vc5_cold_leave(ctx, &verdict, vc5_cold_frame(ctx, &verdict, vc5_cold4));
+	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_cold4));
 }
 
 int vc5_cold_ipv6(struct xdp_md *ctx)
@@ -273,7 +297,7 @@ int vc5_cold_ipv6(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 /*% if shape.ipv6 %*/
-	return vc5_cold_leave(ctx, &verdict, vc5_cold_frame(ctx, &verdict, vc5_cold6));
+	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_cold6));
 /*% else %*/
 	vc5_decide(&verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 	return vc5_leave(&verdict);

@@ -178,9 +178,11 @@ static __always_inline u32 vc5_fragment6(struct xdp_md *ctx, struct vc5_verdict 
 	if ((void *)(ip + 1) > end)
 		return 0;
 	vc5_read_addresses6(&packet, ip);
-	walk = vc5_walk6(&packet, ip, end);
-	if (!walk.at)
+	walk = vc5_walk6(&packet, ip, end, 1);
+	if (!walk.at) {
+		vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
 		return 0;
+	}
 	if (walk.piece & bpf_htons(VC5_FRAGMENT6_OFFSET))
 		vc5_later_fragment(ctx, verdict, frame, l2, ip, &packet, &walk, ip->hops);
 	else

@@ -4,8 +4,6 @@
  * of life, and anybody can send one.
  */
 
-enum { VC5_MOST_HEADERS = 0x3fff }; /* bytes: more than VC5_EXTENSIONS can be */
-
 /* Where an older flow belongs: what vc5_choose answers, without a trace. */
 static __always_inline struct vc5_choice vc5_peek(const struct vc5_service *service, const struct vc5_packet *packet)
 {
@@ -75,7 +73,7 @@ static __always_inline int vc5_read_inner6(struct vc5_packet *packet, struct vc5
 #pragma unroll
 	for (i = 0; i < VC5_WORDS; i++)
 		packet->words[i] = vc5_le32(inner->destination[i]);
-	walk = vc5_walk_extensions(packet, inner->next, inner + 1, room - sizeof(*inner), end);
+	walk = vc5_walk_extensions(packet, inner->next, inner + 1, room - sizeof(*inner), end, 1);
 	if (!walk.at || walk.piece & bpf_htons(VC5_FRAGMENT6_OFFSET))
 		return 0;
 	if (walk.room < VC5_ICMP_LEAST || walk.at + VC5_ICMP_LEAST > end)

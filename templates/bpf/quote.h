@@ -194,7 +194,7 @@ static __always_inline void vc5_quote6(struct xdp_md *ctx, struct vc5_verdict *v
 
 	if ((void *)(ip + 1) > end)
 		return;
-	walk = vc5_walk6(&packet, ip, end);
+	walk = vc5_walk6(&packet, ip, end, 1);
 	if (!walk.at)
 		return;
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_TOO_BIG_LIMITED);
