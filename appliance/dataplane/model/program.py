@@ -309,7 +309,7 @@ class Model:
         """A packet from a VIP: the answer to a probe, or none of ours."""
         settings = self.memory.settings
         transport = packet.read_transport(frame, ip)
-        if isinstance(transport, Reason):
+        if isinstance(transport, Reason) or ip.fragment:
             return _exit(Reason.VIP_SOURCE, frame)
         key = AnswerKey(ip.source, transport.source_port, transport.destination_port, ip.protocol)
         number = self.answers.get(key)
