@@ -176,7 +176,7 @@ NOTE = Struct(
     "vc5_note",
     "per CPU: what one program tells the next of the packet in hand, and how much it may answer; a cache line",
     (
-        Field("time", "u32", "coarse time of the last answer \"too big\""),
+        Field("time", "u32", 'coarse time of the last answer "too big"'),
         Field("spent", "u32", "such answers sent at that time"),
         Field("mtu", "u32", "what the packet is too big for, bytes"),
         Field("destination", "u32", "whom that packet was for"),

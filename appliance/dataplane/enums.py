@@ -77,7 +77,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NEIGHBOUR: "neighbour discovery for a VIP: passed to the host",
     Reason.NO_INTERFACE: "the interface that leads to the backend is gone: dropped",
     Reason.NO_ROOM: "the driver leaves no room for a longer header: dropped",
-    Reason.TOO_BIG: "longer than the way to the backend allows: answered with ICMP, or ICMPv6, \"too big\"",
+    Reason.TOO_BIG: 'longer than the way to the backend allows: answered with ICMP, or ICMPv6, "too big"',
     Reason.TOO_BIG_LIMITED: "likewise, but over the limit of answers, or nothing that may be answered: dropped",
     Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
     Reason.TRACKED_NEW: "in a tracked slot: a new flow",
