@@ -61,7 +61,8 @@ class Shape:
 
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
-    mode vlan: untagged frames come and go as well. `narrow`: packets may be longer than the MTU of the leg that they leave by.
+    mode vlan: untagged frames come and go as well. `narrow`: packets may be longer than the MTU of the leg that they
+    leave by, and are then answered.
     """
 
     mode: Mode = Mode.SIMPLE

@@ -1,4 +1,4 @@
-"""ICMP errors about flows, fragments, answers "too big": single frames and short stories, in every mode and both families."""
+"""ICMP errors about flows, fragments, answers "too big": single frames and short stories, in all modes, both families."""
 
 from __future__ import annotations
 
