@@ -1,4 +1,4 @@
-"""ICMP errors about flows, fragments, answers "too big": single frames and short stories, in all modes, both families."""
+"""ICMP errors about flows, fragments, answers "too big": frames and short stories, in all modes, both families."""
 
 from __future__ import annotations
 
