@@ -65,7 +65,8 @@ class Instance:
         trial.leaving = dict(self.state.leaving)
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         extra = tuple(service for service in trial.services() if service not in config.services)
-        return self.data.shape_wanted(config, self.seed_for(config), extra)
+        narrow = len({interface.mtu for interface in self.host().interfaces}) > 1
+        return self.data.shape_wanted(config, self.seed_for(config), extra, narrow=narrow)
 
     def make_probe_link(self) -> None:
         """Make the probe namespace and its veth."""

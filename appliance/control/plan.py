@@ -116,7 +116,7 @@ def hop_to(host: Host, address: Address) -> Hop | None:
     mac = host.neighbours.get((interface.index, address))
     if mac is None:
         return None
-    return Hop(interface.index, mac + interface.mac, own_address(interface, address))
+    return Hop(interface.index, mac + interface.mac, own_address(interface, address), mtu=interface.mtu)
 
 
 def grace(config: Config, key: ServiceKey) -> int:

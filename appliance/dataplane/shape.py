@@ -102,7 +102,7 @@ class Shape:
         kept = {
             field.name: max(getattr(self, field.name), getattr(previous, field.name))
             for field in fields(self)
-            if field.name in ("cpus", "services", "destinations", "slots", "sets")
+            if field.name in ("cpus", "services", "destinations", "slots", "sets", "fragment_sets")
         }
         return replace(self, **kept, direct=self.direct and previous.direct, wide=self.wide or previous.wide)
 
@@ -113,10 +113,13 @@ class Shape:
         )
 
 
-def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, previous: bool = False) -> Shape:
+def shape_for(
+    config: Config, cpus: int, extra: tuple[Service, ...] = (), *, previous: bool = False, narrow: bool = False
+) -> Shape:
     """The shape that a configuration needs on a host with so many possible CPUs.
 
-    `extra` are services that are gone from the configuration and still drain. Raises PlanError where a table would be
+    `extra` are services that are gone from the configuration and still drain; `narrow`: its interfaces differ in their
+    MTU. Raises PlanError where a table would be
     larger than a map can be.
     """
     services = (*config.services, *extra)
@@ -135,6 +138,7 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, pre
         previous=previous,
         ipv6=any(service.key.vip.version == 6 for service in services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
+        narrow=narrow,
     )
     check(shape)
     return shape

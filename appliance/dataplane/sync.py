@@ -107,11 +107,14 @@ class DataPlane:
         """The shape of the running program's tables."""
         return self.generation.shape if self.generation else None
 
-    def shape_wanted(self, config: Config, seed: bytes, extra: tuple[Service, ...]) -> Shape:
-        """The shape that a configuration needs after what runs; `extra` are services that only drain."""
+    def shape_wanted(self, config: Config, seed: bytes, extra: tuple[Service, ...], *, narrow: bool = False) -> Shape:
+        """The shape that a configuration needs after what runs; `extra` are services that only drain.
+
+        `narrow`: the interfaces differ in their MTU.
+        """
         sizes = {service.key: len(service.backends) for service in (*config.services, *extra)}
         previous = self.tables is not None and self.tables.needs_previous(seed, sizes)
-        return shape_for(config, self.cpus, extra, previous=previous).grown(self.shape())
+        return shape_for(config, self.cpus, extra, previous=previous, narrow=narrow).grown(self.shape())
 
     def prepare(self, shape: Shape) -> Prepared:
         """Render and compile for a shape, or find that there is nothing to do; safe to run in another thread.

@@ -1,4 +1,4 @@
-"""Mistakes to plant where ICMP errors, fragments and packets that are too big are handled; see tests.dataplane.faults."""
+"""Mistakes to plant where ICMP errors, fragments and too big packets are handled; see tests.dataplane.faults."""
 
 from __future__ import annotations
 

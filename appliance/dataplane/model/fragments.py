@@ -7,9 +7,10 @@ from appliance.dataplane.abi import (
     FRAGMENT_LIFE,
     FRAGMENT_NUMBER_BITS,
     FRAGMENT_TAG_BITS,
+    MIX,
     WAYS,
 )
-from appliance.dataplane.hashing import MASK, MIX, flow_hash
+from appliance.dataplane.hashing import MASK, flow_hash
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model.packet import FRAGMENT_HEADER, Ip
 

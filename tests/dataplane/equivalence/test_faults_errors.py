@@ -12,6 +12,8 @@ from tests.dataplane.faults_errors import ERROR_FAULTS
 LIMIT = 60_000
 """Frames within which a fault has to be found."""
 CHANGES = 8
+ABOUT = 0.6
+"""The share of frames that are aimed at what these faults spoil."""
 SHAPE = shape(resets=True, ipv6=True, narrow=True)
 
 
@@ -27,7 +29,7 @@ def test_fault_is_found(fault: Fault) -> None:
         seed = 0
         while pair.mix.frames < LIMIT:
             try:
-                play(pair, seed, any_steps(seed, CHANGES))
+                play(pair, seed, any_steps(seed, CHANGES), about=ABOUT)
             except Difference:
                 print(f"{fault.name}: found with frame {pair.mix.frames + 1}")
                 return

@@ -60,10 +60,14 @@ class Traffic:
     site: Site
     flows: list[tuple[ServiceKey, Address, int]] = field(default_factory=list)
     pieces: errors.Pieces = field(default_factory=errors.Pieces)
+    about: float = 0.0
+    """The share of frames that are about others, beside those that come by chance."""
 
     def frame(self, random: Random) -> Made:
         """Any frame."""
-        if random.random() < 0.8 and self.site.desired.services:
+        if self.about and random.random() < self.about and self.site.desired.services:
+            made, probe = random.choice((_error, _pieces))(self, random)
+        elif random.random() < 0.8 and self.site.desired.services:
             made, probe = self.steered(random).padded(random.choice((0, 60, 64, 300))).bytes, False
         else:
             make = random.choices([make for _, make in ODD], [weight for weight, _ in ODD])[0]
