@@ -5,6 +5,8 @@
     syn               a new connection, in steady state
     not-vip           for the host: passed
     unknown-port      a VIP without a service on this port: dropped, by the second program
+    icmp-error        "fragmentation needed" about a flow of a service: to its backend, by the third program
+    fragment          the first fragment of a datagram, which is remembered; likewise
     tracked-miss      every backend has been replaced and drains, every packet is the first of an older flow
     tracked-syn       every packet begins a connection, which is remembered
     tracked-hit       the flow is remembered; at 1 M flows the flow table is as good as full
@@ -28,7 +30,7 @@ from bench.balancer import BACKENDS, PORT, VIPS, balancer, desired, services
 from bench.driver import BATCH, ROUNDS, Case, Driver, Timing
 from bench.floors import floor_text, load_floor
 from bench.report import Row
-from bench.traffic import SYN, Traffic, tcp4, udp4
+from bench.traffic import SYN, Traffic, fragment4, icmp_error4, tcp4, udp4
 
 FLOWS = (1, 10_000, 100_000, 1_000_000, 10_000_000)
 FLOOR_LIMIT = 1.6
@@ -107,7 +109,11 @@ def _udp() -> list[Row]:
         _floor("bench_floor", Protocol.UDP) as floor,
         Driver(udp4(VIPS, PORT)) as driver,
     ):
-        return [pair.row() for pair in _Bench(generation, floor).compare(driver, "udp-steady", FLOWS)]
+        bench = _Bench(generation, floor)
+        pairs = bench.compare(driver, "udp-steady", FLOWS)
+        with Driver(fragment4(VIPS, PORT), BATCH // 4) as pieces:
+            pairs += bench.compare(pieces, "fragment", (FLOWS[0], FLOWS[-1]), floor_verdict=Verdict.PASS)
+        return [pair.row() for pair in pairs]
 
 
 def _elsewhere(bench: _Bench) -> list[Row]:
@@ -119,6 +125,8 @@ def _elsewhere(bench: _Bench) -> list[Row]:
         ("not-vip", tcp4(stranger, PORT), Verdict.PASS, Verdict.PASS, BATCH),
         # This one leaves by tail call, and a run may make only so many.
         ("unknown-port", tcp4(VIPS, PORT + 1), Verdict.PASS, Verdict.DROP, BATCH // 2),
+        # And this one by two.
+        ("icmp-error", icmp_error4(VIPS, PORT), Verdict.PASS, Verdict.TX, BATCH // 4),
     ]
     for name, traffic, floor_verdict, verdict, batch in cases:
         with Driver(traffic, batch) as driver:

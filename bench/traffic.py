@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from appliance.model import Protocol
 
 ETHERNET, TAG, IPV4, IPV6, UDP = 14, 4, 20, 40, 8
+ICMP = 1
 SYN, ACK = 0x02, 0x10
 BALANCER_MAC = bytes.fromhex("020000000001")
 ROUTER_MAC = bytes.fromhex("0200000000fe")
@@ -81,8 +82,29 @@ def udp4(vips: Sequence[IPv4Address], port: int, *, payload: int = 18) -> Traffi
     return _ipv4(vips, Protocol.UDP, struct.pack("!HHHH", 40000, port, UDP + payload, 0), payload)
 
 
-def _ipv4(vips: Sequence[IPv4Address], protocol: Protocol, transport: bytes, payload: int) -> Traffic:
-    """Return frames with this transport header, and zeros behind it.
+def icmp_error4(vips: Sequence[IPv4Address], port: int) -> Traffic:
+    """Return "fragmentation needed" to every VIP in turn, each about a segment from its port to one client."""
+
+    def message(vip: IPv4Address) -> bytes:
+        quoted = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 1500, 1, 0x4000, 63, Protocol.TCP, 0, vip.packed, CLIENTS.packed)
+        return struct.pack("!BBHI", 3, 4, 0, 1400) + quoted + struct.pack("!HHI", port, 40000, 1)
+
+    return _ipv4(vips, ICMP, message, 2)
+
+
+def fragment4(vips: Sequence[IPv4Address], port: int) -> Traffic:
+    """Return first fragments of datagrams of 4,000 bytes to every VIP in turn."""
+    return _ipv4(vips, Protocol.UDP, lambda vip: struct.pack("!HHHH", 40000, port, 4008, 0), 24, fragment=0x2000)
+
+
+def _ipv4(
+    vips: Sequence[IPv4Address],
+    protocol: int,
+    transport: bytes | Callable[[IPv4Address], bytes],
+    payload: int,
+    fragment: int = 0x4000,
+) -> Traffic:
+    """Return frames with this transport header, or that of the VIP, and zeros behind it.
 
     The IPv4 identification differs so that all headers have one checksum: the driver then needs only one sum.
     """
@@ -90,15 +112,16 @@ def _ipv4(vips: Sequence[IPv4Address], protocol: Protocol, transport: bytes, pay
         raise ValueError(f"{len(vips)} VIPs are no power of two")
     frames = []
     for vip in vips:
-        length = IPV4 + len(transport) + payload
-        words = ("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, protocol, 0, CLIENTS.packed, vip.packed)
+        head = transport(vip) if callable(transport) else transport
+        length = IPV4 + len(head) + payload
+        words = ("!BBHHHBBH4s4s", 0x45, 0, length, 0, fragment, 64, protocol, 0, CLIENTS.packed, vip.packed)
         identification = 0xFFFF - ones_sum(struct.pack(*words))
         header = bytearray(struct.pack(*words))
         header[4:6] = identification.to_bytes(2, "big")
         header[10:12] = (0xFFFF - ones_sum(header)).to_bytes(2, "big")
-        frames.append(BALANCER_MAC + ROUTER_MAC + b"\x08\0" + bytes(header) + transport + bytes(payload))
+        frames.append(BALANCER_MAC + ROUTER_MAC + b"\x08\0" + bytes(header) + head + bytes(payload))
     whole = tuple(ETHERNET + at for at in (-2, 8, 12, 16, 20))
-    return Traffic(tuple(frames), ETHERNET + IPV4 + len(transport), ETHERNET + 12, ETHERNET + 10, whole)
+    return Traffic(tuple(frames), ETHERNET + IPV4 + len(head), ETHERNET + 12, ETHERNET + 10, whole)
 
 
 def tcp6(vips: Sequence[IPv6Address], port: int, *, flags: int = ACK, payload: int = 6) -> Traffic:

@@ -73,7 +73,8 @@ class Instance:
         trial.leaving = dict(self.state.leaving)
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         extra = tuple(service for service in trial.services() if service not in config.services)
-        return self.data.shape_wanted(config, self.seed_for(config), extra, self._largest_mtu(config))
+        narrow = len({interface.mtu for interface in self.host().interfaces}) > 1
+        return self.data.shape_wanted(config, self.seed_for(config), extra, self._largest_mtu(config), narrow=narrow)
 
     def _largest_mtu(self, config: Config) -> int:
         return max((one.mtu for one in self.host().interfaces if one.name in config.interfaces), default=0)

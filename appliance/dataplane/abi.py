@@ -11,16 +11,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from appliance.dataplane.enums import DeadPolicy, Reason, State, Tail
 from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec
+from appliance.dataplane.structs import SIZES, Field, Struct
 
 if TYPE_CHECKING:
     from appliance.dataplane.shape import Shape
-
-SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 
 WAYS = 8
 """Ways in a set of the flow table: 8 of 8 bytes make one cache line."""
@@ -53,64 +51,20 @@ MAPPED = bytes(10) + b"\xff\xff"
 """What stands before an IPv4 address where there is room for an IPv6 address (RFC 4291 section 2.5.5.2)."""
 MIX = 0xD6E8FEB86659FD93
 """An odd multiplier with well spread bits, for both hashes."""
+FRAGMENT_TAG_BITS = 32
+FRAGMENT_NUMBER_BITS = 20
+FRAGMENT_EXPIRY_BITS = 12
+"""A way of the table of fragments is tag (32) | destination number (20) | expiry (12), from the high bits down."""
+FRAGMENT_LIFE = 30
+"""Seconds that a datagram in pieces is remembered; RFC 1122 section 3.3.2 has hosts wait 60 s, Linux waits 30 s."""
+TOO_BIG_RATE = 256
+"""Answers "too big" that a CPU sends within one coarse second."""
 REASON_STRIDE = 512
 """Words from one CPU's counters by reason to the next: 4 KiB."""
 WAY_INDEX_SHIFT = EXPIRY_BITS + 1
 WAY_TAG_SHIFT = WAY_INDEX_SHIFT + INDEX_BITS
 DIRECT_NAME = "keys_direct"
 """What the map of keys is called where lookup needs no displacements: its content means something else."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """A member of a struct: `count` elements of `type` (a primitive or another struct's name)."""
-
-    name: str
-    type: str
-    comment: str
-    count: int = 1
-
-
-@dataclass(frozen=True)
-class Struct:
-    """A struct in the C ABI without implicit padding."""
-
-    name: str
-    comment: str
-    fields: tuple[Field, ...]
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Byte offset of each field; raises ValueError where the compiler would pad."""
-        offsets, at = {}, 0
-        for field in self.fields:
-            size = SIZES[field.type]
-            if at % size:
-                raise ValueError(f"struct {self.name}: {field.name} at {at} would be padded")
-            offsets[field.name] = at
-            at += size * field.count
-        if at % max(SIZES[field.type] for field in self.fields):
-            raise ValueError(f"struct {self.name}: {at} bytes would be padded at the end")
-        return offsets
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes of one struct."""
-        last = self.fields[-1]
-        return self.offsets[last.name] + SIZES[last.type] * last.count
-
-    def c(self) -> str:
-        """The C definition and its assertions."""
-        lines = [f"/* {self.comment} */", f"struct {self.name} {{"]
-        for field in self.fields:
-            array = f"[{field.count}]" if field.count > 1 else ""
-            lines.append(f"\t{field.type} {field.name}{array}; /* {field.comment} */")
-        lines.append("};")
-        lines.append(f'_Static_assert(sizeof(struct {self.name}) == {self.size}, "size of {self.name}");')
-        for field in self.fields:
-            offset = f"__builtin_offsetof(struct {self.name}, {field.name})"
-            lines.append(f'_Static_assert({offset} == {self.offsets[field.name]}, "{self.name}.{field.name}");')
-        return "\n".join(lines)
 
 
 SETTINGS = Struct(
@@ -218,6 +172,18 @@ LEG = Struct(
         Field("mtu", "u16", "bytes of an IP packet"),
     ),
 )
+NOTE = Struct(
+    "vc5_note",
+    "per CPU: what one program tells the next of the packet in hand, and how much it may answer; a cache line",
+    (
+        Field("time", "u32", 'coarse time of the last answer "too big"'),
+        Field("spent", "u32", "such answers sent at that time"),
+        Field("mtu", "u32", "what the packet is too big for, bytes"),
+        Field("destination", "u32", "whom that packet was for"),
+        Field("transport", "u32", "where the ICMP header of an error begins, bytes from its IP header"),
+        Field("reserved", "u32", "0", 11),
+    ),
+)
 COUNTER = Struct(
     "vc5_counter",
     "per CPU and destination: what nearly every packet counts",
@@ -244,7 +210,7 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, COUNTER, EVENT, ANSWER_KEY)
+STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, NOTE, COUNTER, EVENT, ANSWER_KEY)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
@@ -343,6 +309,8 @@ MAPS = (
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
     _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
     MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
+    _array("vc5_fragments", 24, "u64", lambda shape: shape.fragment_sets * WAYS, Use.PROGRAM, "[set][way]"),
+    _array("vc5_notes", 25, NOTE, lambda shape: shape.cpus, Use.PROGRAM, "[cpu]"),
 )
 MAP = {layout.name: layout for layout in MAPS}
 
@@ -369,6 +337,13 @@ def c_source(shape: Shape) -> str:
         "VC5_RST_LIFE": RST_LIFE,
         "VC5_REASON_STRIDE": REASON_STRIDE,
         "VC5_LEGS": LEGS,
+        "VC5_FRAGMENT_SETS": shape.fragment_sets,
+        "VC5_FRAGMENT_SET_BITS": shape.fragment_sets.bit_length() - 1,
+        "VC5_FRAGMENT_TAG_BITS": FRAGMENT_TAG_BITS,
+        "VC5_FRAGMENT_NUMBER_BITS": FRAGMENT_NUMBER_BITS,
+        "VC5_FRAGMENT_EXPIRY_BITS": FRAGMENT_EXPIRY_BITS,
+        "VC5_FRAGMENT_LIFE": FRAGMENT_LIFE,
+        "VC5_TOO_BIG_RATE": TOO_BIG_RATE,
         "VC5_WORDS": WORDS,
         "VC5_PROBE_PREFIX": f"{PROBE_PREFIX >> 96:#x}U",
     }
@@ -395,4 +370,5 @@ def layout_digest() -> str:
     text = [struct.c() for struct in STRUCTS]
     text += [f"{m.name} {m.kind} {m.element if isinstance(m.element, str) else m.element.name}" for m in MAPS]
     text += [f"{WAYS} {TAG_BITS} {INDEX_BITS} {EXPIRY_BITS} {TRACKED} {NARROW_TRACKED}"]
+    text += [f"{FRAGMENT_TAG_BITS} {FRAGMENT_NUMBER_BITS} {FRAGMENT_EXPIRY_BITS}"]
     return hashlib.blake2b("\n".join(text).encode(), digest_size=6).hexdigest()

@@ -35,12 +35,15 @@ class Reason(IntEnum):
     NEIGHBOUR = 24
     NO_INTERFACE = 25
     NO_ROOM = 26
+    TOO_BIG = 27
+    TOO_BIG_LIMITED = 28
     # Not exits but decisions about tracked slots, counted beside the exit.
     TRACKED_HIT = 32
     TRACKED_NEW = 33
     TRACKED_OLD = 34
     REMEMBERED = 35
     REFUSED = 36
+    FRAGMENT_FOLLOWED = 37
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", "-")
@@ -56,10 +59,10 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_PORT: "the VIP has no service on this port: dropped or passed as `unknown_port` says",
     Reason.PROTOCOL: "neither TCP, UDP nor ICMP, to a VIP: dropped",
     Reason.ICMP_TYPE: "an ICMP type that is not for a VIP: dropped",
-    Reason.ICMP_ERROR: "an ICMP error for a VIP: dropped",
+    Reason.ICMP_ERROR: "an ICMP error for a VIP, about a packet of no flow of ours: dropped",
     Reason.ECHO: "an ICMP echo request to a VIP: answered",
     Reason.ECHO_VIP_DOWN: "an ICMP echo request to a VIP that is down: dropped",
-    Reason.FRAGMENT: "a fragment: dropped",
+    Reason.FRAGMENT: "a fragment of a datagram whose first fragment was not seen, or of neither TCP nor UDP: dropped",
     Reason.MALFORMED: "header or length fields contradict the frame: dropped",
     Reason.TTL: "the time to live ran out: dropped",
     Reason.NO_BACKEND: "no backend is available: dropped",
@@ -74,11 +77,14 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NEIGHBOUR: "neighbour discovery for a VIP: passed to the host",
     Reason.NO_INTERFACE: "the interface that leads to the backend is gone: dropped",
     Reason.NO_ROOM: "the driver leaves no room for a longer header: dropped",
+    Reason.TOO_BIG: 'longer than the way to the backend allows: answered with ICMP, or ICMPv6, "too big"',
+    Reason.TOO_BIG_LIMITED: "likewise, but over the limit of answers, or nothing that may be answered: dropped",
     Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
     Reason.TRACKED_NEW: "in a tracked slot: a new flow",
     Reason.TRACKED_OLD: "in a tracked slot: a flow older than the change",
     Reason.REMEMBERED: "a flow was remembered",
     Reason.REFUSED: "a flow could not be remembered: its set is full of living flows",
+    Reason.FRAGMENT_FOLLOWED: "a later fragment followed the first one of its datagram",
 }
 
 
@@ -104,6 +110,9 @@ class Tail(IntEnum):
 
     COLD = 0
     COLD6 = 1
+    ICMP_ERROR = 4
+    FRAGMENT = 5
+    TOO_BIG = 6
 
 
 class Refusal(IntEnum):

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SERVICE, WAYS, Use
-from appliance.dataplane.enums import Tail
 from appliance.dataplane.kernel import Map, Program, fence
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import BPF_F_RDONLY_PROG, MapKind, MapSpec, relocate
-from appliance.dataplane.text import FUNCTIONS
+from appliance.dataplane.text import FUNCTIONS, TAILS
 from appliance.errors import KernelError
 
 
@@ -88,7 +87,7 @@ class Generation:
             fds = {layout.reference: maps[layout.name].fd for layout in MAPS}
             for name in FUNCTIONS:
                 programs[name] = Program.load(name, relocate(code[name], fds), frags=shape.multi_buffer)
-            for tail, name in ((Tail.COLD, "vc5_cold"), (Tail.COLD6, "vc5_cold_ipv6")):
+            for tail, name in TAILS.items():
                 place, program = int(tail).to_bytes(4, sys.byteorder), programs[name].fd.to_bytes(4, sys.byteorder)
                 maps["vc5_tails"].update(place, program)
         except BaseException:
@@ -173,4 +172,5 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         sets=size("vc5_flows") // (8 * WAYS),
         direct=maps["vc5_keys"].spec().name == DIRECT_NAME,
         wide=size("vc5_slots") == 2 * slots,
+        fragment_sets=size("vc5_fragments") // (8 * WAYS),
     )

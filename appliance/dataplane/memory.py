@@ -22,17 +22,18 @@ from appliance.dataplane.abi import (
     MAPPED,
     MAPS,
     NARROW_TRACKED,
+    NOTE,
     REASON_STRIDE,
     SERVICE,
     SETTINGS,
     TRACKED,
     VIP,
     WORDS,
-    Struct,
 )
 from appliance.dataplane.enums import State
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
+from appliance.dataplane.structs import Struct
 from appliance.model import Address
 
 COUNTERS = ("packets", "octets", "flows", "drops")
@@ -144,6 +145,9 @@ class Memory:
     destinations: Elements = field(init=False)
     identities: Elements = field(init=False)
     legs: Elements = field(init=False)
+    fragments: memoryview[int] = field(init=False)
+    """The table of datagrams in pieces, a word for each way."""
+    notes: Elements = field(init=False)
 
     def __post_init__(self) -> None:
         self.slots = self.raw["vc5_slots"].cast("H" if self.shape.wide else "B")
@@ -160,6 +164,8 @@ class Memory:
         self.destinations = Elements(self.raw["vc5_destinations"], DESTINATION)
         self.identities = Elements(self.raw["vc5_identities"], IDENTITY)
         self.legs = Elements(self.raw["vc5_legs"], LEG)
+        self.fragments = self.raw["vc5_fragments"].cast("Q")
+        self.notes = Elements(self.raw["vc5_notes"], NOTE)
 
     @property
     def flows(self) -> memoryview[int]:

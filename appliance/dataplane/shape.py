@@ -68,6 +68,7 @@ class Shape:
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
     mode vlan: untagged frames come and go as well. A `multi_buffer` program takes frames that lie in several buffers.
+    `narrow`: packets may be longer than the MTU of the leg that they leave by, and are then answered.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -83,6 +84,8 @@ class Shape:
     ipv6: bool = False
     mixed: bool = False
     multi_buffer: bool = False
+    narrow: bool = False
+    fragment_sets: int = 1024
 
     @property
     def tagged(self) -> bool:
@@ -106,7 +109,7 @@ class Shape:
         kept = {
             field.name: max(getattr(self, field.name), getattr(previous, field.name))
             for field in fields(self)
-            if field.name in ("cpus", "services", "destinations", "slots", "sets")
+            if field.name in ("cpus", "services", "destinations", "slots", "sets", "fragment_sets")
         }
         return replace(
             self,
@@ -124,12 +127,18 @@ class Shape:
 
 
 def shape_for(
-    config: Config, cpus: int, extra: tuple[Service, ...] = (), *, previous: bool = False, mtu: int = 0
+    config: Config,
+    cpus: int,
+    extra: tuple[Service, ...] = (),
+    *,
+    previous: bool = False,
+    mtu: int = 0,
+    narrow: bool = False,
 ) -> Shape:
     """The shape that a configuration needs on a host with so many possible CPUs.
 
-    `extra` are services that are gone from the configuration and still drain, `mtu` the largest of the interfaces.
-    Raises PlanError where a table would be larger than a map can be.
+    `extra` are services that are gone from the configuration and still drain, `mtu` the largest of the interfaces;
+    `narrow`: they differ in their MTU. Raises PlanError where a table would be larger than a map can be.
     """
     services = (*config.services, *extra)
     slots = sum(slot_count(len(service.backends)) for service in services)
@@ -149,6 +158,7 @@ def shape_for(
         wide=max(numbers, default=0) > NARROW_TRACKED,
         multi_buffer=mtu > ONE_BUFFER_MTU,
         mixed=config.mixed_tags,
+        narrow=narrow,
     )
     check(shape)
     return shape

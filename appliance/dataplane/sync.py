@@ -107,14 +107,17 @@ class DataPlane:
         """The shape of the running program's tables."""
         return self.generation.shape if self.generation else None
 
-    def shape_wanted(self, config: Config, seed: bytes, extra: tuple[Service, ...], mtu: int = 0) -> Shape:
+    def shape_wanted(
+        self, config: Config, seed: bytes, extra: tuple[Service, ...], mtu: int = 0, *, narrow: bool = False
+    ) -> Shape:
         """The shape that a configuration needs after what runs; `extra` are services that only drain.
 
-        `mtu` is the largest of the interfaces.
+        `mtu` is the largest of the interfaces; `narrow`: they differ in it.
         """
         sizes = {service.key: len(service.backends) for service in (*config.services, *extra)}
         previous = self.tables is not None and self.tables.needs_previous(seed, sizes)
-        return shape_for(config, self.cpus, extra, previous=previous, mtu=mtu).grown(self.shape())
+        wanted = shape_for(config, self.cpus, extra, previous=previous, mtu=mtu, narrow=narrow)
+        return wanted.grown(self.shape())
 
     def prepare(self, shape: Shape) -> Prepared:
         """Render and compile for a shape, or find that there is nothing to do; safe to run in another thread.

@@ -14,12 +14,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from appliance.dataplane.abi import c_source
+from appliance.dataplane.enums import Tail
 from appliance.dataplane.shape import Shape
 from appliance.errors import RenderError
 from appliance.model import Mode
 from appliance.paths import PACKAGE
 
-FUNCTIONS = ("vc5_main", "vc5_cold", "vc5_cold_ipv6", "vc5_probe", "vc5_pass")
+TAILS = {
+    Tail.COLD: "vc5_cold",
+    Tail.COLD6: "vc5_cold_ipv6",
+    Tail.ICMP_ERROR: "vc5_icmp_error",
+    Tail.FRAGMENT: "vc5_fragment",
+    Tail.TOO_BIG: "vc5_quote",
+}
+"""The programs that others hand packets to."""
+FUNCTIONS = ("vc5_main", *TAILS.values(), "vc5_probe", "vc5_pass")
 """The programs in the text."""
 PATIENCE = 60.0
 """Seconds for the child."""

@@ -5,6 +5,7 @@
 
 enum {
 	VC5_EXTENSIONS = 6, /* at most so many headers stand before that of the transport */
+	VC5_MOST_HEADERS = 0x3fff, /* bytes: more than all of them */
 	/* RFC 8200 section 4; RFC 4302 */
 	VC5_HOP_BY_HOP = 0,
 	VC5_ROUTING = 43,
@@ -12,6 +13,7 @@ enum {
 	VC5_AUTHENTICATION = 51,
 	VC5_DESTINATION_OPTIONS = 60,
 	VC5_FRAGMENT6_BITS = 0xfff9, /* more-fragments and offset */
+	VC5_FRAGMENT6_OFFSET = 0xfff8,
 };
 
 /* What the headers before the transport say. */
@@ -19,6 +21,8 @@ struct vc5_walk {
 	void *at; /* where the transport begins; NULL: the headers contradict the frame */
 	u32 room; /* bytes of the packet from there on */
 	u32 fragment;
+	u32 piece; /* of a fragment, network order: its offset, beside flags */
+	u32 identification; /* of its datagram, as vc5_le32 reads it */
 };
 
 static __always_inline struct vc5_walk vc5_walk4(struct xdp_md *ctx, u32 l2, struct vc5_packet *packet, struct iphdr *ip,
@@ -33,52 +37,78 @@ static __always_inline struct vc5_walk vc5_walk4(struct xdp_md *ctx, u32 l2, str
 	walk.at = (void *)ip + header;
 	walk.room = length - header;
 	walk.fragment = !!(ip->frag_off & bpf_htons(VC5_FRAGMENT_BITS));
+	walk.piece = ip->frag_off;
+	walk.identification = vc5_le16(ip->id);
 	return walk;
 }
 
 /*% if shape.ipv6 %*/
-static __always_inline struct vc5_walk vc5_walk6(struct xdp_md *ctx, u32 l2, struct vc5_packet *packet, struct vc5_ipv6 *ip,
-						 const void *end)
+/* Where a header stands, `gone` bytes behind `base`. Derived anew each time, by a number of which the verifier only knows the
+ * mask: so all ways through the headers look alike to it, and it need not follow each to the end.
+ */
+static __always_inline void *vc5_behind(void *base, u32 gone)
+{
+	vc5_opaque(gone);
+	return base + (gone & VC5_MOST_HEADERS);
+}
+
+/* What follows an IPv6 header: `next` names the first header at `base`, from where there are `octets` bytes of the packet.
+ * Headers behind that of a fragment are those of its datagram: only the first fragment has them, and only if `on` they are
+ * read.
+ */
+static __always_inline struct vc5_walk vc5_walk_extensions(struct vc5_packet *packet, u8 next, void *base, u32 octets,
+							   const void *end, u32 on)
 {
 	struct vc5_walk walk = {}, broken = {};
-	u32 room = vc5_length(ip->length), i;
-	void *at = ip + 1;
-	u8 next = ip->next;
+	u32 room = octets, i;
 
-	packet->protocol = next;
-	if ((*(u8 *)ip & 0xf0) != 0x60 || !vc5_complete(ctx, l2, ip, sizeof(*ip) + room, end))
-		return broken;
 #pragma unroll
 	for (i = 0; i < VC5_EXTENSIONS; i++) {
-		u8 *header = at;
+		u8 *header = vc5_behind(base, octets - room);
 		u32 length;
 
 		if (next != VC5_HOP_BY_HOP && next != VC5_ROUTING && next != VC5_FRAGMENT6 && next != VC5_AUTHENTICATION &&
 		    next != VC5_DESTINATION_OPTIONS)
 			break;
-		if (room < 8 || at + 8 > end)
+		/* A fragment of a fragment is nothing that anybody may send (RFC 8200 section 4.5). */
+		if (on && next == VC5_FRAGMENT6 && walk.fragment)
+			break;
+		if (room < 8 || (void *)header + 8 > end)
 			return broken;
 		length = (header[1] + 1) * 8;
 		if (next == VC5_AUTHENTICATION)
 			length = (header[1] + 2) * 4;
 		if (next == VC5_FRAGMENT6) {
 			length = 8;
-			if (*(u16 *)(header + 2) & bpf_htons(VC5_FRAGMENT6_BITS))
+			if (*(u16 *)(header + 2) & bpf_htons(VC5_FRAGMENT6_BITS)) {
 				walk.fragment = 1;
+				walk.piece = *(u16 *)(header + 2);
+				walk.identification = vc5_le32(*(u32 *)(header + 4));
+			}
 		}
 		next = header[0];
 		if (length > room)
 			return broken;
 		room -= length;
-		at += length;
-		/* Behind the first fragment's header only the first fragment goes on. */
-		if (walk.fragment)
+		if (on ? walk.piece & bpf_htons(VC5_FRAGMENT6_OFFSET) : walk.fragment)
 			break;
 	}
 	packet->protocol = next;
-	walk.at = at;
+	walk.at = vc5_behind(base, octets - room);
 	walk.room = room;
 	return walk;
+}
+
+static __always_inline struct vc5_walk vc5_walk6(struct xdp_md *ctx, u32 l2, struct vc5_packet *packet, struct vc5_ipv6 *ip,
+						 const void *end, u32 on)
+{
+	struct vc5_walk broken = {};
+	u32 room = vc5_length(ip->length);
+
+	packet->protocol = ip->next;
+	if ((*(u8 *)ip & 0xf0) != 0x60 || !vc5_complete(ctx, l2, ip, sizeof(*ip) + room, end))
+		return broken;
+	return vc5_walk_extensions(packet, ip->next, ip + 1, room, end, on);
 }
 /*% endif %*/
 
@@ -111,6 +141,16 @@ static __always_inline void *vc5_check(struct vc5_verdict *verdict, struct vc5_p
 	if (!vc5_read_transport(packet, walk->at, end, walk->room))
 		return NULL;
 	return walk->at;
+}
+
+/* Fragments and errors concern flows too, but take more than fits here: their programs begin anew. Does not return, unless
+ * they are missing.
+ */
+static __always_inline u32 vc5_hand_over(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 tail)
+{
+	vc5_tail_call(ctx, vc5_tails, tail);
+	vc5_decide(verdict, XDP_DROP, VC5_REASON_INCOMPLETE);
+	return 0;
 }
 
 /* What both families do once their headers are read: `hops` is what is left of the time to live. */
@@ -174,9 +214,14 @@ static __always_inline u32 vc5_cold4(struct xdp_md *ctx, struct vc5_verdict *ver
 		return 0;
 	}
 	walk = vc5_walk4(ctx, l2, &packet, ip, end);
-	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP) {
+	if (to_vip && walk.at && walk.fragment)
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_FRAGMENT);
+	if (to_vip && walk.at && packet.protocol == VC5_PROTOCOL_ICMP) {
 		vc5_icmp(verdict, frame, ip, walk.at, end, walk.room);
-		return 0;
+		if (verdict->reason != VC5_REASON_ICMP_ERROR)
+			return 0;
+		vc5_own_note()->transport = packet.octets - walk.room;
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_ICMP_ERROR);
 	}
 	return vc5_cold_packet(ctx, verdict, l2, ip, end, &packet, &walk, to_vip, ip->ttl);
 }
@@ -199,10 +244,15 @@ static __always_inline u32 vc5_cold6(struct xdp_md *ctx, struct vc5_verdict *ver
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		return 0;
 	}
-	walk = vc5_walk6(ctx, l2, &packet, ip, end);
-	if (to_vip && walk.at && !walk.fragment && packet.protocol == VC5_PROTOCOL_ICMP6) {
+	walk = vc5_walk6(ctx, l2, &packet, ip, end, 0);
+	if (to_vip && walk.at && walk.fragment)
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_FRAGMENT);
+	if (to_vip && walk.at && packet.protocol == VC5_PROTOCOL_ICMP6) {
 		vc5_icmp6(verdict, &packet, frame, ip, walk.at, end, walk.room);
-		return 0;
+		if (verdict->reason != VC5_REASON_ICMP_ERROR)
+			return 0;
+		vc5_own_note()->transport = packet.octets - walk.room;
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_ICMP_ERROR);
 	}
 	return vc5_cold_packet(ctx, verdict, l2, ip, end, &packet, &walk, to_vip, ip->hops);
 }

@@ -2,13 +2,17 @@
 
 enum {
 	VC5_ECHO_TTL = 64,
+	VC5_ICMP_LEAST = 8, /* bytes: the header, and what an error quotes of the transport at least */
 	/* RFC 792 */
 	VC5_ICMP_ECHO_REPLY = 0,
 	VC5_ICMP_UNREACHABLE = 3,
+	VC5_ICMP_FRAGMENTATION_NEEDED = 4, /* the code of an unreachable, RFC 1191 section 4 */
 	VC5_ICMP_ECHO = 8,
 	VC5_ICMP_TIME_EXCEEDED = 11,
 	VC5_ICMP_PARAMETER_PROBLEM = 12,
 	/* RFC 4443, and RFC 4861 from the router solicitation on */
+	VC5_ICMP6_TOO_BIG = 2,
+	VC5_ICMP6_KNOWN_ERRORS = 4,
 	VC5_ICMP6_ERRORS = 127,
 	VC5_ICMP6_ECHO = 128,
 	VC5_ICMP6_ECHO_REPLY = 129,

@@ -18,7 +18,7 @@ static __always_inline void vc5_write_tag(void *frame, u16 vlan)
 	*control = (*control & (u16)~bpf_htons(VC5_TAG_ID)) | vlan;
 }
 /*% endif %*/
-/*% if shape.tagged %*/
+/*% if shape.tagged or shape.narrow %*/
 
 static __always_inline const struct vc5_leg *vc5_leg_of(const struct vc5_destination *destination)
 {
@@ -92,13 +92,37 @@ static __always_inline int vc5_opens(u64 flags)
 	return (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
 }
 
-/* `frame` and `ip` have been checked to lie inside the frame; `packet` is complete. */
-static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,
-					const struct vc5_service *service, const struct vc5_packet *packet)
+/* `frame` and `ip` have been checked to lie inside the frame; `packet` is complete. `number` is the destination's. */
+static __always_inline void vc5_deliver(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,
+					const struct vc5_packet *packet, u64 number)
 {
-	struct vc5_choice choice = vc5_choose(service, packet);
+	const struct vc5_destination *destination = &vc5_destinations[number & (VC5_DESTINATIONS - 1)];
+
+	if (destination->refusal) {
+		vc5_decide(verdict, XDP_DROP, destination->refusal);
+		return;
+	}
+/*% if shape.narrow %*/
+	if (packet->octets > vc5_leg_of(destination)->mtu) {
+		vc5_too_big(ctx, verdict, vc5_leg_of(destination)->mtu);
+		return;
+	}
+/*% endif %*/
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6)
+		((struct vc5_ipv6 *)ip)->hops -= 1;
+	else
+/*% endif %*/
+		vc5_decrement_ttl(ip);
+	vc5_send(ctx, verdict, frame, l2, destination);
+}
+
+/* As vc5_deliver, for a packet whose service has chosen. */
+static __always_inline void vc5_deliver_choice(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
+					       void *ip, const struct vc5_service *service,
+					       const struct vc5_packet *packet, struct vc5_choice choice)
+{
 	u64 number = (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
-	const struct vc5_destination *destination = &vc5_destinations[number];
 
 	verdict->destination = number;
 	verdict->octets = packet->octets;
@@ -111,15 +135,11 @@ static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *
 /*% endif %*/
 		return;
 	}
-	if (destination->refusal) {
-		vc5_decide(verdict, XDP_DROP, destination->refusal);
-		return;
-	}
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6)
-		((struct vc5_ipv6 *)ip)->hops -= 1;
-	else
-/*% endif %*/
-		vc5_decrement_ttl(ip);
-	vc5_send(ctx, verdict, frame, l2, destination);
+	vc5_deliver(ctx, verdict, frame, l2, ip, packet, number);
+}
+
+static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,
+					const struct vc5_service *service, const struct vc5_packet *packet)
+{
+	vc5_deliver_choice(ctx, verdict, frame, l2, ip, service, packet, vc5_choose(service, packet));
 }

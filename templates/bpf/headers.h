@@ -4,6 +4,7 @@
 
 enum {
 	VC5_FRAGMENT_BITS = 0x3fff, /* more-fragments and offset, RFC 791 section 3.1 */
+	VC5_FRAGMENT_OFFSET = 0x1fff,
 	VC5_PROTOCOL_ICMP = 1,
 	VC5_PROTOCOL_TCP = 6,
 	VC5_PROTOCOL_UDP = 17,

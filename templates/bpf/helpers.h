@@ -12,12 +12,8 @@ static long (*vc5_redirect)(u32 interface, u64 flags) = (void *)BPF_FUNC_redirec
 /*% if shape.redirects %*/
 static long (*vc5_redirect_map)(u64 map, u64 key, u64 flags) = (void *)BPF_FUNC_redirect_map;
 /*% endif %*/
-/*% if shape.tagged %*/
 static long (*vc5_move_head)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust_head;
-/*% endif %*/
-/*% if shape.resets %*/
 static long (*vc5_move_tail)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust_tail;
-/*% endif %*/
 
 /* Words of the packet as both keyed hash and lookup take them: the bytes as they lie in the frame, the first one lowest.
  * So they cost nothing here, and balancers of either byte order agree.

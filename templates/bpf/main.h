@@ -26,6 +26,10 @@ static __always_inline enum vc5_way vc5_settle(struct xdp_md *ctx, struct vc5_ve
 	vc5_opaque(destination);
 	if (destination->refusal)
 		return VC5_WAY_TRACKED;
+/*% if shape.narrow %*/
+	if (octets > vc5_leg_of(destination)->mtu)
+		return VC5_WAY_TRACKED;
+/*% endif %*/
 	verdict->destination = word;
 	verdict->octets = octets;
 	verdict->flows = vc5_opens(flags);

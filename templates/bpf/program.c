@@ -5,6 +5,8 @@
  * vc5_main   on the balancer's interfaces. Handles what nearly every packet is: TCP or UDP over IPv4 without options or
  *            fragments, for a service. It calls no helper but the one that names the CPU.
  * vc5_cold   everything else that concerns a VIP; entered from vc5_main by tail call, with the frame untouched.
+ * vc5_icmp_error, vc5_fragment, vc5_quote
+ *            what takes more than fits there: errors about flows, fragments, answers "too big"; entered likewise.
  * vc5_probe  on the balancer's end of the probe veth: sends probes to their backends.
  * vc5_pass   on the prober's end: does nothing, but without a program there the kernel drops redirected frames.
  */
@@ -21,6 +23,7 @@
 /*% include "headers.h" %*/
 /*% include "lookup.h" %*/
 /*% include "tracking.h" %*/
+/*% include "too_big.h" %*/
 /*% include "forward.h" %*/
 /*% include "echo.h" %*/
 /*% if shape.resets %*/
@@ -28,4 +31,7 @@
 /*% endif %*/
 /*% include "probe.h" %*/
 /*% include "cold.h" %*/
+/*% include "icmp_error.h" %*/
+/*% include "fragment.h" %*/
+/*% include "quote.h" %*/
 /*% include "main.h" %*/

@@ -60,3 +60,8 @@ static __always_inline void vc5_decide(struct vc5_verdict *verdict, u32 action, 
 	verdict->action = action;
 	verdict->reason = reason;
 }
+
+static __always_inline struct vc5_note *vc5_own_note(void)
+{
+	return &vc5_notes[vc5_this_cpu() & (VC5_CPUS - 1)];
+}

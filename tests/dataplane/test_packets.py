@@ -203,7 +203,13 @@ ROWS = (
     ),
     Row("ping to a VIP that is down", Frame().ipv4(CLIENT, DOWN).icmp(8), DROP, Reason.ECHO_VIP_DOWN),
     # Fragments.
-    Row("a first fragment", Frame().ipv4(CLIENT, VIP, fragment=0x2000).tcp(1, 80), DROP, Reason.FRAGMENT),
+    Row(
+        "a first fragment",
+        Frame().ipv4(CLIENT, VIP, fragment=0x2000).tcp(1, 80),
+        TX,
+        Reason.FORWARD,
+        Frame(BACKEND, BALANCER).ipv4(CLIENT, VIP, ttl=63, fragment=0x2000).tcp(1, 80),
+    ),
     Row("a middle one", Frame().ipv4(CLIENT, VIP, fragment=0x2010).udp(1, 53, b"x" * 40), DROP, Reason.FRAGMENT),
     Row("the last one", Frame().ipv4(CLIENT, VIP, fragment=0x0010).raw(6, bytes(40)), DROP, Reason.FRAGMENT),
     Row("of an echo request", Frame().ipv4(CLIENT, VIP, fragment=0x2000).icmp(8), DROP, Reason.FRAGMENT),

@@ -7,6 +7,8 @@ here by name, so that the perfect hash of the program is put to the proof as wel
 
     packet     what a frame says, and how its bytes change
     tracking   which destination a packet of a service belongs to
+    errors     ICMP errors about flows, and answers to packets that are too big
+    fragments  datagrams in pieces
     program    every verdict, with its reason and its counters
 """
 

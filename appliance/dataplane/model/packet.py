@@ -21,6 +21,9 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 """TCP flags (RFC 9293 section 3.1)."""
 IP_HEADER, IPV6_HEADER, TCP_HEADER, UDP_HEADER, ICMP_HEADER = 20, 40, 20, 8, 8
 """The least lengths of the headers, bytes."""
+OFFSET = 0x1FFF
+OFFSET6 = 0xFFF8
+"""The bits of a fragment's offset, in IPv4 and in the fragment header of IPv6."""
 FRAGMENT = 0x3FFF
 """More-fragments and fragment offset; the reserved bit and don't-fragment are no sign of a fragment."""
 OWN_TTL = 64
@@ -68,6 +71,10 @@ class Ip:
     destination: Address
     contradicts: bool = False
     """Whether extension headers reach beyond the packet."""
+    offset: bool = False
+    """Whether it is a fragment other than the first one."""
+    identification: int = 0
+    """Of the datagram that a fragment belongs to; of IPv4 every packet has one."""
 
     @property
     def family(self) -> int:
@@ -129,20 +136,25 @@ def read_ip(frame: bytes, start: int) -> Ip | None:
         protocol=frame[start + 9],
         source=IPv4Address(frame[start + 12 : start + 16]),
         destination=IPv4Address(frame[start + 16 : start + 20]),
+        offset=bool(number(frame, start + 6) & OFFSET),
+        identification=number(frame, start + 4),
     )
 
 
-def read_ipv6(frame: bytes, start: int) -> Ip | None:
+def read_ipv6(frame: bytes, start: int, room: int | None = None) -> Ip | None:
     """The IPv6 header at an offset of the frame, with what extension headers follow it (RFC 8200 section 4).
 
-    At most EXTENSIONS of them are read; what follows the last is then the protocol.
+    At most EXTENSIONS of them are read; what follows the last is then the protocol. `room` is how much there is of a
+    packet that may have been cut; without it, its header says.
     """
     if len(frame) < start + IPV6_HEADER:
         return None
-    length = IPV6_HEADER + number(frame, start + 4)
-    following, header, fragment, contradicts = frame[start + 6], IPV6_HEADER, False, False
+    length = IPV6_HEADER + number(frame, start + 4) if room is None else room
+    following, header, contradicts = frame[start + 6], IPV6_HEADER, False
+    fragment, offset, identification = False, False, 0
     for _ in range(EXTENSIONS if start + length <= len(frame) else 0):
-        if following not in EXTENSION_HEADERS or fragment:
+        # A later fragment begins amid its datagram; and no fragment is one of a fragment.
+        if following not in EXTENSION_HEADERS or offset or (fragment and following == FRAGMENT_HEADER):
             break
         at = start + header
         if header + 8 > length:
@@ -151,7 +163,9 @@ def read_ipv6(frame: bytes, start: int) -> Ip | None:
         size = 8 if following == FRAGMENT_HEADER else (frame[at + 1] + 1) * 8
         if following == AUTHENTICATION_HEADER:
             size = (frame[at + 1] + 2) * 4
-        fragment = following == FRAGMENT_HEADER and bool(number(frame, at + 2) & FRAGMENT6)
+        if following == FRAGMENT_HEADER and number(frame, at + 2) & FRAGMENT6:
+            fragment, offset = True, bool(number(frame, at + 2) & OFFSET6)
+            identification = number(frame, at + 4, 4)
         following = frame[at]
         header += size
         if header > length:
@@ -168,18 +182,24 @@ def read_ipv6(frame: bytes, start: int) -> Ip | None:
         source=IPv6Address(frame[start + 8 : start + 24]),
         destination=IPv6Address(frame[start + 24 : start + 40]),
         contradicts=contradicts,
+        offset=offset,
+        identification=identification,
     )
 
 
 def read_transport(frame: bytes, ip: Ip) -> Transport | Reason:
-    """The TCP or UDP header of a packet, or the reason why there is none to steer by."""
+    """The TCP or UDP header of a packet, or the reason why there is none to steer by.
+
+    The first fragment of a UDP datagram is shorter than that says.
+    """
     if not ip.fits(frame):
         return Reason.MALFORMED
-    if ip.fragment:
+    if ip.offset or (ip.fragment and ip.protocol not in (TCP, UDP)):
         return Reason.FRAGMENT
     at, room = ip.payload, ip.room
     if ip.protocol == UDP:
-        if room < UDP_HEADER or not UDP_HEADER <= number(frame, at + 4) <= room:
+        most = 0xFFFF if ip.fragment else room
+        if room < UDP_HEADER or not UDP_HEADER <= number(frame, at + 4) <= most:
             return Reason.MALFORMED
         return Transport(number(frame, at), number(frame, at + 2))
     if ip.protocol == TCP:

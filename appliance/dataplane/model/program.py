@@ -12,11 +12,12 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from appliance.dataplane import lookup
-from appliance.dataplane.abi import PROBE_PREFIX, REASON_STRIDE
+from appliance.dataplane.abi import PROBE_PREFIX, REASON_STRIDE, TOO_BIG_RATE
 from appliance.dataplane.enums import DeadPolicy, Reason
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.model import packet
+from appliance.dataplane.model import errors, packet
+from appliance.dataplane.model.fragments import Fragments
 from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
 from appliance.model import Address
@@ -48,7 +49,7 @@ ACTIONS = {
         ),
         Action.PASS,
     ),
-    **dict.fromkeys((Reason.FORWARD, Reason.ECHO), Action.TX),
+    **dict.fromkeys((Reason.FORWARD, Reason.ECHO, Reason.TOO_BIG), Action.TX),
     **dict.fromkeys((Reason.PROBE_SENT, Reason.PROBE_ANSWER), Action.REDIRECT),
 }
 """What follows from a reason; a drop from all others, but for UNKNOWN_PORT and RESET, which have two outcomes."""
@@ -84,6 +85,7 @@ class Model:
         self.memory = memory
         self.answers: dict[AnswerKey, int] = {}
         self._tracking = Tracking(memory, self._count)
+        self._fragments = Fragments(memory)
         self._cpu = 0
         self._known = b""
         self._services: dict[tuple[Address, int, int], Entry] = {}
@@ -173,6 +175,8 @@ class Model:
 
     def _to_vip(self, frame: bytes, ip: Ip) -> Exit:
         transport = packet.read_transport(frame, ip)
+        if transport is Reason.FRAGMENT and ip.offset:
+            return self._later_fragment(frame, ip)
         if transport is Reason.PROTOCOL and ip.protocol == (ICMP if ip.family == 4 else ICMP6):
             return self._icmp(frame, ip) if ip.family == 4 else self._icmp6(frame, ip)
         if isinstance(transport, Reason):
@@ -183,7 +187,49 @@ class Model:
             return Exit(Action.PASS if passes else Action.DROP, Reason.UNKNOWN_PORT, 0, frame)
         if ip.ttl <= 1:
             return _exit(Reason.TTL, frame, service.destinations)
-        return self._forward(frame, ip, transport, service)
+        left = self._forward(frame, ip, transport, service)
+        return self._first_fragment(frame, ip, left) if ip.fragment else left
+
+    def _first_fragment(self, frame: bytes, ip: Ip, left: Exit) -> Exit:
+        """Later fragments follow this one. Where its whole segment ends nobody can tell, so there is no RST."""
+        if left.reason is Reason.FORWARD:
+            self._fragments.remember(ip, left.destination)
+        return _exit(Reason.DEAD, frame, left.destination) if left.reason is Reason.RESET else left
+
+    def _later_fragment(self, frame: bytes, ip: Ip) -> Exit:
+        number = self._fragments.recall(ip)
+        if not number:
+            return _exit(Reason.FRAGMENT, frame)
+        if ip.ttl <= 1:
+            return _exit(Reason.TTL, frame, number)
+        self._count(Reason.FRAGMENT_FOLLOWED)
+        return self._deliver(frame, ip, number)
+
+    def _error(self, frame: bytes, ip: Ip) -> Exit:
+        """An ICMP error goes to the backend whose packet it is about; it is no proof that the flow lives."""
+        flow = errors.concerned(frame, ip)
+        service = self._service(flow.ip, flow.transport) if flow else None
+        if flow is None or service is None:
+            return _exit(Reason.ICMP_ERROR, frame)
+        if ip.ttl <= 1:
+            return _exit(Reason.TTL, frame, service.destinations)
+        choice = self._tracking.peek(service, flow.ip, flow.transport)
+        number = service.destinations + choice.index
+        return _exit(Reason.DEAD, frame, number) if choice.dead else self._deliver(frame, ip, number)
+
+    def _too_big(self, frame: bytes, ip: Ip, number: int, mtu: int) -> Exit:
+        """A packet that is too long for the way to its destination."""
+        note, at, time = self.memory.notes, self._cpu, self.memory.time
+        note.put(at, "mtu", mtu)
+        note.put(at, "destination", number)
+        if not errors.may_be_answered(frame, ip):
+            return _exit(Reason.TOO_BIG_LIMITED, frame, number)
+        spent = note.get(at, "spent") if note.get(at, "time") == time else 0
+        note.put(at, "time", time)
+        note.put(at, "spent", min(spent + 1, TOO_BIG_RATE))
+        if spent >= TOO_BIG_RATE:
+            return _exit(Reason.TOO_BIG_LIMITED, frame, number)
+        return _exit(Reason.TOO_BIG, errors.too_big(frame, ip, mtu), number)
 
     def _service(self, ip: Ip, transport: Transport) -> Entry | None:
         return self._services.get((ip.destination, transport.destination_port, ip.protocol))
@@ -193,7 +239,8 @@ class Model:
             return _exit(Reason.MALFORMED, frame)
         kind, code = frame[ip.payload], frame[ip.payload + 1]
         if kind in packet.ICMP_ERRORS:
-            return _exit(Reason.ICMP_ERROR, frame)
+            self.memory.notes.put(self._cpu, "transport", ip.header)
+            return self._error(frame, ip)
         if (kind, code) != (packet.ECHO_REQUEST, 0):
             return _exit(Reason.ICMP_TYPE, frame)
         if not self._vips[ip.destination]:
@@ -210,7 +257,10 @@ class Model:
             return _exit(Reason.ECHO, packet.echo_reply(frame, ip))
         if kind in packet.NEIGHBOUR_DISCOVERY:
             return _exit(Reason.NEIGHBOUR, frame)
-        return _exit(Reason.ICMP_ERROR if kind < packet.ECHO_REQUEST6 else Reason.ICMP_TYPE, frame)
+        if kind >= packet.ECHO_REQUEST6:
+            return _exit(Reason.ICMP_TYPE, frame)
+        self.memory.notes.put(self._cpu, "transport", ip.header)
+        return self._error(frame, ip)
 
     def _forward(self, frame: bytes, ip: Ip, transport: Transport, service: Entry) -> Exit:
         choice = self._tracking.choose(service, ip, transport)
@@ -222,10 +272,17 @@ class Model:
             if transport.flags & RST or not self.memory.shape.resets:
                 return Exit(Action.DROP, Reason.DEAD, number, frame)
             return Exit(Action.TX, Reason.RESET, number, packet.reset(frame, ip, transport))
+        return self._deliver(frame, ip, number, opens=transport.opens)
+
+    def _deliver(self, frame: bytes, ip: Ip, number: int, *, opens: bool = False) -> Exit:
+        """To a destination, if anything can be sent to it."""
         refusal = self.memory.destinations.get(number, "refusal")
         if refusal:
             return _exit(Reason(refusal), frame, number)
-        self._add(number, packets=1, octets=ip.length, flows=int(transport.opens))
+        mtu = self.memory.legs.get(self.memory.destinations.get(number, "leg"), "mtu")
+        if self.memory.shape.narrow and ip.length > mtu:
+            return self._too_big(frame, ip, number, mtu)
+        self._add(number, packets=1, octets=ip.length, flows=int(opens))
         return self._send(packet.one_hop_less(frame, ip), ip.start != packet.ETHERNET, number)
 
     def _send(self, frame: bytes, tagged: bool, number: int) -> Exit:
@@ -252,7 +309,7 @@ class Model:
         """A packet from a VIP: the answer to a probe, or none of ours."""
         settings = self.memory.settings
         transport = packet.read_transport(frame, ip)
-        if isinstance(transport, Reason):
+        if isinstance(transport, Reason) or ip.fragment:
             return _exit(Reason.VIP_SOURCE, frame)
         key = AnswerKey(ip.source, transport.source_port, transport.destination_port, ip.protocol)
         number = self.answers.get(key)

@@ -119,6 +119,27 @@ class Tracking:
         before = _Before(was % INDEX_LIMIT, asked)
         return self._choose_tracked(service, slot, now, before, flow, ip.protocol == UDP, transport)
 
+    def peek(self, service: Entry, ip: Ip, transport: Transport) -> Choice:
+        """Where an older flow belongs, as `choose` would say, but nothing is remembered, refreshed or counted."""
+        memory = self._memory
+        slot, flow = self.slot(service, ip, transport)
+        word = memory.slots[slot]
+        now = word % memory.tracked
+        if now == word:
+            return Choice(now)
+        owner = memory.histories.get(slot, "was")
+        if owner == ASK_PREVIOUS and memory.shape.previous:
+            owner = self._previous(service, ip, transport)
+        owner %= INDEX_LIMIT
+        found = self._find(*self._set(flow))
+        if found and not found.flow.expired(memory.time) and found.flow.index < service.capacity:
+            owner = found.flow.index
+        if self._state(service, owner) >= State.DRAINING:
+            return Choice(owner)
+        if ip.protocol == UDP or owner == NO_DESTINATION or service.on_dead == DeadPolicy.RESELECT:
+            return Choice(now)
+        return Choice(owner, dead=True)
+
     def _previous(self, service: Entry, ip: Ip, transport: Transport) -> int:
         """Where an older flow belongs by the slots and the hash of before the last hash change."""
         flow = self._hash(service, ip, transport, previous=True)

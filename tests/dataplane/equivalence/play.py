@@ -16,10 +16,13 @@ Step = tuple[int, Sequence[int]]
 """A seed for the change, and one for each frame. A frame with seed 0 is left out: so a long play shrinks."""
 
 
-def play(pair: Pair, seed: int, steps: Sequence[Step]) -> None:
-    """Raises Difference where program and model part."""
+def play(pair: Pair, seed: int, steps: Sequence[Step], *, about: float = 0.0) -> None:
+    """Raises Difference where program and model part.
+
+    `about` is the share of frames that are about other frames: ICMP errors, and fragments.
+    """
     site = Site.opened(pair, Random(seed))
-    traffic = Traffic(pair, site)
+    traffic = Traffic(pair, site, about=about)
     for number, (change, frames) in enumerate(steps):
         site.step(Random(f"{seed} {number} {change}"))
         for place, frame in enumerate(frames):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
+from appliance.dataplane.abi import TOO_BIG_RATE
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy, Refusal, State
 from appliance.dataplane.memory import Memory
@@ -46,7 +47,8 @@ def hop_to(address: Address, generation: int = 0, shape: Shape | None = None) ->
             vlan = None
     own = (OWN6 if address.version == 6 else OWN)[host % 2]
     interface = (2, 3, LOOPBACK)[host // 2 % 3]
-    return Hop(interface, bytes([2, 0, generation, 1, 10, host]) + BALANCER, own, vlan)
+    mtu = (150, 1500, 1400, 240)[host % 4] if shape is not None and shape.narrow else 1500
+    return Hop(interface, bytes([2, 0, generation, 1, 10, host]) + BALANCER, own, vlan, mtu)
 
 
 def member(address: Address, state: State = State.AVAILABLE, weight: int = 1, shape: Shape | None = None) -> Member:
@@ -104,6 +106,7 @@ class Site:
             (1, self._hop),
             (2, self._seed),
             (1, self._poke),
+            (1, self._spend),
             (3, self._advance),
         )
         move = random.choices([move for _, move in moves], [weight for weight, _ in moves])[0]
@@ -221,6 +224,17 @@ class Site:
             memory.destinations.put(number, "refusal", refusal)
 
         self.pair.both(f"destination {number} is {state.name}", write)
+
+    def _spend(self, random: Random) -> None:
+        """Nearly as many answers as a CPU may give in one second."""
+        spent, time = random.choice((TOO_BIG_RATE - 1, TOO_BIG_RATE)), self.time
+
+        def write(memory: Memory) -> None:
+            for cpu in range(memory.shape.cpus):
+                memory.notes.put(cpu, "time", time)
+                memory.notes.put(cpu, "spent", spent)
+
+        self.pair.both(f"{spent} answers", write)
 
     def _advance(self, random: Random) -> None:
         idle = self.desired.idle

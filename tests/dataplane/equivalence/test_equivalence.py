@@ -32,8 +32,8 @@ STEPS = st.lists(st.tuples(SEEDS, st.lists(SEEDS, min_size=BURST, max_size=BURST
         shape(resets=True),
         shape(resets=False, small=True),
         shape(resets=True, mode=Mode.VLAN, ipv6=True),
-        shape(resets=True, mode=Mode.MULTI_NIC, ipv6=True, small=True),
-        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True),
+        shape(resets=True, mode=Mode.MULTI_NIC, ipv6=True, small=True, narrow=True),
+        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, narrow=True),
     ],
     ids=["large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6"],
 )
@@ -58,6 +58,8 @@ def _never(what: Shape) -> set[Reason]:
     never = {Reason.INCOMPLETE, Reason.NO_INTERFACE, Reason.NO_ROOM, Reason.TAGGED if what.tagged else Reason.UNTAGGED}
     if not what.resets:
         never.add(Reason.RESET)
+    if not what.narrow:
+        never |= {Reason.TOO_BIG, Reason.TOO_BIG_LIMITED}
     if not what.ipv6:
         never.add(Reason.NEIGHBOUR)
     return never

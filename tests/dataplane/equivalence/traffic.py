@@ -10,6 +10,7 @@ from random import Random
 from appliance.dataplane.hashing import flow_hash, slot_of
 from appliance.dataplane.model.program import probe_address
 from appliance.model import Address, Protocol, ServiceKey
+from tests.dataplane.equivalence import errors
 from tests.dataplane.equivalence.pair import Pair
 from tests.dataplane.equivalence.site import OWN, OWN6, PROBE, VIPS, VIPS6, VLANS, Site
 from tests.dataplane.frames import Frame, internet_checksum
@@ -58,10 +59,15 @@ class Traffic:
     pair: Pair
     site: Site
     flows: list[tuple[ServiceKey, Address, int]] = field(default_factory=list)
+    pieces: errors.Pieces = field(default_factory=errors.Pieces)
+    about: float = 0.0
+    """The share of frames that are about others, beside those that come by chance."""
 
     def frame(self, random: Random) -> Made:
         """Any frame."""
-        if random.random() < 0.8 and self.site.desired.services:
+        if self.about and random.random() < self.about and self.site.desired.services:
+            made, probe = random.choice((_error, _pieces))(self, random)
+        elif random.random() < 0.8 and self.site.desired.services:
             made, probe = self.steered(random).padded(random.choice((0, 60, 64, 300))).bytes, False
         else:
             make = random.choices([make for _, make in ODD], [weight for weight, _ in ODD])[0]
@@ -80,7 +86,7 @@ class Traffic:
 
     def steered(self, random: Random) -> Frame:
         """A packet for a service that any balancer has to forward if it can."""
-        key, client, port = self._flow(random)
+        key, client, port = self.flow(random)
         ttl = random.choice((64, 64, 64, 255, 2, 1 + random.randrange(255)))
         options = random.choice(OPTIONS) if random.random() < 0.08 else b""
         # Now and then a checksum whose sum carries, or comes to nought.
@@ -108,7 +114,8 @@ class Traffic:
             data=data,
         )
 
-    def _flow(self, random: Random) -> tuple[ServiceKey, Address, int]:
+    def flow(self, random: Random) -> tuple[ServiceKey, Address, int]:
+        """The service, client and port of a flow: one of before, or another."""
         present = {service.key for service in self.site.desired.services}
         known = [flow for flow in self.flows if flow[0] in present]
         if known and random.random() < 0.6:
@@ -355,6 +362,16 @@ def _answer(traffic: Traffic, random: Random) -> Made:
     return ip.tcp(*ports, random.choice(("SA", "RA", "A"))).bytes, False
 
 
+def _error(traffic: Traffic, random: Random) -> Made:
+    """An ICMP error about a packet that a backend sent to a client, sometimes spoilt."""
+    return errors.about_flow(random, *traffic.flow(random)).bytes, False
+
+
+def _pieces(traffic: Traffic, random: Random) -> Made:
+    """A fragment: of a datagram of which others may be under way, in any order."""
+    return errors.piece(random, *traffic.flow(random), traffic.pieces).bytes, False
+
+
 ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (
     (3, _not_ip),
     (3, _tagged),
@@ -362,9 +379,11 @@ ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (
     (4, _from_vip),
     (5, _unknown_port),
     (2, _protocol),
-    (10, _icmp),
+    (8, _icmp),
     (4, _hop_limit),
-    (5, _fragment),
+    (3, _fragment),
+    (14, _pieces),
+    (10, _error),
     (8, _cut),
     (8, _shortened),
     (8, _mutated),

@@ -102,6 +102,11 @@ def test_resets_are_rendered_only_where_wanted(policy: OnDead, resets: bool) -> 
     assert shape_for(wanted, 1).resets is resets
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_mtus_are_looked_at_only_where_they_differ(narrow: bool) -> None:
+    assert shape_for(config(1), 1, narrow=narrow).narrow is narrow
+
+
 shapes = st.builds(
     Shape,
     cpus=st.integers(0, 8).map(lambda bits: 1 << bits),
