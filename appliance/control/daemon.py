@@ -22,8 +22,10 @@ from appliance.control import requirements, store
 from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
+from appliance.control.pulse import Pulse
 from appliance.control.recorder import Recorder, headline, log_to_stderr
 from appliance.control.requests import handlers
+from appliance.control.slices import Slices
 from appliance.control.socket import ControlServer
 from appliance.control.upkeep import Upkeep
 from appliance.dataplane.sync import Prepared
@@ -63,6 +65,8 @@ class Daemon:
         self._removing = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self.upkeep = Upkeep(self)
+        self.slices = Slices()
+        self.pulse = Pulse()
         self.restarts = 0
 
     async def run(self) -> int:
@@ -234,20 +238,24 @@ class Daemon:
         self._planned = False
         before, numbering = self.instance.current, self.instance.data.numbering()
         try:
-            made = self.instance.replan(dirty)
+            with self.slices:
+                made = self.instance.replan(dirty, self.slices.size)
         except Vc5Error as error:
             self.record(EventKind.ALARM, f"the tables cannot follow: {error}")
             self._dirty = None
             return
-        if before is None or made.wanted != before.wanted:
+        if before is None or (made.neighbours is not before.neighbours and made.wanted != before.wanted):
             self.watch.want(made.wanted)
         if before is not None:
             for key, now in made.services.items():
                 then = before.services.get(key)
-                if then is not None and then.up != now.up:
+                if then is not None and then is not now and then.up != now.up:
                     self.record(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
         if self.instance.data.numbering() != numbering:
             self.prober.schedule(self.instance.targets())
+        if made.left:
+            self._plan_soon(next(iter(made.left)))
+            return
         self.notifier.status(self.summary())
 
     def _probed(self, result: ProbeResult) -> None:
@@ -381,4 +389,6 @@ class Daemon:
 def run(root: Root, file: Path) -> int:
     """Run the daemon in the foreground; returns its exit status."""
     log_to_stderr()
-    return asyncio.run(Daemon(root, file).run())
+    daemon = Daemon(root, file)
+    with asyncio.Runner(loop_factory=daemon.pulse.loop) as runner:
+        return runner.run(daemon.run())

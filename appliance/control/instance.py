@@ -124,10 +124,11 @@ class Instance:
         """The seed in force: the configured one, else the generated one."""
         return config.hash_seed or store.seed(self.root)
 
-    def replan(self, dirty: Collection[ServiceKey] | None = None) -> Plan:
+    def replan(self, dirty: Collection[ServiceKey] | None = None, most: int | None = None) -> Plan:
         """Bring the tables to what is now desired. Raises PlanError with nothing changed where they are too small.
 
-        `dirty` names the services whose health has changed, where nothing else has.
+        `dirty` names the services whose health has changed, where nothing else has. With `most`, only so many are
+        looked at now, and `left` of the plan names the others.
         """
         now = time.monotonic()
         made = plan(
@@ -140,12 +141,14 @@ class Instance:
             probe=self.probe,
             before=self.current,
             dirty=dirty,
+            most=most,
         )
         self.data.apply(made.desired)
         before = self.current.desired.vips if self.current else {}
-        for vip, up in made.desired.vips.items():
-            if before.get(vip) != up:
-                self.vips_since[vip] = now
+        if made.desired.vips is not before:
+            for vip, up in made.desired.vips.items():
+                if before.get(vip) != up:
+                    self.vips_since[vip] = now
         self.current = made
         return made
 

@@ -95,6 +95,8 @@ class Plan:
     """Interface index and address of the next hops whose MAC addresses are needed: backends on the link, gateways."""
     ways: Ways = field(compare=False)
     host: Host = field(compare=False)
+    left: frozenset[ServiceKey] = field(default=frozenset(), compare=False)
+    """Services whose turn has not come yet: they stand here as they did in the plan before."""
 
     @property
     def wanted(self) -> frozenset[Address]:
@@ -138,12 +140,17 @@ def plan(
     probe: ProbeLink | None = None,
     before: Plan | None = None,
     dirty: Collection[ServiceKey] | None = None,
+    most: int | None = None,
 ) -> Plan:
     """Decide what the tables should hold. `now` in monotonic seconds.
 
     Where it is known that only the health of some services (`dirty`) has changed since the plan `before`, the others
-    are taken from there: one verdict must not cost a look at thousands of backends. With another configuration or host
-    than that plan's, all are looked at.
+    are taken from there: one verdict must not cost a look at thousands of backends. Of the host's changes, those of MAC
+    addresses concern the services that use them; with other interfaces, routes or another configuration than that
+    plan's, all are looked at.
+
+    At most `most` services are looked at, those of `dirty` first; the others are `left` for the next plan, which must
+    be made from this one. Services that `before` does not have, and those of another configuration, cannot wait.
     """
     config = state.config
     same = before is not None and before.ways.serve(config, host)
@@ -152,10 +159,17 @@ def plan(
     outcome: dict[ServiceKey, ServiceState] = {}
     clean: dict[ServiceKey, DesiredService] = {}
     hops: dict[int, Hop | None] = {}  # by the identity of the way, which lives as long as all ways do
-    partly = before is not None and same and before.host is host and dirty is not None
-    if before is not None and dirty is not None and partly:
-        touched = {*dirty, *openings.since}
-        clean = {one.key: one for one in before.desired.services if one.key not in touched}
+    partly = before is not None and same and dirty is not None
+    waiting: frozenset[ServiceKey] = frozenset()
+    if before is not None and before.ways.config is config and (partly or most is not None):
+        touched = [*dirty, *before.left] if dirty is not None else [*before.left]
+        if partly:
+            touched += [*openings.since, *_rerouted(before, ways, host, state)]
+        else:
+            touched += [service.key for service in state.services()]
+        turn = set(list(dict.fromkeys(touched))[:most])
+        waiting = frozenset(touched) - turn
+        clean = {one.key: one for one in before.desired.services if one.key not in turn}
     for service in state.services():
         key, members, available = service.key, [], 0
         if before is not None and key in clean:
@@ -186,11 +200,10 @@ def plan(
                 tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
             )
         )
-    vips = {service.key.vip: False for service in services}
-    configured: dict[Address, list[bool]] = {}
-    for service in config.services:
-        configured.setdefault(service.key.vip, []).append(outcome[service.key].up)
-    vips.update({vip: all(states) for vip, states in configured.items()})
+    if before is not None and clean and _same_vips(before, outcome):
+        vips = before.desired.vips
+    else:
+        vips = _vips(config, outcome)
     desired = Desired(
         services=tuple(services),
         vips=vips,
@@ -205,7 +218,33 @@ def plan(
         neighbours = before.neighbours
     else:
         neighbours = ways.neighbours_of(state.services())
-    return Plan(desired, outcome, neighbours, ways, host)
+    return Plan(desired, outcome, neighbours, ways, host, frozenset(waiting & outcome.keys()))
+
+
+def _rerouted(before: Plan, ways: Ways, host: Host, state: State) -> list[ServiceKey]:
+    """The services with a backend whose next hop has another MAC address than it had, or none any more."""
+    if before.host is host:
+        return []
+    then, now = before.host.neighbours, host.neighbours
+    changed = {neighbour for neighbour in {*then, *now} if then.get(neighbour) != now.get(neighbour)}
+    found = [key for neighbour in changed for key in ways.users.get(neighbour, ())]
+    leaving = {key for key, _ in state.leaving}
+    return found + [key for key in leaving if changed]
+
+
+def _same_vips(before: Plan, outcome: Mapping[ServiceKey, ServiceState]) -> bool:
+    """Whether services and what is up are those of the plan before, and so the VIPs."""
+    if outcome.keys() != before.services.keys():
+        return False
+    return all(before.services[key] is now or before.services[key].up == now.up for key, now in outcome.items())
+
+
+def _vips(config: Config, outcome: Mapping[ServiceKey, ServiceState]) -> dict[Address, bool]:
+    vips = {key.vip: False for key in outcome}
+    configured: dict[Address, list[bool]] = {}
+    for service in config.services:
+        configured.setdefault(service.key.vip, []).append(outcome[service.key].up)
+    return vips | {vip: all(states) for vip, states in configured.items()}
 
 
 def dead_while_leaving(state: State, health: HealthOf) -> list[Pair]:

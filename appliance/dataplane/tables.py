@@ -18,7 +18,7 @@ from appliance.dataplane.hashing import coefficients
 from appliance.dataplane.legs import Legs
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.regions import Room
+from appliance.dataplane.rooms import Rooms, rooms
 from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
 from appliance.errors import NoRoom, PlanError
@@ -26,8 +26,6 @@ from appliance.model import Address, ServiceKey
 
 REUSE_MARGIN = 60
 """Seconds beyond `idle` before a destination's number may mean another backend."""
-FIRST_DESTINATION = 16
-"""Numbers below stand for no destination at all."""
 
 
 @dataclass
@@ -53,14 +51,6 @@ class _Plan:
 
     entry: Entry
     indexes: dict[Address, int]
-
-
-@dataclass(frozen=True)
-class _Rooms:
-    """What is left of the slots and of the destination numbers."""
-
-    slots: Room
-    numbers: Room
 
 
 class Tables:
@@ -185,7 +175,7 @@ class Tables:
         for what, count in (("services", len(desired.services)), ("VIPs", len(desired.vips))):
             if count > shape.service_limit:
                 raise NoRoom(f"{count} {what} do not fit a lookup table of {shape.services} positions")
-        room: _Rooms | None = None
+        room: Rooms | None = None
         plans = {}
         for service in differing:
             placed = self._placed.get(service.key)
@@ -196,7 +186,8 @@ class Tables:
                     plans[service.key] = _Plan(placed.entry, {who: at - base for who, at in known.items() if at})
                     continue
             if room is None:
-                room = self._rooms(desired, differing)
+                wanted = {service.key for service in desired.services}
+                room = rooms(self.memory, self._placed, wanted, differing, lambda freed: self._rests(freed, idle))
             if placed is None:
                 backends, on_dead = len(service.members), int(service.on_dead)
                 count, capacity = slot_count(backends), destination_count(backends)
@@ -218,34 +209,6 @@ class Tables:
                 raise NoRoom(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
         return plans
-
-    def _rooms(self, desired: Desired, differing: Sequence[DesiredService]) -> _Rooms:
-        """What is left of the tables beside the services that stay."""
-        shape, wanted = self.memory.shape, {service.key for service in desired.services}
-        kept = [placed.entry for key, placed in self._placed.items() if key in wanted]
-        slots = [(entry.slots, entry.slot_count) for entry in kept]
-        slots += [(entry.previous_slots, entry.previous_count) for entry in kept if entry.previous_count]
-        numbers = [(entry.destinations, entry.capacity) for entry in kept]
-        resting = self._resting(wanted, desired.idle) if self._numbers_needed(differing) else []
-        return _Rooms(
-            Room("slots", slots, (), 0, shape.slots),
-            Room("destinations", numbers, resting, FIRST_DESTINATION, shape.destinations),
-        )
-
-    def _numbers_needed(self, differing: Sequence[DesiredService]) -> bool:
-        """Whether any backend has no number yet: mostly not, and then nobody need look which are free."""
-        known = {key: placed.numbers.keys() for key, placed in self._placed.items()}
-        return any(
-            service.key not in known or any(member.address not in known[service.key] for member in service.members)
-            for service in differing
-        )
-
-    def _resting(self, wanted: Collection[ServiceKey], idle: int) -> list[tuple[int, int]]:
-        """Numbers that stood for a backend so recently that they are better left alone, as ranges."""
-        gone = [placed.entry for key, placed in self._placed.items() if key not in wanted]
-        used = zip(self.memory.identities.column("used"), self.memory.identities.column("freed"), strict=True)
-        freed = [(number, 1) for number, (vip, freed) in enumerate(used) if vip and self._rests(freed, idle)]
-        return [(entry.destinations, entry.capacity) for entry in gone] + freed
 
     def _rests(self, freed: int, idle: int) -> bool:
         return bool(freed) and self.memory.time - freed <= idle + REUSE_MARGIN
