@@ -25,6 +25,7 @@ from appliance.control.notify import Notifier
 from appliance.control.pulse import Pulse
 from appliance.control.recorder import Recorder, headline, log_to_stderr
 from appliance.control.requests import handlers
+from appliance.control.saving import Saving
 from appliance.control.slices import Slices
 from appliance.control.socket import ControlServer
 from appliance.control.upkeep import Upkeep
@@ -86,6 +87,7 @@ class Daemon:
         self.instance = Instance(
             self.root, data_plane(self.root), state_for(loaded.config), lambda: self.watch.snapshot()
         )
+        self.saving = Saving(self.instance, self._not_saved)
         self._listen_to_signals()
         try:
             await self.reloading.acquire()  # a reload that is asked for meanwhile has its turn when this is ready
@@ -191,6 +193,8 @@ class Daemon:
         while True:
             now = time.monotonic()
             self.instance.tick()
+            for service in self.instance.openings.due(now):
+                self._plan_soon(service)
             if now >= second:
                 second = now + 1
                 self._each_second(now)
@@ -208,16 +212,18 @@ class Daemon:
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
-        if self._unsaved or self.instance.links.stripping.unsaved:
+        if (self._unsaved or self.instance.links.stripping.unsaved) and self.saving.soon(now):
             self._unsaved = False
-            self._save()
 
     def _save(self) -> None:
         try:
             self.instance.save()
         except HostError as error:
-            self._unsaved = True
-            self.record(EventKind.ALARM, str(error))
+            self._not_saved(error)
+
+    def _not_saved(self, error: HostError) -> None:
+        self._unsaved = True
+        self.record(EventKind.ALARM, str(error))
 
     def _host_changed(self) -> None:
         self._plan_soon()
@@ -247,9 +253,9 @@ class Daemon:
         if before is None or (made.neighbours is not before.neighbours and made.wanted != before.wanted):
             self.watch.want(made.wanted)
         if before is not None:
-            for key, now in made.services.items():
-                then = before.services.get(key)
-                if then is not None and then is not now and then.up != now.up:
+            for key in made.looks:
+                then, now = before.services.get(key), made.services[key]
+                if then is not None and then.up != now.up:
                     self.record(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
         if self.instance.data.numbering() != numbering:
             self.prober.schedule(self.instance.targets())

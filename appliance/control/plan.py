@@ -12,7 +12,7 @@ A service is up with at least `need` backends available; a VIP is up when all it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from appliance.control.state import Pair, State
@@ -67,6 +67,10 @@ class Openings:
         self.since.pop(service.key, None)
         return True
 
+    def due(self, now: float) -> list[ServiceKey]:
+        """The services that open now although verdicts are missing."""
+        return [key for key, since in self.since.items() if now - since >= OPENING]
+
     def next_due(self) -> float | None:
         """When a service opens although verdicts are missing, monotonic seconds; None while none waits."""
         return min(self.since.values()) + OPENING if self.since else None
@@ -97,6 +101,11 @@ class Plan:
     host: Host = field(compare=False)
     left: frozenset[ServiceKey] = field(default=frozenset(), compare=False)
     """Services whose turn has not come yet: they stand here as they did in the plan before."""
+    looks: frozenset[ServiceKey] = field(default=frozenset(), compare=False)
+    """Services that were looked at; all others are as they were in the plan before."""
+    ordered: tuple[Service, ...] = field(default=(), compare=False)
+    places: Mapping[ServiceKey, int] = field(default_factory=dict, compare=False)
+    """Where each service stands in `ordered`, and in the desired tables."""
 
     @property
     def wanted(self) -> frozenset[Address]:
@@ -155,27 +164,27 @@ def plan(
     config = state.config
     same = before is not None and before.ways.serve(config, host)
     ways = before.ways if before is not None and same else Ways(config, host)
-    services: list[DesiredService] = []
-    outcome: dict[ServiceKey, ServiceState] = {}
-    clean: dict[ServiceKey, DesiredService] = {}
+    ordered = state.services()
     hops: dict[int, Hop | None] = {}  # by the identity of the way, which lives as long as all ways do
     partly = before is not None and same and dirty is not None
-    waiting: frozenset[ServiceKey] = frozenset()
+    services: list[DesiredService] = []
+    outcome: dict[ServiceKey, ServiceState] = {}
+    places: Mapping[ServiceKey, int] = {}
+    looked, waiting = ordered, frozenset[ServiceKey]()
     if before is not None and before.ways.config is config and (partly or most is not None):
-        touched = [*dirty, *before.left] if dirty is not None else [*before.left]
-        if partly:
-            touched += [*openings.since, *_rerouted(before, ways, host, state)]
-        else:
-            touched += [service.key for service in state.services()]
-        turn = set(list(dict.fromkeys(touched))[:most])
-        waiting = frozenset(touched) - turn
-        clean = {one.key: one for one in before.desired.services if one.key not in turn}
-    for service in state.services():
+        touched = dict.fromkeys(before.left if dirty is None else (*dirty, *before.left))
+        touched |= dict.fromkeys(openings.due(now))
+        touched |= dict.fromkeys(_rerouted(before, ways, host, state) if partly else (one.key for one in ordered))
+        if before.ordered is not ordered:  # backends leave, or have left: who is new cannot wait
+            touched = dict.fromkeys(one.key for one in ordered if one.key not in before.places) | touched
+            most = None if most is None else max(most, sum(1 for key in touched if key not in before.places))
+        places = before.places if before.ordered is ordered else {one.key: at for at, one in enumerate(ordered)}
+        turn = [key for key in touched if key in places]
+        looked = tuple(ordered[places[key]] for key in turn[:most])
+        waiting = frozenset(turn[most:]) if most is not None else waiting
+        services, outcome = _as_before(before, ordered)
+    for service in looked:
         key, members, available = service.key, [], 0
-        if before is not None and key in clean:
-            services.append(clean[key])
-            outcome[key] = before.services[key]
-            continue
         ready = openings.ready(service, health, now)
         for backend in service.backends:
             address = backend.address
@@ -191,16 +200,19 @@ def plan(
             source = ways.source(way, key.vip.version) if other else None
             members.append(Member(address, weight, gets, hops[id(way)], source))
         outcome[key] = ServiceState(available >= service.need, available)
-        services.append(
-            DesiredService(
-                key,
-                tuple(members),
-                grace(config, key),
-                POLICY[service.on_dead],
-                tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
-            )
+        made = DesiredService(
+            key,
+            tuple(members),
+            grace(config, key),
+            POLICY[service.on_dead],
+            tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
         )
-    if before is not None and clean and _same_vips(before, outcome):
+        if places:
+            services[places[key]] = made
+        else:
+            services.append(made)
+    looks = frozenset(service.key for service in looked)
+    if before is not None and before.ordered is ordered and not _up_changed(before, outcome, looks):
         vips = before.desired.vips
     else:
         vips = _vips(config, outcome)
@@ -218,7 +230,19 @@ def plan(
         neighbours = before.neighbours
     else:
         neighbours = ways.neighbours_of(state.services())
-    return Plan(desired, outcome, neighbours, ways, host, frozenset(waiting & outcome.keys()))
+    places = places or {service.key: at for at, service in enumerate(ordered)}
+    return Plan(desired, outcome, neighbours, ways, host, waiting, looks, ordered, places)
+
+
+def _as_before(
+    before: Plan, ordered: tuple[Service, ...]
+) -> tuple[list[DesiredService], dict[ServiceKey, ServiceState]]:
+    """What the plan before says of these services; of those that it does not know, nothing that lasts."""
+    if before.ordered is ordered:
+        return list(before.desired.services), dict(before.services)
+    known = {one.key: one for one in before.desired.services}
+    services = [known.get(one.key) or DesiredService(one.key, (), 1) for one in ordered]
+    return services, {one.key: before.services.get(one.key, ServiceState(False, 0)) for one in ordered}
 
 
 def _rerouted(before: Plan, ways: Ways, host: Host, state: State) -> list[ServiceKey]:
@@ -232,11 +256,9 @@ def _rerouted(before: Plan, ways: Ways, host: Host, state: State) -> list[Servic
     return found + [key for key in leaving if changed]
 
 
-def _same_vips(before: Plan, outcome: Mapping[ServiceKey, ServiceState]) -> bool:
-    """Whether services and what is up are those of the plan before, and so the VIPs."""
-    if outcome.keys() != before.services.keys():
-        return False
-    return all(before.services[key] is now or before.services[key].up == now.up for key, now in outcome.items())
+def _up_changed(before: Plan, outcome: Mapping[ServiceKey, ServiceState], looks: Iterable[ServiceKey]) -> bool:
+    """Whether one of these services is up and was not, or the other way round."""
+    return any(before.services[key].up != outcome[key].up for key in looks)
 
 
 def _vips(config: Config, outcome: Mapping[ServiceKey, ServiceState]) -> dict[Address, bool]:

@@ -7,11 +7,11 @@ of its own, so that whatever happens between two of them, an end of the process 
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import thread_time
 from types import TracebackType
 
 LONGEST = 0.015
-"""Seconds that a slice may take; with what else a turn of the loop does, far below what anybody notices."""
+"""Seconds of processor time that a slice may take: with what else a turn does, far below what anybody notices."""
 LEAST, MOST = 4, 512
 
 
@@ -23,12 +23,12 @@ class Slices:
         self._began = 0.0
 
     def __enter__(self) -> None:
-        self._began = perf_counter()
+        self._began = thread_time()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.took(perf_counter() - self._began)
+        self.took(thread_time() - self._began)
 
     def took(self, seconds: float) -> None:
         """Learn from a slice: smaller ones at once where it took too long, larger ones little by little."""
