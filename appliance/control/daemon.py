@@ -147,6 +147,7 @@ class Daemon:
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
+        trim()
         return True
 
     async def _serve(self) -> None:
@@ -253,10 +254,7 @@ class Daemon:
         if before is None or (made.neighbours is not before.neighbours and made.wanted != before.wanted):
             self.watch.want(made.wanted)
         if before is not None:
-            for key in made.looks:
-                then, now = before.services.get(key), made.services[key]
-                if then is not None and then.up != now.up:
-                    self.record(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
+            self.recorder.services(before, made)
         if self.instance.data.numbering() != numbering:
             self.prober.schedule(self.instance.targets())
         if made.left:

@@ -24,6 +24,8 @@ from appliance.dataplane.slots import SlotTable
 from appliance.errors import NoRoom, PlanError
 from appliance.model import Address, ServiceKey
 
+SWEEP = 1 << 14
+"""Tracked slots after which a sweep goes on with the next call: about ten milliseconds."""
 REUSE_MARGIN = 60
 """Seconds beyond `idle` before a destination's number may mean another backend."""
 
@@ -67,6 +69,8 @@ class Tables:
         self._visible: tuple[list[Entry], dict[Address, bool], Keys] | None = None
         self._applied: Desired | None = None
         """What the last `apply` has brought the tables to; None where it failed, and all must be looked at."""
+        self._swept = 0
+        """The service with which the next sweep begins."""
         self._legs = Legs(memory)
         self._rerouted = False
         """Whether a destination has got another way out since legs were last given away."""
@@ -337,12 +341,18 @@ class Tables:
         return placed
 
     def sweep(self, services: Sequence[DesiredService]) -> int:
-        """Settle slots whose time has come; returns how many."""
+        """Settle slots whose time has come; returns how many. Of very many tracked ones, some have their turn later."""
         time = self.memory.time
         settled = 0
-        for service in services:
+        looked, first = 0, self._swept if self._swept < len(services) else 0
+        for number in range(len(services)):
+            service = services[(first + number) % len(services)]
             placed = self._placed.get(service.key)
+            if looked >= SWEEP:
+                self._swept = (first + number) % len(services)
+                break
             if placed is not None and placed.slots.tracked:
+                looked += len(placed.slots.tracked)
                 settled += placed.slots.sweep(time, self._idle, min(service.grace, self._idle))
         asking = [placed for placed in self._placed.values() if placed.entry.previous_count]
         done = [placed for placed in asking if not placed.slots.asks()]
