@@ -265,7 +265,8 @@ class Tables:
         entries = [placed.entry for placed in self._placed.values()]
         visible = (entries, dict(self._up), keys or lookup.keys(self.memory))
         if visible != self._visible:
-            lookup.write(self.memory, entries, self._up, keys)
+            before, self._visible = self._visible, None
+            lookup.write(self.memory, entries, self._up, keys, before and before[:2])
             self._visible = visible
 
     def _remove(self, gone: Collection[ServiceKey], time: int) -> None:
