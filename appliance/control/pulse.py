@@ -58,8 +58,8 @@ class Pulse(selectors.DefaultSelector):
 
     def turned(self, wall: float, cpu: float) -> None:
         """Take down a turn."""
+        self._roll()
         if wall > self._windows[0][0] or cpu > self._windows[0][1]:
-            self._roll()
             self._windows[0] = (max(wall, self._windows[0][0]), max(cpu, self._windows[0][1]))
             self._longest = (max(wall, self._longest[0]), max(cpu, self._longest[1]))
         if wall > STALL:

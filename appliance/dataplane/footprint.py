@@ -60,7 +60,7 @@ def available(meminfo: str) -> int:
 def require(sizes: Mapping[str, int], left: int) -> None:
     """Raise PlanError where tables of these sizes do not fit `left` bytes of memory (0: not known)."""
     total = sum(sizes.values())
-    if not left or total + SPARE <= left:
+    if not left or not total or total + SPARE <= left:
         return
     largest = max(sizes, key=lambda name: sizes[name])
     raise PlanError(
