@@ -13,13 +13,14 @@ import sys
 from collections.abc import Callable
 
 from appliance.errors import Vc5Error
-from bench import daemon, figures, packet, reload, report
+from bench import daemon, figures, packet, reload, report, scale
 from tests.lab.namespace import LabError
 
 GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "packet": packet.run,
     "reload": reload.run,
     "daemon": daemon.run,
+    "scale": scale.run,
 }
 
 BUSY = 0.5

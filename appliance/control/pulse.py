@@ -14,7 +14,7 @@ from typing import Any
 
 STALL = 0.050
 """Seconds from which on a turn counts as a stall."""
-WINDOW = 60.0
+WINDOW = 10.0
 """Seconds over which `recent` is the longest turn, at least; at most twice as long."""
 
 
