@@ -137,6 +137,14 @@ class ServiceKey:
     port: int
     protocol: Protocol
 
+    def __post_init__(self) -> None:
+        # A key is looked up far more often than it is made, and hashing an address takes ten times as long.
+        object.__setattr__(self, "_hash", hash((int(self.vip), self.port, int(self.protocol))))
+
+    def __hash__(self) -> int:
+        found: int = self.__dict__["_hash"]
+        return found
+
     def __str__(self) -> str:
         host = f"[{self.vip}]" if self.vip.version == 6 else str(self.vip)
         return f"{host}:{self.port}/{self.protocol}"

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 from appliance.errors import Vc5Error
-from bench import daemon, figures, modes, packet, reload, report
+from bench import daemon, figures, modes, packet, reload, report, scale
 from tests.lab.namespace import LabError
 
 GROUPS: dict[str, Callable[[], list[report.Row]]] = {
@@ -21,6 +21,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "modes": modes.run,
     "reload": reload.run,
     "daemon": daemon.run,
+    "scale": scale.run,
 }
 
 BUSY = 0.5

@@ -25,14 +25,16 @@ def check(root: Root, arguments: Namespace) -> int:
 
     path = _config(root, arguments)
     loaded = config.load(path)
-    if arguments.json:
-        from appliance.control import offline
+    from appliance.control import offline
 
-        print(json.dumps(config.expand(loaded, offline.shape_digest(loaded.config)), indent=2))
+    if arguments.json:
+        body = config.expand(loaded, offline.shape_digest(loaded.config))
+        print(json.dumps(body | {"tables": offline.tables_sizes(loaded.config)}, indent=2))
         return 0
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
     print(config.explain_text(loaded).rstrip("\n"))
+    print(offline.tables_text(loaded.config))
     return 0
 
 

@@ -12,8 +12,8 @@ from appliance.config.kinds import Either, Kind, ListOf, MapOf, Place, Section, 
 from appliance.config.policy import FormKind, PortOrNothing
 from appliance.model import CheckKind
 
-MAX_BACKENDS = 1000
-"""Backends of one service; a slot has ten bits for the destination's index inside its service."""
+MAX_BACKENDS = 1024
+"""Backends of one service; as many again may drain."""
 
 MAX_CHECKS = 16
 """Checks of one service."""

@@ -22,8 +22,11 @@ from appliance.control import requirements, store
 from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
+from appliance.control.pulse import Pulse
 from appliance.control.recorder import Recorder, headline, log_to_stderr
 from appliance.control.requests import handlers
+from appliance.control.saving import Saving
+from appliance.control.slices import Slices
 from appliance.control.socket import ControlServer
 from appliance.control.upkeep import Upkeep
 from appliance.dataplane.sync import Prepared
@@ -63,6 +66,8 @@ class Daemon:
         self._removing = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self.upkeep = Upkeep(self)
+        self.slices = Slices()
+        self.pulse = Pulse()
         self.restarts = 0
 
     async def run(self) -> int:
@@ -82,6 +87,7 @@ class Daemon:
         self.instance = Instance(
             self.root, data_plane(self.root), state_for(loaded.config), lambda: self.watch.snapshot()
         )
+        self.saving = Saving(self.instance, self._not_saved)
         self._listen_to_signals()
         try:
             await self.reloading.acquire()  # a reload that is asked for meanwhile has its turn when this is ready
@@ -141,6 +147,7 @@ class Daemon:
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
+        trim()
         return True
 
     async def _serve(self) -> None:
@@ -187,6 +194,8 @@ class Daemon:
         while True:
             now = time.monotonic()
             self.instance.tick()
+            for service in self.instance.openings.due(now):
+                self._plan_soon(service)
             if now >= second:
                 second = now + 1
                 self._each_second(now)
@@ -204,16 +213,18 @@ class Daemon:
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
-        if self._unsaved or self.instance.links.stripping.unsaved:
+        if (self._unsaved or self.instance.links.stripping.unsaved) and self.saving.soon(now):
             self._unsaved = False
-            self._save()
 
     def _save(self) -> None:
         try:
             self.instance.save()
         except HostError as error:
-            self._unsaved = True
-            self.record(EventKind.ALARM, str(error))
+            self._not_saved(error)
+
+    def _not_saved(self, error: HostError) -> None:
+        self._unsaved = True
+        self.record(EventKind.ALARM, str(error))
 
     def _host_changed(self) -> None:
         self._plan_soon()
@@ -234,20 +245,21 @@ class Daemon:
         self._planned = False
         before, numbering = self.instance.current, self.instance.data.numbering()
         try:
-            made = self.instance.replan(dirty)
+            with self.slices:
+                made = self.instance.replan(dirty, self.slices.size)
         except Vc5Error as error:
             self.record(EventKind.ALARM, f"the tables cannot follow: {error}")
             self._dirty = None
             return
-        if before is None or made.wanted != before.wanted:
+        if before is None or (made.neighbours is not before.neighbours and made.neighbours != before.neighbours):
             self.watch.want(made.wanted, made.neighbours)
         if before is not None:
-            for key, now in made.services.items():
-                then = before.services.get(key)
-                if then is not None and then.up != now.up:
-                    self.record(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
+            self.recorder.services(before, made)
         if self.instance.data.numbering() != numbering:
             self.prober.schedule(self.instance.targets())
+        if made.left:
+            self._plan_soon(next(iter(made.left)))
+            return
         self.notifier.status(self.summary())
 
     def _probed(self, result: ProbeResult) -> None:
@@ -381,4 +393,6 @@ class Daemon:
 def run(root: Root, file: Path) -> int:
     """Run the daemon in the foreground; returns its exit status."""
     log_to_stderr()
-    return asyncio.run(Daemon(root, file).run())
+    daemon = Daemon(root, file)
+    with asyncio.Runner(loop_factory=daemon.pulse.loop) as runner:
+        return runner.run(daemon.run())

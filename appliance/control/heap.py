@@ -8,7 +8,10 @@ import gc
 
 def trim() -> None:
     """Collect garbage, and return free pages of the heap to the system where the C library can (malloc_trim(3))."""
+    gc.unfreeze()
     gc.collect()
+    # What is there now mostly stays: looking at all of it again and again would hold up the event loop.
+    gc.freeze()
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)

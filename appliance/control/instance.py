@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,10 @@ class Instance:
     vips_since: dict[Address, float] = field(default_factory=dict)
     told: frozenset[Trouble] = frozenset()
     """The troubles that alarms have told of."""
+    saved: int = 0
+    """How often the state file was replaced at once."""
+    saving: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the state file is being replaced."""
     links: Links = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,17 +125,23 @@ class Instance:
 
     def save(self) -> None:
         """Replace the state file."""
-        more = {"health": self.health.snapshot(), "vlan_stripping": self.links.stripping.snapshot()}
-        store.save_state(self.root.state_file, self.state.snapshot() | more)
+        with self.saving:
+            self.saved += 1
+            store.save_state(self.root.state_file, self.kept() | {"health": self.health.snapshot()})
+
+    def kept(self) -> dict[str, Any]:
+        """What the state file holds beside the verdicts; never empty."""
+        return self.state.snapshot() | {"vlan_stripping": self.links.stripping.snapshot()}
 
     def seed_for(self, config: Config) -> bytes:
         """The seed in force: the configured one, else the generated one."""
         return config.hash_seed or store.seed(self.root)
 
-    def replan(self, dirty: Collection[ServiceKey] | None = None) -> Plan:
+    def replan(self, dirty: Collection[ServiceKey] | None = None, most: int | None = None) -> Plan:
         """Bring the tables to what is now desired. Raises PlanError with nothing changed where they are too small.
 
-        `dirty` names the services whose health has changed, where nothing else has.
+        `dirty` names the services whose health has changed, where nothing else has. With `most`, only so many are
+        looked at now, and `left` of the plan names the others.
         """
         now = time.monotonic()
         made = plan(
@@ -143,12 +154,14 @@ class Instance:
             probe=self.probe,
             before=self.current,
             dirty=dirty,
+            most=most,
         )
         self.data.apply(made.desired)
         before = self.current.desired.vips if self.current else {}
-        for vip, up in made.desired.vips.items():
-            if before.get(vip) != up:
-                self.vips_since[vip] = now
+        if made.desired.vips is not before:
+            for vip, up in made.desired.vips.items():
+                if before.get(vip) != up:
+                    self.vips_since[vip] = now
         self.current = made
         return made
 
@@ -212,14 +225,13 @@ class Instance:
         self.data.set_time(self.clock.at(time.monotonic()))
 
     def sweep(self) -> bool:
-        """Settle slots, and let go of those whose drain is over; once a second. Returns whether to plan anew."""
+        """Settle slots, and let go of those whose drain is over; once a second. Returns whether any was."""
         if self.data.tables is not None and self.current is not None:
             self.data.tables.sweep(self.current.desired.services)
         gone = self.state.expire(self.clock.at(time.monotonic()), dead_while_leaving(self.state, self.verdict))
         if gone:
             self.health.configure(self.state.services(), time.time())
-        due = self.openings.next_due()
-        return bool(gone) or (due is not None and time.monotonic() >= due)
+        return bool(gone)
 
     def alarms(self) -> list[Alarm]:
         """What began or ended since this was last asked of what the host lacks."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from appliance import config
 from appliance.control.requirements import read_possible_cpus
+from appliance.dataplane.footprint import described, footprint
 from appliance.dataplane.render import render
 from appliance.dataplane.shape import shape_for
 from appliance.dataplane.text import digest
@@ -16,6 +17,16 @@ from appliance.paths import TEMPLATES
 def render_text(path: Path) -> str:
     """The C text of the program for a configuration on this host."""
     return render(shape_for(config.load(path).config, read_possible_cpus()), TEMPLATES)
+
+
+def tables_text(wanted: Config) -> str:
+    """What the tables of a configuration take on this host. Raises PlanError where one is larger than can be."""
+    return described(shape_for(wanted, read_possible_cpus()))
+
+
+def tables_sizes(wanted: Config) -> dict[str, int]:
+    """The same, bytes by table. Raises PlanError."""
+    return footprint(shape_for(wanted, read_possible_cpus()))
 
 
 def shape_digest(wanted: Config) -> str:

@@ -12,7 +12,7 @@ A service is up with at least `need` backends available; a VIP is up when all it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from appliance.control.state import Pair, State
@@ -67,6 +67,10 @@ class Openings:
         self.since.pop(service.key, None)
         return True
 
+    def due(self, now: float) -> list[ServiceKey]:
+        """The services that open now although verdicts are missing."""
+        return [key for key, since in self.since.items() if now - since >= OPENING]
+
     def next_due(self) -> float | None:
         """When a service opens although verdicts are missing, monotonic seconds; None while none waits."""
         return min(self.since.values()) + OPENING if self.since else None
@@ -95,6 +99,13 @@ class Plan:
     """Interface index and address of the next hops whose MAC addresses are needed: backends on the link, gateways."""
     ways: Ways = field(compare=False)
     host: Host = field(compare=False)
+    left: frozenset[ServiceKey] = field(default=frozenset(), compare=False)
+    """Services whose turn has not come yet: they stand here as they did in the plan before."""
+    looks: frozenset[ServiceKey] = field(default=frozenset(), compare=False)
+    """Services that were looked at; all others are as they were in the plan before."""
+    ordered: tuple[Service, ...] = field(default=(), compare=False)
+    places: Mapping[ServiceKey, int] = field(default_factory=dict, compare=False)
+    """Where each service stands in `ordered`, and in the desired tables."""
 
     @property
     def wanted(self) -> frozenset[Address]:
@@ -138,30 +149,42 @@ def plan(
     probe: ProbeLink | None = None,
     before: Plan | None = None,
     dirty: Collection[ServiceKey] | None = None,
+    most: int | None = None,
 ) -> Plan:
     """Decide what the tables should hold. `now` in monotonic seconds.
 
     Where it is known that only the health of some services (`dirty`) has changed since the plan `before`, the others
-    are taken from there: one verdict must not cost a look at thousands of backends. With another configuration or host
-    than that plan's, all are looked at.
+    are taken from there: one verdict must not cost a look at thousands of backends. Of the host's changes, those of MAC
+    addresses concern the services that use them; with other interfaces, routes or another configuration than that
+    plan's, all are looked at.
+
+    At most `most` services are looked at, those of `dirty` first; the others are `left` for the next plan, which must
+    be made from this one. Services that `before` does not have, and those of another configuration, cannot wait.
     """
     config = state.config
     same = before is not None and before.ways.serve(config, host)
     ways = before.ways if before is not None and same else Ways(config, host)
+    ordered = state.services()
+    hops: dict[int, Hop | None] = {}  # by the identity of the way, which lives as long as all ways do
+    partly = before is not None and same and dirty is not None
     services: list[DesiredService] = []
     outcome: dict[ServiceKey, ServiceState] = {}
-    clean: dict[ServiceKey, DesiredService] = {}
-    hops: dict[int, Hop | None] = {}  # by the identity of the way, which lives as long as all ways do
-    partly = before is not None and same and before.host is host and dirty is not None
-    if before is not None and dirty is not None and partly:
-        touched = {*dirty, *openings.since}
-        clean = {one.key: one for one in before.desired.services if one.key not in touched}
-    for service in state.services():
+    places: Mapping[ServiceKey, int] = {}
+    looked, waiting = ordered, frozenset[ServiceKey]()
+    if before is not None and before.ways.config is config and (partly or most is not None):
+        touched = dict.fromkeys(before.left if dirty is None else (*dirty, *before.left))
+        touched |= dict.fromkeys(openings.due(now))
+        touched |= dict.fromkeys(_rerouted(before, ways, host, state) if partly else (one.key for one in ordered))
+        if before.ordered is not ordered:  # backends leave, or have left: who is new cannot wait
+            touched = dict.fromkeys(one.key for one in ordered if one.key not in before.places) | touched
+            most = None if most is None else max(most, sum(1 for key in touched if key not in before.places))
+        places = before.places if before.ordered is ordered else {one.key: at for at, one in enumerate(ordered)}
+        turn = [key for key in touched if key in places]
+        looked = tuple(ordered[places[key]] for key in turn[:most])
+        waiting = frozenset(turn[most:]) if most is not None else waiting
+        services, outcome = _as_before(before, ordered)
+    for service in looked:
         key, members, available = service.key, [], 0
-        if before is not None and key in clean:
-            services.append(clean[key])
-            outcome[key] = before.services[key]
-            continue
         ready = openings.ready(service, health, now)
         for backend in service.backends:
             address = backend.address
@@ -177,20 +200,22 @@ def plan(
             source = ways.source(way, key.vip.version) if other else None
             members.append(Member(address, weight, gets, hops[id(way)], source))
         outcome[key] = ServiceState(available >= service.need, available)
-        services.append(
-            DesiredService(
-                key,
-                tuple(members),
-                grace(config, key),
-                POLICY[service.on_dead],
-                tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
-            )
+        made = DesiredService(
+            key,
+            tuple(members),
+            grace(config, key),
+            POLICY[service.on_dead],
+            tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
         )
-    vips = {service.key.vip: False for service in services}
-    configured: dict[Address, list[bool]] = {}
-    for service in config.services:
-        configured.setdefault(service.key.vip, []).append(outcome[service.key].up)
-    vips.update({vip: all(states) for vip, states in configured.items()})
+        if places:
+            services[places[key]] = made
+        else:
+            services.append(made)
+    looks = frozenset(service.key for service in looked)
+    if before is not None and before.ordered is ordered and not _up_changed(before, outcome, looks):
+        vips = before.desired.vips
+    else:
+        vips = _vips(config, outcome)
     desired = Desired(
         services=tuple(services),
         vips=vips,
@@ -205,7 +230,43 @@ def plan(
         neighbours = before.neighbours
     else:
         neighbours = ways.neighbours_of(state.services())
-    return Plan(desired, outcome, neighbours, ways, host)
+    places = places or {service.key: at for at, service in enumerate(ordered)}
+    return Plan(desired, outcome, neighbours, ways, host, waiting, looks, ordered, places)
+
+
+def _as_before(
+    before: Plan, ordered: tuple[Service, ...]
+) -> tuple[list[DesiredService], dict[ServiceKey, ServiceState]]:
+    """What the plan before says of these services; of those that it does not know, nothing that lasts."""
+    if before.ordered is ordered:
+        return list(before.desired.services), dict(before.services)
+    known = {one.key: one for one in before.desired.services}
+    services = [known.get(one.key) or DesiredService(one.key, (), 1) for one in ordered]
+    return services, {one.key: before.services.get(one.key, ServiceState(False, 0)) for one in ordered}
+
+
+def _rerouted(before: Plan, ways: Ways, host: Host, state: State) -> list[ServiceKey]:
+    """The services with a backend whose next hop has another MAC address than it had, or none any more."""
+    if before.host is host:
+        return []
+    then, now = before.host.neighbours, host.neighbours
+    changed = {neighbour for neighbour in {*then, *now} if then.get(neighbour) != now.get(neighbour)}
+    found = [key for neighbour in changed for key in ways.users.get(neighbour, ())]
+    leaving = {key for key, _ in state.leaving}
+    return found + [key for key in leaving if changed]
+
+
+def _up_changed(before: Plan, outcome: Mapping[ServiceKey, ServiceState], looks: Iterable[ServiceKey]) -> bool:
+    """Whether one of these services is up and was not, or the other way round."""
+    return any(before.services[key].up != outcome[key].up for key in looks)
+
+
+def _vips(config: Config, outcome: Mapping[ServiceKey, ServiceState]) -> dict[Address, bool]:
+    vips = {key.vip: False for key in outcome}
+    configured: dict[Address, list[bool]] = {}
+    for service in config.services:
+        configured.setdefault(service.key.vip, []).append(outcome[service.key].up)
+    return vips | {vip: all(states) for vip, states in configured.items()}
 
 
 def dead_while_leaving(state: State, health: HealthOf) -> list[Pair]:

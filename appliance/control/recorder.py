@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from appliance.control.plan import Plan
 from appliance.control.trouble import Alarm
 from appliance.errors import ConfigError
 from appliance.model import Event, EventKind, ProbeResult
@@ -36,6 +37,13 @@ class Recorder:
         """Take down what began or ended of what the host lacks."""
         for alarm in found:
             self.event(EventKind.ALARM, alarm.message, outcome=alarm.outcome, details=alarm.details)
+
+    def services(self, before: Plan, after: Plan) -> None:
+        """Take down which services went up or down from one plan to the next."""
+        for key in after.looks:
+            then, now = before.services.get(key), after.services[key]
+            if then is not None and then.up != now.up:
+                self.event(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
 
     def probe(self, result: ProbeResult) -> None:
         """Take down a probe."""

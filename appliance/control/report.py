@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.control.plan import Plan, receives
@@ -33,6 +33,7 @@ class Facts:
     prober: Mapping[str, Any]
     warnings: tuple[dict[str, Any], ...]
     vips_since: Mapping[Address, float]
+    loop: Mapping[str, Any] = field(default_factory=dict)
 
 
 def status(
@@ -90,6 +91,7 @@ def status(
             "used": used,
             "refused": reasons.get(str(Reason.REFUSED), 0),
         },
+        "loop": dict(facts.loop),
         "clock_s": memory.time if memory else 0,
         "config": {"file": facts.file, "loaded_at": facts.loaded_at, "generation": facts.generation},
         "warnings": [

@@ -37,11 +37,24 @@ def status(daemon: Daemon) -> dict[str, Any]:
         prober=prober,
         warnings=daemon.warnings + _troubles(daemon),
         vips_since=instance.vips_since,
+        loop=_loop(daemon),
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     return report.status(
         facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
     )
+
+
+def _loop(daemon: Daemon) -> dict[str, Any]:
+    turns = daemon.pulse.turns()
+    return {
+        "longest_ms": round(turns.longest * 1e3, 3),
+        "longest_cpu_ms": round(turns.longest_cpu * 1e3, 3),
+        "recent_ms": round(turns.recent * 1e3, 3),
+        "recent_cpu_ms": round(turns.recent_cpu * 1e3, 3),
+        "stalls": turns.stalls,
+        "stalls_cpu": turns.stalls_cpu,
+    }
 
 
 def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:

@@ -50,6 +50,9 @@ class State:
     """Backends that an operator drains, and who said so."""
     leaving: dict[Pair, Leaving] = field(default_factory=dict)
 
+    _sorted: tuple[Config, tuple[Service, ...]] | None = field(default=None, init=False, repr=False, compare=False)
+    """The services of a configuration in their order; sorting thousands takes too long for every verdict."""
+
     def reconfigure(self, config: Config, time: int) -> None:
         """Put a new configuration in force; backends that are not in it any more begin to leave."""
         new = {(service.key, backend.address) for service in config.services for backend in service.backends}
@@ -94,11 +97,17 @@ class State:
                 self.leaving[key, address] = Leaving(service, Backend(address, 1), deadline)
 
     def _forget_drains(self) -> None:
+        if not self.drains:
+            return
         known = {(service.key, backend.address) for service in self.services() for backend in service.backends}
         self.drains = {pair: who for pair, who in self.drains.items() if pair in known}
 
     def services(self) -> tuple[Service, ...]:
         """All services in force, with those that leave: as backends of theirs, or as services without any other."""
+        if not self.leaving:
+            if self._sorted is None or self._sorted[0] is not self.config:
+                self._sorted = self.config, tuple(sorted(self.config.services, key=lambda service: service.key))
+            return self._sorted[1]
         leavers: dict[ServiceKey, list[Leaving]] = {}
         for (key, _), entry in self.leaving.items():
             leavers.setdefault(key, []).append(entry)

@@ -23,7 +23,7 @@ from functools import cached_property
 from appliance.control.prefixes import Prefixes
 from appliance.control.trouble import Lack, Trouble, down, of_interfaces, of_mtu
 from appliance.dataplane.desired import Hop
-from appliance.model import Address, Config, Host, Interface, Mode, Network, Route, Service, Vlan
+from appliance.model import Address, Config, Host, Interface, Mode, Network, Route, Service, ServiceKey, Vlan
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,17 @@ class Ways:
     def neighbours(self) -> frozenset[tuple[int, Address]]:
         """The next hops of the configuration."""
         return self.neighbours_of(self.config.services)
+
+    @cached_property
+    def users(self) -> Mapping[tuple[int, Address], tuple[ServiceKey, ...]]:
+        """Which services of the configuration use a next hop."""
+        found: dict[tuple[int, Address], dict[ServiceKey, None]] = {}
+        for service in self.config.services:
+            for backend in service.backends:
+                neighbour = self.of(service, backend.address).neighbour
+                if neighbour is not None:
+                    found.setdefault(neighbour, {})[service.key] = None
+        return {neighbour: tuple(keys) for neighbour, keys in found.items()}
 
     @cached_property
     def troubles(self) -> frozenset[Trouble]:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 WAYS = 8
 """Ways in a set of the flow table: 8 of 8 bytes make one cache line."""
-TAG_BITS = 38
-INDEX_BITS = 10
+TAG_BITS = 37
+INDEX_BITS = 11
 EXPIRY_BITS = 15
-"""A way is tag (38) | destination index (10) | candidate (1) | expiry (15), from the high bits down; 0 is empty."""
+"""A way is tag (37) | destination index (11) | candidate (1) | expiry (15), from the high bits down; 0 is empty."""
 TRACKED = 0x8000
 NARROW_TRACKED = 0x80
 """The tracked bit of a wide and of a narrow slot; below it stands the index of the destination inside its service."""

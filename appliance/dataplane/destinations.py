@@ -15,8 +15,11 @@ from appliance.model import Address, ServiceKey
 
 def clear_range(memory: Memory, base: int, capacity: int) -> None:
     """Make a range of numbers new, the first of them the one that stands for "no backend"."""
-    for number in range(base, base + capacity):
-        clear(memory, number)
+    memory.destinations.clear(base, capacity)
+    memory.identities.clear(base, capacity)
+    if memory.counted(base, capacity):
+        for number in range(base, base + capacity):
+            _clear_counters(memory, number)
     memory.destinations.put(base, "refusal", Refusal.NO_BACKEND)
 
 
@@ -24,6 +27,11 @@ def clear(memory: Memory, number: int) -> None:
     """Make a number stand for nobody, its counters at 0."""
     memory.destinations.clear(number)
     memory.identities.clear(number)
+    if memory.counted(number, 1):
+        _clear_counters(memory, number)
+
+
+def _clear_counters(memory: Memory, number: int) -> None:
     for name in COUNTERS:
         memory.set_counter(number, name, 0)
 

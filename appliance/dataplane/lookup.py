@@ -5,6 +5,7 @@ Fields that may change while packets use them (whether a VIP is up, `on_dead`) a
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -12,11 +13,13 @@ from ipaddress import IPv4Address
 from appliance.dataplane.hashing import (
     PerfectHash,
     direct_hash,
+    direct_position,
     fold,
     fold_multipliers,
     halves,
     hash_factors,
     perfect_hash,
+    position,
     unmapped,
     word16,
     word32,
@@ -116,15 +119,29 @@ def vips(memory: Memory) -> dict[Address, bool]:
     return found
 
 
-def write(memory: Memory, services: Sequence[Entry], up: Mapping[Address, bool], new: Keys | None = None) -> None:
-    """Put these services, VIPs and keys in force, all at once; without keys those in force stay."""
+def write(
+    memory: Memory,
+    services: Sequence[Entry],
+    up: Mapping[Address, bool],
+    new: Keys | None = None,
+    known: tuple[Sequence[Entry], Mapping[Address, bool]] | None = None,
+) -> None:
+    """Put these services, VIPs and keys in force, all at once; without keys those in force stay.
+
+    `known` is what the copy in force says, for those who wrote it; without, it is read.
+    """
     present = keys(memory)
     new = new or present
-    current = entries(memory)
-    wanted = {entry.key: entry for entry in services}
-    same = current.keys() == wanted.keys() and vips(memory).keys() == up.keys() and new == present
-    if same and all(_place(current[key]) == _place(entry) for key, entry in wanted.items()):
-        _in_place(memory, wanted, up)
+    before = {entry.key: entry for entry in known[0]} if known else entries(memory)
+    was_up = known[1] if known else vips(memory)
+    differing = [entry for entry in services if before.get(entry.key) is not entry]
+    same = len(before) == len(services) and was_up.keys() == up.keys() and new == present
+    if same and all(entry.key in before and _place(before[entry.key]) == _place(entry) for entry in differing):
+        for entry in differing:
+            memory.services.put(_position(memory, entry.key), "on_dead", entry.on_dead)
+        for address, now in up.items():
+            if was_up[address] != now:
+                memory.vips.put(_position(memory, address), "up", int(now))
         return
     copy = 1 - memory.copy
     multiplier = fill(memory, copy, services, up, new)
@@ -152,13 +169,12 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
     memory.keys.put(copy, "vip_multiplier", hashes[1].multiplier)
     for which, made in enumerate(hashes):
         start = (copy * 2 + which) * size
-        for at, displacement in enumerate(made.displacements):
-            memory.displacements[start + at] = displacement
-    for at in range(copy * size, (copy + 1) * size):
-        memory.services.clear(at)
-        memory.vips.clear(at)
-    for entry, position in zip(table, hashes[0].positions, strict=True):
-        at = copy * size + position
+        if made.displacements:
+            memory.displacements[start : start + size] = memoryview(array("H", made.displacements))
+    memory.services.clear(copy * size, size)
+    memory.vips.clear(copy * size, size)
+    for entry, spot in zip(table, hashes[0].positions, strict=True):
+        at = copy * size + spot
         memory.services.put(at, "key", key_word(entry.key, folding))
         for name in FIELDS:
             memory.services.put(at, name, getattr(entry, name))
@@ -169,11 +185,11 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
         high, low = halves(vip) if vip.version == 6 else (factors.source, 0)
         memory.services.put(at, "source_factor", high)
         memory.services.put(at, "vip_low", low)
-    for address, position in zip(addresses, hashes[1].positions, strict=True):
+    for address, spot in zip(addresses, hashes[1].positions, strict=True):
         high, low = halves(address)
-        memory.vips.put(copy * size + position, "high", high)
-        memory.vips.put(copy * size + position, "low", low)
-        memory.vips.put(copy * size + position, "up", int(up[address]))
+        memory.vips.put(copy * size + spot, "high", high)
+        memory.vips.put(copy * size + spot, "low", low)
+        memory.vips.put(copy * size + spot, "up", int(up[address]))
     return hashes[0].multiplier
 
 
@@ -181,11 +197,15 @@ def _place(entry: Entry) -> tuple[object, ...]:
     return (entry.sticky, *(getattr(entry, name) for name in FIELDS if name != "on_dead"))
 
 
-def _in_place(memory: Memory, services: Mapping[ServiceKey, Entry], up: Mapping[Address, bool]) -> None:
-    first = memory.copy * memory.shape.services
-    for at in range(first, first + memory.shape.services):
-        if memory.services.get(at, "key"):
-            memory.services.put(at, "on_dead", services[_key(memory, at)].on_dead)
-        high, low = memory.vips.get(at, "high"), memory.vips.get(at, "low")
-        if high or low:
-            memory.vips.put(at, "up", int(up[_address(high, low)]))
+def _position(memory: Memory, what: ServiceKey | Address) -> int:
+    """Where a service or a VIP lies in the copy in force, in which it must be."""
+    copy, size = memory.copy, memory.shape.services
+    folding = [memory.keys.get(copy, "fold", at) for at in range(2)]
+    if isinstance(what, ServiceKey):
+        word, multiplier, which = key_word(what, folding), memory.lookup.get(0, "multiplier"), 0
+    else:
+        word, multiplier, which = vip_word(what, folding), memory.keys.get(copy, "vip_multiplier"), 1
+    if memory.shape.direct:
+        return copy * size + direct_position(word, multiplier, size)
+    start = (copy * 2 + which) * size
+    return copy * size + position(word, multiplier, memory.displacements[start : start + size])

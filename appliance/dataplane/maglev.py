@@ -13,6 +13,11 @@ from functools import lru_cache
 
 from appliance.model import Address
 
+KEPT_SLOTS = 1 << 19
+"""The size of all tables that are kept together: 4 MiB. Hundreds of small ones, four of the largest."""
+_kept: dict[tuple[tuple[tuple[Address, int], ...], int], tuple[int, ...]] = {}
+_computed = [0]
+
 
 @lru_cache(maxsize=1 << 15)
 def _walk(address: Address, count: int) -> tuple[int, int]:
@@ -29,10 +34,22 @@ def table(members: Sequence[tuple[Address, int]], count: int) -> tuple[int, ...]
     `members` are (address, weight) with weights of at least 1; their order does not matter to who owns which slot.
     An empty sequence gives a table of -1. Services with the same pool have the same table, so the last ones are kept.
     """
-    return _table(tuple(members), count)
+    name = (tuple(members), count)
+    found = _kept.pop(name, None)
+    if found is None:
+        found = _table(*name)
+        while _kept and sum(len(table) for table in _kept.values()) + count > KEPT_SLOTS:
+            del _kept[next(iter(_kept))]
+        _computed[0] += 1
+    _kept[name] = found  # the last one is that which was used last
+    return found
 
 
-@lru_cache(maxsize=8)
+def computed() -> int:
+    """How many tables were computed so far."""
+    return _computed[0]
+
+
 def _table(members: tuple[tuple[Address, int], ...], count: int) -> tuple[int, ...]:
     if not members:
         return (-1,) * count

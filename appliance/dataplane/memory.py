@@ -113,10 +113,10 @@ class Elements:
             self._memory[source * size : (source + count) * size]
         )
 
-    def clear(self, element: int) -> None:
-        """Zero a whole element that nothing refers to."""
-        start = element * self._struct.size
-        self._memory[start : start + self._struct.size] = bytes(self._struct.size)
+    def clear(self, element: int, count: int = 1) -> None:
+        """Zero whole elements that nothing refers to."""
+        size = self._struct.size
+        self._memory[element * size : (element + count) * size] = bytes(count * size)
 
 
 @dataclass
@@ -250,6 +250,12 @@ class Memory:
         missing = value - self.counter(number, name)
         if missing:
             self.counters[row] = (self.counters[row] + missing) & _U64
+
+    def counted(self, number: int, count: int) -> bool:
+        """Whether any counter of `count` destinations from `number` on has ever been touched, on any CPU."""
+        stride = self.shape.destinations * 2
+        rows = range(number * 2, (self.shape.cpus + 1) * 2 * stride, stride)
+        return any(any(self.counters[first : first + 2 * count].tolist()) for first in rows)
 
     def reason(self, reason: int) -> int:
         """The sum over all CPUs of the packets that left for a reason."""

@@ -46,18 +46,21 @@ def direct_positions(services: int) -> int:
 def slot_count(backends: int) -> int:
     """How many slots a new service with so many backends gets: enough for a quarter more, and two.
 
-    Raises PlanError above 1,023 backends, the most that a slot can name.
+    Those that drain count as well. Raises PlanError above 2,047, the most that a slot can name.
     """
+    _bounded(backends)
+    wanted = SLOTS_PER_BACKEND * max(backends + 2, backends * 5 // 4)
+    return next((prime for prime in PRIMES if prime >= wanted), PRIMES[-1])
+
+
+def _bounded(backends: int) -> None:
     if backends >= INDEX_LIMIT:
         raise PlanError(f"a service holds at most {INDEX_LIMIT - 1} backends, not {backends}")
-    wanted = SLOTS_PER_BACKEND * max(backends + 2, backends * 5 // 4)
-    return next(prime for prime in PRIMES if prime >= wanted)
 
 
 def destination_count(backends: int) -> int:
     """How many destination numbers a new service gets: itself, its backends, and room for those that drain."""
-    if backends >= INDEX_LIMIT:
-        raise PlanError(f"a service holds at most {INDEX_LIMIT - 1} backends, not {backends}")
+    _bounded(backends)
     return min(INDEX_LIMIT, (1 + backends + max(5, backends // 2) + 3) // 4 * 4)
 
 
@@ -148,7 +151,7 @@ def shape_for(
         mode=config.mode,
         cpus=power_of_two(cpus, 1),
         services=direct_positions(len(services)) if direct else power_of_two(2 * len(services), 1024),
-        destinations=power_of_two(sum(numbers) * 3 // 2 + 16, 4096),
+        destinations=_numbers(sum(numbers), power_of_two(cpus, 1)),
         slots=power_of_two(2 * slots if previous else slots, 1 << 17),
         sets=power_of_two(config.max_flows // WAYS, 512),
         resets=any(service.on_dead is OnDead.RESET for service in config.services),
@@ -164,13 +167,22 @@ def shape_for(
     return shape
 
 
+def _numbers(wanted: int, cpus: int) -> int:
+    """How many destination numbers there shall be; half as many more than wanted, if their counters fit a map."""
+    ample, bare = power_of_two(wanted * 3 // 2 + 16, 4096), power_of_two(wanted + 16, 4096)
+    counters = next(layout for layout in MAPS if layout.name == "vc5_counters")
+    fits = counters.element_size * counters.elements(Shape(cpus=cpus, destinations=ample)) <= MAX_MAP_BYTES
+    return ample if fits else bare
+
+
 def check(shape: Shape) -> None:
     """Raise PlanError where a table of this shape is larger than a map can be."""
     for layout in MAPS:
         size = layout.element_size * layout.elements(shape)
         if layout.kind is MapKind.ARRAY and size > MAX_MAP_BYTES:
+            per_cpu = f" for {shape.cpus} possible CPUs" if layout.name == "vc5_counters" else ""
             raise PlanError(
-                f"the table of {layout.name.removeprefix('vc5_')} would need {size >> 20} MiB, more than the "
+                f"the table of {layout.name.removeprefix('vc5_')} would need {size >> 20} MiB{per_cpu}, more than the "
                 f"{MAX_MAP_BYTES >> 20} MiB a map can hold: use fewer services or backends, or a smaller max_flows"
             )
     if shape.services > 1 << 16:

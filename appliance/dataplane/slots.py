@@ -13,8 +13,11 @@ Order of stores: history first, the slot's own word last; when un-tracking, the 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import ne
 
 from appliance.dataplane.abi import ASK_PREVIOUS, NO_DESTINATION
 from appliance.dataplane.memory import Memory
@@ -66,29 +69,36 @@ class SlotTable:
         A settled slot that had no backend has no flows to keep, and changes untracked; so do all without `remember`.
         """
         memory, slots, histories = self.memory, self.memory.slots, self.memory.histories
-        changing: list[tuple[int, int]] = []
-        direct: list[tuple[int, int]] = []
         words = slots[self.first : self.first + self.count].tolist()
         index = memory.tracked - 1
-        pairs = enumerate(zip(words, owners, strict=True))
-        differing = [(number, word, new) for number, (word, new) in pairs if word & index != new]
-        for number, word, new in differing:
+        held = [word & index for word in words] if self.tracked else words
+        differing = list(compress(range(self.count), map(ne, held, owners)))
+        changing: list[int] = []
+        direct: list[int] = []
+        for number in differing:
+            word, at = words[number], self.first + number
             if not remember or word == NO_DESTINATION:
-                direct.append((number, new))
-            else:
-                changing.append((number, new))
-                at = self.first + number
-                if not word & memory.tracked:
-                    histories.put(at, "was", word & index)
-                histories.put(at, "changed", time)
+                direct.append(number)
+                continue
+            changing.append(number)
+            if not word & memory.tracked:
+                histories.put(at, "was", word)
+            histories.put(at, "changed", time)
         memory.fence()
-        for number, new in changing:
-            slots[self.first + number] = memory.tracked | new
-            self.tracked.add(number)
-        for number, new in direct:
-            slots[self.first + number] = new
-            self.tracked.discard(number)
+        for number in changing:
+            slots[self.first + number] = memory.tracked | owners[number]
+        for number in direct:
+            slots[self.first + number] = owners[number]
+        self.tracked.update(changing)
+        self.tracked.difference_update(direct)
         return len(differing)
+
+    def fill(self, owners: list[int]) -> int:
+        """Give the slots of a new service, which nothing finds yet, their first answers; returns how many have one."""
+        words = array("H" if self.memory.shape.wide else "B", owners)
+        self.memory.slots[self.first : self.first + self.count] = memoryview(words)
+        self.tracked.clear()
+        return self.count - owners.count(NO_DESTINATION)
 
     def hold(self, living: Collection[int]) -> None:
         """Let new flows of tracked slots go to the former owner where that lives, so that none needs remembering.

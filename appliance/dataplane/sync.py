@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.dataplane import carry, text
+from appliance.dataplane import carry, footprint, text
 from appliance.dataplane.abi import MAPS, layout_digest
 from appliance.dataplane.attach import Attachments
 from appliance.dataplane.compile import compile_text
@@ -34,6 +34,7 @@ PROBE = "probe-out"
 PASS = "probe-in"
 """The links of the probe veth, beside those named after interfaces; an interface name cannot hold so many letters of
 these and be configured at the same time (`interfaces` refuses them)."""
+MEMORY = Path("/proc/meminfo")
 FIRST_TIME = 1
 """Where the coarse clock begins: 0 means "never" in several fields."""
 
@@ -173,6 +174,9 @@ class DataPlane:
         shared = dict(old.maps) if old else {}
         if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
             shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
+        if old is None or old.shape != prepared.shape:
+            left = footprint.available(MEMORY.read_text())
+            footprint.require(footprint.needed(prepared.shape, old.shape if old else None), left)
         new = Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
         held: dict[ServiceKey, list[int]] = {}
         try:

@@ -18,16 +18,16 @@ from appliance.dataplane.hashing import coefficients
 from appliance.dataplane.legs import Legs
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.regions import first_fit
+from appliance.dataplane.rooms import Rooms, rooms
 from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
 from appliance.errors import NoRoom, PlanError
 from appliance.model import Address, ServiceKey
 
+SWEEP = 1 << 14
+"""Tracked slots after which a sweep goes on with the next call: about ten milliseconds."""
 REUSE_MARGIN = 60
 """Seconds beyond `idle` before a destination's number may mean another backend."""
-FIRST_DESTINATION = 16
-"""Numbers below stand for no destination at all."""
 
 
 @dataclass
@@ -66,8 +66,14 @@ class Tables:
         self._idle = memory.settings.get(0, "idle")
         self.numbered = 0
         """How often a backend has got a number, or another one."""
-        self._visible: tuple[object, ...] = ()
+        self._visible: tuple[list[Entry], dict[Address, bool], Keys] | None = None
+        self._applied: Desired | None = None
+        """What the last `apply` has brought the tables to; None where it failed, and all must be looked at."""
+        self._swept = 0
+        """The service with which the next sweep begins."""
         self._legs = Legs(memory)
+        self._rerouted = False
+        """Whether a destination has got another way out since legs were last given away."""
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
@@ -84,23 +90,49 @@ class Tables:
     def apply(self, desired: Desired) -> Applied:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
         keys = self._new_keys(desired)
-        plans = self._plan(desired, keys)
+        differing = self._differing(desired, keys)
+        same = differing is not None
+        if differing is None:
+            differing = [one for one in desired.services if self._differs(one, keys)]
+        plans = self._plan(desired, differing, keys)
         time = self.memory.time
         applied = Applied()
+        former, self._applied = self._applied, None
         self._write_settings(desired)
-        self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
+        if not same:
+            self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
         self._move(plans, time)
-        for service in desired.services:
-            plan = plans.get(service.key)
-            if plan is not None:
-                changed = self._write_service(service, plan, time)
-                if changed:
-                    applied.changed[service.key] = changed
-        if plans:
+        for service in differing:
+            changed = self._write_service(service, plans[service.key], time)
+            if changed:
+                applied.changed[service.key] = changed
+        if self._rerouted:
             self._legs.keep(set(self.memory.destinations.column("leg")))
-        self._up = {key.vip: False for key in self._placed} | dict(desired.vips)
+            self._rerouted = False
+        if not same or former is None or former.vips != desired.vips:
+            self._up = {key.vip: False for key in self._placed} | dict(desired.vips)
         self._write_lookup(keys)
+        self._applied = desired
         return applied
+
+    def _differing(self, desired: Desired, keys: Keys) -> list[DesiredService] | None:
+        """The services that are not those of the last `apply`, compared by identity; None where all must be looked at.
+
+        So one verdict among thousands of services costs no look at the others.
+        """
+        before = self._applied
+        if before is None or len(before.services) != len(desired.services) or self.memory.shape.previous:
+            return None
+        if keys.current != lookup.keys(self.memory).current:
+            return None
+        pairs = [pair for pair in zip(desired.services, before.services, strict=True) if pair[0] is not pair[1]]
+        if any(new.key != old.key for new, old in pairs):
+            return None
+        return [new for new, old in pairs if self._placed[new.key].written != new]
+
+    def _differs(self, service: DesiredService, keys: Keys) -> bool:
+        placed = self._placed.get(service.key)
+        return placed is None or placed.written != service or self._rehashes(placed, service, keys)
 
     def _new_keys(self, desired: Desired) -> Keys:
         """The coefficients of the desired seed, beside those that flows of before may need.
@@ -141,63 +173,46 @@ class Tables:
             return False
         return self.outgrown(service.key, len(service.members))
 
-    def _plan(self, desired: Desired, keys: Keys) -> dict[ServiceKey, _Plan]:
+    def _plan(self, desired: Desired, differing: Sequence[DesiredService], keys: Keys) -> dict[ServiceKey, _Plan]:
         """Find room for every service that differs from what was last written."""
         shape, idle = self.memory.shape, desired.idle
         for what, count in (("services", len(desired.services)), ("VIPs", len(desired.vips))):
             if count > shape.service_limit:
                 raise NoRoom(f"{count} {what} do not fit a lookup table of {shape.services} positions")
-        wanted = {service.key for service in desired.services}
-        kept = [placed.entry for key, placed in self._placed.items() if key in wanted]
-        slots = [(entry.slots, entry.slot_count) for entry in kept]
-        slots += [(entry.previous_slots, entry.previous_count) for entry in kept if entry.previous_count]
-        numbers = [(entry.destinations, entry.capacity) for entry in kept]
-        resting = self._resting(wanted, idle) if self._numbers_needed(desired) else []
+        room: Rooms | None = None
         plans = {}
-        for service in desired.services:
+        for service in differing:
             placed = self._placed.get(service.key)
+            if placed is not None and not self._rehashes(placed, service, keys):
+                known = {member.address: placed.numbers.get(member.address) for member in service.members}
+                if None not in known.values():
+                    base = placed.entry.destinations
+                    plans[service.key] = _Plan(placed.entry, {who: at - base for who, at in known.items() if at})
+                    continue
+            if room is None:
+                wanted = {service.key for service in desired.services}
+                room = rooms(self.memory, self._placed, wanted, differing, lambda freed: self._rests(freed, idle))
             if placed is None:
                 backends, on_dead = len(service.members), int(service.on_dead)
                 count, capacity = slot_count(backends), destination_count(backends)
-                first = _reserve(slots, [], count, 0, shape.slots, "slots")
-                base = _reserve(numbers, resting, capacity, FIRST_DESTINATION, shape.destinations, "destinations")
+                first, base = room.slots.reserve(count), room.numbers.reserve(capacity)
                 entry = Entry(service.key, first, count, base, capacity, on_dead)
                 indexes = {member.address: index for index, member in enumerate(service.members, 1)}
-            elif placed.written != service or self._rehashes(placed, service, keys):
+            else:
                 entry, indexes = self._numbering(placed.entry, service, idle)
                 if entry.capacity != placed.entry.capacity:
-                    size, limit = entry.capacity, shape.destinations
-                    base = _reserve(numbers, resting, size, FIRST_DESTINATION, limit, "destinations")
-                    entry = replace(entry, destinations=base)
-            else:
-                continue
+                    entry = replace(entry, destinations=room.numbers.reserve(entry.capacity))
             if placed is not None and self._rehashes(placed, service, keys):
                 if not shape.previous:
                     raise NoRoom(f"the hash of {service.key} changes, and the program cannot ask the one before")
                 count = slot_count(len(service.members))
-                first = _reserve(slots, [], count, 0, shape.slots, "slots")
                 slots_before, count_before = entry.slots, entry.slot_count
-                entry = replace(entry, slots=first, slot_count=count)
+                entry = replace(entry, slots=room.slots.reserve(count), slot_count=count)
                 entry = replace(entry, previous_slots=slots_before, previous_count=count_before)
             if not shape.wide and entry.capacity > NARROW_TRACKED:
                 raise NoRoom(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
         return plans
-
-    def _numbers_needed(self, desired: Desired) -> bool:
-        """Whether any backend has no number yet: mostly not, and then nobody need look which are free."""
-        known = {key: placed.numbers.keys() for key, placed in self._placed.items()}
-        return any(
-            service.key not in known or any(member.address not in known[service.key] for member in service.members)
-            for service in desired.services
-        )
-
-    def _resting(self, wanted: Collection[ServiceKey], idle: int) -> list[tuple[int, int]]:
-        """Numbers that stood for a backend so recently that they are better left alone, as ranges."""
-        gone = [placed.entry for key, placed in self._placed.items() if key not in wanted]
-        used = zip(self.memory.identities.column("used"), self.memory.identities.column("freed"), strict=True)
-        freed = [(number, 1) for number, (vip, freed) in enumerate(used) if vip and self._rests(freed, idle)]
-        return [(entry.destinations, entry.capacity) for entry in gone] + freed
 
     def _rests(self, freed: int, idle: int) -> bool:
         return bool(freed) and self.memory.time - freed <= idle + REUSE_MARGIN
@@ -250,7 +265,8 @@ class Tables:
         entries = [placed.entry for placed in self._placed.values()]
         visible = (entries, dict(self._up), keys or lookup.keys(self.memory))
         if visible != self._visible:
-            lookup.write(self.memory, entries, self._up, keys)
+            before, self._visible = self._visible, None
+            lookup.write(self.memory, entries, self._up, keys, before and before[:2])
             self._visible = visible
 
     def _remove(self, gone: Collection[ServiceKey], time: int) -> None:
@@ -285,22 +301,32 @@ class Tables:
                     identities.put(number, "freed", max(1, time))
 
     def _write_service(self, service: DesiredService, plan: _Plan, time: int) -> int:
-        placed = self._placed.get(service.key) or self._place(plan.entry)
+        placed = self._placed.get(service.key)
+        fresh = placed is None
+        placed = placed or self._place(plan.entry)
         anew = placed.entry.slots != plan.entry.slots
+        written, placed.written = placed.written, None  # what fails halfway is written whole the next time
         placed.entry = replace(plan.entry, on_dead=int(service.on_dead))
         numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
+        before = {member.address: member for member in written.members} if written else {}
         for member in service.members:
-            destinations.write(self.memory, numbers[member.address], service.key, member, self._legs)
+            number, then = numbers[member.address], before.get(member.address)
+            if then != member or placed.numbers.get(member.address) != number:
+                destinations.write(self.memory, number, service.key, member, self._legs)
+                self._rerouted = self._rerouted or then is None or then.hop != member.hop
         self.memory.fence()
         available = [m for m in service.members if m.state is State.AVAILABLE and m.weight > 0]
         owners = maglev.table([(m.address, m.weight) for m in available], plan.entry.slot_count)
         index = [plan.indexes[m.address] for m in available] + [NO_DESTINATION]
+        answers = [index[owner] for owner in owners]
         if anew:
             placed.slots = SlotTable(self.memory, plan.entry.slots, plan.entry.slot_count)
-            placed.slots.begin([index[owner] for owner in owners], time)
+            placed.slots.begin(answers, time)
             changed = plan.entry.slot_count
+        elif fresh:
+            changed = placed.slots.fill(answers)
         else:
-            changed = placed.slots.assign([index[owner] for owner in owners], time, remember=service.tracking)
+            changed = placed.slots.assign(answers, time, remember=service.tracking)
         self.numbered += placed.numbers != numbers
         for address in placed.numbers.keys() - numbers.keys():
             destinations.free(self.memory, placed.numbers[address], time)
@@ -311,18 +337,23 @@ class Tables:
     def _place(self, entry: Entry) -> _Placed:
         """Make room for a new service; nothing finds it before the lookup is written."""
         slots = SlotTable(self.memory, entry.slots, entry.slot_count)
-        slots.clear()
         destinations.clear_range(self.memory, entry.destinations, entry.capacity)
         placed = self._placed[entry.key] = _Placed(entry, slots, {})
         return placed
 
     def sweep(self, services: Sequence[DesiredService]) -> int:
-        """Settle slots whose time has come; returns how many."""
+        """Settle slots whose time has come; returns how many. Of very many tracked ones, some have their turn later."""
         time = self.memory.time
         settled = 0
-        for service in services:
+        looked, first = 0, self._swept if self._swept < len(services) else 0
+        for number in range(len(services)):
+            service = services[(first + number) % len(services)]
             placed = self._placed.get(service.key)
+            if looked >= SWEEP:
+                self._swept = (first + number) % len(services)
+                break
             if placed is not None and placed.slots.tracked:
+                looked += len(placed.slots.tracked)
                 settled += placed.slots.sweep(time, self._idle, min(service.grace, self._idle))
         asking = [placed for placed in self._placed.values() if placed.entry.previous_count]
         done = [placed for placed in asking if not placed.slots.asks()]
@@ -356,16 +387,3 @@ class Tables:
         """The destination numbers of a service's backends."""
         placed = self._placed.get(key)
         return dict(placed.numbers) if placed else {}
-
-
-def _reserve(
-    used: list[tuple[int, int]], avoided: Sequence[tuple[int, int]], size: int, start: int, limit: int, what: str
-) -> int:
-    """Find room and add it to `used`; avoided ranges are taken only where nothing else is left."""
-    at = first_fit((*used, *avoided), size, start, limit)
-    if at is None:
-        at = first_fit(used, size, start, limit)
-    if at is None:
-        raise NoRoom(f"no room for {size} more {what} among {limit}")
-    used.append((at, size))
-    return at

@@ -45,6 +45,8 @@ BACK_OFF = (0.2, 5.0)
 """Seconds before the first restart, and at most; doubled from one to the next."""
 PROVEN = 30.0
 """Seconds a process must have lived for the back-off to begin again."""
+TURN = 64
+"""Results taken in one turn of the event loop."""
 FAREWELL = 1.0
 """Seconds that a prober has to end by itself once its socket is closed; one that hangs is killed at once."""
 CLOSED = "the socket was closed"
@@ -185,7 +187,9 @@ class ProberClient:
                 raise ProberGone(CLOSED)
             self._ticks = 0
             *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
+            for count, line in enumerate(lines, 1):
+                if count % TURN == 0:
+                    await asyncio.sleep(0)  # thousands of results may come at once, and others want their turn
                 try:
                     message = decode_from_prober(line)
                 except ValueError as error:

@@ -13,6 +13,9 @@ from appliance.health.diagnostic import printable
 from appliance.health.verdict import BADNESS, CheckStanding, CheckState, named, worst
 from appliance.model import Address, Check, Health, ProbeResult, Service, ServiceKey
 
+VERSION = 1
+"""Of the form in which verdicts are kept."""
+
 
 @dataclass(frozen=True)
 class Transition:
@@ -139,19 +142,32 @@ class HealthTable:
     def snapshot(self) -> dict[str, object]:
         """Return the verdicts in a form that JSON can hold, for `restore`. What is UNKNOWN is left out."""
         services: dict[str, dict[str, object]] = {}
-        for (service, address), known in self._backends.items():
+        for piece in self.pieces(len(self._backends) + 1):
+            services |= piece
+        return {"version": VERSION, "services": services}
+
+    def pieces(self, backends: int) -> Iterator[dict[str, dict[str, object]]]:
+        """Yield the services of a snapshot, those of about so many backends at a time; it may change in between."""
+        services: dict[str, dict[str, object]] = {}
+        seen, last = 0, None
+        for (service, address), known in list(self._backends.items()):
+            if seen >= backends and service is not last:
+                yield services
+                services, seen = {}, 0
+            seen, last = seen + 1, service
+            if known.health is Health.UNKNOWN or not known.checks:
+                continue
             checks = {
                 name: {"health": str(check.health), "since": check.since, "diagnostic": check.diagnostic}
                 for name, check in named(known.checks)
                 if check.health is not Health.UNKNOWN
             }
-            if known.health is not Health.UNKNOWN and known.checks:
-                services.setdefault(str(service), {})[str(address)] = {
-                    "health": str(known.health),
-                    "since": known.since,
-                    "checks": checks,
-                }
-        return {"version": 1, "services": services}
+            services.setdefault(str(service), {})[str(address)] = {
+                "health": str(known.health),
+                "since": known.since,
+                "checks": checks,
+            }
+        yield services
 
     def restore(self, saved: object) -> int:
         """Take back the verdicts of a snapshot, for the configured backends; return how many entries were unusable.
@@ -160,7 +176,11 @@ class HealthTable:
         verdict of its backend. Entries for backends that are no longer configured are unusable as well; anything that
         is not a snapshot at all counts as one.
         """
-        if not isinstance(saved, dict) or saved.get("version") != 1 or not isinstance(saved.get("services"), dict):
+        if (
+            not isinstance(saved, dict)
+            or saved.get("version") != VERSION
+            or not isinstance(saved.get("services"), dict)
+        ):
             return 1
         unusable = 0
         configured = {(str(service), str(address)): known for (service, address), known in self._backends.items()}

@@ -56,9 +56,9 @@ def test_codes_are_stable_words() -> None:
 
 
 def test_too_many_backends() -> None:
-    servers = ", ".join(f"10.1.{n // 250}.{n % 250 + 1}" for n in range(1001))
+    servers = ", ".join(f"10.1.{n // 250}.{n % 250 + 1}" for n in range(1025))
     (issue,) = found(service(servers=f"[{servers}]"))
-    expected = "f:4:12: services[0].servers: 1,001 items; there may be at most 1,000"
+    expected = "f:4:12: services[0].servers: 1,025 items; there may be at most 1,024"
     assert str(issue) == expected
     assert issue.code == "limit"
 

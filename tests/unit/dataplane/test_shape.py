@@ -52,7 +52,7 @@ def test_slots_have_room_for_every_share(backends: int) -> None:
     count = slot_count(backends)
     assert count in PRIMES
     assert count >= SLOTS_PER_BACKEND * max(1, backends)
-    assert count >= SLOTS_PER_BACKEND * (backends * 5 // 4)
+    assert count >= min(SLOTS_PER_BACKEND * (backends * 5 // 4), PRIMES[-1])
     assert slot_count(max(0, backends - 1)) <= count
 
 
@@ -66,7 +66,7 @@ def test_destinations_have_room_for_those_that_drain(backends: int) -> None:
 @pytest.mark.parametrize("backends", [INDEX_LIMIT, INDEX_LIMIT + 1, 5000])
 def test_too_many_backends_are_refused(backends: int) -> None:
     for function in (slot_count, destination_count):
-        with pytest.raises(PlanError, match=f"a service holds at most 1023 backends, not {backends}"):
+        with pytest.raises(PlanError, match=f"a service holds at most 2047 backends, not {backends}"):
             function(backends)
 
 
@@ -178,12 +178,20 @@ def test_what_is_too_large_is_named(shape: Shape, message: str) -> None:
 def test_a_configuration_that_is_too_large_is_refused() -> None:
     with pytest.raises(PlanError, match="the table of flows would need"):
         shape_for(config(1, max_flows=1 << 27), 2)
-    with pytest.raises(PlanError, match="a service holds at most 1023 backends, not 1024"):
-        shape_for(config(1024), 2)
+    with pytest.raises(PlanError, match="a service holds at most 2047 backends, not 2048"):
+        shape_for(config(2048), 2)
 
 
 def test_the_largest_service_fits() -> None:
-    shape = shape_for(config(*[1023] * 8), 4)
+    shape = shape_for(config(*[1024] * 8), 4)
     assert shape.wide
-    assert shape.slots > 8 * slot_count(1023)
-    assert shape.destinations > 8 * INDEX_LIMIT
+    assert shape.slots > 8 * slot_count(1024)
+    assert shape.destinations > 8 * destination_count(1024)
+
+
+def test_headroom_gives_way_where_many_processors_count() -> None:
+    wanted = config(*[16] * 4096)
+    assert shape_for(wanted, 4).destinations == 1 << 18
+    assert shape_for(wanted, 64).destinations == 1 << 17
+    with pytest.raises(PlanError, match="the table of counters would need 516 MiB for 128 possible CPUs"):
+        shape_for(wanted, 128)

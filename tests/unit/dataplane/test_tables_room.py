@@ -202,7 +202,7 @@ def many(count: int, backends: int = 1) -> Desired:
 
 WIDE = Shape(services=128, destinations=2048, slots=1 << 15, sets=2)
 FULL = (
-    "service 192.0.2.1:80/tcp has numbers for 1023 backends, and 1 too few are free: those of removed backends are "
+    "service 192.0.2.1:80/tcp has numbers for 2047 backends, and 1 too few are free: those of removed backends are "
     "kept for 120 s; add fewer, or wait"
 )
 # What is running, what is then desired -> what the refusal says
@@ -230,8 +230,8 @@ TOO_MUCH = [
     ),
     # The first of them would fit.
     (SHAPE, many(4), many(4, 100), f"no room for {destination_count(100)} more destinations among 512"),
-    (WIDE, web(1), web(*pool(1024)), "a service holds at most 1023 backends, not 1024"),
-    (replace(WIDE, slots=1 << 18), web(*pool(1023)), web(*pool(1022), 2000), FULL),
+    (WIDE, web(1), web(*pool(2048)), "a service holds at most 2047 backends, not 2048"),
+    (replace(WIDE, slots=1 << 18, destinations=8192), web(*pool(2047)), web(*pool(2046), 3000), FULL),
 ]
 
 

@@ -39,6 +39,8 @@ PURE_DATAPLANE = (
         "memory",
         "model",
         "regions",
+        "rooms",
+        "footprint",
     ),
     *("shape", "slots", "spec", "tables"),
 )
