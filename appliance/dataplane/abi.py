@@ -11,16 +11,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from appliance.dataplane.enums import DeadPolicy, Reason, State, Tail
-from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec
+from appliance.dataplane.spec import BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, MapKind, MapSpec
+from appliance.dataplane.structs import SIZES, Field, Struct
 
 if TYPE_CHECKING:
     from appliance.dataplane.shape import Shape
-
-SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 
 WAYS = 8
 """Ways in a set of the flow table: 8 of 8 bytes make one cache line."""
@@ -55,62 +53,19 @@ MIX = 0xD6E8FEB86659FD93
 """An odd multiplier with well spread bits, for both hashes."""
 REASON_STRIDE = 512
 """Words from one CPU's counters by reason to the next: 4 KiB."""
+SOURCE_PREFIX = 20
+"""Packets are counted by so many first bits of their IPv4 source, and blocked sources looked for by as many."""
+SOURCES = 1 << SOURCE_PREFIX
+SOURCE_SAMPLE = 64
+"""Of so many packets that a CPU counts alike (same destination, or same reason), one is counted by source."""
+SOURCE_FACTOR = 0x9E3779B1
+"""An odd multiplier with well spread bits, for the first 32 bits of an IPv6 source."""
+BLOCKED_LIMIT = 16_384
+"""At most so many prefixes are blocked."""
 WAY_INDEX_SHIFT = EXPIRY_BITS + 1
 WAY_TAG_SHIFT = WAY_INDEX_SHIFT + INDEX_BITS
 DIRECT_NAME = "keys_direct"
 """What the map of keys is called where lookup needs no displacements: its content means something else."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """A member of a struct: `count` elements of `type` (a primitive or another struct's name)."""
-
-    name: str
-    type: str
-    comment: str
-    count: int = 1
-
-
-@dataclass(frozen=True)
-class Struct:
-    """A struct in the C ABI without implicit padding."""
-
-    name: str
-    comment: str
-    fields: tuple[Field, ...]
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Byte offset of each field; raises ValueError where the compiler would pad."""
-        offsets, at = {}, 0
-        for field in self.fields:
-            size = SIZES[field.type]
-            if at % size:
-                raise ValueError(f"struct {self.name}: {field.name} at {at} would be padded")
-            offsets[field.name] = at
-            at += size * field.count
-        if at % max(SIZES[field.type] for field in self.fields):
-            raise ValueError(f"struct {self.name}: {at} bytes would be padded at the end")
-        return offsets
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes of one struct."""
-        last = self.fields[-1]
-        return self.offsets[last.name] + SIZES[last.type] * last.count
-
-    def c(self) -> str:
-        """The C definition and its assertions."""
-        lines = [f"/* {self.comment} */", f"struct {self.name} {{"]
-        for field in self.fields:
-            array = f"[{field.count}]" if field.count > 1 else ""
-            lines.append(f"\t{field.type} {field.name}{array}; /* {field.comment} */")
-        lines.append("};")
-        lines.append(f'_Static_assert(sizeof(struct {self.name}) == {self.size}, "size of {self.name}");')
-        for field in self.fields:
-            offset = f"__builtin_offsetof(struct {self.name}, {field.name})"
-            lines.append(f'_Static_assert({offset} == {self.offsets[field.name]}, "{self.name}.{field.name}");')
-        return "\n".join(lines)
 
 
 SETTINGS = Struct(
@@ -244,7 +199,18 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, COUNTER, EVENT, ANSWER_KEY)
+BLOCK_KEY = Struct(
+    "vc5_block_key",
+    "a blocked prefix, as the kernel's trie of prefixes wants it",
+    (
+        Field("length", "u32", "bits; of IPv4 96 more"),
+        Field("address", "u32", "network order; IPv4 is mapped", WORDS),
+    ),
+)
+STRUCTS = (
+    *(SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, COUNTER, EVENT, ANSWER_KEY),
+    BLOCK_KEY,
+)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
@@ -291,8 +257,9 @@ class MapLayout:
         if self.kind is MapKind.ARRAY:
             size = SIZES.get(self.element_name(shape), self.element_size)
             return MapSpec(name, self.kind, 4, size * self.elements(shape), 1, BPF_F_MMAPABLE)
-        key = ANSWER_KEY.size if self.kind is MapKind.LRU_HASH else 4
-        return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), 0)
+        key = {MapKind.LRU_HASH: ANSWER_KEY.size, MapKind.LPM_TRIE: BLOCK_KEY.size}.get(self.kind, 4)
+        flags = BPF_F_NO_PREALLOC if self.kind is MapKind.LPM_TRIE else 0
+        return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), flags)
 
 
 def _array(
@@ -343,6 +310,31 @@ MAPS = (
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
     _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
     MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
+    _array(
+        "vc5_sources",
+        30,
+        "u32",
+        lambda shape: SOURCES if shape.counts_sources else 1,
+        Use.PROGRAM,
+        "[first bits of the source]: packets to VIPs, sampled; of all CPUs",
+    ),
+    _array(
+        "vc5_suspects",
+        31,
+        "u64",
+        lambda shape: 2 * SOURCES // 64 if shape.blocks else 1,
+        Use.DAEMON,
+        "[0 IPv4, 1 IPv6][bit]: whether any such source is blocked",
+    ),
+    MapLayout(
+        "vc5_blocked",
+        32,
+        MapKind.LPM_TRIE,
+        "u32",
+        lambda shape: 2 * BLOCKED_LIMIT if shape.blocks else 1,
+        Use.DAEMON,
+        "blocked prefix -> 1",
+    ),
 )
 MAP = {layout.name: layout for layout in MAPS}
 
@@ -369,6 +361,9 @@ def c_source(shape: Shape) -> str:
         "VC5_RST_LIFE": RST_LIFE,
         "VC5_REASON_STRIDE": REASON_STRIDE,
         "VC5_LEGS": LEGS,
+        "VC5_SOURCE_BITS": SOURCE_PREFIX,
+        "VC5_SOURCE_SAMPLE": SOURCE_SAMPLE,
+        "VC5_SOURCE_FACTOR": f"{SOURCE_FACTOR:#x}U",
         "VC5_WORDS": WORDS,
         "VC5_PROBE_PREFIX": f"{PROBE_PREFIX >> 96:#x}U",
     }

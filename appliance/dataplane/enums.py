@@ -35,6 +35,7 @@ class Reason(IntEnum):
     NEIGHBOUR = 24
     NO_INTERFACE = 25
     NO_ROOM = 26
+    BLOCKED = 31
     # Not exits but decisions about tracked slots, counted beside the exit.
     TRACKED_HIT = 32
     TRACKED_NEW = 33
@@ -74,6 +75,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NEIGHBOUR: "neighbour discovery for a VIP: passed to the host",
     Reason.NO_INTERFACE: "the interface that leads to the backend is gone: dropped",
     Reason.NO_ROOM: "the driver leaves no room for a longer header: dropped",
+    Reason.BLOCKED: "to a VIP, from a source that is blocked: dropped",
     Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
     Reason.TRACKED_NEW: "in a tracked slot: a new flow",
     Reason.TRACKED_OLD: "in a tracked slot: a flow older than the change",

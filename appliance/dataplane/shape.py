@@ -68,6 +68,7 @@ class Shape:
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
     mode vlan: untagged frames come and go as well. A `multi_buffer` program takes frames that lie in several buffers.
+    One that `counts_sources` counts by prefix of the source, one that `blocks` drops what comes from blocked prefixes.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -83,6 +84,8 @@ class Shape:
     ipv6: bool = False
     mixed: bool = False
     multi_buffer: bool = False
+    counts_sources: bool = False
+    blocks: bool = False
 
     @property
     def tagged(self) -> bool:
@@ -114,6 +117,7 @@ class Shape:
             direct=self.direct and previous.direct,
             wide=self.wide or previous.wide,
             multi_buffer=self.multi_buffer or previous.multi_buffer,
+            blocks=self.blocks or previous.blocks,
         )
 
     def doubled(self) -> Shape:
@@ -148,6 +152,8 @@ def shape_for(
         ipv6=any(service.key.vip.version == 6 for service in services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
         multi_buffer=mtu > ONE_BUFFER_MTU,
+        counts_sources=config.count_prefixes,
+        blocks=bool(config.block),
     )
     check(shape)
     return shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from appliance.dataplane import destinations, lookup, maglev
+from appliance.dataplane import block, destinations, lookup, maglev
 from appliance.dataplane.abi import INDEX_LIMIT, NARROW_TRACKED, NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService
 from appliance.dataplane.enums import State
@@ -22,7 +22,7 @@ from appliance.dataplane.regions import first_fit
 from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
 from appliance.errors import NoRoom, PlanError
-from appliance.model import Address, ServiceKey
+from appliance.model import Address, Network, ServiceKey
 
 REUSE_MARGIN = 60
 """Seconds beyond `idle` before a destination's number may mean another backend."""
@@ -68,6 +68,7 @@ class Tables:
         """How often a backend has got a number, or another one."""
         self._visible: tuple[object, ...] = ()
         self._legs = Legs(memory)
+        self._blocked: tuple[Network, ...] | None = None
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
@@ -85,9 +86,13 @@ class Tables:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
         keys = self._new_keys(desired)
         plans = self._plan(desired, keys)
+        block.check(self.memory, desired.blocked)
         time = self.memory.time
         applied = Applied()
         self._write_settings(desired)
+        if desired.blocked is not self._blocked:
+            block.write(self.memory, desired.blocked)
+            self._blocked = desired.blocked
         self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
         self._move(plans, time)
         for service in desired.services:

@@ -20,6 +20,7 @@
 /*% include "length.h" %*/
 /*% include "headers.h" %*/
 /*% include "lookup.h" %*/
+/*% include "source.h" %*/
 /*% include "tracking.h" %*/
 /*% include "forward.h" %*/
 /*% include "echo.h" %*/

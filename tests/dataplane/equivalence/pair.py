@@ -46,6 +46,7 @@ def shape(
     mode: Mode = Mode.SIMPLE,
     ipv6: bool = False,
     mixed: bool = False,
+    ddos: bool = False,
 ) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
@@ -64,6 +65,8 @@ def shape(
         mode=mode,
         ipv6=ipv6,
         mixed=mixed,
+        counts_sources=ddos,
+        blocks=ddos,
     )
 
 
@@ -111,6 +114,8 @@ class Pair:
             view[:] = bytes(len(view))
         for key in list(self.answers.keys()):
             self.answers.delete(key)
+        for key in list(self.real.blocked):
+            self.real.blocked.discard(key)
         self.plain = Memory.plain(self.generation.shape)
         self.model = Model(self.plain)
         self.tables = (Tables(self.real), Tables(self.plain))
@@ -163,6 +168,8 @@ class Pair:
         for name in self.plain.raw:
             if (where := self._difference(name)) is not None:
                 raise Difference(self._tell(where))
+        if set(self.real.blocked) != set(self.plain.blocked):
+            raise Difference(self._tell("other prefixes are blocked"))
         keys = list(self.answers.keys())
         kept = {key: int.from_bytes(self.answers.lookup(key) or b"", sys.byteorder) for key in keys}
         expected = {_key_bytes(key): number for key, number in self.model.answers.items()}

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from appliance.dataplane.shape import Shape
+from tests.dataplane import faults_source
 from tests.dataplane.equivalence.pair import Difference, loaded, shape, text_of
 from tests.dataplane.equivalence.play import any_steps, play
 from tests.dataplane.faults import FAULTS, Fault
@@ -14,6 +16,7 @@ LIMIT = 40_000
 """Frames within which a fault has to be found."""
 CHANGES = 8
 SHAPE = shape(resets=True)
+SOURCE_SHAPE = shape(resets=False, ipv6=True, ddos=True)
 
 
 def test_every_fault_fits_the_program_once() -> None:
@@ -21,10 +24,18 @@ def test_every_fault_fits_the_program_once() -> None:
     assert len({fault.plant(text) for fault in FAULTS}) == len(FAULTS) >= 20
 
 
+def test_every_fault_of_sources_fits_once() -> None:
+    text = text_of(SOURCE_SHAPE)
+    assert len({fault.plant(text) for fault in faults_source.FAULTS}) == len(faults_source.FAULTS)
+
+
+CASES = [*((SHAPE, fault) for fault in FAULTS), *((SOURCE_SHAPE, fault) for fault in faults_source.FAULTS)]
+
+
 @pytest.mark.root
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name.replace(" ", "-") for fault in FAULTS])
-def test_fault_is_found(fault: Fault, record_property: Callable[[str, object], None]) -> None:
-    with loaded(SHAPE, fault.plant(text_of(SHAPE))) as pair:
+@pytest.mark.parametrize(("what", "fault"), CASES, ids=[fault.name.replace(" ", "-") for _, fault in CASES])
+def test_fault_is_found(what: Shape, fault: Fault, record_property: Callable[[str, object], None]) -> None:
+    with loaded(what, fault.plant(text_of(what))) as pair:
         seed = 0
         while pair.mix.frames < LIMIT:
             try:

@@ -26,6 +26,7 @@ class Layer(IntEnum):
 PURE_DATAPLANE = (
     *(
         "abi",
+        "block",
         "carry",
         "desired",
         "destinations",
@@ -40,10 +41,10 @@ PURE_DATAPLANE = (
         "model",
         "regions",
     ),
-    *("shape", "slots", "spec", "tables"),
+    *("shape", "slots", "spec", "structs", "tables"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
-PURE_CONTROL = ("clock", "nexthop", "nic", "plan", "routing", "state")
+PURE_CONTROL = ("blocks", "clock", "nexthop", "nic", "plan", "routing", "sources", "state")
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.
