@@ -20,6 +20,7 @@ from typing import Any
 
 from appliance import __version__, config
 from appliance.control import requirements, store
+from appliance.control.blocking import Blocking
 from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
@@ -64,6 +65,7 @@ class Daemon:
         self._removing = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self.upkeep = Upkeep(self)
+        self.blocking = Blocking(self)
         self.restarts = 0
 
     async def run(self) -> int:
@@ -200,6 +202,9 @@ class Daemon:
 
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
+            self._plan_soon()
+        if self.blocking.look(now):
+            self._unsaved = True
             self._plan_soon()
         self.upkeep.look()
         self.watch.refresh(now)

@@ -10,7 +10,7 @@ import copy
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.control import requirements, store
@@ -70,7 +70,8 @@ class Instance:
         trial.leaving = dict(self.state.leaving)
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         extra = tuple(service for service in trial.services() if service not in config.services)
-        return self.data.shape_wanted(config, self.seed_for(config), extra, self._largest_mtu(config))
+        shape = self.data.shape_wanted(config, self.seed_for(config), extra, self._largest_mtu(config))
+        return replace(shape, blocks=shape.blocks or bool(self.state.blocks.entries))
 
     def _largest_mtu(self, config: Config) -> int:
         return max((one.mtu for one in self.host().interfaces if one.name in config.interfaces), default=0)

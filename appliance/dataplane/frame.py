@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from appliance.model import Protocol
 
@@ -97,3 +97,13 @@ def flow_of(frame: bytes) -> Flow | None:
         return None
     source_port, vip_port = struct.unpack_from("!HH", ip, header)
     return Flow(Protocol(ip[9]), IPv4Address(ip[12:16]), source_port, IPv4Address(ip[16:20]), vip_port)
+
+
+def source_of(frame: bytes) -> IPv4Address | IPv6Address | None:
+    """The source of an IP packet in a frame with or without a tag; None where none is to be seen."""
+    at = _ETHERNET + (4 if frame[12:14] == b"\x81\x00" else 0)
+    if frame[at - 2 : at] == b"\x08\x00" and len(frame) >= at + _IPV4:
+        return IPv4Address(frame[at + 12 : at + 16])
+    if frame[at - 2 : at] == b"\x86\xdd" and len(frame) >= at + 40:
+        return IPv6Address(frame[at + 8 : at + 24])
+    return None
