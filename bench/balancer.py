@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Address
 
@@ -16,7 +17,7 @@ from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape, shape_for
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.text import digest
-from appliance.model import Backend, Config, Protocol, Service, ServiceKey
+from appliance.model import Backend, Config, Network, Protocol, Service, ServiceKey
 from appliance.paths import TEMPLATES
 
 VIPS = tuple(IPv4Address("203.0.113.0") + number for number in range(64))
@@ -60,13 +61,15 @@ def compiled(wanted: Shape) -> Compiled:
 
 
 @contextmanager
-def balancer(protocol: Protocol = Protocol.TCP) -> Iterator[tuple[Generation, Tables]]:
+def balancer(
+    protocol: Protocol = Protocol.TCP, *, counts_sources: bool = False, blocked: tuple[Network, ...] = ()
+) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
-    wanted = shape()
+    wanted = replace(shape(), counts_sources=counts_sources, blocks=bool(blocked))
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        tables.apply(desired(services(protocol=protocol)))
+        tables.apply(replace(desired(services(protocol=protocol)), blocked=blocked))
         if tracked := sum(tables.tracked().values()):
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables

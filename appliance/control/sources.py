@@ -1,9 +1,9 @@
 """Who sends most: what the program counts by prefix of the source, now and some seconds ago. Pure.
 
-The program counts one of SOURCE_SAMPLE packets: every 64th that a CPU forwards to one destination, or that leaves it for
-one other reason. Where n were so counted, n * SOURCE_SAMPLE is the estimate, and SOURCE_SAMPLE * sqrt(n) bounds its
-standard deviation: one percent of 640,000 packets, ten percent of 6,400. Counters have 32 bits, and begin anew after 275
-billion packets from one prefix; differences stay right.
+The program counts one of SOURCE_SAMPLE packets: every 64th that a CPU forwards to one destination, or that leaves it
+for one other reason. Where n were so counted, n * SOURCE_SAMPLE is the estimate, and SOURCE_SAMPLE * sqrt(n) bounds its
+standard deviation: one percent of 640,000 packets, ten percent of 6,400. Counters have 32 bits, and begin anew after
+275 billion packets from one prefix; differences stay right.
 """
 
 from __future__ import annotations
