@@ -54,9 +54,12 @@ class Blocking:
         daemon = self._daemon
         async with daemon.reloading:
             state = daemon.instance.state
+            state.blocks.check(block, state.config.block, force=force)
+            await self._have_a_program()
+            state = daemon.instance.state
             before = state.blocks.add(block, state.config.block, force=force)
             try:
-                await self._put_in_force()
+                daemon.changed()
             except BaseException:
                 state.blocks.put_back(block.prefix, before)
                 raise
@@ -71,15 +74,19 @@ class Blocking:
             "warnings": [warned] if warned else [],
         }
 
-    async def _put_in_force(self) -> None:
-        """Write the tables; the first prefix ever needs a program that looks at sources."""
-        daemon = self._daemon
-        running = daemon.instance.data.shape()
-        if running is not None and not running.blocks:
-            await daemon.reconfigure(daemon.instance.state.config)
-            daemon.prober.schedule(daemon.instance.targets())
-        else:
-            daemon.changed()
+    async def _have_a_program(self) -> None:
+        """Put a program in force that looks at sources, where the running one does not: for the first prefix ever."""
+        instance = self._daemon.instance
+        running = instance.data.shape()
+        if running is None or running.blocks:
+            return
+        instance.blocks = True
+        try:
+            await self._daemon.reconfigure(instance.state.config)
+        except BaseException:
+            instance.blocks = False
+            raise
+        self._daemon.prober.schedule(instance.targets())
 
     async def remove(self, request: Request) -> dict[str, Any]:
         """Take a block back; raises RequestError."""

@@ -57,8 +57,15 @@ class Blocks:
     def add(self, block: Block, configured: tuple[Network, ...], *, force: bool = False) -> Block | None:
         """Block a prefix, or give the block that is there another end and note; returns the one of before.
 
-        Raises RequestError for a whole family without `force`, and where no more prefixes fit.
+        Raises what `check` raises.
         """
+        self.check(block, configured, force=force)
+        before = self.entries.get(block.prefix)
+        self._put({**self.entries, block.prefix: block})
+        return before
+
+    def check(self, block: Block, configured: tuple[Network, ...], *, force: bool = False) -> None:
+        """Raise RequestError for a whole family without `force`, and where no more prefixes fit."""
         if not block.prefix.prefixlen and not force:
             raise RequestError(
                 f"{block.prefix} is every IPv{block.prefix.version} address there is, and no client would reach a "
@@ -70,9 +77,6 @@ class Blocks:
                 f"{block.prefix} cannot be blocked: {BLOCKED_LIMIT:,} prefixes are, and more do not fit; join "
                 "neighbours into shorter prefixes, or remove some (`vc5 block list`)"
             )
-        before = self.entries.get(block.prefix)
-        self._put({**self.entries, block.prefix: block})
-        return before
 
     def remove(self, prefix: Network, configured: tuple[Network, ...]) -> Block:
         """Take back what an operator blocked, and return it. Raises RequestError where nobody did."""

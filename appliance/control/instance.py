@@ -54,6 +54,8 @@ class Instance:
     probe_end: namespace.ProbeLink | None = None
     current: Plan | None = None
     vips_since: dict[Address, float] = field(default_factory=dict)
+    blocks: bool = False
+    """Whether the program is to look at sources although nothing is blocked yet."""
     links: Links = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +73,7 @@ class Instance:
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         extra = tuple(service for service in trial.services() if service not in config.services)
         shape = self.data.shape_wanted(config, self.seed_for(config), extra, self._largest_mtu(config))
-        return replace(shape, blocks=shape.blocks or bool(self.state.blocks.entries))
+        return replace(shape, blocks=shape.blocks or self.blocks or bool(self.state.blocks.entries))
 
     def _largest_mtu(self, config: Config) -> int:
         return max((one.mtu for one in self.host().interfaces if one.name in config.interfaces), default=0)
