@@ -69,7 +69,7 @@ class Blocking:
         daemon.recorder.flush_soon()
         warned = warning(block.prefix, state.config, daemon.watch.snapshot())
         return {
-            **block.as_json(),
+            **block.as_json,
             "message": f"{block.prefix} is blocked {end}",
             "warnings": [warned] if warned else [],
         }
@@ -103,7 +103,7 @@ class Blocking:
         daemon.recorder.flush_soon()
         others = [one for one in state.blocks.networks(state.config.block) if one.overlaps(prefix)]
         still = f"; still blocked: {', '.join(map(str, others[:4]))}" if others else ""
-        return {**block.as_json(), "message": f"{prefix} is blocked no more{still}"}
+        return {**block.as_json, "message": f"{prefix} is blocked no more{still}"}
 
     async def list(self, request: Request) -> dict[str, Any]:
         """Return all that is blocked: the configuration's, then the operators'."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from appliance.dataplane.abi import BLOCKED_LIMIT
@@ -35,8 +36,9 @@ class Block:
     who: str
     note: str = ""
 
+    @cached_property
     def as_json(self) -> dict[str, Any]:
-        """Return what the state file keeps, and `vc5 block list --json` shows."""
+        """What the state file keeps, and `vc5 block list --json` shows."""
         return {
             "prefix": str(self.prefix),
             "since": self.since,
@@ -71,8 +73,8 @@ class Blocks:
                 f"{block.prefix} is every IPv{block.prefix.version} address there is, and no client would reach a "
                 "service; name the networks that you mean, or say --force"
             )
-        together = {*self.networks(configured), block.prefix}
-        if len(together) > BLOCKED_LIMIT:
+        more = block.prefix not in self.entries
+        if len(configured) + len(self.entries) + more > BLOCKED_LIMIT:
             raise RequestError(
                 f"{block.prefix} cannot be blocked: {BLOCKED_LIMIT:,} prefixes are, and more do not fit; join "
                 "neighbours into shorter prefixes, or remove some (`vc5 block list`)"
@@ -82,7 +84,7 @@ class Blocks:
         """Take back what an operator blocked, and return it. Raises RequestError where nobody did."""
         found = self.entries.get(prefix)
         if found is not None:
-            self._put({network: block for network, block in self.entries.items() if network != prefix})
+            self.put_back(prefix, None)
             return found
         if prefix in configured:
             raise RequestError(f"{prefix} is blocked by the configuration; take it out of `block`, and reload")
@@ -92,21 +94,28 @@ class Blocks:
 
     def put_back(self, prefix: Network, block: Block | None) -> None:
         """Undo `add` or `remove`: the block of before, None for none."""
-        others = {network: one for network, one in self.entries.items() if network != prefix}
-        self._put(others if block is None else {**others, prefix: block})
+        entries = dict(self.entries)
+        if block is None:
+            entries.pop(prefix, None)
+        else:
+            entries[prefix] = block
+        self._put(entries)
 
     def expire(self, now: float) -> list[Block]:
         """Let go of those whose end has come, and return them."""
         gone = [block for block in self.entries.values() if block.until is not None and now >= block.until]
         if gone:
-            self._put({prefix: block for prefix, block in self.entries.items() if block not in gone})
+            entries = dict(self.entries)
+            for block in gone:
+                del entries[block.prefix]
+            self._put(entries)
         return gone
 
     def networks(self, configured: tuple[Network, ...]) -> tuple[Network, ...]:
         """Return all that is blocked; the same object as long as it is the same."""
         if self._merged is None or self._merged[0] is not configured:
-            merged = tuple(dict.fromkeys((*configured, *self.entries))) if self.entries else configured
-            self._merged = (configured, merged)
+            # What both name is there twice: sorting that out would take longer than everything else.
+            self._merged = (configured, (*configured, *self.entries) if self.entries else configured)
         return self._merged[1]
 
     def explained(self, configured: tuple[Network, ...], source: Address) -> dict[str, Any] | None:
@@ -121,7 +130,7 @@ class Blocks:
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return the list in JSON's terms."""
-        return [block.as_json() for block in self.entries.values()]
+        return [block.as_json for block in self.entries.values()]
 
     def restore(self, saved: object) -> int:
         """Take over a snapshot; returns how many entries made no sense, or were too many."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
 from appliance.dataplane.abi import SOURCE_PREFIX, SOURCE_SAMPLE, SOURCES
-from appliance.dataplane.block import blocking
 from appliance.model import Network
 
 PERIOD = 5.0
@@ -94,6 +94,7 @@ class Biggest:
 
     def as_json(self, seconds: float, blocked: tuple[Network, ...]) -> dict[str, Any]:
         """Return the answer; `seconds` is the time in which counters grew, 0 where that is not known yet."""
+        parts = Blocked(blocked)
         return {
             "sample": SOURCE_SAMPLE,
             "seconds": round(seconds, 3),
@@ -107,7 +108,7 @@ class Biggest:
                     "rate_error": _rate(math.sqrt(grown), seconds),
                     "packets": count * SOURCE_SAMPLE,
                     "share": round(grown / self.grown, 4) if self.grown else 0.0,
-                    "blocked": how_blocked(prefix, blocked),
+                    "blocked": parts.how(prefix),
                 }
                 for grown, count, place in self.rows
             ],
@@ -119,13 +120,29 @@ def prefix_of(place: int) -> IPv4Network:
     return IPv4Network((place << 32 - SOURCE_PREFIX, SOURCE_PREFIX))
 
 
-def how_blocked(prefix: IPv4Network, blocked: tuple[Network, ...]) -> str:
-    """Return `yes` where all of a prefix is blocked by one entry, `partly` where some is, else `no`."""
-    family = [one for one in blocked if one.version == 4]
-    whole = blocking(family, prefix.network_address)
-    if whole is not None and any(prefix.subnet_of(one) for one in family if isinstance(one, IPv4Network)):
-        return "yes"
-    return "partly" if any(one.overlaps(prefix) for one in family) else "no"
+class Blocked:
+    """Which parts of the IPv4 address space are blocked, for many questions."""
+
+    def __init__(self, blocked: Iterable[Network]) -> None:
+        ends = ((int(one.network_address), one.prefixlen) for one in blocked if one.version == 4)
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, length in sorted(ends):
+            last = first + (1 << 32 - length) - 1
+            if self._lasts and first <= self._lasts[-1] + 1:
+                self._lasts[-1] = max(self._lasts[-1], last)
+            else:
+                self._firsts.append(first)
+                self._lasts.append(last)
+
+    def how(self, prefix: IPv4Network) -> str:
+        """Return `yes` where all of a prefix is blocked, `partly` where some is, else `no`."""
+        first = int(prefix.network_address)
+        last = first + prefix.num_addresses - 1
+        at = bisect_right(self._firsts, last) - 1
+        if at < 0 or self._lasts[at] < first:
+            return "no"
+        return "yes" if self._firsts[at] <= first and last <= self._lasts[at] else "partly"
 
 
 def _rate(count: float, seconds: float) -> float | None:

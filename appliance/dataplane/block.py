@@ -8,7 +8,8 @@ in the trie, and goes on by the second program.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 
 from appliance.dataplane.abi import BLOCKED_LIMIT, MAPPED, SOURCE_FACTOR, SOURCE_PREFIX, SOURCES
@@ -23,6 +24,8 @@ _HASHED = 32
 """Bits of an IPv6 source that its place depends on."""
 _WIDE = 16
 """IPv6 prefixes shorter than this make every IPv6 source a suspect."""
+_FEW = 256
+"""So many changes are made bit by bit."""
 
 
 def check(memory: Memory, blocked: Collection[Network]) -> None:
@@ -36,20 +39,60 @@ def check(memory: Memory, blocked: Collection[Network]) -> None:
         raise PlanError("the running program cannot block prefixes; reload for one that can")
 
 
-def write(memory: Memory, blocked: Collection[Network]) -> None:
-    """Make the tables hold exactly these; a source that was blocked and still is does not get through meanwhile."""
-    if not memory.shape.blocks:
-        return
-    wanted, present = {key(prefix) for prefix in blocked}, set(memory.blocked)
-    for new in wanted - present:
-        memory.blocked.add(new)
-    memory.fence()
-    view, bits = memory.suspects, suspects(blocked)
-    for at, (before, after) in enumerate(zip(view.tolist(), bits, strict=True)):
-        if before != after:
-            view[at] = after
-    for old in present - wanted:
-        memory.blocked.discard(old)
+class BlockTable:
+    """What is blocked, in one generation's memory. One prefix more or less costs no look at all the others' bits."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._given: Collection[Network] | None = None
+        self._known: set[Network] | None = None
+        """What the tables hold; None where that must be read."""
+        self._users: Counter[int] = Counter()
+        """How many prefixes need a bit, those left out that need whole words."""
+        self._wide = 0
+        """How many need whole words."""
+
+    def write(self, blocked: Collection[Network]) -> None:
+        """Make the tables hold exactly these; a source that was blocked and still is does not get through meanwhile.
+
+        Raises KernelError with part of it done; the next call does the rest.
+        """
+        if blocked is self._given or not self._memory.shape.blocks:
+            return
+        wanted, known, trie = set(blocked), self._known, self._memory.blocked
+        self._given = self._known = None
+        few = known is not None
+        if known is None:
+            known = {prefix_of(key) for key in trie}
+        added, gone = wanted - known, known - wanted
+        for prefix in added:
+            trie.add(key(prefix))
+        self._memory.fence()
+        if few and len(added) + len(gone) <= _FEW and not any(map(_is_wide, added)) and not (gone and self._wide):
+            self._change_bits(added, gone)
+        else:
+            self._write_bits(wanted)
+        for prefix in gone:
+            trie.discard(key(prefix))
+        self._given, self._known = blocked, wanted
+
+    def _change_bits(self, added: Iterable[Network], gone: Iterable[Network]) -> None:
+        view = self._memory.suspects
+        for bit in _bits(added):
+            self._users[bit] += 1
+            view[bit // _WORD] |= 1 << bit % _WORD
+        for bit in _bits(gone):
+            self._users[bit] -= 1
+            if not self._users[bit]:
+                del self._users[bit]
+                view[bit // _WORD] &= ~(1 << bit % _WORD)
+
+    def _write_bits(self, wanted: Collection[Network]) -> None:
+        self._users, self._wide = Counter(_bits(wanted)), sum(map(_is_wide, wanted))
+        view = self._memory.suspects
+        for at, (before, after) in enumerate(zip(view.tolist(), suspects(wanted), strict=True)):
+            if before != after:
+                view[at] = after
 
 
 def key(prefix: Network) -> bytes:
@@ -79,6 +122,19 @@ def suspects(blocked: Iterable[Network]) -> list[int]:
                 for bit in place:
                     words[bit // _WORD] |= 1 << bit % _WORD
     return words
+
+
+def _bits(prefixes: Iterable[Network]) -> Iterator[int]:
+    """Yield the bits that prefixes need, those left out that are told in whole words."""
+    for prefix in prefixes:
+        for place in _places(prefix):
+            if place.step != _WORD:
+                yield from place
+
+
+def _is_wide(prefix: Network) -> bool:
+    """Whether a prefix needs whole words."""
+    return prefix.prefixlen < (_WIDE if prefix.version == 6 else SOURCE_PREFIX - 5)
 
 
 def _places(prefix: Network) -> Iterable[range]:

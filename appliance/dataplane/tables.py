@@ -22,7 +22,7 @@ from appliance.dataplane.regions import first_fit
 from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
 from appliance.errors import NoRoom, PlanError
-from appliance.model import Address, Network, ServiceKey
+from appliance.model import Address, ServiceKey
 
 REUSE_MARGIN = 60
 """Seconds beyond `idle` before a destination's number may mean another backend."""
@@ -68,7 +68,7 @@ class Tables:
         """How often a backend has got a number, or another one."""
         self._visible: tuple[object, ...] = ()
         self._legs = Legs(memory)
-        self._blocked: tuple[Network, ...] | None = None
+        self._blocked = block.BlockTable(memory)
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
@@ -90,9 +90,7 @@ class Tables:
         time = self.memory.time
         applied = Applied()
         self._write_settings(desired)
-        if desired.blocked is not self._blocked:
-            block.write(self.memory, desired.blocked)
-            self._blocked = desired.blocked
+        self._blocked.write(desired.blocked)
         self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
         self._move(plans, time)
         for service in desired.services:

@@ -45,7 +45,14 @@ def frames(flows: LongFlows) -> int:
 def talk(flows: LongFlows) -> None:
     """Wait until the flows have exchanged a few frames each, on the average."""
     before = frames(flows)
-    wait_for("the flows to talk", lambda: frames(flows) >= before + 60, 30.0)
+    wait_for("the flows to talk", lambda: frames(flows) >= before + 60, 60.0)
+
+
+def _flood(source: str, count: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind((source, 0))
+        for _ in range(count):
+            sender.sendto(b"x", (str(VIP), 9))
 
 
 def dropped(daemon: Daemon) -> int:
@@ -53,11 +60,15 @@ def dropped(daemon: Daemon) -> int:
     return number
 
 
-def silent(daemon: Daemon, bad: LongFlows, good: LongFlows) -> None:
+def silent(lab: Lab, daemon: Daemon, bad: LongFlows, good: LongFlows) -> None:
     """Assert that one client gets nothing any more while the other goes on."""
     before = dropped(daemon)
-    wait_for("packets to be dropped", lambda: dropped(daemon) > before)
-    talk(good)
+
+    def dropping() -> bool:
+        lab.client.call(lambda: _flood(str(BAD), 1))
+        return dropped(daemon) > before
+
+    wait_for("packets to be dropped", dropping)
     then = frames(bad)
     talk(good)
     assert frames(bad) == then
@@ -72,7 +83,7 @@ def test_one_client_is_shut_out_and_the_others_live(lab: Lab, daemon: Daemon) ->
         done = daemon.vc5("block", "add", str(BAD), "--for", "1h", "--note", "rude")
         assert (done.returncode, done.stderr) == (0, "")
         assert f"{BAD}/32 is blocked until" in done.stdout
-        silent(daemon, bad, good)
+        silent(lab, daemon, bad, good)
         story = daemon.vc5("explain", "--flow", f"tcp {BAD}:4242 {VIP}:7000").stdout
         assert "verdict     drop" in story
         assert f"{BAD}/32 is blocked (operator uid 0" in story
@@ -81,9 +92,9 @@ def test_one_client_is_shut_out_and_the_others_live(lab: Lab, daemon: Daemon) ->
         daemon.kill9()
         talk(good)
         daemon.start()
-        silent(daemon, bad, good)
+        silent(lab, daemon, bad, good)
         assert daemon.reload(TEXT.replace("rise: 1", "rise: 2")).returncode == 0
-        silent(daemon, bad, good)
+        silent(lab, daemon, bad, good)
         [entry] = daemon.ask("block", "list")["operator"]
         assert (entry["prefix"], entry["note"]) == (f"{BAD}/32", "rude")
 
@@ -103,7 +114,7 @@ def test_the_configuration_blocks_and_a_time_ends(lab: Lab, daemon: Daemon) -> N
         bad = LongFlows(lab.client, busy=20, idle=0, interval=0.05, sources=[BAD], patience=60.0)
         with bad:
             assert daemon.reload(TEXT + f"block: [{BAD}/32, 2001:db8:bad::/48]\n").returncode == 0
-            silent(daemon, bad, good)
+            silent(lab, daemon, bad, good)
             assert_refused(daemon.vc5("block", "remove", str(BAD)), 1, "blocked by the configuration", "reload")
             assert daemon.reload(TEXT).returncode == 0
             talk(bad)
@@ -142,13 +153,6 @@ def test_what_is_refused_and_what_is_warned_of(daemon: Daemon) -> None:
     assert_refused(daemon.vc5("prefixes"), 1, "count_prefixes: yes")
 
 
-def _flood() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.bind((FLOODER, 0))
-        for _ in range(FLOOD):
-            sender.sendto(b"x", (str(VIP), 9))
-
-
 def test_prefixes_shows_the_attacker_first(lab: Lab, daemon: Daemon) -> None:
     lab.client.run("ip", "address", "add", f"{FLOODER}/32", "dev", "eth0")
     assert daemon.reload(TEXT + "count_prefixes: yes\n").returncode == 0
@@ -156,7 +160,7 @@ def test_prefixes_shows_the_attacker_first(lab: Lab, daemon: Daemon) -> None:
         talk(good)
         before = daemon.ask("prefixes", "--top", "5")
         assert "192.0.0.0/20" not in [row["prefix"] for row in before["top"]]
-        lab.client.call(_flood)
+        lab.client.call(lambda: _flood(FLOODER, FLOOD))
         wait_for("the flood", lambda: daemon.status()["reasons"].get("unknown-port", 0) >= FLOOD * 0.9)
         found = daemon.ask("prefixes", "--top", "5")
         assert found["top"][0]["prefix"] == "192.0.0.0/20"

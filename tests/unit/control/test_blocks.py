@@ -37,7 +37,7 @@ def test_added_and_removed() -> None:
     assert blocks.remove(A, CONFIGURED) == later
     assert blocks.networks(CONFIGURED) == CONFIGURED
     blocks.put_back(A, later)
-    assert blocks.snapshot() == [later.as_json()]
+    assert blocks.snapshot() == [later.as_json]
     blocks.put_back(A, None)
     assert blocks.snapshot() == []
 
@@ -45,7 +45,7 @@ def test_added_and_removed() -> None:
 def test_both_may_block_the_same() -> None:
     blocks = Blocks()
     blocks.add(block(B), CONFIGURED)
-    assert blocks.networks(CONFIGURED) == CONFIGURED
+    assert set(blocks.networks(CONFIGURED)) == set(CONFIGURED)
     assert blocks.networks(()) == (B,)
 
 
@@ -66,7 +66,6 @@ def test_no_more_than_the_tables_hold() -> None:
         blocks.add(block(ip_network("198.51.101.0/24")), many)
     assert list(blocks.entries) == [A]
     blocks.add(block(A, NOW + 9), many)
-    blocks.add(block(ip_network(many[0])), many)
 
 
 # What is to be removed -> why it cannot be
@@ -107,7 +106,7 @@ def test_the_state_file_keeps_them() -> None:
     assert State(config()).restore({}) == 0
 
 
-GOOD: dict[str, Any] = block().as_json()
+GOOD: dict[str, Any] = block().as_json
 NONSENSE: list[Any] = [
     None,
     7,

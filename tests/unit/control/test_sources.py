@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from appliance.control.sources import PERIOD, Biggest, Snapshot, SourceCounts, how_blocked, pages, prefix_of
+from appliance.control.sources import PERIOD, Biggest, Blocked, Snapshot, SourceCounts, pages, prefix_of
 from appliance.dataplane.abi import SOURCE_SAMPLE, SOURCES
 from appliance.model import Network
 
@@ -91,10 +91,13 @@ BLOCKED: list[tuple[list[str], str]] = [
     (["198.51.100.0/24"], "partly"),
     (["198.51.96.0/24"], "partly"),
     (["198.51.112.0/20", "::/0"], "no"),
+    (["198.51.80.0/20"], "no"),
+    (["198.51.96.0/21", "198.51.104.0/21"], "yes"),
+    (["0.0.0.0/0", "10.0.0.0/8"], "yes"),
 ]
 
 
 @pytest.mark.parametrize(("texts", "how"), BLOCKED)
 def test_how_far_a_prefix_is_blocked(texts: list[str], how: str) -> None:
     blocked: tuple[Network, ...] = tuple(ip_network(text) for text in texts)
-    assert how_blocked(prefix_of(PLACE), blocked) == how
+    assert Blocked(blocked).how(prefix_of(PLACE)) == how

@@ -74,7 +74,11 @@ def test_the_other_family_is_not_suspected() -> None:
     assert not suspected(block.suspects([ip_network("::/0")]), IPv4Address("1.2.3.4"))
 
 
-@given(st.lists(st.lists(NETWORKS4 | NETWORKS6, max_size=5), min_size=1, max_size=4))
+NEAR = st.sampled_from([ip_network(text) for text, _ in BITS] + [ip_network("198.51.100.8/32")])
+"""Prefixes that share bits."""
+
+
+@given(st.lists(st.lists(NEAR | NETWORKS4 | NETWORKS6, max_size=5), min_size=1, max_size=6))
 def test_tables_hold_what_was_desired_last(steps: list[list[Network]]) -> None:
     memory = Memory.plain(SHAPE)
     tables = Tables(memory)
