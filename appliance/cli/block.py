@@ -117,9 +117,10 @@ def biggest(result: dict[str, Any], to: Screen) -> list[str]:
         )
         for row in found
     ]
-    seconds = duration(result.get("seconds"))
-    total = f"{count(result.get('rate')) or 'no'} packets/s to VIPs from {count(result.get('prefixes'))} IPv4 prefixes"
-    lines = [f"{total}, over {seconds}; one of {result.get('sample')} is counted", *table(BIGGEST, rows, to)]
+    known = f"{count(result.get('rate'))} packets/s over {duration(result.get('seconds'))}"
+    rate = known if result.get("rate") is not None else f"{count(result.get('packets'))} packets, rates not known yet"
+    total = f"to VIPs, from {count(result.get('prefixes'))} IPv4 prefixes: {rate}"
+    lines = [f"{total}; one of {result.get('sample')} is counted", *table(BIGGEST, rows, to)]
     free = next((str(row.get("prefix")) for row in found if row.get("blocked") == "no"), None)
     return [*lines, f"to drop what comes from one: vc5 block add {printable(free)} --for 1h"] if free else lines
 

@@ -133,8 +133,10 @@ def test_the_list() -> None:
 
 def test_the_biggest() -> None:
     assert biggest({"top": []}, Screen()) == ["no packets to VIPs have been counted yet"]
+    young = biggest(TOP | {"rate": None, "seconds": 0.0}, Screen())
+    assert young[0] == "to VIPs, from 12.3k IPv4 prefixes: 9.00M packets, rates not known yet; one of 64 is counted"
     assert biggest(TOP, Screen()) == [
-        "1.25M packets/s to VIPs from 12.3k IPv4 prefixes, over 7s; one of 64 is counted",
+        "to VIPs, from 12.3k IPv4 prefixes: 1.25M packets/s over 7s; one of 64 is counted",
         "PREFIX          PACKETS/S     +-  SHARE  PACKETS  BLOCKED",
         "192.0.0.0/20        1.00M  3.00k  80.0%    8.00M  yes",
         "198.51.96.0/20       200k  1.00k  16.0%     500k",
