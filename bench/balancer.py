@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -16,7 +17,7 @@ from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape, shape_for
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.text import digest
-from appliance.model import Address, Backend, Config, Mode, Protocol, Service, ServiceKey
+from appliance.model import Address, Backend, Config, Mode, Network, Protocol, Service, ServiceKey
 from appliance.paths import TEMPLATES
 
 VIPS = tuple(IPv4Address("203.0.113.0") + number for number in range(64))
@@ -72,14 +73,19 @@ def compiled(wanted: Shape) -> Compiled:
 
 @contextmanager
 def balancer(
-    protocol: Protocol = Protocol.TCP, mode: Mode = Mode.SIMPLE, family: int = 4
+    protocol: Protocol = Protocol.TCP,
+    mode: Mode = Mode.SIMPLE,
+    family: int = 4,
+    *,
+    counts_sources: bool = False,
+    blocked: tuple[Network, ...] = (),
 ) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
-    wanted = shape(mode, family)
+    wanted = replace(shape(mode, family), counts_sources=counts_sources, blocks=bool(blocked))
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        tables.apply(desired(services(protocol=protocol, mode=mode, family=family)))
+        tables.apply(replace(desired(services(protocol=protocol, mode=mode, family=family)), blocked=blocked))
         if tracked := sum(tables.tracked().values()):
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.cli import daemon, log, offline, status
+from appliance.cli import block, daemon, log, offline, status
 from appliance.cli.arguments import Argument, Verb
 
 CONFIG_FILE = Argument("config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"})
@@ -58,6 +58,24 @@ VERBS = (
         daemon.reattach,
         "detach from an interface and attach again, for a NIC that lost its program",
         (Argument("interface", "one of the configured interfaces"),),
+    ),
+    Verb(
+        "prefixes",
+        block.prefixes,
+        "which IPv4 prefixes send most to the VIPs; with --json alone, packets from each of the 1,048,576 prefixes",
+        (Argument("--top", "the N biggest (default: 20)", {"metavar": "N"}),),
+    ),
+    Verb(
+        "block",
+        block.block,
+        "drop what comes from a prefix to any VIP, from now on and over restarts",
+        (
+            Argument("action", "what to do: add, remove or list", {"choices": ("add", "remove", "list")}),
+            Argument("prefix", "the sources: 198.51.100.0/24, or one address", {"nargs": "?"}),
+            Argument("--for", "how long: 10m, 1h (default: until removed)", {"metavar": "T", "dest": "duration"}),
+            Argument("--note", "why, for those who read the list later", {"metavar": "TEXT"}),
+            Argument("--force", "a whole family, 0.0.0.0/0 or ::/0, too", {"action": "store_true"}),
+        ),
     ),
     Verb(
         "doctor",

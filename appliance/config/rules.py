@@ -6,6 +6,7 @@ from appliance.config.findings import Findings
 from appliance.config.kinds import duration_text
 from appliance.config.reader import Fields, Given
 from appliance.config.resolve import Draft, listed
+from appliance.dataplane.abi import BLOCKED_LIMIT
 from appliance.model import Address, Config, Network, ServiceKey, UnknownPort
 
 
@@ -58,6 +59,10 @@ def _block(top: Fields, findings: Findings) -> None:
             where = f"line {first.node.line}, column {first.node.column}"
             message = f"{prefix} is given twice; the first is at {where}"
             findings.error(item.node, item.path, "duplicate-prefix", message, "keep one of them")
+        if len(seen) > BLOCKED_LIMIT:
+            message = f"more than {BLOCKED_LIMIT:,} prefixes"
+            findings.error(item.node, item.path, "limit", message, "join neighbours into shorter prefixes")
+            break
         if not prefix.prefixlen:
             message = f"this drops everything from IPv{prefix.version}"
             findings.warning(item.node, item.path, "block", message, "name the networks that you mean")

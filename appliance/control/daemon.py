@@ -19,6 +19,7 @@ from typing import Any
 
 from appliance import __version__, config
 from appliance.control import requirements, store
+from appliance.control.blocking import Blocking
 from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
@@ -68,6 +69,7 @@ class Daemon:
         self.upkeep = Upkeep(self)
         self.slices = Slices()
         self.pulse = Pulse()
+        self.blocking = Blocking(self)
         self.restarts = 0
 
     async def run(self) -> int:
@@ -208,6 +210,9 @@ class Daemon:
 
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
+            self._plan_soon()
+        if self.blocking.look(now):
+            self._unsaved = True
             self._plan_soon()
         self.upkeep.look()
         self.recorder.alarms(self.instance.alarms())

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance import config
+from appliance.control.blocks import block_story
 from appliance.control.described import parsed, read_host
+from appliance.control.state import State
 from appliance.control.workbench import Workbench
 from appliance.dataplane.abi import ASK_PREVIOUS, COUNTER, INDEX_LIMIT, WAY_INDEX_SHIFT, WAY_TAG_SHIFT, WAYS
 from appliance.dataplane.enums import REASON_TEXT, Reason
-from appliance.dataplane.frame import Flow, build, flags, flow_of, vlan_of
+from appliance.dataplane.frame import Flow, build, flags, flow_of, source_of, vlan_of
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import flow_hash, flow_name, slot_of
 from appliance.dataplane.memory import Memory
@@ -126,7 +128,8 @@ def _seconds(value: Any) -> float:
 def _packet(bench: Workbench, given: Mapping[str, Any]) -> dict[str, Any]:
     interface = _interface(bench.host.interfaces, given.get("interface"))
     frame = _frame(given, interface, bench.state.config)
-    return examine(bench.generation, bench.tables, frame, interface, bench.services(), bench.host.interfaces)
+    answer = examine(bench.generation, bench.tables, frame, interface, bench.services(), bench.host.interfaces)
+    return answer | _blocked(answer, frame, bench.state)
 
 
 def explain_live(daemon: Daemon, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +144,9 @@ def explain_live(daemon: Daemon, given: Mapping[str, Any]) -> dict[str, Any]:
         flow = _steered(frame, data.generation.shape)
         if flow is not None:
             _lend(data.generation.memory, twin.memory, flow)
-        return examine(twin, Tables(twin.memory), frame, interface, daemon.instance.state.services(), watch.interfaces)
+        state = daemon.instance.state
+        answer = examine(twin, Tables(twin.memory), frame, interface, state.services(), watch.interfaces)
+        return answer | _blocked(answer, frame, state)
     finally:
         twin.close()
 
@@ -247,6 +252,12 @@ def examine(
     return answer
 
 
+def _blocked(answer: Mapping[str, Any], frame: bytes, state: State) -> dict[str, Any]:
+    """Who blocks the packet's source, where that is the reason."""
+    source = source_of(frame) if answer["reason"] == str(Reason.BLOCKED) else None
+    return {"blocked": state.blocks.explained(state.config.block, source) if source else None}
+
+
 def _touched(before: bytes, after: bytes, destinations: int) -> int:
     """The destination whose counter differs; 0 for none."""
     if before == after:
@@ -292,6 +303,8 @@ def story(answer: Mapping[str, Any]) -> list[str]:
     """The answer for people."""
     reason = Reason[str(answer["reason"]).upper().replace("-", "_")]
     lines = [f"verdict     {answer['verdict']}: {REASON_TEXT[reason]} ({answer['reason']})"]
+    if answer.get("blocked"):
+        lines.append(f"dropped     {block_story(answer['blocked'])}")
     if answer["service"]:
         lines.append(f"service     {answer['service']}")
     if answer["slot"] is not None:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.control import requirements, store
@@ -62,6 +62,8 @@ class Instance:
     """How often the state file was replaced at once."""
     saving: threading.Lock = field(default_factory=threading.Lock)
     """Held while the state file is being replaced."""
+    blocks: bool = False
+    """Whether the program is to look at sources although nothing is blocked yet."""
     links: Links = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +81,9 @@ class Instance:
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         extra = tuple(service for service in trial.services() if service not in config.services)
         narrow = len({interface.mtu for interface in self.host().interfaces}) > 1
-        return self.data.shape_wanted(config, self.seed_for(config), extra, self._largest_mtu(config), narrow=narrow)
+        mtu = self._largest_mtu(config)
+        shape = self.data.shape_wanted(config, self.seed_for(config), extra, mtu, narrow=narrow)
+        return replace(shape, blocks=shape.blocks or self.blocks or bool(self.state.blocks.entries))
 
     def _largest_mtu(self, config: Config) -> int:
         return max((one.mtu for one in self.host().interfaces if one.name in config.interfaces), default=0)

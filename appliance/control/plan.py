@@ -223,6 +223,7 @@ def plan(
         idle=max(1, round(config.idle)),
         pass_unknown_port=config.unknown_port is UnknownPort.PASS,
         probe=probe,
+        blocked=state.blocks.networks(config.block),
     )
     if not state.leaving:
         neighbours = ways.neighbours

@@ -61,6 +61,10 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "undrain": undrain,
         "reattach": reattach,
         "explain": explain,
+        "block": daemon.blocking.add,
+        "unblock": daemon.blocking.remove,
+        "blocked": daemon.blocking.list,
+        "prefixes": daemon.blocking.prefixes,
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from appliance.control.blocks import Blocks
 from appliance.model import (
     Address,
     Backend,
@@ -49,6 +50,8 @@ class State:
     drains: dict[Pair, str] = field(default_factory=dict)
     """Backends that an operator drains, and who said so."""
     leaving: dict[Pair, Leaving] = field(default_factory=dict)
+    blocks: Blocks = field(default_factory=Blocks)
+    """Sources that operators block, on top of those of the configuration."""
 
     _sorted: tuple[Config, tuple[Service, ...]] | None = field(default=None, init=False, repr=False, compare=False)
     """The services of a configuration in their order; sorting thousands takes too long for every verdict."""
@@ -124,11 +127,12 @@ class State:
         return {
             "drains": [[str(key), str(address), who] for (key, address), who in sorted(self.drains.items(), key=str)],
             "leaving": [_leaving_json(entry) for _, entry in sorted(self.leaving.items(), key=str)],
+            "blocks": self.blocks.snapshot(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> int:
         """Take over a snapshot; returns how many entries made no sense and were left out."""
-        refused = 0
+        refused = self.blocks.restore(saved.get("blocks"))
         for item in _list(saved.get("drains")):
             try:
                 key, address, who = item

@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from appliance.dataplane.enums import DeadPolicy, Reason, State, Tail
-from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec
+from appliance.dataplane.spec import BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, MapKind, MapSpec
 from appliance.dataplane.structs import SIZES, Field, Struct
 
 if TYPE_CHECKING:
@@ -61,6 +61,15 @@ TOO_BIG_RATE = 256
 """Answers "too big" that a CPU sends within one coarse second."""
 REASON_STRIDE = 512
 """Words from one CPU's counters by reason to the next: 4 KiB."""
+SOURCE_PREFIX = 20
+"""Packets are counted by so many first bits of their IPv4 source, and blocked sources looked for by as many."""
+SOURCES = 1 << SOURCE_PREFIX
+SOURCE_SAMPLE = 64
+"""Of so many packets that a CPU counts alike (same destination, or same reason), one is counted by source."""
+SOURCE_FACTOR = 0x9E3779B1
+"""An odd multiplier with well spread bits, for the first 32 bits of an IPv6 source."""
+BLOCKED_LIMIT = 16_384
+"""At most so many prefixes are blocked."""
 WAY_INDEX_SHIFT = EXPIRY_BITS + 1
 WAY_TAG_SHIFT = WAY_INDEX_SHIFT + INDEX_BITS
 DIRECT_NAME = "keys_direct"
@@ -210,7 +219,18 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, NOTE, COUNTER, EVENT, ANSWER_KEY)
+BLOCK_KEY = Struct(
+    "vc5_block_key",
+    "a blocked prefix, as the kernel's trie of prefixes wants it",
+    (
+        Field("length", "u32", "bits; of IPv4 96 more"),
+        Field("address", "u32", "network order; IPv4 is mapped", WORDS),
+    ),
+)
+STRUCTS = (
+    *(SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, NOTE, COUNTER, EVENT, ANSWER_KEY),
+    BLOCK_KEY,
+)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
@@ -257,8 +277,9 @@ class MapLayout:
         if self.kind is MapKind.ARRAY:
             size = SIZES.get(self.element_name(shape), self.element_size)
             return MapSpec(name, self.kind, 4, size * self.elements(shape), 1, BPF_F_MMAPABLE)
-        key = ANSWER_KEY.size if self.kind is MapKind.LRU_HASH else 4
-        return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), 0)
+        key = {MapKind.LRU_HASH: ANSWER_KEY.size, MapKind.LPM_TRIE: BLOCK_KEY.size}.get(self.kind, 4)
+        flags = BPF_F_NO_PREALLOC if self.kind is MapKind.LPM_TRIE else 0
+        return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), flags)
 
 
 def _array(
@@ -311,6 +332,31 @@ MAPS = (
     MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
     _array("vc5_fragments", 24, "u64", lambda shape: shape.fragment_sets * WAYS, Use.PROGRAM, "[set][way]"),
     _array("vc5_notes", 25, NOTE, lambda shape: shape.cpus, Use.PROGRAM, "[cpu]"),
+    _array(
+        "vc5_sources",
+        30,
+        "u32",
+        lambda shape: SOURCES if shape.counts_sources else 1,
+        Use.PROGRAM,
+        "[first bits of the source]: packets to VIPs, sampled; of all CPUs",
+    ),
+    _array(
+        "vc5_suspects",
+        31,
+        "u64",
+        lambda shape: 2 * SOURCES // 64 if shape.blocks else 1,
+        Use.DAEMON,
+        "[0 IPv4, 1 IPv6][bit]: whether any such source is blocked",
+    ),
+    MapLayout(
+        "vc5_blocked",
+        32,
+        MapKind.LPM_TRIE,
+        "u32",
+        lambda shape: 2 * BLOCKED_LIMIT if shape.blocks else 1,
+        Use.DAEMON,
+        "blocked prefix -> 1",
+    ),
 )
 MAP = {layout.name: layout for layout in MAPS}
 
@@ -344,6 +390,9 @@ def c_source(shape: Shape) -> str:
         "VC5_FRAGMENT_EXPIRY_BITS": FRAGMENT_EXPIRY_BITS,
         "VC5_FRAGMENT_LIFE": FRAGMENT_LIFE,
         "VC5_TOO_BIG_RATE": TOO_BIG_RATE,
+        "VC5_SOURCE_BITS": SOURCE_PREFIX,
+        "VC5_SOURCE_SAMPLE": SOURCE_SAMPLE,
+        "VC5_SOURCE_FACTOR": f"{SOURCE_FACTOR:#x}U",
         "VC5_WORDS": WORDS,
         "VC5_PROBE_PREFIX": f"{PROBE_PREFIX >> 96:#x}U",
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from appliance.dataplane.enums import DeadPolicy, State
-from appliance.model import Address, ServiceKey
+from appliance.model import Address, Network, ServiceKey
 
 
 @dataclass(frozen=True)
@@ -77,3 +77,5 @@ class Desired:
     idle: int = 900
     pass_unknown_port: bool = False
     probe: ProbeLink | None = None
+    blocked: tuple[Network, ...] = ()
+    """Packets to VIPs from these are dropped. As long as it is the same object, nobody looks what is in it."""

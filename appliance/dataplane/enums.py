@@ -37,6 +37,7 @@ class Reason(IntEnum):
     NO_ROOM = 26
     TOO_BIG = 27
     TOO_BIG_LIMITED = 28
+    BLOCKED = 31
     # Not exits but decisions about tracked slots, counted beside the exit.
     TRACKED_HIT = 32
     TRACKED_NEW = 33
@@ -79,6 +80,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_ROOM: "the driver leaves no room for a longer header: dropped",
     Reason.TOO_BIG: 'longer than the way to the backend allows: answered with ICMP, or ICMPv6, "too big"',
     Reason.TOO_BIG_LIMITED: "likewise, but over the limit of answers, or nothing that may be answered: dropped",
+    Reason.BLOCKED: "to a VIP, from a source that is blocked: dropped",
     Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
     Reason.TRACKED_NEW: "in a tracked slot: a new flow",
     Reason.TRACKED_OLD: "in a tracked slot: a flow older than the change",

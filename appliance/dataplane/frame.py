@@ -130,3 +130,14 @@ def flow_of(frame: bytes) -> Flow | None:
         return None
     source_port, vip_port = struct.unpack_from("!HH", frame, ip.payload)
     return Flow(Protocol(ip.protocol), ip.source, source_port, ip.destination, vip_port)
+
+
+def source_of(frame: bytes) -> Address | None:
+    """The source of an IP packet in a frame with or without a tag; None where none is to be seen."""
+    if len(frame) < packet.ETHERNET:
+        return None
+    start = packet.ETHERNET + (packet.TAG_LENGTH if vlan_of(frame) is not None else 0)
+    readers = {packet.IPV4: packet.read_ip, packet.IPV6: packet.read_ipv6}
+    read = readers.get(packet.number(frame, start - 2))
+    ip = read(frame, start) if read else None
+    return ip.source if ip else None

@@ -22,14 +22,16 @@ from appliance.dataplane.spec import BPF_F_RDONLY_PROG, MapKind, MapSpec, reloca
 from appliance.dataplane.text import FUNCTIONS, TAILS
 from appliance.errors import KernelError
 
+LARGE = ("vc5_flows", "vc5_sources")
+
 
 class _Mapped(Mapping[str, memoryview]):
-    """The memory of the arrays; all of it stays mapped but the flow table, which is large and seldom looked at."""
+    """The memory of the arrays; all of it stays mapped but what is large and seldom looked at."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         self._maps = maps
         self._arrays = [layout.name for layout in MAPS if layout.kind is MapKind.ARRAY]
-        self._held = {name: maps[name].memory() for name in self._arrays if name != "vc5_flows"}
+        self._held = {name: maps[name].memory() for name in self._arrays if name not in LARGE}
 
     def __getitem__(self, name: str) -> memoryview:
         return self._held[name] if name in self._held else self._maps[name].memory()
@@ -39,6 +41,22 @@ class _Mapped(Mapping[str, memoryview]):
 
     def __len__(self) -> int:
         return len(self._arrays)
+
+
+class _Trie:
+    """The kernel's trie of blocked prefixes as a set of keys."""
+
+    def __init__(self, trie: Map) -> None:
+        self._trie = trie
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(list(self._trie.keys()))
+
+    def add(self, key: bytes) -> None:
+        self._trie.update(key, (1).to_bytes(4, sys.byteorder))
+
+    def discard(self, key: bytes) -> None:
+        self._trie.delete(key)
 
 
 @dataclass
@@ -53,7 +71,14 @@ class Generation:
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
-        self.memory = Memory(self.shape, _Mapped(self.maps), fence, self.maps["vc5_flows"].memory, self._open_door)
+        self.memory = Memory(
+            self.shape,
+            _Mapped(self.maps),
+            fence,
+            self.maps["vc5_flows"].memory,
+            self._open_door,
+            _Trie(self.maps["vc5_blocked"]),
+        )
 
     def _open_door(self, leg: int, interface: int) -> None:
         """Let the program redirect by a leg. Where the interface has just gone, its packets are counted as such."""
@@ -173,4 +198,6 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         direct=maps["vc5_keys"].spec().name == DIRECT_NAME,
         wide=size("vc5_slots") == 2 * slots,
         fragment_sets=size("vc5_fragments") // (8 * WAYS),
+        counts_sources=size("vc5_sources") > 8,
+        blocks=size("vc5_suspects") > 8,
     )

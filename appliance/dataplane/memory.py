@@ -6,10 +6,10 @@ in order on processors that would reorder them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal
+from typing import Literal, Protocol
 
 from appliance.dataplane.abi import (
     COEFFICIENTS,
@@ -62,6 +62,14 @@ def no_fence() -> None:
 
 def no_door(leg: int, interface: int) -> None:
     """For memory that nothing is redirected by."""
+
+
+class KeySet(Protocol):
+    """A set of keys, in the kernel or not."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+    def add(self, key: bytes, /) -> None: ...
+    def discard(self, key: bytes, /) -> None: ...
 
 
 class Elements:
@@ -130,12 +138,16 @@ class Memory:
     """Maps a part of the flow table, offset and length in bytes, where mapping it all would be costly."""
     door: Callable[[int, int], None] = no_door
     """Lets the program redirect by a leg to an interface, given its index."""
+    blocked: KeySet = field(default_factory=set[bytes])
+    """The blocked prefixes as keys of the trie (block.py)."""
     slots: memoryview[int] = field(init=False)
     tracked: int = field(init=False)
     """The tracked bit of a slot; the bits below it are the index."""
     displacements: memoryview[int] = field(init=False)
     counters: memoryview[int] = field(init=False)
     reasons: memoryview[int] = field(init=False)
+    suspects: memoryview[int] = field(init=False)
+    """A bit for each start of a source, clear where nothing is blocked."""
     settings: Elements = field(init=False)
     lookup: Elements = field(init=False)
     keys: Elements = field(init=False)
@@ -155,6 +167,7 @@ class Memory:
         self.displacements = self.raw["vc5_displacements"].cast("H")
         self.counters = self.raw["vc5_counters"].cast("Q")
         self.reasons = self.raw["vc5_reasons"].cast("Q")
+        self.suspects = self.raw["vc5_suspects"].cast("Q")
         self.settings = Elements(self.raw["vc5_settings"], SETTINGS)
         self.lookup = Elements(self.raw["vc5_lookup"], LOOKUP)
         self.keys = Elements(self.raw["vc5_keys"], KEYS)
@@ -171,6 +184,11 @@ class Memory:
     def flows(self) -> memoryview[int]:
         """The flow table. Mapped from the kernel it counts as resident, all of it, for as long as somebody holds it."""
         return self.raw["vc5_flows"].cast("Q")
+
+    @property
+    def sources(self) -> memoryview[int]:
+        """How many sampled packets came from each prefix of a source; large, as the flow table is."""
+        return self.raw["vc5_sources"].cast("I")
 
     def flow_part(self, first: int, count: int) -> memoryview[int]:
         """Some of the ways; `first` and `count` are multiples of 8,192, so that only whole pages need mapping."""

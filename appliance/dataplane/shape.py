@@ -72,6 +72,7 @@ class Shape:
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
     mode vlan: untagged frames come and go as well. A `multi_buffer` program takes frames that lie in several buffers.
     `narrow`: packets may be longer than the MTU of the leg that they leave by, and are then answered.
+    One that `counts_sources` counts by prefix of the source, one that `blocks` drops what comes from blocked prefixes.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -89,6 +90,8 @@ class Shape:
     multi_buffer: bool = False
     narrow: bool = False
     fragment_sets: int = 1024
+    counts_sources: bool = False
+    blocks: bool = False
 
     @property
     def tagged(self) -> bool:
@@ -120,6 +123,7 @@ class Shape:
             direct=self.direct and previous.direct,
             wide=self.wide or previous.wide,
             multi_buffer=self.multi_buffer or previous.multi_buffer,
+            blocks=self.blocks or previous.blocks,
         )
 
     def doubled(self) -> Shape:
@@ -162,6 +166,8 @@ def shape_for(
         multi_buffer=mtu > ONE_BUFFER_MTU,
         mixed=config.mixed_tags,
         narrow=narrow,
+        counts_sources=config.count_prefixes,
+        blocks=bool(config.block),
     )
     check(shape)
     return shape

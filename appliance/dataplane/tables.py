@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from appliance.dataplane import destinations, lookup, maglev
+from appliance.dataplane import block, destinations, lookup, maglev
 from appliance.dataplane.abi import INDEX_LIMIT, NARROW_TRACKED, NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService
 from appliance.dataplane.enums import State
@@ -74,6 +74,7 @@ class Tables:
         self._legs = Legs(memory)
         self._rerouted = False
         """Whether a destination has got another way out since legs were last given away."""
+        self._blocked = block.BlockTable(memory)
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
@@ -95,10 +96,12 @@ class Tables:
         if differing is None:
             differing = [one for one in desired.services if self._differs(one, keys)]
         plans = self._plan(desired, differing, keys)
+        block.check(self.memory, desired.blocked)
         time = self.memory.time
         applied = Applied()
         former, self._applied = self._applied, None
         self._write_settings(desired)
+        self._blocked.write(desired.blocked)
         if not same:
             self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
         self._move(plans, time)

@@ -213,6 +213,15 @@ static __always_inline u32 vc5_cold4(struct xdp_md *ctx, struct vc5_verdict *ver
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		return 0;
 	}
+	if (to_vip) {
+		vc5_note_source4(verdict, ip);
+/*% if shape.blocks %*/
+		if (vc5_suspect4(ip) && vc5_is_blocked4(ip)) {
+			vc5_decide(verdict, XDP_DROP, VC5_REASON_BLOCKED);
+			return 0;
+		}
+/*% endif %*/
+	}
 	walk = vc5_walk4(ctx, l2, &packet, ip, end);
 	if (to_vip && walk.at && walk.fragment)
 		return vc5_hand_over(ctx, verdict, VC5_TAIL_FRAGMENT);
@@ -244,6 +253,12 @@ static __always_inline u32 vc5_cold6(struct xdp_md *ctx, struct vc5_verdict *ver
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		return 0;
 	}
+/*% if shape.blocks %*/
+	if (to_vip && vc5_suspect6(ip) && vc5_is_blocked(ip->source)) {
+		vc5_decide(verdict, XDP_DROP, VC5_REASON_BLOCKED);
+		return 0;
+	}
+/*% endif %*/
 	walk = vc5_walk6(ctx, l2, &packet, ip, end, 0);
 	if (to_vip && walk.at && walk.fragment)
 		return vc5_hand_over(ctx, verdict, VC5_TAIL_FRAGMENT);

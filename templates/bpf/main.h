@@ -58,6 +58,11 @@ static __always_inline enum vc5_way vc5_settled4(struct xdp_md *ctx, struct vc5_
 	service = vc5_candidate(key, vc5_lookup->multiplier);
 	if (service->key != key)
 		return VC5_WAY_RARE;
+	vc5_note_source4(verdict, ip);
+/*% if shape.blocks %*/
+	if (vc5_suspect4(ip))
+		return VC5_WAY_COLD;
+/*% endif %*/
 	length = vc5_length(ip->tot_len);
 	if (!vc5_complete(ctx, l2, ip, length, end) || ip->ttl <= 1)
 		return VC5_WAY_COLD;
@@ -95,6 +100,10 @@ static __always_inline enum vc5_way vc5_settled6(struct xdp_md *ctx, struct vc5_
 	service = vc5_candidate(key, lookup);
 	if (service->key != key || service->source_factor != high || service->vip_low != low)
 		return VC5_WAY_RARE;
+/*% if shape.blocks %*/
+	if (vc5_suspect6(ip))
+		return VC5_WAY_COLD;
+/*% endif %*/
 	length = vc5_length(ip->length);
 	if (!vc5_complete(ctx, l2, ip, sizeof(*ip) + length, end) || ip->hops <= 1)
 		return VC5_WAY_COLD;

@@ -22,6 +22,7 @@
 /*% include "length.h" %*/
 /*% include "headers.h" %*/
 /*% include "lookup.h" %*/
+/*% include "source.h" %*/
 /*% include "tracking.h" %*/
 /*% include "too_big.h" %*/
 /*% include "forward.h" %*/

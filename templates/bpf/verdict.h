@@ -8,6 +8,9 @@ struct vc5_verdict {
 	u64 destination; /* 0: none is known */
 	u64 octets; /* length of the IP packet */
 	u64 flows; /* 1: the packet opens a TCP connection */
+/*% if shape.counts_sources %*/
+	u64 source; /* 0: not to be counted; else the first bits of an IPv4 source, plus 1 */
+/*% endif %*/
 };
 
 static __always_inline u64 *vc5_reason_counter(u64 cpu, u32 reason)
@@ -36,9 +39,18 @@ static __always_inline struct vc5_event *vc5_event_counter(u64 cpu, u64 destinat
 	return (struct vc5_event *)(vc5_counter_of(cpu, destination) + VC5_DESTINATIONS);
 }
 
+/*% if shape.counts_sources %*/
+/* Shared by all CPUs, and not atomic: an increment that meets another one may be lost, of which the sample has plenty. */
+static __always_inline void vc5_count_source(const struct vc5_verdict *verdict, u64 counted)
+{
+	if (!(counted & (VC5_SOURCE_SAMPLE - 1)) && verdict->source)
+		vc5_sources[(verdict->source - 1) & ((1 << VC5_SOURCE_BITS) - 1)] += 1;
+}
+
+/*% endif %*/
 static __always_inline int vc5_leave(const struct vc5_verdict *verdict)
 {
-	u64 cpu = vc5_this_cpu() & (VC5_CPUS - 1);
+	u64 cpu = vc5_this_cpu() & (VC5_CPUS - 1), *reason;
 
 	if (verdict->reason == VC5_REASON_FORWARD) {
 		struct vc5_counter *counter = vc5_counter_of(cpu, verdict->destination);
@@ -47,11 +59,18 @@ static __always_inline int vc5_leave(const struct vc5_verdict *verdict)
 		counter->octets += verdict->octets;
 		if (verdict->flows)
 			vc5_event_counter(cpu, verdict->destination)->flows += 1;
+/*% if shape.counts_sources %*/
+		vc5_count_source(verdict, counter->packets);
+/*% endif %*/
 		return verdict->action;
 	}
 	if (verdict->destination)
 		vc5_event_counter(cpu, verdict->destination)->drops += 1;
-	*vc5_reason_counter(cpu, verdict->reason) += 1;
+	reason = vc5_reason_counter(cpu, verdict->reason);
+	*reason += 1;
+/*% if shape.counts_sources %*/
+	vc5_count_source(verdict, *reason);
+/*% endif %*/
 	return verdict->action;
 }
 

@@ -11,8 +11,8 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from appliance.dataplane import lookup
-from appliance.dataplane.abi import PROBE_PREFIX, REASON_STRIDE, TOO_BIG_RATE
+from appliance.dataplane import block, lookup
+from appliance.dataplane.abi import PROBE_PREFIX, REASON_STRIDE, SOURCE_PREFIX, SOURCE_SAMPLE, TOO_BIG_RATE
 from appliance.dataplane.enums import DeadPolicy, Reason
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
@@ -91,6 +91,7 @@ class Model:
         self._services: dict[tuple[Address, int, int], Entry] = {}
         self._vips: dict[Address, bool] = {}
         self._interface = 0
+        self._source: Address | None = None
 
     def receive(self, frame: bytes, cpu: int = 0, interface: int = 1) -> Exit:
         """What the program on one of the balancer's interfaces (its index) does with a frame that a CPU receives."""
@@ -116,6 +117,7 @@ class Model:
     def _begin(self, cpu: int) -> None:
         """Read which services and VIPs there are, where that has changed."""
         self._cpu = cpu
+        self._source = None
         raw = self.memory.raw
         known = b"".join((raw["vc5_settings"], raw["vc5_lookup"], raw["vc5_services"], raw["vc5_vips"]))
         if known != self._known:
@@ -174,6 +176,9 @@ class Model:
         return Reason.NOT_VIP if kind == packet.IPV6 else Reason.NOT_IP
 
     def _to_vip(self, frame: bytes, ip: Ip) -> Exit:
+        self._source = ip.source
+        if block.blocking(map(block.prefix_of, self.memory.blocked), ip.source):
+            return _exit(Reason.BLOCKED, frame)
         transport = packet.read_transport(frame, ip)
         if transport is Reason.FRAGMENT and ip.offset:
             return self._later_fragment(frame, ip)
@@ -363,11 +368,21 @@ class Model:
     def _count(self, reason: Reason) -> None:
         at = self._cpu * REASON_STRIDE + reason
         self.memory.reasons[at] = (self.memory.reasons[at] + 1) & _WORD
+        if reason < Reason.TRACKED_HIT:
+            self._sample(self.memory.reasons[at])
 
     def _add(self, number: int, *, packets: int = 0, octets: int = 0, flows: int = 0, drops: int = 0) -> None:
         for name, more in (("packets", packets), ("octets", octets), ("flows", flows), ("drops", drops)):
             at = self.memory.counter_place(self._cpu, number, name)
             self.memory.counters[at] = (self.memory.counters[at] + more) & _WORD
+            if name == "packets" and more:
+                self._sample(self.memory.counters[at])
+
+    def _sample(self, counted: int) -> None:
+        """Count by source one of many packets to VIPs that are counted alike."""
+        if self.memory.shape.counts_sources and isinstance(self._source, IPv4Address) and not counted % SOURCE_SAMPLE:
+            place = int(self._source) >> 32 - SOURCE_PREFIX
+            self.memory.sources[place] = (self.memory.sources[place] + 1) & 0xFFFFFFFF
 
 
 def _exit(reason: Reason, frame: bytes, destination: int = 0, interface: int = 0) -> Exit:

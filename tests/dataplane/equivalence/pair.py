@@ -47,6 +47,7 @@ def shape(
     ipv6: bool = False,
     mixed: bool = False,
     narrow: bool = False,
+    ddos: bool = False,
 ) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
@@ -67,6 +68,8 @@ def shape(
         mixed=mixed,
         narrow=narrow,
         fragment_sets=2,
+        counts_sources=ddos,
+        blocks=ddos,
     )
 
 
@@ -114,6 +117,8 @@ class Pair:
             view[:] = bytes(len(view))
         for key in list(self.answers.keys()):
             self.answers.delete(key)
+        for key in list(self.real.blocked):
+            self.real.blocked.discard(key)
         self.plain = Memory.plain(self.generation.shape)
         self.model = Model(self.plain)
         self.tables = (Tables(self.real), Tables(self.plain))
@@ -166,6 +171,8 @@ class Pair:
         for name in self.plain.raw:
             if (where := self._difference(name)) is not None:
                 raise Difference(self._tell(where))
+        if set(self.real.blocked) != set(self.plain.blocked):
+            raise Difference(self._tell("other prefixes are blocked"))
         keys = list(self.answers.keys())
         kept = {key: int.from_bytes(self.answers.lookup(key) or b"", sys.byteorder) for key in keys}
         expected = {_key_bytes(key): number for key, number in self.model.answers.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
 
 from appliance.dataplane.abi import TOO_BIG_RATE
@@ -12,7 +12,7 @@ from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, Pr
 from appliance.dataplane.enums import DeadPolicy, Refusal, State
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
-from appliance.model import Address, Protocol, ServiceKey
+from appliance.model import Address, Network, Protocol, ServiceKey
 from tests.dataplane.equivalence.pair import LOOPBACK, Pair
 from tests.dataplane.frames import BALANCER
 
@@ -28,6 +28,13 @@ KEYS6 = [
 BACKENDS = [IPv4Address("10.1.10.10") + number for number in range(20)]
 BACKENDS6 = [IPv6Address("2001:db8:10::10") + number for number in range(20)]
 OWN6 = (IPv6Address("2001:db8:10::5"), IPv6Address("2001:db8:10::"))
+BLOCKED: list[Network] = [
+    *(IPv4Network(text) for text in ("198.51.100.7/32", "198.51.100.8/31", "198.51.104.0/21", "192.0.2.0/24")),
+    *(IPv6Network(text) for text in ("2001:db8:9::7/128", "2001:db8:9::8/126", "2001:db8:77::/48", "2001:db9::/32")),
+    *(IPv4Network(text) for text in ("198.51.96.0/20", "203.0.113.0/24", "10.1.0.0/16")),
+    IPv6Network("2001:c00::/22"),
+]
+"""Of clients, beside them in the same /20 or /32, of strangers, VIPs and backends; short and long."""
 VLANS = (1, 10, 2047, 4094)
 OWN = (IPv4Address("10.1.10.5"), IPv4Address("10.1.0.0"))
 PROBE = ProbeLink(7, bytes.fromhex("0200000000aa0200000000ab"), IPv4Address("169.254.255.255"))
@@ -107,6 +114,7 @@ class Site:
             (2, self._seed),
             (1, self._poke),
             (1, self._spend),
+            *([(2, self._block)] if self.pair.plain.shape.blocks else []),
             (3, self._advance),
         )
         move = random.choices([move for _, move in moves], [weight for weight, _ in moves])[0]
@@ -209,6 +217,9 @@ class Site:
         entries = [tables.entry(service.key) for service in self.desired.services]
         if self.pair.plain.shape.previous and not any(entry and entry.previous_count for entry in entries):
             self.desired = replace(self.desired, seed=random.randbytes(16))
+
+    def _block(self, random: Random) -> None:
+        self.desired = replace(self.desired, blocked=tuple(random.sample(BLOCKED, random.choice((0, 1, 1, 2, 3)))))
 
     def _poke(self, random: Random) -> None:
         """What another CPU may see amid a change: the destination is written, its slots are not yet."""

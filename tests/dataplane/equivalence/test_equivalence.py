@@ -34,8 +34,10 @@ STEPS = st.lists(st.tuples(SEEDS, st.lists(SEEDS, min_size=BURST, max_size=BURST
         shape(resets=True, mode=Mode.VLAN, ipv6=True),
         shape(resets=True, mode=Mode.MULTI_NIC, ipv6=True, small=True, narrow=True),
         shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, narrow=True),
+        shape(resets=False, ddos=True),
+        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, ddos=True),
     ],
-    ids=["large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6"],
+    ids=["large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6", "ddos", "mixed-ipv6-ddos"],
 )
 def test_program_and_model_agree(what: Shape) -> None:
     with loaded(what) as pair:
@@ -60,6 +62,8 @@ def _never(what: Shape) -> set[Reason]:
         never.add(Reason.RESET)
     if not what.narrow:
         never |= {Reason.TOO_BIG, Reason.TOO_BIG_LIMITED}
+    if not what.blocks:
+        never.add(Reason.BLOCKED)
     if not what.ipv6:
         never.add(Reason.NEIGHBOUR)
     return never

@@ -115,6 +115,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
     needed = {"drain": ["s", "b"], "undrain": ["s", "b"], "reattach": ["i"], "balance": ["i", "v", "b", "b"]}
+    needed["block"] = ["list"]
     for verb in VERBS:
         for line in (["--root", "/r", verb.name, "--json"], [verb.name, "--json", "--root", "/r"]):
             parsed = parser().parse_args([*line, *needed.get(verb.name, [])])
@@ -122,7 +123,7 @@ def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
 
 
 def test_no_daemon_is_1_and_says_how_to_start_it(root: Root, capsys: pytest.CaptureFixture[str]) -> None:
-    for line in (["status"], ["reload"], ["drain", "s", "b"], ["reattach", "i"]):
+    for line in (["status"], ["reload"], ["drain", "s", "b"], ["reattach", "i"], ["block", "list"], ["prefixes"]):
         assert main(line) == 1
         printed = capsys.readouterr()
         assert printed.out == ""

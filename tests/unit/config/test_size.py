@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from appliance import config
+from appliance.dataplane.abi import BLOCKED_LIMIT
+from appliance.errors import ConfigError
 
 
 def large(services: int, backends: int) -> str:
@@ -21,3 +25,11 @@ def test_a_thousand_services() -> None:
     assert len(loaded.config.services) == 1000
     assert sum(len(service.backends) for service in loaded.config.services) == 20_000
     assert len({backend.address for service in loaded.config.services for backend in service.backends}) == 20_000
+
+
+def test_as_many_blocked_prefixes_as_the_tables_hold() -> None:
+    prefixes = [f"10.{n // 256}.{n % 256}.0/24" for n in range(BLOCKED_LIMIT)]
+    loaded = config.load_text(f"interfaces: [eth0]\nblock: [{', '.join(prefixes)}]\n", "f")
+    assert len(loaded.config.block) == BLOCKED_LIMIT
+    with pytest.raises(ConfigError, match="more than 16,384 prefixes"):
+        config.load_text(f"interfaces: [eth0]\nblock: [192.0.2.0/24, {', '.join(prefixes)}]\n", "f")
