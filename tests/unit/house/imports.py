@@ -40,7 +40,7 @@ PURE_DATAPLANE = (
         "model",
         "regions",
     ),
-    *("shape", "slots", "spec", "tables"),
+    *("shape", "slots", "spec", "structs", "tables"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
 PURE_CONTROL = ("clock", "nexthop", "plan", "state")
