@@ -153,6 +153,11 @@ static __always_inline u32 vc5_hand_over(struct xdp_md *ctx, struct vc5_verdict 
 	return 0;
 }
 
+static __always_inline void vc5_unknown_port(struct vc5_verdict *verdict)
+{
+	vc5_decide(verdict, vc5_settings->pass_unknown_port ? XDP_PASS : XDP_DROP, VC5_REASON_UNKNOWN_PORT);
+}
+
 /* What both families do once their headers are read: `hops` is what is left of the time to live. */
 static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *ip,
 					   const void *end, struct vc5_packet *packet, const struct vc5_walk *walk,
@@ -170,7 +175,7 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 		return 0;
 	service = vc5_find_service(packet);
 	if (!service) {
-		vc5_decide(verdict, vc5_settings->pass_unknown_port ? XDP_PASS : XDP_DROP, VC5_REASON_UNKNOWN_PORT);
+		vc5_unknown_port(verdict);
 		return 0;
 	}
 	if (hops <= 1) {

@@ -113,7 +113,7 @@ static __always_inline void vc5_first_fragment(struct xdp_md *ctx, struct vc5_ve
 	}
 	service = vc5_find_service(packet);
 	if (!service) {
-		vc5_decide(verdict, vc5_settings->pass_unknown_port ? XDP_PASS : XDP_DROP, VC5_REASON_UNKNOWN_PORT);
+		vc5_unknown_port(verdict);
 		return;
 	}
 	if (hops <= 1) {
@@ -137,8 +137,8 @@ static __always_inline void vc5_later_fragment(struct xdp_md *ctx, struct vc5_ve
 
 	if (!number)
 		return;
-	verdict->destination = number;
 	verdict->octets = packet->octets;
+	verdict->destination = number;
 	if (hops <= 1) {
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_TTL);
 		return;

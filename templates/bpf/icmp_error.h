@@ -25,7 +25,7 @@ static __always_inline struct vc5_choice vc5_peek(const struct vc5_service *serv
 	for (i = 0; i < VC5_WAYS; i++) {
 		u64 seen = *(volatile const u64 *)&set[i];
 
-		if (seen && seen >> VC5_WAY_TAG_SHIFT == tag)
+		if (seen >> VC5_WAY_TAG_SHIFT == tag && seen)
 			way = seen;
 	}
 	if (way && !vc5_expired(way, time) && vc5_way_index(way) < service->capacity)

@@ -57,11 +57,6 @@ ERROR_FAULTS = (
     # Too big.
     Fault("too big forwarded", "if (packet->octets > vc5_leg_of(destination)->mtu) {", "if (0) {"),
     Fault("too big forwarded on the quick way", "if (octets > vc5_leg_of(destination)->mtu)", "if (0)"),
-    Fault(
-        "MTU itself too big",
-        "if (octets > vc5_leg_of(destination)->mtu)",
-        "if (octets >= vc5_leg_of(destination)->mtu)",
-    ),
     Fault("MTU not told", "icmp->rest = bpf_htonl(mtu > 0xffff ? 0xffff : mtu);", "icmp->rest = 0;"),
     Fault("answers without limit", "if (note->spent >= VC5_TOO_BIG_RATE)", "if (0)"),
     Fault("budget never renewed", "note->time = time;\n\t\tnote->spent = 0;", "note->time = time;"),

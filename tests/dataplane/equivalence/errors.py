@@ -47,7 +47,7 @@ def about_flow(random: Random, key: ServiceKey, client: Address, port: int) -> F
     if not wide and random.random() < 0.2:
         inner = Frame().ipv4(str(vip), str(client), options=random.choice((b"\1" * 4, b"\1" * 40)))
     udp = (key.protocol is Protocol.UDP) == (random.random() < 0.97)
-    data = bytes(random.randrange(60))
+    data = bytes(random.choice((random.randrange(60), 300)))
     inner = inner.udp(key.port, port, data) if udp else inner.tcp(key.port, port, "A", data=data)
     quoted = bytearray(inner.bytes[14:])
     if not sound and random.random() < 0.4:
@@ -102,7 +102,7 @@ def _fragment(random: Random, key: ServiceKey, client: Address, port: int, which
     if random.random() < 0.05:
         protocol = random.choice((1, 6, 17, 47, 58))
     if offset:
-        return ip.raw(protocol, random.randbytes(random.choice((0, 3, 8, 100))))
+        return ip.raw(protocol, random.randbytes(random.choice((0, 3, 8, 200))))
     if protocol == Protocol.UDP:
         made = ip.udp(port, key.port, random.randbytes(32), length=random.choice((4000, 4000, 40, 8, 7, 65535)))
     elif protocol == Protocol.TCP:

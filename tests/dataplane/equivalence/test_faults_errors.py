@@ -9,7 +9,7 @@ from tests.dataplane.equivalence.play import any_steps, play
 from tests.dataplane.faults import Fault
 from tests.dataplane.faults_errors import ERROR_FAULTS
 
-LIMIT = 60_000
+LIMIT = 20_000
 """Frames within which a fault has to be found."""
 CHANGES = 8
 ABOUT = 0.6

@@ -46,6 +46,8 @@ FLAGS: tuple[tuple[int, str | None], ...] = (
 OPTIONS = (b"\1\1\1\0", bytes.fromhex("94040000"), b"\1" * 40)
 """No-operations, router alert, and as many as fit."""
 POOL = 60
+PADDED = (0, 60, 64, 300)
+"""The least lengths of frames, bytes."""
 STRANGE_NUMBERS = (0, 15, 16, 300, 511, 512, 513, 1 << 23)
 
 Made = tuple[bytes, bool]
@@ -68,7 +70,7 @@ class Traffic:
         if self.about and random.random() < self.about and self.site.desired.services:
             made, probe = random.choice((_error, _pieces))(self, random)
         elif random.random() < 0.8 and self.site.desired.services:
-            made, probe = self.steered(random).padded(random.choice((0, 60, 64, 300))).bytes, False
+            made, probe = self.steered(random).padded(random.choice(PADDED)).bytes, False
         else:
             make = random.choices([make for _, make in ODD], [weight for weight, _ in ODD])[0]
             made, probe = make(self, random)
@@ -364,12 +366,12 @@ def _answer(traffic: Traffic, random: Random) -> Made:
 
 def _error(traffic: Traffic, random: Random) -> Made:
     """An ICMP error about a packet that a backend sent to a client, sometimes spoilt."""
-    return errors.about_flow(random, *traffic.flow(random)).bytes, False
+    return errors.about_flow(random, *traffic.flow(random)).padded(random.choice(PADDED)).bytes, False
 
 
 def _pieces(traffic: Traffic, random: Random) -> Made:
     """A fragment: of a datagram of which others may be under way, in any order."""
-    return errors.piece(random, *traffic.flow(random), traffic.pieces).bytes, False
+    return errors.piece(random, *traffic.flow(random), traffic.pieces).padded(random.choice(PADDED)).bytes, False
 
 
 ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (
