@@ -11,8 +11,8 @@ from typing import Self
 
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane import lookup
-from appliance.dataplane.abi import layout_digest
 from appliance.dataplane.generation import Generation
+from appliance.dataplane.header import layout_digest
 from appliance.model import ServiceKey
 
 PERIOD = 0.0002

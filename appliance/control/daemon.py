@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__, config
-from appliance.control import requirements, store
+from appliance.control import requirements, standing, store
 from appliance.control.blocking import Blocking
 from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
@@ -159,7 +159,7 @@ class Daemon:
         try:
             await server.start()
             self._removing = self._removing and self._stop.is_set()
-            self.notifier.ready(self.summary())
+            self.notifier.ready(standing.summary(self))
             self.reloading.release()
             await self.prober.start()
             self.prober.schedule(self.instance.targets())
@@ -265,7 +265,7 @@ class Daemon:
         if made.left:
             self._plan_soon(next(iter(made.left)))
             return
-        self.notifier.status(self.summary())
+        self.notifier.status(standing.summary(self))
 
     def _probed(self, result: ProbeResult) -> None:
         transition = self.instance.health.observe(result, time.time())
@@ -290,7 +290,7 @@ class Daemon:
 
     def _prober_state(self, alive: bool, why: str) -> None:
         self.frozen = "" if alive else why or "the prober is gone"
-        self.notifier.status(self.summary())
+        self.notifier.status(standing.summary(self))
         if alive:
             self.record(EventKind.DAEMON, f"the prober works: {why}" if why else "the prober works")
             return
@@ -343,7 +343,7 @@ class Daemon:
             text = f"configuration in force after {seconds * 1000:.0f} ms"
             self.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok")
             self.recorder.flush_soon()
-            self.notifier.ready(self.summary())
+            self.notifier.ready(standing.summary(self))
             return {
                 "message": text,
                 "seconds": round(seconds, 6),
@@ -375,13 +375,6 @@ class Daemon:
             self._plan_soon()
         if self.instance.current is not None:
             self.watch.want(self.instance.current.wanted, self.instance.current.neighbours)
-
-    def summary(self) -> str:
-        """One line for `systemctl status`."""
-        services = self.instance.current.services if self.instance.current else {}
-        up = sum(1 for service in services.values() if service.up)
-        frozen = f"; HEALTH FROZEN: {self.frozen}" if self.frozen else ""
-        return f"{up} of {len(services)} services up{frozen}"
 
     def changed(self) -> None:
         """An operator changed something: keep it, then act on it."""

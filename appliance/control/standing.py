@@ -61,3 +61,11 @@ def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
     texts = [daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
     texts += daemon.instance.links.troubles()
     return tuple({"severity": "warning", "message": text} for text in texts if text)
+
+
+def summary(daemon: Daemon) -> str:
+    """One line for `systemctl status`."""
+    services = daemon.instance.current.services if daemon.instance.current else {}
+    up = sum(1 for service in services.values() if service.up)
+    frozen = f"; HEALTH FROZEN: {daemon.frozen}" if daemon.frozen else ""
+    return f"{up} of {len(services)} services up{frozen}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from appliance.dataplane.abi import c_source
+from appliance.dataplane.header import c_source
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.text import FUNCTIONS, parse
 from appliance.errors import RenderError

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.dataplane import carry, footprint, text
-from appliance.dataplane.abi import MAPS, layout_digest
+from appliance.dataplane.abi import MAPS
 from appliance.dataplane.attach import Attachments
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import State
 from appliance.dataplane.generation import Generation, remove
+from appliance.dataplane.header import layout_digest
 from appliance.dataplane.kernel import is_bpffs
 from appliance.dataplane.shape import Shape, shape_for
 from appliance.dataplane.spec import MapKind

@@ -13,8 +13,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from appliance.dataplane.abi import c_source
 from appliance.dataplane.enums import Tail
+from appliance.dataplane.header import c_source
 from appliance.dataplane.shape import Shape
 from appliance.errors import RenderError
 from appliance.model import Mode

@@ -156,6 +156,7 @@ static __always_inline u32 vc5_fragment4(struct xdp_md *ctx, struct vc5_verdict 
 
 	if ((void *)(ip + 1) > end)
 		return 0;
+	vc5_note_source4(verdict, ip);
 	vc5_read_addresses4(&packet, ip);
 	walk = vc5_walk4(ctx, l2, &packet, ip, end);
 	if (!walk.at)

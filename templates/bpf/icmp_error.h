@@ -134,6 +134,7 @@ static __always_inline u32 vc5_error_frame(struct xdp_md *ctx, struct vc5_verdic
 /*% endif %*/
 	if ((void *)(ip + 1) > end)
 		return 0;
+	vc5_note_source4(verdict, ip);
 	vc5_read_addresses4(&packet, ip);
 	room = packet.octets - transport - VC5_ICMP_LEAST;
 	if (vc5_read_inner4(&packet, (void *)icmp + VC5_ICMP_LEAST, end, room))

@@ -121,6 +121,7 @@ static __always_inline void vc5_quote4(struct xdp_md *ctx, struct vc5_verdict *v
 
 	if ((void *)(ip + 1) > end)
 		return;
+	vc5_note_source4(verdict, ip);
 	walk = vc5_walk4(ctx, l2, &packet, ip, end);
 	if (!walk.at)
 		return;

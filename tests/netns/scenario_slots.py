@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from appliance.control.requirements import read_possible_cpus
-from appliance.dataplane.abi import layout_digest
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import flow_hash, slot_of
+from appliance.dataplane.header import layout_digest
 from appliance.dataplane.tables import Tables
 from appliance.errors import KernelError
 from appliance.model import ServiceKey

@@ -388,8 +388,7 @@ def test_frames_redirected_into_the_veth_arrive_once_a_program_is_attached_insid
 @pytest.mark.root
 def test_offloads_of_the_far_end_are_off(place: Place) -> None:
     place.ensure()
-    name = place.root.veth_peer
-    for feature in offload.Offload:
+    for feature, name in ((feature, place.root.veth_peer) for feature in offload.Offload):
         assert not place.inside.call(lambda feature=feature: offload.enabled(name, feature))  # type: ignore[misc]
         place.inside.call(lambda feature=feature: offload.switch(name, feature, True))  # type: ignore[misc]
         assert place.inside.call(lambda feature=feature: offload.enabled(name, feature))  # type: ignore[misc]

@@ -34,6 +34,7 @@ PURE_DATAPLANE = (
         "flowsweep",
         "frame",
         "hashing",
+        "header",
         "legs",
         "lookup",
         "maglev",
