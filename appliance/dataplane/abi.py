@@ -1,6 +1,6 @@
 """What the program and the control plane both know: enums, structs and maps, declared once.
 
-C is rendered from these tables (`header.c_source`), with an assertion on the size and on every offset, and Python reads and
+C is rendered from these tables (`header`), with an assertion on the size and on every offset, and Python reads and
 writes the mapped memory through the same declarations. Structs have no implicit padding. All integers are in the host's
 byte order unless a field says "network order".
 """

@@ -1,8 +1,7 @@
 """The probe namespace, made and repaired in a scratch namespace that stands for the host.
 
-host (scratch)                        root.namespace
-root.veth  <-------- veth --------->  root.veth_peer
-front  <--- veth, XDP redirects ---   client (scratch): back
+root.veth of the host (scratch) <-- veth --> root.veth_peer in root.namespace
+front of the host <-- veth, XDP redirects -- back of the client (scratch)
 """
 
 from __future__ import annotations
@@ -388,7 +387,8 @@ def test_frames_redirected_into_the_veth_arrive_once_a_program_is_attached_insid
 @pytest.mark.root
 def test_offloads_of_the_far_end_are_off(place: Place) -> None:
     place.ensure()
-    for feature, name in ((feature, place.root.veth_peer) for feature in offload.Offload):
+    name = place.root.veth_peer
+    for feature in offload.Offload:
         assert not place.inside.call(lambda feature=feature: offload.enabled(name, feature))  # type: ignore[misc]
         place.inside.call(lambda feature=feature: offload.switch(name, feature, True))  # type: ignore[misc]
         assert place.inside.call(lambda feature=feature: offload.enabled(name, feature))  # type: ignore[misc]
