@@ -177,6 +177,7 @@ def plan(
                 grace(config, key),
                 POLICY[service.on_dead],
                 tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
+                tunnel=service.tunnel,
             )
         )
     vips = {service.key.vip: False for service in services}

@@ -11,16 +11,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from appliance.dataplane.enums import DeadPolicy, Reason, State, Tail
+from appliance.dataplane.enums import DeadPolicy, Encapsulation, Reason, Refusal, State, Tail
 from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec
+from appliance.dataplane.structs import SIZES, Field, Struct
 
 if TYPE_CHECKING:
     from appliance.dataplane.shape import Shape
-
-SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 
 WAYS = 8
 """Ways in a set of the flow table: 8 of 8 bytes make one cache line."""
@@ -59,58 +57,6 @@ WAY_INDEX_SHIFT = EXPIRY_BITS + 1
 WAY_TAG_SHIFT = WAY_INDEX_SHIFT + INDEX_BITS
 DIRECT_NAME = "keys_direct"
 """What the map of keys is called where lookup needs no displacements: its content means something else."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """A member of a struct: `count` elements of `type` (a primitive or another struct's name)."""
-
-    name: str
-    type: str
-    comment: str
-    count: int = 1
-
-
-@dataclass(frozen=True)
-class Struct:
-    """A struct in the C ABI without implicit padding."""
-
-    name: str
-    comment: str
-    fields: tuple[Field, ...]
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Byte offset of each field; raises ValueError where the compiler would pad."""
-        offsets, at = {}, 0
-        for field in self.fields:
-            size = SIZES[field.type]
-            if at % size:
-                raise ValueError(f"struct {self.name}: {field.name} at {at} would be padded")
-            offsets[field.name] = at
-            at += size * field.count
-        if at % max(SIZES[field.type] for field in self.fields):
-            raise ValueError(f"struct {self.name}: {at} bytes would be padded at the end")
-        return offsets
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes of one struct."""
-        last = self.fields[-1]
-        return self.offsets[last.name] + SIZES[last.type] * last.count
-
-    def c(self) -> str:
-        """The C definition and its assertions."""
-        lines = [f"/* {self.comment} */", f"struct {self.name} {{"]
-        for field in self.fields:
-            array = f"[{field.count}]" if field.count > 1 else ""
-            lines.append(f"\t{field.type} {field.name}{array}; /* {field.comment} */")
-        lines.append("};")
-        lines.append(f'_Static_assert(sizeof(struct {self.name}) == {self.size}, "size of {self.name}");')
-        for field in self.fields:
-            offset = f"__builtin_offsetof(struct {self.name}, {field.name})"
-            lines.append(f'_Static_assert({offset} == {self.offsets[field.name]}, "{self.name}.{field.name}");')
-        return "\n".join(lines)
 
 
 SETTINGS = Struct(
@@ -192,7 +138,7 @@ DESTINATION = Struct(
         Field("mac_tail", "u32", "the other 4"),
         Field("leg", "u16", "the way out"),
         Field("state", "u8", "enum vc5_state"),
-        Field("refusal", "u8", "0, or the reason why nothing can be sent to it now"),
+        Field("refusal", "u8", "enum vc5_refusal: 0, or why nothing can be sent to it now, or how"),
     ),
 )
 IDENTITY = Struct(
@@ -207,6 +153,19 @@ IDENTITY = Struct(
         Field("protocol", "u16", "of the service"),
         Field("freed", "u32", "coarse time since when the number is no longer used; 0: in use"),
         Field("used", "u32", "1: it stands for somebody, or did"),
+        Field("tunnel", "u32", "0: none, else 1 + the copy of its tunnel that is in force"),
+    ),
+)
+TUNNEL = Struct(
+    "vc5_tunnel",
+    "what packets travel in to a destination",
+    (
+        Field("header", "u64", "as it lies in the frame, lengths and checksums 0; dscp: the backend, IPv4 mapped", 7),
+        Field("ip_sum", "u16", "ones' complement sum of the outer IPv4 header"),
+        Field("udp_sum", "u16", "likewise of what the checksum of the outer UDP header covers"),
+        Field("room", "u16", "bytes of the longest packet that fits"),
+        Field("kind", "u8", "enum vc5_encapsulation"),
+        Field("option", "u8", "fou, gue: 1 with a checksum; dscp: the code, where it stands in its byte"),
     ),
 )
 LEG = Struct(
@@ -244,12 +203,16 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, COUNTER, EVENT, ANSWER_KEY)
+STRUCTS = (
+    *(SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, TUNNEL, COUNTER, EVENT, ANSWER_KEY),
+)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
     "dead_policy": DeadPolicy,
     "tail": Tail,
+    "encapsulation": Encapsulation,
+    "refusal": Refusal,
 }
 
 
@@ -343,6 +306,7 @@ MAPS = (
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
     _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
     MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
+    _array("vc5_tunnels", 18, TUNNEL, lambda shape: shape.tunnel_count, Use.DAEMON, "[destination][copy]"),
 )
 MAP = {layout.name: layout for layout in MAPS}
 

@@ -35,6 +35,7 @@ class Reason(IntEnum):
     NEIGHBOUR = 24
     NO_INTERFACE = 25
     NO_ROOM = 26
+    TOO_BIG = 27
     # Not exits but decisions about tracked slots, counted beside the exit.
     TRACKED_HIT = 32
     TRACKED_NEW = 33
@@ -74,6 +75,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NEIGHBOUR: "neighbour discovery for a VIP: passed to the host",
     Reason.NO_INTERFACE: "the interface that leads to the backend is gone: dropped",
     Reason.NO_ROOM: "the driver leaves no room for a longer header: dropped",
+    Reason.TOO_BIG: "with the tunnel's header longer than the way to the backend takes: dropped",
     Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
     Reason.TRACKED_NEW: "in a tracked slot: a new flow",
     Reason.TRACKED_OLD: "in a tracked slot: a flow older than the change",
@@ -106,10 +108,30 @@ class Tail(IntEnum):
     COLD6 = 1
 
 
+class Encapsulation(IntEnum):
+    """What a packet travels in: a kind of tunnel, and the family of the outer header."""
+
+    NONE = 0
+    IPIP4 = 1
+    IPIP6 = 2
+    GRE4 = 3
+    GRE6 = 4
+    FOU4 = 5
+    FOU6 = 6
+    GUE4 = 7
+    GUE6 = 8
+    DSCP = 9
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
 class Refusal(IntEnum):
-    """Why a destination cannot be sent to right now; 0 where it can."""
+    """Why a destination cannot be sent to right now; 0 where it can. From 64 on: it can, in another way than most."""
 
     NOTHING = 0
     NO_BACKEND = int(Reason.NO_BACKEND)
     DEAD = int(Reason.DEAD)
     UNRESOLVED = int(Reason.UNRESOLVED)
+    TUNNEL = 64
+    TUNNEL_TWIN = 65

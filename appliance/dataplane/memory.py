@@ -26,13 +26,14 @@ from appliance.dataplane.abi import (
     SERVICE,
     SETTINGS,
     TRACKED,
+    TUNNEL,
     VIP,
     WORDS,
-    Struct,
 )
 from appliance.dataplane.enums import State
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
+from appliance.dataplane.structs import Struct
 from appliance.model import Address
 
 COUNTERS = ("packets", "octets", "flows", "drops")
@@ -144,6 +145,7 @@ class Memory:
     destinations: Elements = field(init=False)
     identities: Elements = field(init=False)
     legs: Elements = field(init=False)
+    tunnels: Elements = field(init=False)
 
     def __post_init__(self) -> None:
         self.slots = self.raw["vc5_slots"].cast("H" if self.shape.wide else "B")
@@ -160,6 +162,7 @@ class Memory:
         self.destinations = Elements(self.raw["vc5_destinations"], DESTINATION)
         self.identities = Elements(self.raw["vc5_identities"], IDENTITY)
         self.legs = Elements(self.raw["vc5_legs"], LEG)
+        self.tunnels = Elements(self.raw["vc5_tunnels"], TUNNEL)
 
     @property
     def flows(self) -> memoryview[int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from math import isqrt
 
 from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
+from appliance.dataplane.encapsulation import LENGTHS, encapsulations
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
 from appliance.model import Config, Mode, OnDead, Service
@@ -61,7 +62,8 @@ class Shape:
 
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
-    mode vlan: untagged frames come and go as well.
+    mode vlan: untagged frames come and go as well. `tunnels` are the encapsulations in use, by
+    name, in the order of their numbers.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -76,6 +78,7 @@ class Shape:
     previous: bool = False
     ipv6: bool = False
     mixed: bool = False
+    tunnels: tuple[str, ...] = ()
 
     @property
     def tagged(self) -> bool:
@@ -86,6 +89,21 @@ class Shape:
     def redirects(self) -> bool:
         """Whether packets leave by other interfaces than they came in by."""
         return self.mode is Mode.MULTI_NIC or self.mixed
+
+    @property
+    def udp_tunnels(self) -> bool:
+        """Whether packets travel in UDP, whose checksum may have to cover them."""
+        return any(name.startswith(("fou", "gue")) for name in self.tunnels)
+
+    @property
+    def wraps(self) -> list[tuple[str, int, int]]:
+        """The encapsulations with a header: name, length of the outer IP header, length of the whole header, bytes."""
+        return [(name.upper(), *LENGTHS[name]) for name in self.tunnels if name in LENGTHS]
+
+    @property
+    def tunnel_count(self) -> int:
+        """How many tunnels the table holds: two copies for each destination, where there are tunnels at all."""
+        return 2 * self.destinations if self.tunnels else 1
 
     @property
     def service_limit(self) -> int:
@@ -131,6 +149,7 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, pre
         direct=direct,
         previous=previous,
         ipv6=any(service.key.vip.version == 6 for service in services),
+        tunnels=encapsulations(services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
     )
     check(shape)

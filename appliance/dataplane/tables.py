@@ -290,7 +290,7 @@ class Tables:
         placed.entry = replace(plan.entry, on_dead=int(service.on_dead))
         numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
         for member in service.members:
-            destinations.write(self.memory, numbers[member.address], service.key, member, self._legs)
+            destinations.write(self.memory, numbers[member.address], service.key, member, self._legs, service.tunnel)
         self.memory.fence()
         available = [m for m in service.members if m.state is State.AVAILABLE and m.weight > 0]
         owners = maglev.table([(m.address, m.weight) for m in available], plan.entry.slot_count)

@@ -12,10 +12,10 @@ static long (*vc5_redirect)(u32 interface, u64 flags) = (void *)BPF_FUNC_redirec
 /*% if shape.redirects %*/
 static long (*vc5_redirect_map)(u64 map, u64 key, u64 flags) = (void *)BPF_FUNC_redirect_map;
 /*% endif %*/
-/*% if shape.tagged %*/
+/*% if shape.tagged or shape.tunnels %*/
 static long (*vc5_move_head)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust_head;
 /*% endif %*/
-/*% if shape.resets %*/
+/*% if shape.resets or shape.tunnels %*/
 static long (*vc5_move_tail)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust_tail;
 /*% endif %*/
 

@@ -20,6 +20,9 @@
 /*% include "headers.h" %*/
 /*% include "lookup.h" %*/
 /*% include "tracking.h" %*/
+/*% if shape.tunnels %*/
+/*% include "tunnel.h" %*/
+/*% endif %*/
 /*% include "forward.h" %*/
 /*% include "echo.h" %*/
 /*% if shape.resets %*/

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.dataplane.abi import COUNTER, DESTINATION, HISTORY, IDENTITY, SERVICE, SETTINGS, SIZES, VIP, Struct
+from appliance.dataplane.abi import COUNTER, DESTINATION, HISTORY, IDENTITY, SERVICE, SETTINGS, VIP
 from appliance.dataplane.enums import Reason, State
 from appliance.dataplane.hashing import mapped
 from appliance.dataplane.memory import COUNTERS, Elements, Memory
 from appliance.dataplane.shape import Shape
+from appliance.dataplane.structs import SIZES, Struct
 from tests.unit.dataplane.recorded import recorded
 
 SHAPE = Shape(cpus=2, services=4, destinations=32, slots=16, sets=2)
