@@ -1,7 +1,7 @@
 """The headers that packets travel in to backends elsewhere: prebuilt, all but what differs from packet to packet.
 
-IP in IP: RFC 2003, 2473, 4213. GRE without options: RFC 2784, 7676. In UDP: directly (`fou`), or behind a header of four
-bytes (`gue`, draft-ietf-intarea-gue, variant 0). What goes with `dscp` gets no header.
+IP in IP: RFC 2003, 2473, 4213. GRE without options: RFC 2784, 7676. In UDP: directly (`fou`), or behind a header of
+four bytes (`gue`, draft-ietf-intarea-gue, variant 0). What goes with `dscp` gets no header.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ LENGTHS = {
 class Outer:
     """A prebuilt header: lengths, checksums, source port, traffic class and flow label are 0.
 
-    `ip_sum` and `udp_sum` are ones' complement sums, in network order, of the IPv4 header and of what the checksum of UDP
-    covers beside the packet inside and the lengths.
+    `ip_sum` and `udp_sum` are ones' complement sums, in network order, of the IPv4 header and of what the checksum of
+    UDP covers beside the packet inside and the lengths.
     """
 
     kind: Encapsulation

@@ -6,19 +6,20 @@ its destination where that is known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from appliance.dataplane import lookup
 from appliance.dataplane.abi import PROBE_PREFIX, REASON_STRIDE
-from appliance.dataplane.enums import DeadPolicy, Reason
+from appliance.dataplane.enums import DeadPolicy, Reason, Refusal
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import packet
 from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
+from appliance.dataplane.model.tunnel import Tunnel
 from appliance.model import Address
 
 PROBE_NET = 10
@@ -223,6 +224,14 @@ class Model:
                 return Exit(Action.DROP, Reason.DEAD, number, frame)
             return Exit(Action.TX, Reason.RESET, number, packet.reset(frame, ip, transport))
         refusal = self.memory.destinations.get(number, "refusal")
+        if refusal >= Refusal.TUNNEL:
+            tunnel = Tunnel.of(self.memory, number, refusal - Refusal.TUNNEL)
+            if ip.length > tunnel.room:
+                return _exit(Reason.TOO_BIG, frame, number)
+            self._add(number, packets=1, octets=ip.length, flows=int(transport.opens))
+            entropy = self._tracking.slot(service, ip, transport)[1] >> 32
+            frame = tunnel.sent(packet.one_hop_less(frame, ip), ip, entropy)
+            return self._send(frame, ip.start != packet.ETHERNET, number)
         if refusal:
             return _exit(Reason(refusal), frame, number)
         self._add(number, packets=1, octets=ip.length, flows=int(transport.opens))
@@ -291,6 +300,11 @@ class Model:
             return _exit(Reason.UNRESOLVED, frame, number)
         self.answers[AnswerKey(vip, transport.destination_port, transport.source_port, ip.protocol)] = number
         probe = packet.readdressed(frame, ip, own, vip)
+        if present := identities.get(number, "tunnel"):
+            tunnel = Tunnel.of(self.memory, number, present - 1)
+            if ip.length > tunnel.room:
+                return _exit(Reason.TOO_BIG, probe, number)
+            probe = tunnel.sent(probe, replace(ip, source=own, destination=vip), transport.source_port)
         if self.memory.shape.tagged:
             probe = packet.retagged(probe, False, self._leg(number)[1])
         return _exit(Reason.PROBE_SENT, packet.put(probe, 0, self._macs(number)), interface=interface)

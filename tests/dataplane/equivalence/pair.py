@@ -46,6 +46,7 @@ def shape(
     mode: Mode = Mode.SIMPLE,
     ipv6: bool = False,
     mixed: bool = False,
+    tunnels: tuple[str, ...] = (),
 ) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
@@ -64,6 +65,7 @@ def shape(
         mode=mode,
         ipv6=ipv6,
         mixed=mixed,
+        tunnels=tunnels,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from appliance.dataplane.encapsulation import ALL
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.shape import Shape
 from appliance.model import Mode
@@ -34,8 +35,14 @@ STEPS = st.lists(st.tuples(SEEDS, st.lists(SEEDS, min_size=BURST, max_size=BURST
         shape(resets=True, mode=Mode.VLAN, ipv6=True),
         shape(resets=True, mode=Mode.MULTI_NIC, ipv6=True, small=True),
         shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True),
+        shape(resets=True, ipv6=True, tunnels=ALL),
+        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, tunnels=ALL),
+        shape(resets=False, small=True, tunnels=("ipip4",)),
     ],
-    ids=["large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6"],
+    ids=[
+        *("large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6"),
+        *("tunnels-ipv6", "tunnels-mixed-ipv6", "small-ipip4"),
+    ],
 )
 def test_program_and_model_agree(what: Shape) -> None:
     with loaded(what) as pair:
@@ -60,6 +67,8 @@ def _never(what: Shape) -> set[Reason]:
         never.add(Reason.RESET)
     if not what.ipv6:
         never.add(Reason.NEIGHBOUR)
+    if not what.tunnels:
+        never.add(Reason.TOO_BIG)
     return never
 
 
