@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable
 
 from appliance.errors import Vc5Error
-from bench import daemon, figures, packet, reload, report
+from bench import daemon, figures, packet, reload, report, tunnel
 from tests.lab.namespace import LabError
 
 GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "packet": packet.run,
+    "tunnel": tunnel.run,
     "reload": reload.run,
     "daemon": daemon.run,
 }

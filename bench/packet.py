@@ -42,7 +42,7 @@ MANY_ROUNDS = 61
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """The program and its floor on the same traffic."""
 
     name: str
@@ -73,7 +73,7 @@ def run() -> list[Row]:
     """Measure every path; returns their rows."""
     with ExitStack() as stack:
         generation, tables = stack.enter_context(balancer())
-        bench = _Bench(generation, stack.enter_context(_floor("bench_floor")))
+        bench = Bench(generation, stack.enter_context(floor("bench_floor")))
         driver = stack.enter_context(Driver(tcp4(VIPS, PORT)))
         rows = [pair.row(FLOOR_LIMIT) for pair in bench.compare(driver, "steady", FLOWS, rounds=MANY_ROUNDS)]
         rows.append(bench.growth(driver, FLOWS[0], FLOWS[-1]))
@@ -89,7 +89,7 @@ def run() -> list[Row]:
         hits = bench.compare(driver, "tracked-hit", FLOWS[:-1], warm=True)
         full = bench.compare(driver, "tracked-full", FLOWS[-1:], start=FLOWS[-1] // 2)
         rows += [pair.row() for pair in (*misses, *begun, *hits, *full)]
-        grow = stack.enter_context(_floor("bench_grow"))
+        grow = stack.enter_context(floor("bench_grow"))
         times = driver.measure([Case("grow", grow, 1)])
         rows.append(Row("adjust-head-floor", times["grow"].median, "ns", LABELS))
         return rows
@@ -105,13 +105,13 @@ def _udp() -> list[Row]:
     """Measure datagrams in steady state."""
     with (
         balancer(Protocol.UDP) as (generation, _),
-        _floor("bench_floor", Protocol.UDP) as floor,
+        floor("bench_floor", Protocol.UDP) as bare,
         Driver(udp4(VIPS, PORT)) as driver,
     ):
-        return [pair.row() for pair in _Bench(generation, floor).compare(driver, "udp-steady", FLOWS)]
+        return [pair.row() for pair in Bench(generation, bare).compare(driver, "udp-steady", FLOWS)]
 
 
-def _elsewhere(bench: _Bench) -> list[Row]:
+def _elsewhere(bench: Bench) -> list[Row]:
     """Measure the paths that lead past the settled slots, on a balancer in steady state."""
     rows: list[Row] = []
     stranger = tuple(IPv4Address("198.51.100.0") + number for number in range(64))
@@ -128,7 +128,7 @@ def _elsewhere(bench: _Bench) -> list[Row]:
     return rows
 
 
-class _Bench:
+class Bench:
     """The program under test beside its floor."""
 
     def __init__(self, generation: Generation, floor: Program) -> None:
@@ -147,7 +147,7 @@ class _Bench:
         warm: bool = False,
         start: int = 0,
         rounds: int = ROUNDS,
-    ) -> list[_Pair]:
+    ) -> list[Pair]:
         """Measure driver, floor and program at each number of flows, all interleaved."""
         ours = {count: Case(f"{name} ours {count}", self._ours, count, verdict, warm, start=start) for count in flows}
         cases = []
@@ -159,7 +159,7 @@ class _Bench:
         pairs = []
         for count in flows:
             floor, mine, alone = (times[f"{name} {what} {count}"] for what in ("floor", "ours", "driver"))
-            pairs.append(_Pair(name, count, floor, mine, alone, self._decisions(driver, ours[count])))
+            pairs.append(Pair(name, count, floor, mine, alone, self._decisions(driver, ours[count])))
         return pairs
 
     def growth(self, driver: Driver, one: int, most: int) -> Row:
@@ -182,9 +182,9 @@ class _Bench:
         return {reason: count / packets for reason, count in found.items() if count}
 
 
-def _floor(function: str, protocol: Protocol = Protocol.TCP) -> Program:
-    """Compile and load one of the floors."""
+def floor(function: str, protocol: Protocol = Protocol.TCP, growth: int = 20) -> Program:
+    """Compile and load one of the floors; `growth` is in bytes."""
     high, low = (int.from_bytes(part, sys.byteorder) for part in (MACS[:8], MACS[8:]))
-    given = {"VIP": int(VIPS[0]), "VIPS": len(VIPS), "PORT": PORT, "PROTOCOL": int(protocol)}
+    given = {"VIP": int(VIPS[0]), "VIPS": len(VIPS), "PORT": PORT, "PROTOCOL": int(protocol), "GROWTH": growth}
     text = source("floor.c", {**given, "MACS_HIGH": high, "MACS_LOW": low})
     return Program.load(function, compile_text(text, [function]).code[function])

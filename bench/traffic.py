@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from appliance.model import Protocol
 
-ETHERNET, IPV4, UDP = 14, 20, 8
+ETHERNET, IPV4, IPV6, UDP = 14, 20, 40, 8
 SYN, ACK = 0x02, 0x10
 BALANCER_MAC = bytes.fromhex("020000000001")
 ROUTER_MAC = bytes.fromhex("0200000000fe")
@@ -70,6 +70,16 @@ def tcp4(vips: Sequence[IPv4Address], port: int, *, flags: int = ACK, payload: i
 def udp4(vips: Sequence[IPv4Address], port: int, *, payload: int = 18) -> Traffic:
     """Return the same of UDP, without checksum, and as long, so that the floor's bounds hold."""
     return _ipv4(vips, Protocol.UDP, struct.pack("!HHHH", 40000, port, UDP + payload, 0), payload)
+
+
+def tcp6(vips: Sequence[IPv6Address], port: int, *, flags: int = ACK, payload: int = 6) -> Traffic:
+    """Return the same over IPv6; the last word of the source tells flows apart."""
+    transport = struct.pack("!HHIIBBHHH", 40000, port, 1, 1, 5 << 4, flags, 64240, 0, 0)
+    body = transport + bytes(payload)
+    source = bytes.fromhex("20010db8") + bytes(8) + CLIENTS.packed
+    head = struct.pack("!IHBB", 6 << 28, len(body), Protocol.TCP, 64) + source
+    frames = tuple(BALANCER_MAC + ROUTER_MAC + b"\x86\xdd" + head + vip.packed + body for vip in vips)
+    return Traffic(frames, ETHERNET + IPV6 + len(transport), ETHERNET + 20, None)
 
 
 def _ipv4(vips: Sequence[IPv4Address], protocol: Protocol, transport: bytes, payload: int) -> Traffic:

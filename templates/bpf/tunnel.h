@@ -153,10 +153,12 @@ static __always_inline void vc5_write_outer(void *at, const struct vc5_tunnel *t
 		*(u32 *)(at + i) = *(const u32 *)(header + i);
 	if (ip == sizeof(struct iphdr)) {
 		u16 total = bpf_htons(inside->octets + length);
+		u32 sum = tunnel->ip_sum + bpf_htons(inside->traffic) + total;
 
 		((u8 *)at)[1] = inside->traffic;
 		*(u16 *)(at + 2) = total;
-		*(u16 *)(at + 10) = ~vc5_fold16((u64)tunnel->ip_sum + bpf_htons(inside->traffic) + total);
+		sum = (sum & 0xffff) + (sum >> 16);
+		*(u16 *)(at + 10) = ~(sum + (sum >> 16));
 	} else {
 		u32 label = inside->hash >> 32 & VC5_FLOW_LABEL;
 
@@ -307,7 +309,9 @@ static __always_inline void *vc5_depart(struct xdp_md *ctx, struct vc5_verdict *
 	inside.traffic = vc5_traffic_class(packet, cargo->family);
 /*% if shape.udp_tunnels %*/
 	if (kind >= VC5_ENCAPSULATION_FOU4) {
-		if (!cargo->unsummed)
+		if (!tunnel->option)
+			inside.sum = 0;
+		else if (!cargo->unsummed)
 			inside.sum = vc5_promised_sum(packet, (void *)(long)ctx->data_end, cargo->family);
 		else
 			inside.sum = cargo->sum;
