@@ -21,7 +21,6 @@ TUNNEL_FAULTS = (
     ),
     Fault("length counted once", "2 * (u64)datagram", "(u64)datagram"),
     Fault("checksum where none is wanted", "		if (tunnel->option) {", "		if (1) {"),
-    Fault("carry of the header checksum lost", "~(sum + (sum >> 16));", "~sum;"),
     Fault(
         "pseudo header with the IPv4 header's length", "bpf_htons(bpf_ntohs(ip->tot_len) - sizeof(*ip))", "ip->tot_len"
     ),
