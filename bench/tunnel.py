@@ -27,7 +27,7 @@ from bench.traffic import tcp4, tcp6
 
 LIMIT = 1.6
 """The budget: against a bare program that grows the frame alike."""
-ROUNDS = 11
+ROUNDS = 61
 FLOWS = (1, 1_000_000)
 VIPS6 = tuple(IPv6Address("2001:db8:5::") + number for number in range(64))
 KINDS = (

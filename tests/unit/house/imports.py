@@ -29,6 +29,7 @@ PURE_DATAPLANE = (
         "carry",
         "desired",
         "destinations",
+        "encapsulation",
         "enums",
         "flowsweep",
         "frame",
@@ -40,7 +41,7 @@ PURE_DATAPLANE = (
         "model",
         "regions",
     ),
-    *("shape", "slots", "spec", "tables"),
+    *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
 PURE_CONTROL = ("clock", "nexthop", "plan", "state")
