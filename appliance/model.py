@@ -73,7 +73,7 @@ class TunnelKind(StrEnum):
     FOU = "fou"
     """The inner packet directly in UDP."""
     GUE = "gue"
-    """Generic UDP encapsulation, variant 1 of draft-ietf-intarea-gue: as `fou`, the inner version tells the family."""
+    """Generic UDP encapsulation, variant 0 of draft-ietf-intarea-gue: a header of 4 bytes behind that of UDP."""
     DSCP = "dscp"
     """No header more: the destination becomes the backend's address, and a DSCP code names the service."""
 

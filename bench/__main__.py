@@ -13,13 +13,14 @@ import sys
 from collections.abc import Callable
 
 from appliance.errors import Vc5Error
-from bench import daemon, figures, modes, packet, reload, report, scale, sources
+from bench import daemon, figures, modes, packet, reload, report, scale, sources, tunnel
 from tests.lab.namespace import LabError
 
 GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "packet": packet.run,
     "modes": modes.run,
     "sources": sources.run,
+    "tunnel": tunnel.run,
     "reload": reload.run,
     "daemon": daemon.run,
     "scale": scale.run,

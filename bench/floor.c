@@ -87,13 +87,13 @@ int bench_floor(struct xdp_md *ctx)
 }
 #endif
 
-/* The floor of encapsulation: room for an outer IPv4 header, the addresses in front of it, out again. */
+/* The floor of encapsulation: room for an outer header of BENCH_GROWTH bytes, the addresses in front of it, out again. */
 int bench_grow(struct xdp_md *ctx)
 {
 	static long (*adjust_head)(struct xdp_md *ctx, int delta) = (void *)BPF_FUNC_xdp_adjust_head;
 	void *data, *end;
 
-	if (adjust_head(ctx, -(int)sizeof(struct iphdr)))
+	if (adjust_head(ctx, -BENCH_GROWTH))
 		return XDP_DROP;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;

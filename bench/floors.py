@@ -17,8 +17,10 @@ DOORS = 1
 """The number by which a floor refers to its device map."""
 
 
-def floor_text(*, protocol: Protocol = Protocol.TCP, mode: Mode = Mode.SIMPLE, family: int = 4) -> str:
-    """Return the text of the floors for a mode and a family."""
+def floor_text(
+    *, protocol: Protocol = Protocol.TCP, mode: Mode = Mode.SIMPLE, family: int = 4, growth: int = 20
+) -> str:
+    """Return the text of the floors for a mode and a family; `growth` is in bytes."""
     high, low = (int.from_bytes(part, sys.byteorder) for part in (MACS[:8], MACS[8:]))
     first = VIPS[0].packed if family == 4 else VIPS6[0].packed
     words = [int.from_bytes(first[at : at + 4], "big") for at in range(0, len(first), 4)]
@@ -28,6 +30,7 @@ def floor_text(*, protocol: Protocol = Protocol.TCP, mode: Mode = Mode.SIMPLE, f
         "VIPS": len(VIPS),
         "PORT": PORT,
         "PROTOCOL": int(protocol),
+        "GROWTH": growth,
         "MACS_HIGH": high,
         "MACS_LOW": low,
         "L2": ETHERNET + TAG if mode is Mode.VLAN else ETHERNET,

@@ -43,7 +43,7 @@ MANY_ROUNDS = 61
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """The program and its floor on the same traffic."""
 
     name: str
@@ -74,7 +74,7 @@ def run() -> list[Row]:
     """Measure every path; returns their rows."""
     with ExitStack() as stack:
         generation, tables = stack.enter_context(balancer())
-        bench = _Bench(generation, stack.enter_context(_floor("bench_floor")))
+        bench = Bench(generation, stack.enter_context(floor("bench_floor")))
         driver = stack.enter_context(Driver(tcp4(VIPS, PORT)))
         rows = [pair.row(FLOOR_LIMIT) for pair in bench.compare(driver, "steady", FLOWS, rounds=MANY_ROUNDS)]
         rows.append(bench.growth(driver, FLOWS[0], FLOWS[-1]))
@@ -90,7 +90,7 @@ def run() -> list[Row]:
         hits = bench.compare(driver, "tracked-hit", FLOWS[:-1], warm=True)
         full = bench.compare(driver, "tracked-full", FLOWS[-1:], start=FLOWS[-1] // 2)
         rows += [pair.row() for pair in (*misses, *begun, *hits, *full)]
-        grow = stack.enter_context(_floor("bench_grow"))
+        grow = stack.enter_context(floor("bench_grow"))
         times = driver.measure([Case("grow", grow, 1)])
         rows.append(Row("adjust-head-floor", times["grow"].median, "ns", LABELS))
         return rows
@@ -106,17 +106,17 @@ def _udp() -> list[Row]:
     """Measure datagrams in steady state."""
     with (
         balancer(Protocol.UDP) as (generation, _),
-        _floor("bench_floor", Protocol.UDP) as floor,
+        floor("bench_floor", Protocol.UDP) as bare,
         Driver(udp4(VIPS, PORT)) as driver,
     ):
-        bench = _Bench(generation, floor)
+        bench = Bench(generation, bare)
         pairs = bench.compare(driver, "udp-steady", FLOWS)
         with Driver(fragment4(VIPS, PORT), BATCH // 4) as pieces:
             pairs += bench.compare(pieces, "fragment", (FLOWS[0], FLOWS[-1]), floor_verdict=Verdict.PASS)
         return [pair.row() for pair in pairs]
 
 
-def _elsewhere(bench: _Bench) -> list[Row]:
+def _elsewhere(bench: Bench) -> list[Row]:
     """Measure the paths that lead past the settled slots, on a balancer in steady state."""
     rows: list[Row] = []
     stranger = tuple(IPv4Address("198.51.100.0") + number for number in range(64))
@@ -135,7 +135,7 @@ def _elsewhere(bench: _Bench) -> list[Row]:
     return rows
 
 
-class _Bench:
+class Bench:
     """The program under test beside its floor."""
 
     def __init__(self, generation: Generation, floor: Program) -> None:
@@ -154,7 +154,7 @@ class _Bench:
         warm: bool = False,
         start: int = 0,
         rounds: int = ROUNDS,
-    ) -> list[_Pair]:
+    ) -> list[Pair]:
         """Measure driver, floor and program at each number of flows, all interleaved."""
         ours = {count: Case(f"{name} ours {count}", self._ours, count, verdict, warm, start=start) for count in flows}
         cases = []
@@ -166,7 +166,7 @@ class _Bench:
         pairs = []
         for count in flows:
             floor, mine, alone = (times[f"{name} {what} {count}"] for what in ("floor", "ours", "driver"))
-            pairs.append(_Pair(name, count, floor, mine, alone, self._decisions(driver, ours[count])))
+            pairs.append(Pair(name, count, floor, mine, alone, self._decisions(driver, ours[count])))
         return pairs
 
     def growth(self, driver: Driver, one: int, most: int) -> Row:
@@ -189,6 +189,6 @@ class _Bench:
         return {reason: count / packets for reason, count in found.items() if count}
 
 
-def _floor(function: str, protocol: Protocol = Protocol.TCP) -> Program:
-    """Compile and load one of the floors."""
-    return load_floor(function, floor_text(protocol=protocol))
+def floor(function: str, protocol: Protocol = Protocol.TCP, growth: int = 20) -> Program:
+    """Compile and load one of the floors; `growth` is in bytes."""
+    return load_floor(function, floor_text(protocol=protocol, growth=growth))

@@ -206,6 +206,7 @@ def plan(
             grace(config, key),
             POLICY[service.on_dead],
             tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
+            tunnel=service.tunnel,
         )
         if places:
             services[places[key]] = made

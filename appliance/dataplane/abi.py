@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from appliance.dataplane.enums import DeadPolicy, Reason, State, Tail
+from appliance.dataplane.enums import DeadPolicy, Encapsulation, Reason, Refusal, State, Tail
 from appliance.dataplane.spec import BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, MapKind, MapSpec
 from appliance.dataplane.structs import SIZES, Field, Struct
 
@@ -154,7 +154,7 @@ DESTINATION = Struct(
         Field("mac_tail", "u32", "the other 4"),
         Field("leg", "u16", "the way out"),
         Field("state", "u8", "enum vc5_state"),
-        Field("refusal", "u8", "0, or the reason why nothing can be sent to it now"),
+        Field("refusal", "u8", "enum vc5_refusal: 0, or why nothing can be sent to it now, or how"),
     ),
 )
 IDENTITY = Struct(
@@ -169,6 +169,19 @@ IDENTITY = Struct(
         Field("protocol", "u16", "of the service"),
         Field("freed", "u32", "coarse time since when the number is no longer used; 0: in use"),
         Field("used", "u32", "1: it stands for somebody, or did"),
+        Field("tunnel", "u32", "0: none, else 1 + the copy of its tunnel that is in force"),
+    ),
+)
+TUNNEL = Struct(
+    "vc5_tunnel",
+    "what packets travel in to a destination",
+    (
+        Field("header", "u64", "as it lies in the frame, lengths and checksums 0; dscp: the backend, IPv4 mapped", 7),
+        Field("ip_sum", "u16", "ones' complement sum of the outer IPv4 header"),
+        Field("udp_sum", "u16", "likewise of what the checksum of the outer UDP header covers"),
+        Field("room", "u16", "bytes of the longest packet that fits"),
+        Field("kind", "u8", "enum vc5_encapsulation"),
+        Field("option", "u8", "fou, gue: 1 with a checksum; dscp: the code, where it stands in its byte"),
     ),
 )
 LEG = Struct(
@@ -227,14 +240,16 @@ BLOCK_KEY = Struct(
     ),
 )
 STRUCTS = (
-    *(SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, NOTE, COUNTER, EVENT, ANSWER_KEY),
-    BLOCK_KEY,
+    *(SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, TUNNEL, NOTE, COUNTER, EVENT),
+    *(ANSWER_KEY, BLOCK_KEY),
 )
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
     "dead_policy": DeadPolicy,
     "tail": Tail,
+    "encapsulation": Encapsulation,
+    "refusal": Refusal,
 }
 
 
@@ -329,6 +344,7 @@ MAPS = (
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
     _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
     MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
+    _array("vc5_tunnels", 18, TUNNEL, lambda shape: shape.tunnel_count, Use.DAEMON, "[destination][copy]"),
     _array("vc5_fragments", 24, "u64", lambda shape: shape.fragment_sets * WAYS, Use.PROGRAM, "[set][way]"),
     _array("vc5_notes", 25, NOTE, lambda shape: shape.cpus, Use.PROGRAM, "[cpu]"),
     _array(

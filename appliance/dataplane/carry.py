@@ -40,6 +40,9 @@ def copy(old: Memory, new: Memory, changed: Collection[str]) -> Carried:
     for name in ("vc5_destinations", "vc5_identities", "vc5_histories"):
         if name in changed:
             new.raw[name][: len(old.raw[name])] = old.raw[name]
+    if "vc5_tunnels" in changed:
+        size = min(len(old.raw["vc5_tunnels"]), len(new.raw["vc5_tunnels"]))
+        new.raw["vc5_tunnels"][:size] = old.raw["vc5_tunnels"][:size]
     if "vc5_slots" in changed:
         for slot, word in enumerate(old.slots):
             new.slots[slot] = word if word < old.tracked else new.tracked | (word - old.tracked)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from appliance.dataplane.enums import DeadPolicy, State
-from appliance.model import Address, Network, ServiceKey
+from appliance.model import Address, Network, ServiceKey, Tunnel
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class DesiredService:
     grace: int
     on_dead: DeadPolicy = DeadPolicy.RESELECT
     tracking: bool = True
+    tunnel: Tunnel | None = None
 
 
 PROBER6 = IPv6Address("fd76:6335:0:1::1")

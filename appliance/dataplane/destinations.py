@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from ipaddress import IPv4Address
 
+from appliance.dataplane import tunnels
 from appliance.dataplane.desired import Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import mapped
 from appliance.dataplane.legs import Legs
 from appliance.dataplane.memory import COUNTERS, Memory
-from appliance.model import Address, ServiceKey
+from appliance.model import Address, ServiceKey, Tunnel
+
+WAYS_OUT = (Refusal.NOTHING, Refusal.TUNNEL, Refusal.TUNNEL_TWIN)
+"""What is no refusal."""
 
 
 def clear_range(memory: Memory, base: int, capacity: int) -> None:
@@ -27,6 +31,7 @@ def clear(memory: Memory, number: int) -> None:
     """Make a number stand for nobody, its counters at 0."""
     memory.destinations.clear(number)
     memory.identities.clear(number)
+    tunnels.clear(memory, number)
     if memory.counted(number, 1):
         _clear_counters(memory, number)
 
@@ -40,12 +45,15 @@ def copy_range(memory: Memory, source: int, target: int, count: int) -> None:
     """Copy numbers with their counters to a range that nothing refers to yet."""
     for elements in (memory.destinations, memory.identities):
         elements.copy(source, target, count)
+    tunnels.copy(memory, source, target, count)
     for name in COUNTERS:
         for index in range(count):
             memory.set_counter(target + index, name, memory.counter(source + index, name))
 
 
-def write(memory: Memory, number: int, key: ServiceKey, member: Member, legs: Legs) -> None:
+def write(
+    memory: Memory, number: int, key: ServiceKey, member: Member, legs: Legs, tunnel: Tunnel | None = None
+) -> None:
     """Make a number stand for a backend of a service. Its last known MAC is kept while none is known."""
     destinations, identities = memory.destinations, memory.identities
     if not identities.get(number, "used") or memory.backend(number) != member.address:
@@ -64,8 +72,9 @@ def write(memory: Memory, number: int, key: ServiceKey, member: Member, legs: Le
     identities.put(number, "freed", 0)
     identities.put(number, "used", 1)
     destinations.put(number, "state", member.state)
-    refusal = _refusal(member, bool(destinations.get(number, "mac_head")))
-    if refusal is Refusal.NOTHING and destinations.get(number, "refusal"):
+    way = tunnels.write(memory, number, tunnel, member)
+    refusal = _refusal(member, way, resolved=bool(destinations.get(number, "mac_head")))
+    if refusal in WAYS_OUT and destinations.get(number, "refusal") != refusal:
         memory.fence()
     destinations.put(number, "refusal", refusal)
 
@@ -82,9 +91,9 @@ def network_word(address: Address) -> int:
     return int.from_bytes(IPv4Address(int(address)).packed, sys.byteorder)
 
 
-def _refusal(member: Member, resolved: bool) -> Refusal:
+def _refusal(member: Member, way: Refusal, *, resolved: bool) -> Refusal:
     if member.state is State.NONE:
         return Refusal.NO_BACKEND
     if member.state is State.DEAD:
         return Refusal.DEAD
-    return Refusal.NOTHING if resolved else Refusal.UNRESOLVED
+    return way if resolved else Refusal.UNRESOLVED

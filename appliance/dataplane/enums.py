@@ -117,10 +117,30 @@ class Tail(IntEnum):
     TOO_BIG = 6
 
 
+class Encapsulation(IntEnum):
+    """What a packet travels in: a kind of tunnel, and the family of the outer header."""
+
+    NONE = 0
+    IPIP4 = 1
+    IPIP6 = 2
+    GRE4 = 3
+    GRE6 = 4
+    FOU4 = 5
+    FOU6 = 6
+    GUE4 = 7
+    GUE6 = 8
+    DSCP = 9
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
 class Refusal(IntEnum):
-    """Why a destination cannot be sent to right now; 0 where it can."""
+    """Why a destination cannot be sent to right now; 0 where it can. From 64 on: it can, in another way than most."""
 
     NOTHING = 0
     NO_BACKEND = int(Reason.NO_BACKEND)
     DEAD = int(Reason.DEAD)
     UNRESOLVED = int(Reason.UNRESOLVED)
+    TUNNEL = 64
+    TUNNEL_TWIN = 65

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SERVICE, WAYS, Use
+from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SERVICE, TUNNEL, WAYS, Use
+from appliance.dataplane.encapsulation import ALL
 from appliance.dataplane.kernel import Map, Program, fence
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
@@ -196,6 +197,8 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         slots=slots,
         sets=size("vc5_flows") // (8 * WAYS),
         direct=maps["vc5_keys"].spec().name == DIRECT_NAME,
+        # Which they are does not show in the maps.
+        tunnels=ALL if size("vc5_tunnels") > TUNNEL.size else (),
         wide=size("vc5_slots") == 2 * slots,
         fragment_sets=size("vc5_fragments") // (8 * WAYS),
         counts_sources=size("vc5_sources") > 8,

@@ -27,6 +27,7 @@ from appliance.dataplane.abi import (
     SERVICE,
     SETTINGS,
     TRACKED,
+    TUNNEL,
     VIP,
     WORDS,
 )
@@ -160,6 +161,7 @@ class Memory:
     fragments: memoryview[int] = field(init=False)
     """The table of datagrams in pieces, a word for each way."""
     notes: Elements = field(init=False)
+    tunnels: Elements = field(init=False)
 
     def __post_init__(self) -> None:
         self.slots = self.raw["vc5_slots"].cast("H" if self.shape.wide else "B")
@@ -179,6 +181,7 @@ class Memory:
         self.legs = Elements(self.raw["vc5_legs"], LEG)
         self.fragments = self.raw["vc5_fragments"].cast("Q")
         self.notes = Elements(self.raw["vc5_notes"], NOTE)
+        self.tunnels = Elements(self.raw["vc5_tunnels"], TUNNEL)
 
     @property
     def flows(self) -> memoryview[int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from math import isqrt
 
 from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
+from appliance.dataplane.encapsulation import LENGTHS, encapsulations
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
 from appliance.model import Config, Mode, OnDead, Service
@@ -73,6 +74,7 @@ class Shape:
     mode vlan: untagged frames come and go as well. A `multi_buffer` program takes frames that lie in several buffers.
     `narrow`: packets may be longer than the MTU of the leg that they leave by, and are then answered.
     One that `counts_sources` counts by prefix of the source, one that `blocks` drops what comes from blocked prefixes.
+    `tunnels` are the encapsulations in use, by name, in the order of their numbers.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -92,6 +94,7 @@ class Shape:
     fragment_sets: int = 1024
     counts_sources: bool = False
     blocks: bool = False
+    tunnels: tuple[str, ...] = ()
 
     @property
     def tagged(self) -> bool:
@@ -102,6 +105,21 @@ class Shape:
     def redirects(self) -> bool:
         """Whether packets leave by other interfaces than they came in by."""
         return self.mode is Mode.MULTI_NIC or self.mixed
+
+    @property
+    def udp_tunnels(self) -> bool:
+        """Whether packets travel in UDP, whose checksum may have to cover them."""
+        return any(name.startswith(("fou", "gue")) for name in self.tunnels)
+
+    @property
+    def wraps(self) -> list[tuple[str, int, int]]:
+        """The encapsulations with a header: name, length of the outer IP header, length of the whole header, bytes."""
+        return [(name.upper(), *LENGTHS[name]) for name in self.tunnels if name in LENGTHS]
+
+    @property
+    def tunnel_count(self) -> int:
+        """How many tunnels the table holds: two copies for each destination, where there are tunnels at all."""
+        return 2 * self.destinations if self.tunnels else 1
 
     @property
     def service_limit(self) -> int:
@@ -162,6 +180,7 @@ def shape_for(
         direct=direct,
         previous=previous,
         ipv6=any(service.key.vip.version == 6 for service in services),
+        tunnels=encapsulations(services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
         multi_buffer=mtu > ONE_BUFFER_MTU,
         mixed=config.mixed_tags,

@@ -312,10 +312,11 @@ class Tables:
         placed.entry = replace(plan.entry, on_dead=int(service.on_dead))
         numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
         before = {member.address: member for member in written.members} if written else {}
+        tunnel = written.tunnel if written else None
         for member in service.members:
             number, then = numbers[member.address], before.get(member.address)
-            if then != member or placed.numbers.get(member.address) != number:
-                destinations.write(self.memory, number, service.key, member, self._legs)
+            if then != member or placed.numbers.get(member.address) != number or tunnel != service.tunnel:
+                destinations.write(self.memory, number, service.key, member, self._legs, service.tunnel)
                 self._rerouted = self._rerouted or then is None or then.hop != member.hop
         self.memory.fence()
         available = [m for m in service.members if m.state is State.AVAILABLE and m.weight > 0]

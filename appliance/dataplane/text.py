@@ -70,4 +70,4 @@ def dump(shape: Shape) -> str:
 def parse(text: str) -> Shape:
     """Read what `dump` wrote."""
     fields = json.loads(text)
-    return Shape(**{**fields, "mode": Mode(fields["mode"])})
+    return Shape(**{**fields, "mode": Mode(fields["mode"]), "tunnels": tuple(fields["tunnels"])})

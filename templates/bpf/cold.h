@@ -189,6 +189,19 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 	if (packet->protocol == VC5_PROTOCOL_TCP && transport + sizeof(struct tcphdr) <= end)
 		segment = vc5_read_segment(packet, transport, walk->room);
 /*% endif %*/
+/*% if shape.tunnels %*/
+	packet->headers = transport - ip;
+	packet->carried = packet->protocol;
+	vc5_opaque(packet->headers);
+	packet->unsummed = vc5_lacks_checksum(packet->protocol, transport, end);
+	if (packet->headers != vc5_plain_headers(packet->family))
+		packet->unsummed = 1;
+/*% if shape.udp_tunnels %*/
+	/* Here already: so it is one place for the verifier, however the packet goes on. The sum of an IPv4 header stays. */
+	if (packet->unsummed)
+		packet->sum = vc5_sum_once_sent(ctx, l2, packet);
+/*% endif %*/
+/*% endif %*/
 	vc5_forward(ctx, verdict, ip - l2, l2, ip, service, packet);
 /*% if shape.resets %*/
 	if (verdict->reason == VC5_REASON_RESET)

@@ -92,12 +92,65 @@ static __always_inline int vc5_opens(u64 flags)
 	return (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
 }
 
-/* `frame` and `ip` have been checked to lie inside the frame; `packet` is complete. `number` is the destination's. */
+/*% if shape.tunnels %*/
+static __always_inline void vc5_one_hop_less(void *ip, u64 family)
+{
+	if (family == VC5_IPV6)
+		((struct vc5_ipv6 *)ip)->hops -= 1;
+	else
+		vc5_decrement_ttl(ip);
+}
+
+/* By a tunnel, into which the packet fits. */
+static __always_inline void vc5_send_away(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *ip,
+					  const struct vc5_destination *destination, const struct vc5_tunnel *tunnel,
+					  const struct vc5_cargo *cargo)
+{
+	void *frame;
+
+	vc5_one_hop_less(ip, cargo->family);
+	frame = vc5_depart(ctx, verdict, l2, ip, tunnel, cargo);
+	if (frame)
+		vc5_send(ctx, verdict, frame, l2, destination);
+}
+
+static __always_inline void vc5_forward_away(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *ip,
+					     u64 number, u64 hash, const struct vc5_packet *packet)
+{
+	const struct vc5_destination *destination = &vc5_destinations[number & (VC5_DESTINATIONS - 1)];
+	const struct vc5_tunnel *tunnel = vc5_tunnel_at(number, destination->refusal);
+	struct vc5_cargo cargo = {
+		.family = packet->family,
+		.octets = packet->octets,
+		.hash = hash,
+		.protocol = packet->carried,
+		.headers = packet->headers,
+		.unsummed = packet->unsummed,
+		.sum = packet->sum,
+	};
+
+	if (!vc5_fits(tunnel, packet->octets)) {
+		vc5_too_big(ctx, verdict, tunnel->room);
+		return;
+	}
+	vc5_send_away(ctx, verdict, l2, ip, destination, tunnel, &cargo);
+}
+
+/*% endif %*/
+/* `frame` and `ip` have been checked to lie inside the frame; `packet` is complete. `number` is the destination's, `hash`
+ * what tells its flows apart.
+ */
 static __always_inline void vc5_deliver(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,
-					const struct vc5_packet *packet, u64 number)
+					const struct vc5_packet *packet, u64 number, u64 hash)
 {
 	const struct vc5_destination *destination = &vc5_destinations[number & (VC5_DESTINATIONS - 1)];
 
+/*% if shape.tunnels %*/
+	if (vc5_departs(destination->refusal)) {
+		vc5_forward_away(ctx, verdict, l2, ip, number, hash, packet);
+		return;
+	}
+/*% endif %*/
 	if (destination->refusal) {
 		vc5_decide(verdict, XDP_DROP, destination->refusal);
 		return;
@@ -135,7 +188,7 @@ static __always_inline void vc5_deliver_choice(struct xdp_md *ctx, struct vc5_ve
 /*% endif %*/
 		return;
 	}
-	vc5_deliver(ctx, verdict, frame, l2, ip, packet, number);
+	vc5_deliver(ctx, verdict, frame, l2, ip, packet, number, vc5_hash(service, packet));
 }
 
 static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,

@@ -133,7 +133,8 @@ static __always_inline void vc5_first_fragment(struct xdp_md *ctx, struct vc5_ve
 static __always_inline void vc5_later_fragment(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,
 					       const struct vc5_packet *packet, const struct vc5_walk *walk, u32 hops)
 {
-	u32 number = vc5_recall_datagram(vc5_datagram_name(packet, walk->identification));
+	u64 name = vc5_datagram_name(packet, walk->identification);
+	u32 number = vc5_recall_datagram(name);
 
 	if (!number)
 		return;
@@ -144,7 +145,7 @@ static __always_inline void vc5_later_fragment(struct xdp_md *ctx, struct vc5_ve
 		return;
 	}
 	vc5_count(VC5_REASON_FRAGMENT_FOLLOWED);
-	vc5_deliver(ctx, verdict, frame, l2, ip, packet, number);
+	vc5_deliver(ctx, verdict, frame, l2, ip, packet, number, name);
 }
 
 static __always_inline u32 vc5_fragment4(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
@@ -161,6 +162,10 @@ static __always_inline u32 vc5_fragment4(struct xdp_md *ctx, struct vc5_verdict 
 	walk = vc5_walk4(ctx, l2, &packet, ip, end);
 	if (!walk.at)
 		return 0;
+/*% if shape.tunnels %*/
+	vc5_sum_up(ctx, l2, &packet, packet.octets - walk.room,
+		   walk.piece & bpf_htons(VC5_FRAGMENT_OFFSET) ? 0 : packet.protocol);
+/*% endif %*/
 	if (walk.piece & bpf_htons(VC5_FRAGMENT_OFFSET))
 		vc5_later_fragment(ctx, verdict, frame, l2, ip, &packet, &walk, ip->ttl);
 	else
@@ -184,6 +189,10 @@ static __always_inline u32 vc5_fragment6(struct xdp_md *ctx, struct vc5_verdict 
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_MALFORMED);
 		return 0;
 	}
+/*% if shape.tunnels %*/
+	vc5_sum_up(ctx, l2, &packet, packet.octets - walk.room,
+		   walk.piece & bpf_htons(VC5_FRAGMENT6_OFFSET) ? 0 : packet.protocol);
+/*% endif %*/
 	if (walk.piece & bpf_htons(VC5_FRAGMENT6_OFFSET))
 		vc5_later_fragment(ctx, verdict, frame, l2, ip, &packet, &walk, ip->hops);
 	else

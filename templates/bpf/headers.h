@@ -42,6 +42,12 @@ struct vc5_packet {
 	u64 flags; /* of TCP; 0 for UDP */
 	u64 octets; /* of the IP packet */
 	const struct vc5_key_set *keys; /* of the copy in which the service was found */
+/*% if shape.tunnels %*/
+	u64 headers; /* bytes before the transport */
+	u64 carried; /* these three as in struct vc5_cargo, this one its protocol */
+	u64 unsummed;
+	u64 sum;
+/*% endif %*/
 };
 
 struct vc5_ipv6 {

@@ -126,6 +126,9 @@ static __always_inline u32 vc5_error_frame(struct xdp_md *ctx, struct vc5_verdic
 		if ((void *)(header + 1) > end || !*icmp || *icmp > VC5_ICMP6_KNOWN_ERRORS)
 			return 0;
 		vc5_read_addresses6(&packet, header);
+/*% if shape.tunnels %*/
+		vc5_sum_up(ctx, l2, &packet, transport, VC5_PROTOCOL_ICMP6);
+/*% endif %*/
 		room = packet.octets - transport - VC5_ICMP_LEAST;
 		if (vc5_read_inner6(&packet, (void *)icmp + VC5_ICMP_LEAST, end, room))
 			vc5_error_forward(ctx, verdict, frame, l2, header, &packet, header->hops);
@@ -136,6 +139,9 @@ static __always_inline u32 vc5_error_frame(struct xdp_md *ctx, struct vc5_verdic
 		return 0;
 	vc5_note_source4(verdict, ip);
 	vc5_read_addresses4(&packet, ip);
+/*% if shape.tunnels %*/
+	vc5_sum_up(ctx, l2, &packet, transport, 0);
+/*% endif %*/
 	room = packet.octets - transport - VC5_ICMP_LEAST;
 	if (vc5_read_inner4(&packet, (void *)icmp + VC5_ICMP_LEAST, end, room))
 		vc5_error_forward(ctx, verdict, frame, l2, ip, &packet, ip->ttl);

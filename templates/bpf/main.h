@@ -10,6 +10,30 @@ enum vc5_way {
 	VC5_WAY_COLD,
 };
 
+/*% if shape.tunnels %*/
+/* A packet that would have to be summed up goes the long way. */
+static __always_inline enum vc5_way vc5_settle_away(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
+						    const struct vc5_destination *destination, u64 number, u64 hash,
+						    u64 octets, u64 flags, u32 family)
+{
+	const struct vc5_tunnel *tunnel = vc5_tunnel_at(number, destination->refusal);
+	struct vc5_cargo cargo = vc5_plain_cargo(frame + l2, family, octets, hash);
+
+/*% if shape.udp_tunnels %*/
+	if (cargo.unsummed)
+		return VC5_WAY_COLD;
+/*% endif %*/
+	if (!vc5_fits(tunnel, octets))
+		return VC5_WAY_TRACKED;
+	verdict->destination = number;
+	verdict->octets = octets;
+	verdict->flows = vc5_opens(flags);
+	cargo.unsummed = 0;
+	vc5_send_away(ctx, verdict, l2, frame + l2, destination, tunnel, &cargo);
+	return VC5_WAY_LEAVE;
+}
+
+/*% endif %*/
 /* The last steps, with the packet's hash: `ip` is its header, of `octets` bytes the whole packet. */
 static __always_inline enum vc5_way vc5_settle(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
 					       const struct vc5_service *service, u64 hash, u64 octets, u64 flags,
@@ -24,6 +48,10 @@ static __always_inline enum vc5_way vc5_settle(struct xdp_md *ctx, struct vc5_ve
 	word = (service->destinations + word) & (VC5_DESTINATIONS - 1);
 	destination = &vc5_destinations[word];
 	vc5_opaque(destination);
+/*% if shape.tunnels %*/
+	if (vc5_departs(destination->refusal))
+		return vc5_settle_away(ctx, verdict, frame, l2, destination, word, hash, octets, flags, family);
+/*% endif %*/
 	if (destination->refusal)
 		return VC5_WAY_TRACKED;
 /*% if shape.narrow %*/
@@ -182,6 +210,14 @@ static __always_inline enum vc5_way vc5_unsettled(struct xdp_md *ctx, struct vc5
 	service = vc5_find_service(&packet);
 	if (!service)
 		return VC5_WAY_COLD;
+/*% if shape.tunnels %*/
+	packet.headers = vc5_plain_headers(packet.family);
+	packet.carried = packet.protocol;
+/*% if shape.udp_tunnels %*/
+	if (packet.protocol == VC5_PROTOCOL_UDP && !((struct udphdr *)cursor.at)->check)
+		return VC5_WAY_COLD;
+/*% endif %*/
+/*% endif %*/
 	vc5_forward(ctx, verdict, data, l2, ip, service, &packet);
 /*% if shape.resets %*/
 	if (verdict->reason == VC5_REASON_RESET)

@@ -147,6 +147,31 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 		return 0;
 	head = destination->mac_head;
 	tail = destination->mac_tail;
+/*% if shape.tunnels %*/
+	if (identity->tunnel) {
+		const struct vc5_tunnel *tunnel = vc5_tunnel_at(number, identity->tunnel - 1);
+		struct vc5_cargo cargo = {
+			.family = packet.family,
+			.octets = packet.octets,
+			.hash = (u64)bpf_ntohs(key.own_port) << 32,
+			.protocol = packet.protocol,
+			.headers = vc5_plain_headers(packet.family),
+			.unsummed = vc5_lacks_checksum(packet.protocol, cursor.at, cursor.end),
+		};
+
+/*% if shape.udp_tunnels %*/
+		if (cargo.unsummed)
+			cargo.sum = vc5_whole_sum(ctx, ETH_HLEN, packet.octets);
+/*% endif %*/
+		if (!vc5_fits(tunnel, packet.octets)) {
+			vc5_decide(verdict, XDP_DROP, VC5_REASON_TOO_BIG_LIMITED);
+			return 0;
+		}
+		frame = vc5_depart(ctx, verdict, ETH_HLEN, header, tunnel, &cargo);
+		if (!frame)
+			return 0;
+	}
+/*% endif %*/
 /*% if shape.tagged %*/
 	if (vc5_leg_of(destination)->vlan) {
 		frame = vc5_retag(ctx, ETH_HLEN, vc5_leg_of(destination)->vlan);

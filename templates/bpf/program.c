@@ -25,6 +25,9 @@
 /*% include "source.h" %*/
 /*% include "tracking.h" %*/
 /*% include "too_big.h" %*/
+/*% if shape.tunnels %*/
+/*% include "tunnel.h" %*/
+/*% endif %*/
 /*% include "forward.h" %*/
 /*% include "echo.h" %*/
 /*% if shape.resets %*/

@@ -39,8 +39,8 @@ class Fragments:
         known = [way for way in ways if way and self._tag(way) == tag and self._life(way, self._memory.time)]
         return (known[-1] >> FRAGMENT_EXPIRY_BITS) % (1 << FRAGMENT_NUMBER_BITS) if known else 0
 
-    def _place(self, ip: Ip) -> tuple[int, int]:
-        """The first way of a datagram's set, and its tag.
+    def name(self, ip: Ip) -> int:
+        """What all fragments of a datagram have in common, hashed.
 
         The hash is that of flows, with the identification in the place of the ports. The protocol counts in IPv4 only
         (RFC 791 section 3.2, RFC 8200 section 4.5).
@@ -49,7 +49,11 @@ class Fragments:
         ports = (halves[1], 0) if ip.family == 4 else halves
         protocol = ip.protocol if ip.family == 4 else FRAGMENT_HEADER
         flow = flow_hash(self._memory.coefficients(), ip.source, ports[0], ip.destination, ports[1], protocol)
-        name = ((flow ^ flow >> 29) * MIX) & MASK
+        return ((flow ^ flow >> 29) * MIX) & MASK
+
+    def _place(self, ip: Ip) -> tuple[int, int]:
+        """The first way of a datagram's set, and its tag."""
+        name = self.name(ip)
         bits = self._memory.shape.fragment_sets.bit_length() - 1
         return (name >> (64 - bits)) * WAYS, name % (1 << FRAGMENT_TAG_BITS)
 

@@ -41,6 +41,8 @@ ECHO_REPLY, ECHO_REQUEST = 0, 8
 ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
 NEIGHBOUR_DISCOVERY = range(133, 138)
 """RFC 4861: router and neighbour solicitations and advertisements, redirects."""
+CHECKSUMS = {TCP: 16, UDP: 6, ICMP6: 2}
+"""Where in their headers the checksums stand that cover addresses, bytes."""
 ICMP_ERRORS = (3, 11, 12)
 """Destination unreachable (with fragmentation needed), time exceeded, parameter problem."""
 
@@ -284,11 +286,13 @@ def readdressed(frame: bytes, ip: Ip, source: Address, destination: Address) -> 
     old, new = frame[first : first + size], source.packed + destination.packed
     if ip.family == 4:
         frame = put_checksum(frame, ip.start + 10, adjusted(number(frame, ip.start + 10), old, new))
-    at = ip.payload + (16 if ip.protocol == TCP else 6)
+    if ip.offset or ip.protocol not in CHECKSUMS:
+        return put(frame, first, new)
+    at = ip.payload + CHECKSUMS[ip.protocol]
     before = number(frame, at)
-    if before or ip.protocol == TCP:
+    if before or ip.protocol != UDP:
         after = adjusted(before, old, new)
-        frame = put_checksum(frame, at, after if after or ip.protocol == TCP else 0xFFFF)
+        frame = put_checksum(frame, at, after if after or ip.protocol != UDP else 0xFFFF)
     return put(frame, first, new)
 
 

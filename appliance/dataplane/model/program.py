@@ -6,25 +6,26 @@ its destination where that is known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from appliance.dataplane import block, lookup
-from appliance.dataplane.abi import PROBE_PREFIX, REASON_STRIDE, SOURCE_PREFIX, SOURCE_SAMPLE, TOO_BIG_RATE
-from appliance.dataplane.enums import DeadPolicy, Reason
+from appliance.dataplane.abi import PROBE_PREFIX, TOO_BIG_RATE
+from appliance.dataplane.enums import DeadPolicy, Reason, Refusal
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import errors, packet
+from appliance.dataplane.model.counts import Counts
 from appliance.dataplane.model.fragments import Fragments
 from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
+from appliance.dataplane.model.tunnel import Tunnel
 from appliance.model import Address
 
 PROBE_NET = 10
 """Destination number N is 10.0.0.0 + N to the prober."""
-_WORD = (1 << 64) - 1
 
 
 class Action(Enum):
@@ -84,14 +85,14 @@ class Model:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.answers: dict[AnswerKey, int] = {}
-        self._tracking = Tracking(memory, self._count)
+        self.counts = Counts(memory)
+        self._tracking = Tracking(memory, self.counts.count)
         self._fragments = Fragments(memory)
         self._cpu = 0
         self._known = b""
         self._services: dict[tuple[Address, int, int], Entry] = {}
         self._vips: dict[Address, bool] = {}
         self._interface = 0
-        self._source: Address | None = None
 
     def receive(self, frame: bytes, cpu: int = 0, interface: int = 1) -> Exit:
         """What the program on one of the balancer's interfaces (its index) does with a frame that a CPU receives."""
@@ -117,7 +118,7 @@ class Model:
     def _begin(self, cpu: int) -> None:
         """Read which services and VIPs there are, where that has changed."""
         self._cpu = cpu
-        self._source = None
+        self.counts.begin(cpu)
         raw = self.memory.raw
         known = b"".join((raw["vc5_settings"], raw["vc5_lookup"], raw["vc5_services"], raw["vc5_vips"]))
         if known != self._known:
@@ -176,7 +177,7 @@ class Model:
         return Reason.NOT_VIP if kind == packet.IPV6 else Reason.NOT_IP
 
     def _to_vip(self, frame: bytes, ip: Ip) -> Exit:
-        self._source = ip.source
+        self.counts.source = ip.source
         if block.blocking(map(block.prefix_of, self.memory.blocked), ip.source):
             return _exit(Reason.BLOCKED, frame)
         transport = packet.read_transport(frame, ip)
@@ -207,8 +208,8 @@ class Model:
             return _exit(Reason.FRAGMENT, frame)
         if ip.ttl <= 1:
             return _exit(Reason.TTL, frame, number)
-        self._count(Reason.FRAGMENT_FOLLOWED)
-        return self._deliver(frame, ip, number)
+        self.counts.count(Reason.FRAGMENT_FOLLOWED)
+        return self._deliver(frame, ip, number, self._fragments.name(ip))
 
     def _error(self, frame: bytes, ip: Ip) -> Exit:
         """An ICMP error goes to the backend whose packet it is about; it is no proof that the flow lives."""
@@ -220,7 +221,9 @@ class Model:
             return _exit(Reason.TTL, frame, service.destinations)
         choice = self._tracking.peek(service, flow.ip, flow.transport)
         number = service.destinations + choice.index
-        return _exit(Reason.DEAD, frame, number) if choice.dead else self._deliver(frame, ip, number)
+        if choice.dead:
+            return _exit(Reason.DEAD, frame, number)
+        return self._deliver(frame, ip, number, self._tracking.slot(service, flow.ip, flow.transport)[1])
 
     def _too_big(self, frame: bytes, ip: Ip, number: int, mtu: int) -> Exit:
         """A packet that is too long for the way to its destination."""
@@ -277,17 +280,25 @@ class Model:
             if transport.flags & RST or not self.memory.shape.resets:
                 return Exit(Action.DROP, Reason.DEAD, number, frame)
             return Exit(Action.TX, Reason.RESET, number, packet.reset(frame, ip, transport))
-        return self._deliver(frame, ip, number, opens=transport.opens)
+        flow = self._tracking.slot(service, ip, transport)[1]
+        return self._deliver(frame, ip, number, flow, opens=transport.opens)
 
-    def _deliver(self, frame: bytes, ip: Ip, number: int, *, opens: bool = False) -> Exit:
-        """To a destination, if anything can be sent to it."""
+    def _deliver(self, frame: bytes, ip: Ip, number: int, flow: int, *, opens: bool = False) -> Exit:
+        """To a destination, if anything can be sent to it. `flow` is the hash that tells flows apart."""
         refusal = self.memory.destinations.get(number, "refusal")
+        if refusal in (Refusal.TUNNEL, Refusal.TUNNEL_TWIN):
+            tunnel = Tunnel.of(self.memory, number, refusal - Refusal.TUNNEL)
+            if ip.length > tunnel.room:
+                return self._too_big(frame, ip, number, tunnel.room)
+            self.counts.add(number, packets=1, octets=ip.length, flows=int(opens))
+            frame = tunnel.sent(packet.one_hop_less(frame, ip), ip, flow >> 32)
+            return self._send(frame, ip.start != packet.ETHERNET, number)
         if refusal:
             return _exit(Reason(refusal), frame, number)
         mtu = self.memory.legs.get(self.memory.destinations.get(number, "leg"), "mtu")
         if self.memory.shape.narrow and ip.length > mtu:
             return self._too_big(frame, ip, number, mtu)
-        self._add(number, packets=1, octets=ip.length, flows=int(opens))
+        self.counts.add(number, packets=1, octets=ip.length, flows=int(opens))
         return self._send(packet.one_hop_less(frame, ip), ip.start != packet.ETHERNET, number)
 
     def _send(self, frame: bytes, tagged: bool, number: int) -> Exit:
@@ -353,6 +364,11 @@ class Model:
             return _exit(Reason.UNRESOLVED, frame, number)
         self.answers[AnswerKey(vip, transport.destination_port, transport.source_port, ip.protocol)] = number
         probe = packet.readdressed(frame, ip, own, vip)
+        if present := identities.get(number, "tunnel"):
+            tunnel = Tunnel.of(self.memory, number, present - 1)
+            if ip.length > tunnel.room:
+                return _exit(Reason.TOO_BIG_LIMITED, probe, number)
+            probe = tunnel.sent(probe, replace(ip, source=own, destination=vip), transport.source_port)
         if self.memory.shape.tagged:
             probe = packet.retagged(probe, False, self._leg(number)[1])
         return _exit(Reason.PROBE_SENT, packet.put(probe, 0, self._macs(number)), interface=interface)
@@ -360,29 +376,10 @@ class Model:
     def _leave(self, leaving: Exit) -> Exit:
         """Count a frame; forwarded ones have been counted with their destination."""
         if leaving.reason is not Reason.FORWARD:
-            self._count(leaving.reason)
+            self.counts.count(leaving.reason)
             if leaving.destination:
-                self._add(leaving.destination, drops=1)
+                self.counts.add(leaving.destination, drops=1)
         return leaving
-
-    def _count(self, reason: Reason) -> None:
-        at = self._cpu * REASON_STRIDE + reason
-        self.memory.reasons[at] = (self.memory.reasons[at] + 1) & _WORD
-        if reason < Reason.TRACKED_HIT:
-            self._sample(self.memory.reasons[at])
-
-    def _add(self, number: int, *, packets: int = 0, octets: int = 0, flows: int = 0, drops: int = 0) -> None:
-        for name, more in (("packets", packets), ("octets", octets), ("flows", flows), ("drops", drops)):
-            at = self.memory.counter_place(self._cpu, number, name)
-            self.memory.counters[at] = (self.memory.counters[at] + more) & _WORD
-            if name == "packets" and more:
-                self._sample(self.memory.counters[at])
-
-    def _sample(self, counted: int) -> None:
-        """Count by source one of many packets to VIPs that are counted alike."""
-        if self.memory.shape.counts_sources and isinstance(self._source, IPv4Address) and not counted % SOURCE_SAMPLE:
-            place = int(self._source) >> 32 - SOURCE_PREFIX
-            self.memory.sources[place] = (self.memory.sources[place] + 1) & 0xFFFFFFFF
 
 
 def _exit(reason: Reason, frame: bytes, destination: int = 0, interface: int = 0) -> Exit:

@@ -48,6 +48,7 @@ def shape(
     mixed: bool = False,
     narrow: bool = False,
     ddos: bool = False,
+    tunnels: tuple[str, ...] = (),
 ) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
@@ -70,6 +71,7 @@ def shape(
         fragment_sets=2,
         counts_sources=ddos,
         blocks=ddos,
+        tunnels=tunnels,
     )
 
 

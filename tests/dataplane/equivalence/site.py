@@ -9,10 +9,11 @@ from random import Random
 
 from appliance.dataplane.abi import TOO_BIG_RATE
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
+from appliance.dataplane.encapsulation import encapsulation
 from appliance.dataplane.enums import DeadPolicy, Refusal, State
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
-from appliance.model import Address, Network, Protocol, ServiceKey
+from appliance.model import Address, Network, Protocol, ServiceKey, Tunnel, TunnelKind
 from tests.dataplane.equivalence.pair import LOOPBACK, Pair
 from tests.dataplane.frames import BALANCER
 
@@ -40,6 +41,8 @@ OWN = (IPv4Address("10.1.10.5"), IPv4Address("10.1.0.0"))
 PROBE = ProbeLink(7, bytes.fromhex("0200000000aa0200000000ab"), IPv4Address("169.254.255.255"))
 IDLES = (5, 12, 100, 900)
 MOST_SERVICES = 7
+MTUS = (1500, 1500, 140, 9000)
+"""Of ways to backends, where packets may be too long for them."""
 STEPS = (1, 1, 2, 3, 4, 5, 6, 9, 10, 11, 29, 30, 31, 59, 60, 61, 900, 16383, 16384, 16385, 32768)
 """Seconds by which time advances: around the lives of flows, and around half of the clock."""
 
@@ -55,6 +58,8 @@ def hop_to(address: Address, generation: int = 0, shape: Shape | None = None) ->
     own = (OWN6 if address.version == 6 else OWN)[host % 2]
     interface = (2, 3, LOOPBACK)[host // 2 % 3]
     mtu = (150, 1500, 1400, 240)[host % 4] if shape is not None and shape.narrow else 1500
+    if shape is not None and shape.tunnels:
+        mtu = MTUS[(host + generation) % len(MTUS)]
     return Hop(interface, bytes([2, 0, generation, 1, 10, host]) + BALANCER, own, vlan, mtu)
 
 
@@ -63,9 +68,19 @@ def member(address: Address, state: State = State.AVAILABLE, weight: int = 1, sh
     return Member(address, weight if state is State.AVAILABLE else 0, state, hop_to(address, shape=shape))
 
 
-def backends_of(key: ServiceKey) -> list[Address]:
-    """Who may serve a service."""
-    return [*BACKENDS6] if key.vip.version == 6 else [*BACKENDS]
+def backends_of(key: ServiceKey, tunnel: Tunnel | None = None, shape: Shape | None = None) -> list[Address]:
+    """Who may serve a service: through a tunnel, backends of either family, if the program knows it."""
+    if tunnel is None or shape is None or tunnel.kind is TunnelKind.DSCP:
+        return [*BACKENDS6] if key.vip.version == 6 else [*BACKENDS]
+    every: list[Address] = [*BACKENDS, *BACKENDS6]
+    return [one for one in every if str(encapsulation(tunnel, one)) in shape.tunnels]
+
+
+def tunnels_of(shape: Shape) -> list[Tunnel | None]:
+    """The tunnels that a program knows, of each kind with and without what is an option."""
+    kinds = [kind for kind in TunnelKind if any(name.startswith(kind) for name in shape.tunnels)]
+    made = [Tunnel(kind, 6080, checksum, code) for kind in kinds for checksum, code in ((True, 46), (False, 1))]
+    return [*made, None]
 
 
 def vips_of(shape: Shape) -> list[Address]:
@@ -116,6 +131,7 @@ class Site:
             (1, self._spend),
             *([(2, self._block)] if self.pair.plain.shape.blocks else []),
             (3, self._advance),
+            (3 if self.pair.plain.shape.tunnels else 0, self._tunnel),
         )
         move = random.choices([move for _, move in moves], [weight for weight, _ in moves])[0]
         move(random)
@@ -165,10 +181,12 @@ class Site:
 
     def _add_backend(self, random: Random) -> None:
         service = self._service(random)
-        absent = sorted(set(backends_of(service.key)) - {one.address for one in service.members}, key=int)
+        shape = self.pair.plain.shape
+        possible = set(backends_of(service.key, service.tunnel, shape))
+        absent = sorted(possible - {one.address for one in service.members}, key=int)
         if absent and len(service.members) < 7:
             state = random.choice((State.AVAILABLE, State.AVAILABLE, State.NONE))
-            new = member(random.choice(absent), state, shape=self.pair.plain.shape)
+            new = self._probed(service.key, member(random.choice(absent), state, shape=shape))
             self._put_member(service, new if random.random() < 0.8 else replace(new, hop=None))
 
     def _remove_backend(self, random: Random) -> None:
@@ -182,10 +200,28 @@ class Site:
         if len(self.desired.services) >= MOST_SERVICES or not absent:
             return
         key = random.choice(absent)
-        some = random.sample(backends_of(key), random.randint(1, 5))
-        members = tuple(member(address, shape=self.pair.plain.shape) for address in sorted(some, key=int))
+        shape = self.pair.plain.shape
+        tunnel = random.choice(tunnels_of(shape))
+        some = random.sample(backends_of(key, tunnel, shape), random.randint(1, 5))
+        members = tuple(self._probed(key, member(address, shape=shape)) for address in sorted(some, key=int))
         grace = 30 if key.protocol is Protocol.UDP else self.desired.idle
-        self._put(DesiredService(key, members, grace, random.choice(tuple(DeadPolicy)), tracking=key.port != 53))
+        self._put(
+            DesiredService(
+                key, members, grace, random.choice(tuple(DeadPolicy)), tracking=key.port != 53, tunnel=tunnel
+            )
+        )
+
+    def _probed(self, key: ServiceKey, one: Member) -> Member:
+        """The member, with an address of the VIP's family for its probes."""
+        own = OWN6 if key.vip.version == 6 else OWN
+        return one if one.address.version == key.vip.version else replace(one, source=own[int(one.address) % 2])
+
+    def _tunnel(self, random: Random) -> None:
+        """Another tunnel, if it leads to the backends that are there."""
+        service, shape = self._service(random), self.pair.plain.shape
+        tunnel = random.choice(tunnels_of(shape))
+        if {one.address for one in service.members} <= set(backends_of(service.key, tunnel, shape)):
+            self._put(replace(service, tunnel=tunnel))
 
     def _keys(self) -> list[ServiceKey]:
         return [*KEYS, *KEYS6] if self.pair.plain.shape.ipv6 else KEYS
@@ -229,6 +265,9 @@ class Site:
             return
         number, state = random.choice(sorted(placed.values())), random.choice(tuple(State)[1:])
         refusal = Refusal.DEAD if state is State.DEAD else Refusal.NOTHING
+        present = self.pair.plain.identities.get(number, "tunnel")
+        if present and refusal is Refusal.NOTHING:
+            refusal = Refusal(Refusal.TUNNEL + present - 1)
 
         def write(memory: Memory) -> None:
             memory.destinations.put(number, "state", state)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from appliance.dataplane.encapsulation import ALL
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.shape import Shape
 from appliance.model import Mode
@@ -36,8 +37,14 @@ STEPS = st.lists(st.tuples(SEEDS, st.lists(SEEDS, min_size=BURST, max_size=BURST
         shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, narrow=True),
         shape(resets=False, ddos=True),
         shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, ddos=True),
+        shape(resets=True, ipv6=True, tunnels=ALL),
+        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, tunnels=ALL),
+        shape(resets=False, small=True, tunnels=("ipip4",)),
     ],
-    ids=["large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6", "ddos", "mixed-ipv6-ddos"],
+    ids=[
+        *("large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6", "ddos", "mixed-ipv6-ddos"),
+        *("tunnels-ipv6", "tunnels-mixed-ipv6", "small-ipip4"),
+    ],
 )
 def test_program_and_model_agree(what: Shape) -> None:
     with loaded(what) as pair:
@@ -60,7 +67,7 @@ def _never(what: Shape) -> set[Reason]:
     never = {Reason.INCOMPLETE, Reason.NO_INTERFACE, Reason.NO_ROOM, Reason.TAGGED if what.tagged else Reason.UNTAGGED}
     if not what.resets:
         never.add(Reason.RESET)
-    if not what.narrow:
+    if not what.narrow and not what.tunnels:
         never |= {Reason.TOO_BIG, Reason.TOO_BIG_LIMITED}
     if not what.blocks:
         never.add(Reason.BLOCKED)

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from appliance.dataplane.encapsulation import ALL
 from appliance.dataplane.shape import Shape
 from appliance.model import Mode
 from tests.dataplane import faults_source
 from tests.dataplane.equivalence.pair import Difference, loaded, shape, text_of
 from tests.dataplane.equivalence.play import any_steps, play
 from tests.dataplane.faults import FAULTS, MODE_FAULTS, Fault
+from tests.dataplane.faults_tunnels import TUNNEL_FAULTS
 
 LIMIT = 40_000
 """Frames within which a fault has to be found."""
@@ -19,14 +21,20 @@ CHANGES = 8
 SHAPE = shape(resets=True)
 MODES = shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True)
 SOURCE_SHAPE = shape(resets=False, ipv6=True, ddos=True)
+TUNNELS = shape(resets=False, ipv6=True, tunnels=ALL)
 PLANTED = [
     *((SHAPE, fault) for fault in FAULTS),
     *((MODES, fault) for fault in MODE_FAULTS),
     *((SOURCE_SHAPE, fault) for fault in faults_source.FAULTS),
+    *((TUNNELS, fault) for fault in TUNNEL_FAULTS),
 ]
 
 
-@pytest.mark.parametrize(("what", "faults"), [(SHAPE, FAULTS), (MODES, MODE_FAULTS)], ids=["plain", "modes"])
+@pytest.mark.parametrize(
+    ("what", "faults"),
+    [(SHAPE, FAULTS), (MODES, MODE_FAULTS), (TUNNELS, TUNNEL_FAULTS)],
+    ids=["plain", "modes", "tunnels"],
+)
 def test_every_fault_fits_the_program_once(what: Shape, faults: Sequence[Fault]) -> None:
     text = text_of(what)
     assert len({fault.plant(text) for fault in faults}) == len(faults) >= 20

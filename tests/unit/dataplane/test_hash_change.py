@@ -271,7 +271,7 @@ def test_simpler_ways_of_asking_lose_flows(tracking: type[Tracking]) -> None:
     clients.open_many(WEB, range(300, 600))
     assert clients.lost() == []
     tables.apply(seeded(web(1, 2, 3, 4), 9))
-    clients.model._tracking = tracking(tables.memory, clients.model._count)
+    clients.model._tracking = tracking(tables.memory, clients.model.counts.count)
     assert len(clients.lost()) > 10
 
 

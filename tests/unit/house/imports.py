@@ -30,6 +30,7 @@ PURE_DATAPLANE = (
         "carry",
         "desired",
         "destinations",
+        "encapsulation",
         "enums",
         "flowsweep",
         "frame",
@@ -44,7 +45,7 @@ PURE_DATAPLANE = (
         "rooms",
         "footprint",
     ),
-    *("shape", "slots", "spec", "structs", "tables"),
+    *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
 PURE_CONTROL = ("blocks", "clock", "nic", "plan", "prefixes", "sources", "state", "subnets", "trouble", "ways")
