@@ -11,16 +11,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from appliance.dataplane.enums import DeadPolicy, Reason, State, Tail
-from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec
+from appliance.dataplane.enums import DeadPolicy, Departure, Reason, State, Tail
+from appliance.dataplane.layout import SIZES, Field, Struct
+from appliance.dataplane.spec import BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, MapKind, MapSpec
 
 if TYPE_CHECKING:
     from appliance.dataplane.shape import Shape
-
-SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 
 WAYS = 8
 """Ways in a set of the flow table: 8 of 8 bytes make one cache line."""
@@ -59,58 +57,6 @@ WAY_INDEX_SHIFT = EXPIRY_BITS + 1
 WAY_TAG_SHIFT = WAY_INDEX_SHIFT + INDEX_BITS
 DIRECT_NAME = "keys_direct"
 """What the map of keys is called where lookup needs no displacements: its content means something else."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """A member of a struct: `count` elements of `type` (a primitive or another struct's name)."""
-
-    name: str
-    type: str
-    comment: str
-    count: int = 1
-
-
-@dataclass(frozen=True)
-class Struct:
-    """A struct in the C ABI without implicit padding."""
-
-    name: str
-    comment: str
-    fields: tuple[Field, ...]
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Byte offset of each field; raises ValueError where the compiler would pad."""
-        offsets, at = {}, 0
-        for field in self.fields:
-            size = SIZES[field.type]
-            if at % size:
-                raise ValueError(f"struct {self.name}: {field.name} at {at} would be padded")
-            offsets[field.name] = at
-            at += size * field.count
-        if at % max(SIZES[field.type] for field in self.fields):
-            raise ValueError(f"struct {self.name}: {at} bytes would be padded at the end")
-        return offsets
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes of one struct."""
-        last = self.fields[-1]
-        return self.offsets[last.name] + SIZES[last.type] * last.count
-
-    def c(self) -> str:
-        """The C definition and its assertions."""
-        lines = [f"/* {self.comment} */", f"struct {self.name} {{"]
-        for field in self.fields:
-            array = f"[{field.count}]" if field.count > 1 else ""
-            lines.append(f"\t{field.type} {field.name}{array}; /* {field.comment} */")
-        lines.append("};")
-        lines.append(f'_Static_assert(sizeof(struct {self.name}) == {self.size}, "size of {self.name}");')
-        for field in self.fields:
-            offset = f"__builtin_offsetof(struct {self.name}, {field.name})"
-            lines.append(f'_Static_assert({offset} == {self.offsets[field.name]}, "{self.name}.{field.name}");')
-        return "\n".join(lines)
 
 
 SETTINGS = Struct(
@@ -204,9 +150,11 @@ IDENTITY = Struct(
         Field("own", "u32", "where probes come from, network order", WORDS),
         Field("interface", "u32", "index of the interface that leads to it"),
         Field("port", "u16", "of the service"),
-        Field("protocol", "u16", "of the service"),
+        Field("protocol", "u8", "of the service"),
+        Field("used", "u8", "1: it stands for somebody, or did"),
         Field("freed", "u32", "coarse time since when the number is no longer used; 0: in use"),
-        Field("used", "u32", "1: it stands for somebody, or did"),
+        Field("mapped", "u16", "behind NAT, the backend's own port, network order; else 0"),
+        Field("clamp", "u16", "the largest segment that its SYNs may announce, bytes; 0: any"),
     ),
 )
 LEG = Struct(
@@ -244,12 +192,36 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-STRUCTS = (SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, COUNTER, EVENT, ANSWER_KEY)
+ENDPOINT = Struct(
+    "vc5_endpoint",
+    "who answers behind NAT",
+    (
+        Field("address", "u32", "network order; IPv4 is mapped", WORDS),
+        Field("port", "u16", "network order"),
+        Field("protocol", "u16", "IANA number"),
+    ),
+)
+STRUCTS = (
+    SETTINGS,
+    LOOKUP,
+    KEYS,
+    SERVICE,
+    VIP,
+    HISTORY,
+    DESTINATION,
+    IDENTITY,
+    LEG,
+    COUNTER,
+    EVENT,
+    ANSWER_KEY,
+    ENDPOINT,
+)
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
     "dead_policy": DeadPolicy,
     "tail": Tail,
+    "departure": Departure,
 }
 
 
@@ -272,6 +244,8 @@ class MapLayout:
     elements: Callable[[Shape], int]
     use: Use
     comment: str
+    key: Struct | None = None
+    """Of a hash map; None: a number of 4 bytes."""
 
     @property
     def element_size(self) -> int:
@@ -291,8 +265,9 @@ class MapLayout:
         if self.kind is MapKind.ARRAY:
             size = SIZES.get(self.element_name(shape), self.element_size)
             return MapSpec(name, self.kind, 4, size * self.elements(shape), 1, BPF_F_MMAPABLE)
-        key = ANSWER_KEY.size if self.kind is MapKind.LRU_HASH else 4
-        return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), 0)
+        key = self.key.size if self.key else 4
+        flags = BPF_F_NO_PREALLOC if self.kind is MapKind.HASH else 0
+        return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), flags)
 
 
 def _array(
@@ -335,14 +310,34 @@ MAPS = (
         "vc5_answers",
         14,
         MapKind.LRU_HASH,
-        "u32",
+        "u64",
         lambda shape: 1 << 16,
         Use.PROGRAM,
-        "expected answer -> destination of the probe",
+        "expected answer -> destination of the probe; behind NAT, above 32 bits, the port that the prober called",
+        ANSWER_KEY,
     ),
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
     _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
     MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
+    MapLayout(
+        "vc5_returns",
+        24,
+        MapKind.HASH,
+        "u32",
+        lambda shape: 1 << 16 if shape.nat else 1,
+        Use.DAEMON,
+        "endpoint behind NAT -> its destination",
+        ENDPOINT,
+    ),
+    MapLayout(
+        "vc5_outlets",
+        25,
+        MapKind.HASH,
+        "u32",
+        lambda shape: LEGS if shape.nat else 1,
+        Use.DAEMON,
+        "interface that a route leads by -> the leg that frames leave by",
+    ),
 )
 MAP = {layout.name: layout for layout in MAPS}
 

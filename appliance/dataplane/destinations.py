@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from ipaddress import IPv4Address
 
-from appliance.dataplane.desired import Member
+from appliance.dataplane.desired import DesiredService, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import mapped
-from appliance.dataplane.legs import Legs
+from appliance.dataplane.legs import Legs, network16
 from appliance.dataplane.memory import COUNTERS, Memory
-from appliance.model import Address, ServiceKey
+from appliance.model import Address, Forward
 
 
 def clear_range(memory: Memory, base: int, capacity: int) -> None:
@@ -37,9 +37,10 @@ def copy_range(memory: Memory, source: int, target: int, count: int) -> None:
             memory.set_counter(target + index, name, memory.counter(source + index, name))
 
 
-def write(memory: Memory, number: int, key: ServiceKey, member: Member, legs: Legs) -> None:
+def write(memory: Memory, number: int, service: DesiredService, member: Member, legs: Legs) -> None:
     """Make a number stand for a backend of a service. Its last known MAC is kept while none is known."""
-    destinations, identities = memory.destinations, memory.identities
+    destinations, identities, key = memory.destinations, memory.identities, service.key
+    behind_nat = service.forward is Forward.NAT
     if not identities.get(number, "used") or memory.backend(number) != member.address:
         clear(memory, number)
     if member.hop is not None:
@@ -53,11 +54,13 @@ def write(memory: Memory, number: int, key: ServiceKey, member: Member, legs: Le
     identities.put_bytes(number, "vip", mapped(key.vip))
     identities.put(number, "port", key.port)
     identities.put(number, "protocol", int(key.protocol))
+    identities.put(number, "mapped", network16(member.port or key.port) if behind_nat else 0)
+    identities.put(number, "clamp", service.clamp if behind_nat else 0)
     identities.put(number, "freed", 0)
     identities.put(number, "used", 1)
     destinations.put(number, "state", member.state)
-    refusal = _refusal(member, bool(destinations.get(number, "mac_head")))
-    if refusal is Refusal.NOTHING and destinations.get(number, "refusal"):
+    refusal = _refusal(member, bool(destinations.get(number, "mac_head")), behind_nat)
+    if refusal in (Refusal.NOTHING, Refusal.NAT) and refusal != destinations.get(number, "refusal"):
         memory.fence()
     destinations.put(number, "refusal", refusal)
 
@@ -74,9 +77,11 @@ def network_word(address: Address) -> int:
     return int.from_bytes(IPv4Address(int(address)).packed, sys.byteorder)
 
 
-def _refusal(member: Member, resolved: bool) -> Refusal:
+def _refusal(member: Member, resolved: bool, behind_nat: bool) -> Refusal:
     if member.state is State.NONE:
         return Refusal.NO_BACKEND
     if member.state is State.DEAD:
         return Refusal.DEAD
-    return Refusal.NOTHING if resolved else Refusal.UNRESOLVED
+    if not resolved:
+        return Refusal.UNRESOLVED
+    return Refusal.NAT if behind_nat else Refusal.NOTHING

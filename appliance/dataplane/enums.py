@@ -35,6 +35,8 @@ class Reason(IntEnum):
     NEIGHBOUR = 24
     NO_INTERFACE = 25
     NO_ROOM = 26
+    RETURN = 29
+    NO_ROUTE = 30
     # Not exits but decisions about tracked slots, counted beside the exit.
     TRACKED_HIT = 32
     TRACKED_NEW = 33
@@ -74,6 +76,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NEIGHBOUR: "neighbour discovery for a VIP: passed to the host",
     Reason.NO_INTERFACE: "the interface that leads to the backend is gone: dropped",
     Reason.NO_ROOM: "the driver leaves no room for a longer header: dropped",
+    Reason.RETURN: "the answer of a backend behind NAT: sent to the client",
+    Reason.NO_ROUTE: "the answer of a backend behind NAT, and no way to the client that the program knows: passed on",
     Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
     Reason.TRACKED_NEW: "in a tracked slot: a new flow",
     Reason.TRACKED_OLD: "in a tracked slot: a flow older than the change",
@@ -104,6 +108,14 @@ class Tail(IntEnum):
 
     COLD = 0
     COLD6 = 1
+    RETURN = 2
+    NAT = 3
+
+
+class Departure(IntEnum):
+    """How packets leave for a destination otherwise than at layer 2, in the place of a refusal."""
+
+    NAT = 80
 
 
 class Refusal(IntEnum):
@@ -113,3 +125,5 @@ class Refusal(IntEnum):
     NO_BACKEND = int(Reason.NO_BACKEND)
     DEAD = int(Reason.DEAD)
     UNRESOLVED = int(Reason.UNRESOLVED)
+    NAT = int(Departure.NAT)
+    """Nothing is refused, but the packet changes: values from 64 on are kinds of departure."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import BPF_F_RDONLY_PROG, MapKind, MapSpec, relocate
 from appliance.dataplane.text import FUNCTIONS
 from appliance.errors import KernelError
+
+TAILS = ((Tail.COLD, "vc5_cold"), (Tail.COLD6, "vc5_cold_ipv6"), (Tail.RETURN, "vc5_return"), (Tail.NAT, "vc5_nat"))
+"""What the main program may go on with."""
 
 
 class _Mapped(Mapping[str, memoryview]):
@@ -42,6 +45,32 @@ class _Mapped(Mapping[str, memoryview]):
         return len(self._arrays)
 
 
+class Words(MutableMapping[bytes, int]):
+    """A hash map of 32-bit words."""
+
+    def __init__(self, table: Map) -> None:
+        self._table = table
+
+    def __getitem__(self, key: bytes) -> int:
+        value = self._table.lookup(key)
+        if value is None:
+            raise KeyError(key)
+        return int.from_bytes(value, sys.byteorder)
+
+    def __setitem__(self, key: bytes, value: int) -> None:
+        self._table.update(key, value.to_bytes(4, sys.byteorder))
+
+    def __delitem__(self, key: bytes) -> None:
+        if not self._table.delete(key):
+            raise KeyError(key)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(list(self._table.keys()))
+
+    def __len__(self) -> int:
+        return len(list(self._table.keys()))
+
+
 @dataclass
 class Generation:
     """Loaded programs and the maps they use."""
@@ -54,7 +83,11 @@ class Generation:
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
-        self.memory = Memory(self.shape, _Mapped(self.maps), fence, self.maps["vc5_flows"].memory, self._open_door)
+        window, words = (
+            self.maps["vc5_flows"].memory,
+            [Words(self.maps[name]) for name in ("vc5_returns", "vc5_outlets")],
+        )
+        self.memory = Memory(self.shape, _Mapped(self.maps), fence, window, self._open_door, *words)
 
     def _open_door(self, leg: int, interface: int) -> None:
         """Let the program redirect by a leg. Where the interface has just gone, its packets are counted as such."""
@@ -88,7 +121,7 @@ class Generation:
             fds = {layout.reference: maps[layout.name].fd for layout in MAPS}
             for name in FUNCTIONS:
                 programs[name] = Program.load(name, relocate(code[name], fds), frags=shape.multi_buffer)
-            for tail, name in ((Tail.COLD, "vc5_cold"), (Tail.COLD6, "vc5_cold_ipv6")):
+            for tail, name in TAILS:
                 place, program = int(tail).to_bytes(4, sys.byteorder), programs[name].fd.to_bytes(4, sys.byteorder)
                 maps["vc5_tails"].update(place, program)
         except BaseException:
@@ -173,4 +206,5 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         sets=size("vc5_flows") // (8 * WAYS),
         direct=maps["vc5_keys"].spec().name == DIRECT_NAME,
         wide=size("vc5_slots") == 2 * slots,
+        nat=maps["vc5_returns"].spec().max_entries > 1,
     )

@@ -6,7 +6,7 @@ in order on processors that would reorder them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
@@ -28,9 +28,9 @@ from appliance.dataplane.abi import (
     TRACKED,
     VIP,
     WORDS,
-    Struct,
 )
 from appliance.dataplane.enums import State
+from appliance.dataplane.layout import Struct
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
 from appliance.model import Address
@@ -129,6 +129,10 @@ class Memory:
     """Maps a part of the flow table, offset and length in bytes, where mapping it all would be costly."""
     door: Callable[[int, int], None] = no_door
     """Lets the program redirect by a leg to an interface, given its index."""
+    returns: MutableMapping[bytes, int] = field(default_factory=dict)
+    """Endpoints behind NAT, as vc5_endpoint: their destinations."""
+    outlets: MutableMapping[bytes, int] = field(default_factory=dict)
+    """Indexes of interfaces that routes lead by, 4 bytes of the host's order: legs."""
     slots: memoryview[int] = field(init=False)
     tracked: int = field(init=False)
     """The tracked bit of a slot; the bits below it are the index."""

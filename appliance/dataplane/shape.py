@@ -12,7 +12,7 @@ from math import isqrt
 from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
-from appliance.model import Config, Mode, OnDead, Service
+from appliance.model import Config, Forward, Mode, OnDead, Service
 
 PRIMES = (
     *(307, 409, 509, 641, 809, 1021, 1283, 1621, 2039, 2579, 3251, 4093, 5153, 6491, 8191, 10321, 13007),
@@ -68,6 +68,7 @@ class Shape:
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
     mode vlan: untagged frames come and go as well. A `multi_buffer` program takes frames that lie in several buffers.
+    With `nat` there are backends that do not hold the VIP.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -83,6 +84,7 @@ class Shape:
     ipv6: bool = False
     mixed: bool = False
     multi_buffer: bool = False
+    nat: bool = False
 
     @property
     def tagged(self) -> bool:
@@ -114,6 +116,7 @@ class Shape:
             direct=self.direct and previous.direct,
             wide=self.wide or previous.wide,
             multi_buffer=self.multi_buffer or previous.multi_buffer,
+            nat=self.nat or previous.nat,
         )
 
     def doubled(self) -> Shape:
@@ -148,6 +151,7 @@ def shape_for(
         ipv6=any(service.key.vip.version == 6 for service in services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
         multi_buffer=mtu > ONE_BUFFER_MTU,
+        nat=any(service.forward is Forward.NAT for service in services),
     )
     check(shape)
     return shape

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from appliance.dataplane import destinations, lookup, maglev
 from appliance.dataplane.abi import INDEX_LIMIT, NARROW_TRACKED, NO_DESTINATION
-from appliance.dataplane.desired import Desired, DesiredService
+from appliance.dataplane.desired import Desired, DesiredService, Outlet
 from appliance.dataplane.enums import State
 from appliance.dataplane.flowsweep import FlowSweep
 from appliance.dataplane.hashing import coefficients
@@ -19,6 +19,7 @@ from appliance.dataplane.legs import Legs
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.regions import first_fit
+from appliance.dataplane.returns import Returns, write_outlets
 from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
 from appliance.errors import NoRoom, PlanError
@@ -68,6 +69,8 @@ class Tables:
         """How often a backend has got a number, or another one."""
         self._visible: tuple[object, ...] = ()
         self._legs = Legs(memory)
+        self._returns = Returns(memory)
+        self._outlets: tuple[Mapping[int, Outlet], set[int]] = ({}, set())
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
@@ -85,9 +88,12 @@ class Tables:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
         keys = self._new_keys(desired)
         plans = self._plan(desired, keys)
+        self._returns.check(desired.services, plans.keys())
         time = self.memory.time
         applied = Applied()
         self._write_settings(desired)
+        if self._outlets[0] != desired.outlets:
+            self._outlets = (desired.outlets, write_outlets(self.memory, desired.outlets, self._legs))
         self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
         self._move(plans, time)
         for service in desired.services:
@@ -97,7 +103,7 @@ class Tables:
                 if changed:
                     applied.changed[service.key] = changed
         if plans:
-            self._legs.keep(set(self.memory.destinations.column("leg")))
+            self._legs.keep(set(self.memory.destinations.column("leg")) | self._outlets[1])
         self._up = {key.vip: False for key in self._placed} | dict(desired.vips)
         self._write_lookup(keys)
         return applied
@@ -256,6 +262,8 @@ class Tables:
     def _remove(self, gone: Collection[ServiceKey], time: int) -> None:
         """Take services out of the lookup, and only then what they had."""
         removed = [self._placed.pop(key) for key in gone]
+        for key in gone:
+            self._returns.remove(key)
         if removed:
             self._write_lookup()
         for placed in removed:
@@ -290,7 +298,8 @@ class Tables:
         placed.entry = replace(plan.entry, on_dead=int(service.on_dead))
         numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
         for member in service.members:
-            destinations.write(self.memory, numbers[member.address], service.key, member, self._legs)
+            destinations.write(self.memory, numbers[member.address], service, member, self._legs)
+        self._returns.write(service, numbers)
         self.memory.fence()
         available = [m for m in service.members if m.state is State.AVAILABLE and m.weight > 0]
         owners = maglev.table([(m.address, m.weight) for m in available], plan.entry.slot_count)

@@ -19,7 +19,7 @@ from appliance.errors import RenderError
 from appliance.model import Mode
 from appliance.paths import PACKAGE
 
-FUNCTIONS = ("vc5_main", "vc5_cold", "vc5_cold_ipv6", "vc5_probe", "vc5_pass")
+FUNCTIONS = ("vc5_main", "vc5_cold", "vc5_cold_ipv6", "vc5_nat", "vc5_return", "vc5_probe", "vc5_pass")
 """The programs in the text."""
 PATIENCE = 60.0
 """Seconds for the child."""

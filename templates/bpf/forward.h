@@ -20,9 +20,9 @@ static __always_inline void vc5_write_tag(void *frame, u16 vlan)
 /*% endif %*/
 /*% if shape.tagged %*/
 
-static __always_inline const struct vc5_leg *vc5_leg_of(const struct vc5_destination *destination)
+static __always_inline const struct vc5_leg *vc5_leg(u64 number)
 {
-	return &vc5_legs[destination->leg & (VC5_LEGS - 1)];
+	return &vc5_legs[number & (VC5_LEGS - 1)];
 }
 /*% endif %*/
 /*% if shape.tagged %*/
@@ -49,14 +49,13 @@ static __always_inline void *vc5_retag(struct xdp_md *ctx, u32 l2, u16 vlan)
 }
 /*% endif %*/
 
-/* `frame` has a layer-2 header of `l2` bytes, which lie inside it. */
-static __always_inline void vc5_send(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
-				     const struct vc5_destination *destination)
+/* `frame` has a layer-2 header of `l2` bytes, which lie inside it. It leaves by a leg, with these MAC addresses. */
+static __always_inline void vc5_send_by(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, u64 number,
+					u64 head, u32 tail)
 {
-	u64 head = destination->mac_head, action = XDP_TX;
-	u32 tail = destination->mac_tail;
+	u64 action = XDP_TX;
 /*% if shape.tagged %*/
-	const struct vc5_leg *leg = vc5_leg_of(destination);
+	const struct vc5_leg *leg = vc5_leg(number);
 /*% endif %*/
 
 /*% if shape.mixed %*/
@@ -76,15 +75,21 @@ static __always_inline void vc5_send(struct xdp_md *ctx, struct vc5_verdict *ver
 /*% if shape.mixed %*/
 	/* Members of a bond are one trunk: what comes tagged and goes tagged leaves where it came. */
 	if ((l2 == ETH_HLEN || !leg->vlan) && leg->interface != ctx->ingress_ifindex)
-		action = vc5_redirect_map(vc5_doors, destination->leg, XDP_DROP);
+		action = vc5_redirect_map(vc5_doors, number, XDP_DROP);
 /*% elif shape.redirects %*/
-	action = vc5_redirect_map(vc5_doors, destination->leg, XDP_DROP);
+	action = vc5_redirect_map(vc5_doors, number, XDP_DROP);
 /*% endif %*/
 	vc5_decide(verdict, action, VC5_REASON_FORWARD);
 /*% if shape.redirects %*/
 	if (action == XDP_DROP)
 		verdict->reason = VC5_REASON_NO_INTERFACE;
 /*% endif %*/
+}
+
+static __always_inline void vc5_send(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
+				     const struct vc5_destination *destination)
+{
+	vc5_send_by(ctx, verdict, frame, l2, destination->leg, destination->mac_head, destination->mac_tail);
 }
 
 static __always_inline int vc5_opens(u64 flags)
@@ -99,6 +104,7 @@ static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *
 	struct vc5_choice choice = vc5_choose(service, packet);
 	u64 number = (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
 	const struct vc5_destination *destination = &vc5_destinations[number];
+	u32 refusal = destination->refusal;
 
 	verdict->destination = number;
 	verdict->octets = packet->octets;
@@ -111,8 +117,14 @@ static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *
 /*% endif %*/
 		return;
 	}
-	if (destination->refusal) {
-		vc5_decide(verdict, XDP_DROP, destination->refusal);
+/*% if shape.nat %*/
+	if (refusal == VC5_DEPARTURE_NAT) {
+		vc5_hand_to_nat(verdict, frame);
+		return;
+	}
+/*% endif %*/
+	if (refusal) {
+		vc5_decide(verdict, XDP_DROP, refusal);
 		return;
 	}
 /*% if shape.ipv6 %*/

@@ -5,6 +5,8 @@
  * vc5_main   on the balancer's interfaces. Handles what nearly every packet is: TCP or UDP over IPv4 without options or
  *            fragments, for a service. It calls no helper but the one that names the CPU.
  * vc5_cold   everything else that concerns a VIP; entered from vc5_main by tail call, with the frame untouched.
+ * vc5_nat    what goes to backends behind NAT; entered from either by tail call, and so is
+ * vc5_return what concerns no VIP, where there are such backends.
  * vc5_probe  on the balancer's end of the probe veth: sends probes to their backends.
  * vc5_pass   on the prober's end: does nothing, but without a program there the kernel drops redirected frames.
  */
@@ -21,6 +23,9 @@
 /*% include "headers.h" %*/
 /*% include "lookup.h" %*/
 /*% include "tracking.h" %*/
+/*% if shape.nat %*/
+/*% include "nat.h" %*/
+/*% endif %*/
 /*% include "forward.h" %*/
 /*% include "echo.h" %*/
 /*% if shape.resets %*/
@@ -28,4 +33,18 @@
 /*% endif %*/
 /*% include "probe.h" %*/
 /*% include "cold.h" %*/
+/*% if shape.nat %*/
+/*% include "return.h" %*/
+/*% else %*/
+
+int vc5_nat(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
+int vc5_return(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+/*% endif %*/
 /*% include "main.h" %*/

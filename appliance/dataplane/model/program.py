@@ -6,20 +6,24 @@ its destination where that is known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from appliance.dataplane import lookup
 from appliance.dataplane.abi import PROBE_PREFIX, REASON_STRIDE
-from appliance.dataplane.enums import DeadPolicy, Reason
+from appliance.dataplane.enums import DeadPolicy, Reason, Refusal
+from appliance.dataplane.legs import network16
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.model import packet
+from appliance.dataplane.model import nat, packet
+from appliance.dataplane.model.nat import Routes, Way, nowhere
 from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
-from appliance.model import Address
+from appliance.dataplane.returns import endpoint
+from appliance.model import Address, Mode
 
 PROBE_NET = 10
 """Destination number N is 10.0.0.0 + N to the prober."""
@@ -45,10 +49,11 @@ ACTIONS = {
             Reason.QINQ,
             Reason.VIP_SOURCE,
             Reason.NEIGHBOUR,
+            Reason.NO_ROUTE,
         ),
         Action.PASS,
     ),
-    **dict.fromkeys((Reason.FORWARD, Reason.ECHO), Action.TX),
+    **dict.fromkeys((Reason.FORWARD, Reason.ECHO, Reason.RETURN), Action.TX),
     **dict.fromkeys((Reason.PROBE_SENT, Reason.PROBE_ANSWER), Action.REDIRECT),
 }
 """What follows from a reason; a drop from all others, but for UNKNOWN_PORT and RESET, which have two outcomes."""
@@ -66,7 +71,7 @@ class Exit:
 
 
 class AnswerKey(NamedTuple):
-    """The answer that a probe waits for: where it comes from, and the port it goes to."""
+    """The answer that a probe waits for: where it comes from (behind NAT the backend), and the port it goes to."""
 
     vip: Address
     vip_port: int
@@ -75,13 +80,15 @@ class AnswerKey(NamedTuple):
 
 
 class Model:
-    """The program over some tables. `answers` maps what probes wait for to their destinations.
+    """The program over some tables. `answers` maps what probes wait for to their destinations, and behind NAT, above 32
+    bits, to the port that the prober called, in network order. `routes` is what the host's tables say.
 
     The program's table of answers is bounded and forgets the least recently used; here none is forgotten.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, routes: Routes = nowhere) -> None:
         self.memory = memory
+        self._routes = routes
         self.answers: dict[AnswerKey, int] = {}
         self._tracking = Tracking(memory, self._count)
         self._cpu = 0
@@ -153,7 +160,7 @@ class Model:
             return self._to_vip(frame, ip)
         if ip.source in self._vips:
             return self._from_vip(frame, ip)
-        return _exit(Reason.NOT_VIP, frame)
+        return self._from_backend(frame, ip) if self.memory.shape.nat else _exit(Reason.NOT_VIP, frame)
 
     def _not_ours(self, frame: bytes) -> Reason:
         """Why a frame is passed without a look at what it holds."""
@@ -223,25 +230,35 @@ class Model:
                 return Exit(Action.DROP, Reason.DEAD, number, frame)
             return Exit(Action.TX, Reason.RESET, number, packet.reset(frame, ip, transport))
         refusal = self.memory.destinations.get(number, "refusal")
-        if refusal:
+        if refusal not in (Refusal.NOTHING, Refusal.NAT):
             return _exit(Reason(refusal), frame, number)
         self._add(number, packets=1, octets=ip.length, flows=int(transport.opens))
-        return self._send(packet.one_hop_less(frame, ip), ip.start != packet.ETHERNET, number)
+        frame = packet.one_hop_less(frame, ip)
+        mapped, identity = self._mapped(number), self.memory.identities
+        if refusal == Refusal.NAT and mapped:
+            most = identity.get(number, "clamp")
+            frame = nat.translated(frame, ip, transport, self.memory.backend(number), mapped, source=False, most=most)
+        tagged, leg = ip.start != packet.ETHERNET, self.memory.destinations.get(number, "leg")
+        return replace(self._send(frame, tagged, leg, self._macs(number)), destination=number)
 
-    def _send(self, frame: bytes, tagged: bool, number: int) -> Exit:
-        """Out to a destination: with its network's tag, by the interface that the mode says."""
-        shape, (interface, vlan) = self.memory.shape, self._leg(number)
+    def _send(self, frame: bytes, tagged: bool, leg: int, macs: bytes) -> Exit:
+        """Out by a leg: with its network's tag, by the interface that the mode says."""
+        shape, (interface, vlan) = self.memory.shape, self._leg(leg)
         if shape.tagged:
             frame = packet.retagged(frame, tagged, vlan)
-        frame = packet.put(frame, 0, self._macs(number))
+        frame = packet.put(frame, 0, macs)
         trunk = tagged and vlan
         if shape.redirects and not (shape.mixed and (trunk or interface == self._interface)):
-            return Exit(Action.REDIRECT, Reason.FORWARD, number, frame, interface)
-        return _exit(Reason.FORWARD, frame, number)
+            return Exit(Action.REDIRECT, Reason.FORWARD, 0, frame, interface)
+        return _exit(Reason.FORWARD, frame)
 
-    def _leg(self, number: int) -> tuple[int, int]:
-        """Interface and VLAN id of a destination's leg."""
-        leg, legs = self.memory.destinations.get(number, "leg"), self.memory.legs
+    def _mapped(self, number: int) -> int:
+        """The backend's own port where the destination is behind NAT, else 0."""
+        return int.from_bytes(self.memory.identities.bytes_of(number, "mapped", 2), "big")
+
+    def _leg(self, leg: int) -> tuple[int, int]:
+        """Interface and VLAN id of a leg."""
+        legs = self.memory.legs
         return legs.get(leg, "interface"), int.from_bytes(legs.bytes_of(leg, "vlan", 2), "big")
 
     def _macs(self, number: int) -> bytes:
@@ -250,21 +267,60 @@ class Model:
 
     def _from_vip(self, frame: bytes, ip: Ip) -> Exit:
         """A packet from a VIP: the answer to a probe, or none of ours."""
-        settings = self.memory.settings
+        transport = packet.read_transport(frame, ip)
+        answer = None if isinstance(transport, Reason) else self._answer(frame, ip, transport)
+        return answer or _exit(Reason.VIP_SOURCE, frame)
+
+    def _from_backend(self, frame: bytes, ip: Ip) -> Exit:
+        """A packet that concerns no VIP: perhaps the answer of a backend behind NAT, to a client or to a probe."""
         transport = packet.read_transport(frame, ip)
         if isinstance(transport, Reason):
-            return _exit(Reason.VIP_SOURCE, frame)
+            return _exit(Reason.NOT_VIP, frame)
+        number = self.memory.returns.get(endpoint(ip.source, transport.source_port, ip.protocol))
+        if number is not None and self.memory.address(number, "own") != ip.destination:
+            return self._give_back(frame, ip, transport, number)
+        return self._answer(frame, ip, transport) or _exit(Reason.NOT_VIP, frame)
+
+    def _give_back(self, frame: bytes, ip: Ip, transport: Transport, number: int) -> Exit:
+        if frame[:6] != self._macs(number)[6:]:
+            return _exit(Reason.NOT_VIP, frame)
+        if ip.ttl <= 1:
+            return _exit(Reason.TTL, frame, number)
+        route, identities = self._routes(ip.destination), self.memory.identities
+        if route.way in (Way.LOCAL, Way.NONE):
+            return _exit(Reason.NOT_VIP if route.way is Way.LOCAL else Reason.NO_ROUTE, frame)
+        vip, port = self.memory.address(number, "vip"), identities.get(number, "port")
+        most = identities.get(number, "clamp")
+        frame = nat.translated(frame, ip, transport, vip, port, source=True, most=most)
+        leg = self.memory.outlets.get(route.interface.to_bytes(4, sys.byteorder), 0)
+        if route.way is Way.UNRESOLVED or not leg:
+            return _exit(Reason.NO_ROUTE, frame)
+        sent = self._send(packet.one_hop_less(frame, ip), ip.start != packet.ETHERNET, leg, route.macs)
+        interface = self._leg(leg)[0]
+        if self.memory.shape.mode is Mode.SIMPLE and interface != self._interface:
+            sent = replace(sent, action=Action.REDIRECT, interface=interface)
+        return replace(sent, reason=Reason.RETURN)
+
+    def _answer(self, frame: bytes, ip: Ip, transport: Transport) -> Exit | None:
+        """The answer to a probe on its way to the prober; None where it is no such thing."""
+        settings = self.memory.settings
         key = AnswerKey(ip.source, transport.source_port, transport.destination_port, ip.protocol)
-        number = self.answers.get(key)
+        found = self.answers.get(key)
         interface = settings.get(0, "probe_interface")
-        if number is None or not interface:
-            return _exit(Reason.VIP_SOURCE, frame)
-        if (self.memory.address(number, "vip"), self.memory.address(number, "own")) != (ip.source, ip.destination):
-            return _exit(Reason.VIP_SOURCE, frame)
+        if found is None or not interface:
+            return None
+        number, called = found & 0xFFFFFFFF, found >> 32
+        mapped = self.memory.shape.nat and self._mapped(number)
+        answerer = self.memory.address(number, "backend" if mapped else "vip")
+        if (answerer, self.memory.address(number, "own")) != (ip.source, ip.destination):
+            return None
         prober: Address = IPv4Address(settings.bytes_of(0, "probe_address", 4))
         if ip.family == 6:
             prober = IPv6Address(settings.bytes_of(0, "probe_address6", 16))
-        answer = packet.readdressed(frame, ip, probe_address(number, ip.family), prober)
+        source = probe_address(number, ip.family)
+        if mapped:
+            frame = nat.translated(frame, ip, transport, source, network16(called), source=True)
+        answer = packet.readdressed(frame, ip, source, prober)
         answer = packet.retagged(answer, ip.start != packet.ETHERNET, 0)
         answer = packet.put(answer, 0, settings.bytes_of(0, "probe_mac", 12))
         return _exit(Reason.PROBE_ANSWER, answer, interface=interface)
@@ -289,10 +345,18 @@ class Model:
         interface = identities.get(number, "interface")
         if not interface or not self.memory.destinations.get(number, "mac_head"):
             return _exit(Reason.UNRESOLVED, frame, number)
-        self.answers[AnswerKey(vip, transport.destination_port, transport.source_port, ip.protocol)] = number
-        probe = packet.readdressed(frame, ip, own, vip)
+        target, port, asked, called = vip, transport.destination_port, number, transport.destination_port
+        mapped = self.memory.shape.nat and self._mapped(number)
+        if mapped:
+            target, asked = self.memory.backend(number), number | network16(called) << 32
+            if (called, ip.protocol) == (identities.get(number, "port"), identities.get(number, "protocol")):
+                port = mapped
+            most = identities.get(number, "clamp")
+            frame = nat.translated(frame, ip, transport, target, port, source=False, most=most)
+        self.answers[AnswerKey(target, port, transport.source_port, ip.protocol)] = asked
+        probe = packet.readdressed(frame, ip, own, target)
         if self.memory.shape.tagged:
-            probe = packet.retagged(probe, False, self._leg(number)[1])
+            probe = packet.retagged(probe, False, self._leg(self.memory.destinations.get(number, "leg"))[1])
         return _exit(Reason.PROBE_SENT, packet.put(probe, 0, self._macs(number)), interface=interface)
 
     def _leave(self, leaving: Exit) -> Exit:
