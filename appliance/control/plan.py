@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from appliance.control.nexthop import interface_for, own_address
+from appliance.control.outlets import outlets
 from appliance.control.state import Pair, State
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
@@ -25,6 +26,7 @@ from appliance.model import (
     Address,
     Backend,
     Config,
+    Forward,
     Health,
     Host,
     OnDead,
@@ -168,7 +170,7 @@ def plan(
                 gets = Receives.NONE
             available += gets is Receives.AVAILABLE
             weight = backend.weight if gets is Receives.AVAILABLE else 0
-            members.append(Member(address, weight, gets, hops[address]))
+            members.append(Member(address, weight, gets, hops[address], port=backend.port))
         outcome[key] = ServiceState(available >= service.need, available)
         services.append(
             DesiredService(
@@ -177,8 +179,11 @@ def plan(
                 grace(config, key),
                 POLICY[service.on_dead],
                 tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
+                forward=service.forward,
+                clamp=service.clamp_mss,
             )
         )
+    behind_nat = any(service.forward is Forward.NAT for service in services)
     vips = {service.key.vip: False for service in services}
     configured: dict[Address, list[bool]] = {}
     for service in config.services:
@@ -191,7 +196,10 @@ def plan(
         idle=max(1, round(config.idle)),
         pass_unknown_port=config.unknown_port is UnknownPort.PASS,
         probe=probe,
+        outlets=outlets(config, host) if behind_nat else {},
     )
+    if behind_nat:
+        wanted.update(route.gateway for route in host.routes if route.gateway is not None)
     return Plan(desired, outcome, frozenset(wanted))
 
 

@@ -35,18 +35,19 @@ class Way(Enum):
     UNRESOLVED = "unresolved"
     """There is a route, but the MAC address of its next hop is not known."""
     LOCAL = "local"
-    """The address is the host's own, or no single host's."""
+    """The address is the host's own, or no single host's, or no route leads there."""
     NONE = "none"
-    """No route, one that refuses, one that is too narrow for the packet, or a host that does not forward."""
+    """A route that refuses, or one that is too narrow for the packet, or a host that does not forward."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """The way to an address: for KNOWN, the index of the interface and 12 bytes of destination and source MAC."""
+    """The way to an address: for KNOWN, the interface's index, 12 bytes of destination and source MAC, and the MTU."""
 
     way: Way
     interface: int = 0
     macs: bytes = b""
+    mtu: int = 0xFFFF
 
 
 Routes = Callable[[Address], Route]
@@ -54,7 +55,7 @@ Routes = Callable[[Address], Route]
 
 def nowhere(address: Address) -> Route:
     """A host without routes."""
-    return Route(Way.NONE)
+    return Route(Way.LOCAL)
 
 
 def translated(

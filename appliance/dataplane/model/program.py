@@ -287,8 +287,10 @@ class Model:
         if ip.ttl <= 1:
             return _exit(Reason.TTL, frame, number)
         route, identities = self._routes(ip.destination), self.memory.identities
-        if route.way in (Way.LOCAL, Way.NONE):
-            return _exit(Reason.NOT_VIP if route.way is Way.LOCAL else Reason.NO_ROUTE, frame)
+        if route.way is Way.LOCAL:
+            return _exit(Reason.NOT_VIP, frame)
+        if route.way is Way.NONE or ip.length > route.mtu:
+            return _exit(Reason.NO_ROUTE, frame)
         vip, port = self.memory.address(number, "vip"), identities.get(number, "port")
         most = identities.get(number, "clamp")
         frame = nat.translated(frame, ip, transport, vip, port, source=True, most=most)

@@ -34,8 +34,10 @@ STEPS = st.lists(st.tuples(SEEDS, st.lists(SEEDS, min_size=BURST, max_size=BURST
         shape(resets=True, mode=Mode.VLAN, ipv6=True),
         shape(resets=True, mode=Mode.MULTI_NIC, ipv6=True, small=True),
         shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True),
+        shape(resets=True, ipv6=True, nat=True),
+        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, nat=True),
     ],
-    ids=["large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6"],
+    ids=["large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6", "nat", "nat-mixed"],
 )
 def test_program_and_model_agree(what: Shape) -> None:
     with loaded(what) as pair:
@@ -58,6 +60,8 @@ def _never(what: Shape) -> set[Reason]:
     never = {Reason.INCOMPLETE, Reason.NO_INTERFACE, Reason.NO_ROOM, Reason.TAGGED if what.tagged else Reason.UNTAGGED}
     if not what.resets:
         never.add(Reason.RESET)
+    if not what.nat:
+        never |= {Reason.RETURN, Reason.NO_ROUTE}
     if not what.ipv6:
         never.add(Reason.NEIGHBOUR)
     return never

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from random import Random
 
 from appliance.dataplane.hashing import flow_hash, slot_of
@@ -64,7 +64,8 @@ class Traffic:
         if random.random() < 0.8 and self.site.desired.services:
             made, probe = self.steered(random).padded(random.choice((0, 60, 64, 300))).bytes, False
         else:
-            make = random.choices([make for _, make in ODD], [weight for weight, _ in ODD])[0]
+            odd = (*ODD, (40, _from_backend)) if self.pair.plain.shape.nat else ODD
+            make = random.choices([make for _, make in odd], [weight for weight, _ in odd])[0]
             made, probe = make(self, random)
         return (made if probe else self._dressed(random, made)), probe
 
@@ -98,6 +99,8 @@ class Traffic:
         flags = random.choices([flags for _, flags in FLAGS], [weight for weight, _ in FLAGS])[0]
         number = random.getrandbits(32)
         options = random.choice((b"", b"", b"\2\4\5\xb4", b"\1" * 40))
+        if self.pair.plain.shape.nat:
+            options = random.choice((options, _segment(random)))
         return ip.tcp(
             port,
             key.port,
@@ -341,7 +344,8 @@ def _answer(traffic: Traffic, random: Random) -> Made:
     sent = list(traffic.pair.model.answers.items())
     if not sent:
         return _probe(traffic, random)
-    key, number = random.choice(sent[-20:])
+    key, asked = random.choice(sent[-20:])
+    number = asked & 0xFFFFFFFF
     own = traffic.pair.plain.address(number, "own")
     if own.version != key.vip.version or random.random() < 0.15:
         own = _v6(random.choice((*OWN6, STRANGER6))) if key.vip.version == 6 else random.choice((*OWN, STRANGER))
@@ -353,6 +357,46 @@ def _answer(traffic: Traffic, random: Random) -> Made:
         zero = _turns_zero(key.vip.packed + own.packed, probe_address(number, key.vip.version).packed + prober.packed)
         return ip.udp(*ports, b"a" * random.randrange(9), checksum=random.choice((None, 0, zero))).bytes, False
     return ip.tcp(*ports, random.choice(("SA", "RA", "A"))).bytes, False
+
+
+def _from_backend(traffic: Traffic, random: Random) -> Made:
+    """Mostly the answer of a backend behind NAT to a client."""
+    service = random.choice(traffic.site.desired.services)
+    one, key = random.choice(service.members), service.key
+    clients: list[Address] = [*CLIENTS6] if key.vip.version == 6 else [*CLIENTS]
+    client = random.choice(clients * 4 + [one.hop.own if one.hop else clients[0], STRANGER6, ip_address("10.77.0.1")])
+    client = client if client.version == key.vip.version else clients[0]
+    ttl, options = random.choice((64, 64, 64, 64, 2, 1, 0)), random.choice((b"",) * 8 + OPTIONS)
+    ip = _between(one.address, client, ttl=ttl, options=options)
+    if random.random() < 0.05:
+        ip = replace(ip, to=random.choice((ip.sender, b"\xff" * 6, ip.to[:5] + b"\x11", b"\x03" + ip.to[1:])))
+    ports = random.choice((one.port or key.port,) * 9 + (key.port, 9)), random.randrange(65536)
+    data = random.randbytes(random.choice((0, 1, 2, 9, 500, 700)))
+    check = random.choice((None,) * 6 + (0, 0xFFFF, 0xFFFE))
+    if key.protocol is Protocol.UDP:
+        old = one.address.packed + ports[0].to_bytes(2, "big")
+        zero = _turns_zero(old, key.vip.packed + key.port.to_bytes(2, "big"))
+        frame = ip.udp(*ports, data, checksum=random.choice((check, zero))).bytes
+    else:
+        frame = ip.tcp(
+            *ports, random.choice(("SA", "SA", "A", "PA", "RA")), options=_segment(random), checksum=check
+        ).bytes
+    if random.random() < 0.08:
+        frame = frame[: random.randrange(14, len(frame) + 1)]
+    elif random.random() < 0.08:
+        changed = bytearray(frame)
+        changed[random.randrange(12, min(len(frame), 60))] = random.randrange(256)
+        frame = bytes(changed)
+    return frame, False
+
+
+def _segment(random: Random) -> bytes:
+    """TCP options with the largest segment at any offset, and nonsense."""
+    size = random.choice((b"\5\xb4", b"\x02\x18", b"\x02\x17", b"\x02\x19", b"\xff\xff", b"\0\0"))
+    before = random.choice((b"", b"\1", b"\1" * 3, b"\3\3\7", b"\4\2", b"\x08\x0a" + bytes(8), b"\1" * 36, b"\1" * 37))
+    kind = random.choice((b"\2\4",) * 9 + (b"\2\3", b"\2\0", b"\0\4", b"\2\xff"))
+    options = (before + kind + size + random.choice((b"", b"\1", b"\3\3\7", b"\4\2")))[:40]
+    return options + bytes(-len(options) % 4)
 
 
 ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (
