@@ -87,7 +87,7 @@ FAULTS = (
     Fault("TTL not decremented", "word + 0x10000 - 1", "word + 0x10000"),
     _without("checksum without carry", "\t\tword += 0x10000;\n"),
     _without("half of the source MAC", "*(u32 *)(frame + 8) = tail;"),
-    Fault("refused destination used", "if (destination->refusal) {", "if (0) {"),
+    Fault("refused destination used", "if (refusal) {", "if (0) {"),
     Fault(
         "counter of another destination",
         "verdict->destination = number;\n\tverdict->octets",
@@ -116,3 +116,26 @@ FAULTS = (
     Fault("answer from another backend", "VC5_PROBE_NET << 24 | number", "VC5_PROBE_NET << 24 | (number + 1)"),
     Fault("probe of the frame's own length believed", "length < sizeof(*ip) || (void *)ip + length > cursor.end", "0"),
 )
+
+NAT_FAULTS = (
+    Fault("port not translated", "ports[which] = port;", ";"),
+    Fault("port not in the checksum", "sum += (u64)(u16)~ports[which] + port;", ";"),
+    Fault("UDP without checksum gets one", "if (!udp || *check) {", "if (1) {"),
+    Fault("UDP checksum comes out as none", "udp && !checksum ? 0xffff : checksum", "checksum"),
+    Fault("segments clamped without SYN", "most && packet->flags & VC5_TCP_SYN", "most"),
+    Fault("segments raised", "(u32)(option[2] << 8 | option[3]) <= most", "0"),
+    Fault("clamping at odd offsets", "if (at & 1) {", "if (0) {"),
+    Fault("an option without length followed", "option[1] < 2)", "0)"),
+    Fault("answers to the balancer translated", "if (!vc5_to_own(packet, header, &vc5_identities[number]))", "if (1)"),
+    Fault("answers on other MACs translated", "return second == middle && first == tail;", "return 1;"),
+    Fault("hops of answers not counted", "\t\tvc5_decrement_ttl(header);", "\t\t;"),
+    Fault(
+        "answers without hops returned",
+        "if (hops <= 1) {\n\t\tverdict->destination = number;\n\t\tvc5_decide",
+        "if (0) {\n\t\tvc5_decide",
+    ),
+    Fault("packets for unresolved routers as they came", "else if (found != BPF_FIB_LKUP_RET_NO_NEIGH)", "else"),
+    Fault("answers to probes from another port", "source, *found >> 32, 0)", "source, key.vip_port, 0)"),
+    Fault("probes not mapped", "key.vip_port = identity->mapped;", ";"),
+)
+"""In a program with NAT."""

@@ -85,7 +85,7 @@ def test_traffic_through_nat() -> None:
         Daemon(lab.balancer, lab.root(), configuration(lab, "b1", "b2")) as daemon,
     ):
         b1 = lab.backends["b1"]
-        wait_for("green backends", lambda: states(daemon) == {"up"}, 20)
+        wait_for("green backends", lambda: states(daemon) == {"available"}, 20)
         assert serve(lab).keys() == {"b1", "b2"}
         with (
             LongFlows(lab.client, busy=60, idle=10) as flows,
@@ -93,7 +93,7 @@ def test_traffic_through_nat() -> None:
         ):
             assert [flow for flow in flows.opened.flows if flow.state != "open"] == []
             assert daemon.reload(configuration(lab, "b1", "b2", "b3")).returncode == 0
-            wait_for("b3", lambda: states(daemon) == {"up"}, 20)
+            wait_for("b3", lambda: states(daemon) == {"available"}, 20)
             assert flows.more(40).by_backend().keys() == {"b1", "b2", "b3"}
             for port in ("80/tcp", "7000/tcp", "7000/udp"):
                 daemon.ask("drain", f"{VIP}:{port}", str(b1.address))
@@ -101,6 +101,9 @@ def test_traffic_through_nat() -> None:
             report = flows.stop()
             assert (report.broken, datagrams.status().corrupt) == ([], 0)
             assert all(flow.answered for flow in datagrams.status().flows)
+        reasons = daemon.status()["reasons"]
+        assert reasons["return"] > REQUESTS
+        assert "no-route" not in reasons
         told: dict[str, Any] = daemon.ask("explain", "--flow", f"tcp 198.51.100.10:4000 {VIP}:80")
         frame = bytes.fromhex(told["frame"])
         assert (told["verdict"], str(told["backend"])) == ("tx", ".".join(map(str, frame[30:34])))

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from appliance.dataplane.shape import Shape
 from tests.dataplane.equivalence.pair import Difference, loaded, shape, text_of
 from tests.dataplane.equivalence.play import any_steps, play
-from tests.dataplane.faults import FAULTS, Fault
+from tests.dataplane.faults import FAULTS, NAT_FAULTS, Fault
 
 LIMIT = 40_000
 """Frames within which a fault has to be found."""
@@ -24,7 +25,11 @@ def test_every_fault_fits_the_program_once() -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name.replace(" ", "-") for fault in FAULTS])
 def test_fault_is_found(fault: Fault, record_property: Callable[[str, object], None]) -> None:
-    with loaded(SHAPE, fault.plant(text_of(SHAPE))) as pair:
+    _find(fault, SHAPE, record_property)
+
+
+def _find(fault: Fault, what: Shape, record_property: Callable[[str, object], None]) -> None:
+    with loaded(what, fault.plant(text_of(what))) as pair:
         seed = 0
         while pair.mix.frames < LIMIT:
             try:
@@ -35,3 +40,17 @@ def test_fault_is_found(fault: Fault, record_property: Callable[[str, object], N
                 return
             seed += 1
         pytest.fail(f"{fault.name}: not found with {pair.mix.frames} frames")
+
+
+NAT_SHAPE = shape(resets=True, ipv6=True, nat=True)
+
+
+def test_every_fault_of_nat_fits_the_program_once() -> None:
+    text = text_of(NAT_SHAPE)
+    assert len({fault.plant(text) for fault in NAT_FAULTS}) == len(NAT_FAULTS)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("fault", NAT_FAULTS, ids=[fault.name.replace(" ", "-") for fault in NAT_FAULTS])
+def test_fault_of_nat_is_found(fault: Fault, record_property: Callable[[str, object], None]) -> None:
+    _find(fault, NAT_SHAPE, record_property)
