@@ -122,7 +122,11 @@ NAT_FAULTS = (
     Fault("port not in the checksum", "sum += (u64)(u16)~ports[which] + port;", ";"),
     Fault("UDP without checksum gets one", "if (!udp || *check) {", "if (1) {"),
     Fault("UDP checksum comes out as none", "udp && !checksum ? 0xffff : checksum", "checksum"),
-    Fault("segments clamped without SYN", "most && packet->flags & VC5_TCP_SYN", "most"),
+    Fault(
+        "SYN-ACK not clamped",
+        "most && packet->flags & VC5_TCP_SYN",
+        "most && (packet->flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN",
+    ),
     Fault("segments raised", "(u32)(option[2] << 8 | option[3]) <= most", "0"),
     Fault("clamping at odd offsets", "if (at & 1) {", "if (0) {"),
     Fault("an option without length followed", "option[1] < 2)", "0)"),

@@ -393,7 +393,7 @@ def _from_backend(traffic: Traffic, random: Random) -> Made:
 def _segment(random: Random) -> bytes:
     """TCP options with the largest segment at any offset, and nonsense."""
     size = random.choice((b"\5\xb4", b"\x02\x18", b"\x02\x17", b"\x02\x19", b"\xff\xff", b"\0\0"))
-    before = random.choice((b"", b"\1", b"\1" * 3, b"\3\3\7", b"\4\2", b"\x08\x0a" + bytes(8), b"\1" * 36, b"\1" * 37))
+    before = random.choice((b"", b"\1", b"\1" * 3, b"\3\3\7", b"\4\2", b"\5\1", b"\1" * 36, b"\1" * 37))
     kind = random.choice((b"\2\4",) * 9 + (b"\2\3", b"\2\0", b"\0\4", b"\2\xff"))
     options = (before + kind + size + random.choice((b"", b"\1", b"\3\3\7", b"\4\2")))[:40]
     return options + bytes(-len(options) % 4)
