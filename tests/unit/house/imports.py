@@ -38,12 +38,14 @@ PURE_DATAPLANE = (
         "maglev",
         "memory",
         "model",
+        "layout",
         "regions",
+        "returns",
     ),
     *("shape", "slots", "spec", "tables"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
-PURE_CONTROL = ("clock", "nexthop", "nic", "plan", "routing", "state")
+PURE_CONTROL = ("clock", "nexthop", "nic", "outlets", "plan", "routing", "state")
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.
