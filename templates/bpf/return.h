@@ -100,6 +100,7 @@ static __always_inline void vc5_give_back(struct xdp_md *ctx, struct vc5_verdict
 	}
 	vc5_ask_way(packet, header, identity, &way);
 	found = vc5_find_way(ctx, &way, sizeof(way), 0);
+	/* For the host itself, or nowhere. */
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return;
 	vc5_decide(verdict, XDP_PASS, VC5_REASON_NO_ROUTE);

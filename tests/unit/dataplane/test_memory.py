@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.dataplane.abi import COUNTER, DESTINATION, HISTORY, IDENTITY, SERVICE, SETTINGS, SIZES, VIP, Struct
+from appliance.dataplane.abi import COUNTER, DESTINATION, HISTORY, IDENTITY, SERVICE, SETTINGS, VIP
 from appliance.dataplane.enums import Reason, State
 from appliance.dataplane.hashing import mapped
+from appliance.dataplane.layout import SIZES, Struct
 from appliance.dataplane.memory import COUNTERS, Elements, Memory
 from appliance.dataplane.shape import Shape
 from tests.unit.dataplane.recorded import recorded
