@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Address
 
@@ -16,11 +17,12 @@ from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape, shape_for
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.text import digest
-from appliance.model import Backend, Config, Protocol, Service, ServiceKey
+from appliance.model import Backend, Config, Forward, Protocol, Service, ServiceKey
 from appliance.paths import TEMPLATES
 
 VIPS = tuple(IPv4Address("203.0.113.0") + number for number in range(64))
 PORT = 80
+MAPPED = 8000
 BACKENDS = 10
 LOOPBACK = 1
 """Where a test run arrives if nobody says otherwise, in every network namespace."""
@@ -39,6 +41,18 @@ def services(
         for address, state in sorted((IPv4Address("192.0.2.10") + number, state) for number, state in numbers.items())
     )
     return tuple(DesiredService(ServiceKey(vip, PORT, protocol), members, 900) for vip in VIPS)
+
+
+def behind_nat() -> tuple[DesiredService, ...]:
+    """Return the same services behind NAT, each at a port of its own."""
+    return tuple(
+        replace(
+            service,
+            forward=Forward.NAT,
+            members=tuple(replace(member, port=MAPPED + number) for member in service.members),
+        )
+        for number, service in enumerate(services())
+    )
 
 
 def desired(wanted: tuple[DesiredService, ...]) -> Desired:
@@ -60,13 +74,13 @@ def compiled(wanted: Shape) -> Compiled:
 
 
 @contextmanager
-def balancer(protocol: Protocol = Protocol.TCP) -> Iterator[tuple[Generation, Tables]]:
+def balancer(protocol: Protocol = Protocol.TCP, *, nat: bool = False) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
-    wanted = shape()
+    wanted = replace(shape(), nat=nat)
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        tables.apply(desired(services(protocol=protocol)))
+        tables.apply(desired(behind_nat() if nat else services(protocol=protocol)))
         if tracked := sum(tables.tracked().values()):
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables

@@ -2,6 +2,7 @@
 
     steady            settled slots: nearly all packets, nearly all of the time
     udp-steady        the same with datagrams, on a balancer of UDP services
+    nat               the same to backends behind NAT: address and port rewritten
     syn               a new connection, in steady state
     not-vip           for the host: passed
     unknown-port      a VIP without a service on this port: dropped, by the second program
@@ -78,6 +79,7 @@ def run() -> list[Row]:
         rows = [pair.row(FLOOR_LIMIT) for pair in bench.compare(driver, "steady", FLOWS, rounds=MANY_ROUNDS)]
         rows.append(bench.growth(driver, FLOWS[0], FLOWS[-1]))
         rows += _udp()
+        rows += _nat()
         rows += _elsewhere(bench)
         # Every backend is replaced by another, and the old ones drain: now every slot is tracked.
         tables.apply(desired(services(BACKENDS, draining=range(BACKENDS))))
@@ -109,6 +111,16 @@ def _udp() -> list[Row]:
         Driver(udp4(VIPS, PORT)) as driver,
     ):
         return [pair.row() for pair in _Bench(generation, floor).compare(driver, "udp-steady", FLOWS)]
+
+
+def _nat() -> list[Row]:
+    """Measure the way to backends behind NAT; it takes a tail call, and a run may make only so many."""
+    with (
+        balancer(nat=True) as (generation, _),
+        _floor("bench_floor") as floor,
+        Driver(tcp4(VIPS, PORT), BATCH // 2) as driver,
+    ):
+        return [pair.row() for pair in _Bench(generation, floor).compare(driver, "nat", (FLOWS[0], FLOWS[-1]))]
 
 
 def _elsewhere(bench: _Bench) -> list[Row]:
