@@ -17,7 +17,7 @@ from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape, shape_for
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.text import digest
-from appliance.model import Address, Backend, Config, Mode, Network, Protocol, Service, ServiceKey
+from appliance.model import Address, Backend, Config, Forward, Mode, Network, Protocol, Service, ServiceKey
 from appliance.paths import TEMPLATES
 
 VIPS = tuple(IPv4Address("203.0.113.0") + number for number in range(64))
@@ -27,6 +27,7 @@ BACKEND6, OWN6 = IPv6Address("2001:db8:10::10"), IPv6Address("2001:db8:10::1")
 NETWORK = 10
 """The VLAN of the backends, in mode vlan."""
 PORT = 80
+MAPPED = 8000
 BACKENDS = 10
 LOOPBACK = 1
 """Where a test run arrives if nobody says otherwise, in every network namespace."""
@@ -50,6 +51,18 @@ def services(
     members = tuple(Member(base + number, 1, state, hop) for number, state in sorted(numbers.items()))
     vips: tuple[Address, ...] = VIPS if family == 4 else VIPS6
     return tuple(DesiredService(ServiceKey(vip, PORT, protocol), members, 900) for vip in vips)
+
+
+def behind_nat() -> tuple[DesiredService, ...]:
+    """Return the same services behind NAT, each at a port of its own."""
+    return tuple(
+        replace(
+            service,
+            forward=Forward.NAT,
+            members=tuple(replace(member, port=MAPPED + number) for member in service.members),
+        )
+        for number, service in enumerate(services())
+    )
 
 
 def desired(wanted: tuple[DesiredService, ...]) -> Desired:
@@ -79,13 +92,15 @@ def balancer(
     *,
     counts_sources: bool = False,
     blocked: tuple[Network, ...] = (),
+    nat: bool = False,
 ) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
-    wanted = replace(shape(mode, family), counts_sources=counts_sources, blocks=bool(blocked))
+    wanted = replace(shape(mode, family), counts_sources=counts_sources, blocks=bool(blocked), nat=nat)
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        tables.apply(replace(desired(services(protocol=protocol, mode=mode, family=family)), blocked=blocked))
+        some = behind_nat() if nat else services(protocol=protocol, mode=mode, family=family)
+        tables.apply(replace(desired(some), blocked=blocked))
         if tracked := sum(tables.tracked().values()):
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables

@@ -2,6 +2,7 @@
 
     steady            settled slots: nearly all packets, nearly all of the time
     udp-steady        the same with datagrams, on a balancer of UDP services
+    nat               the same to backends behind NAT: address and port rewritten
     syn               a new connection, in steady state
     not-vip           for the host: passed
     unknown-port      a VIP without a service on this port: dropped, by the second program
@@ -79,6 +80,7 @@ def run() -> list[Row]:
         rows = [pair.row(FLOOR_LIMIT) for pair in bench.compare(driver, "steady", FLOWS, rounds=MANY_ROUNDS)]
         rows.append(bench.growth(driver, FLOWS[0], FLOWS[-1]))
         rows += _udp()
+        rows += _nat()
         rows += _elsewhere(bench)
         # Every backend is replaced by another, and the old ones drain: now every slot is tracked.
         tables.apply(desired(services(BACKENDS, draining=range(BACKENDS))))
@@ -114,6 +116,16 @@ def _udp() -> list[Row]:
         with Driver(fragment4(VIPS, PORT), BATCH // 4) as pieces:
             pairs += bench.compare(pieces, "fragment", (FLOWS[0], FLOWS[-1]), floor_verdict=Verdict.PASS)
         return [pair.row() for pair in pairs]
+
+
+def _nat() -> list[Row]:
+    """Measure the way to backends behind NAT; it takes a tail call, and a run may make only so many."""
+    with (
+        balancer(nat=True) as (generation, _),
+        floor("bench_floor") as bare,
+        Driver(tcp4(VIPS, PORT), BATCH // 2) as driver,
+    ):
+        return [pair.row() for pair in Bench(generation, bare).compare(driver, "nat", (FLOWS[0], FLOWS[-1]))]
 
 
 def _elsewhere(bench: Bench) -> list[Row]:

@@ -198,7 +198,7 @@ def plan(
             weight = backend.weight if gets is Receives.AVAILABLE else 0
             other = address.version != key.vip.version
             source = ways.source(way, key.vip.version) if other else None
-            members.append(Member(address, weight, gets, hops[id(way)], source))
+            members.append(Member(address, weight, gets, hops[id(way)], source, backend.port))
         outcome[key] = ServiceState(available >= service.need, available)
         made = DesiredService(
             key,
@@ -207,6 +207,8 @@ def plan(
             POLICY[service.on_dead],
             tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
             tunnel=service.tunnel,
+            forward=service.forward,
+            clamp=service.clamp_mss,
         )
         if places:
             services[places[key]] = made
@@ -225,6 +227,7 @@ def plan(
         pass_unknown_port=config.unknown_port is UnknownPort.PASS,
         probe=probe,
         blocked=state.blocks.networks(config.block),
+        outlets=ways.outlets,
     )
     if not state.leaving:
         neighbours = ways.neighbours

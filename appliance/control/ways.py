@@ -20,10 +20,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from appliance.control.outlets import outlets
 from appliance.control.prefixes import Prefixes
 from appliance.control.trouble import Lack, Trouble, down, of_interfaces, of_mtu
-from appliance.dataplane.desired import Hop
-from appliance.model import Address, Config, Host, Interface, Mode, Network, Route, Service, ServiceKey, Vlan
+from appliance.dataplane.desired import Hop, Outlet
+from appliance.model import Address, Config, Forward, Host, Interface, Mode, Network, Route, Service, ServiceKey, Vlan
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,27 @@ class Ways:
     def neighbours_of(self, services: Iterable[Service]) -> frozenset[tuple[int, Address]]:
         """The next hops that these services need to have resolved."""
         found = {self.of(service, backend.address).neighbour for service in services for backend in service.backends}
-        return frozenset(neighbour for neighbour in found if neighbour is not None)
+        return frozenset(neighbour for neighbour in found if neighbour is not None) | self._gateways
 
     @cached_property
     def neighbours(self) -> frozenset[tuple[int, Address]]:
         """The next hops of the configuration."""
         return self.neighbours_of(self.config.services)
+
+    @cached_property
+    def outlets(self) -> Mapping[int, Outlet]:
+        """How answers of backends behind NAT leave; none where there are no such backends."""
+        return outlets(self.config, self.host) if self._translates else {}
+
+    @cached_property
+    def _translates(self) -> bool:
+        return any(service.forward is Forward.NAT for service in self.config.services)
+
+    @cached_property
+    def _gateways(self) -> frozenset[tuple[int, Address]]:
+        """Who the answers of backends behind NAT may have to go through."""
+        routes = self.host.routes if self._translates else ()
+        return frozenset((route.interface, route.gateway) for route in routes if route.gateway is not None)
 
     @cached_property
     def users(self) -> Mapping[tuple[int, Address], tuple[ServiceKey, ...]]:

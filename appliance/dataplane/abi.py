@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from appliance.dataplane.aside import BLOCK_KEY, ENDPOINT, TUNNEL
 from appliance.dataplane.enums import DeadPolicy, Encapsulation, Reason, Refusal, State, Tail
 from appliance.dataplane.spec import BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, MapKind, MapSpec
 from appliance.dataplane.structs import SIZES, Field, Struct
@@ -166,22 +167,12 @@ IDENTITY = Struct(
         Field("own", "u32", "where probes come from, network order", WORDS),
         Field("interface", "u32", "index of the interface that leads to it"),
         Field("port", "u16", "of the service"),
-        Field("protocol", "u16", "of the service"),
+        Field("protocol", "u8", "of the service"),
+        Field("used", "u8", "1: it stands for somebody, or did"),
         Field("freed", "u32", "coarse time since when the number is no longer used; 0: in use"),
-        Field("used", "u32", "1: it stands for somebody, or did"),
+        Field("mapped", "u16", "behind NAT, the backend's own port, network order; else 0"),
+        Field("clamp", "u16", "the largest segment that its SYNs may announce, bytes; 0: any"),
         Field("tunnel", "u32", "0: none, else 1 + the copy of its tunnel that is in force"),
-    ),
-)
-TUNNEL = Struct(
-    "vc5_tunnel",
-    "what packets travel in to a destination",
-    (
-        Field("header", "u64", "as it lies in the frame, lengths and checksums 0; dscp: the backend, IPv4 mapped", 7),
-        Field("ip_sum", "u16", "ones' complement sum of the outer IPv4 header"),
-        Field("udp_sum", "u16", "likewise of what the checksum of the outer UDP header covers"),
-        Field("room", "u16", "bytes of the longest packet that fits"),
-        Field("kind", "u8", "enum vc5_encapsulation"),
-        Field("option", "u8", "fou, gue: 1 with a checksum; dscp: the code, where it stands in its byte"),
     ),
 )
 LEG = Struct(
@@ -231,17 +222,9 @@ ANSWER_KEY = Struct(
         Field("protocol", "u32", "IANA number"),
     ),
 )
-BLOCK_KEY = Struct(
-    "vc5_block_key",
-    "a blocked prefix, as the kernel's trie of prefixes wants it",
-    (
-        Field("length", "u32", "bits; of IPv4 96 more"),
-        Field("address", "u32", "network order; IPv4 is mapped", WORDS),
-    ),
-)
 STRUCTS = (
     *(SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, TUNNEL, NOTE, COUNTER, EVENT),
-    *(ANSWER_KEY, BLOCK_KEY),
+    *(ANSWER_KEY, BLOCK_KEY, ENDPOINT),
 )
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
@@ -272,6 +255,8 @@ class MapLayout:
     elements: Callable[[Shape], int]
     use: Use
     comment: str
+    key: Struct | None = None
+    """Of a hash map; None: a number of 4 bytes."""
 
     @property
     def element_size(self) -> int:
@@ -291,8 +276,8 @@ class MapLayout:
         if self.kind is MapKind.ARRAY:
             size = SIZES.get(self.element_name(shape), self.element_size)
             return MapSpec(name, self.kind, 4, size * self.elements(shape), 1, BPF_F_MMAPABLE)
-        key = {MapKind.LRU_HASH: ANSWER_KEY.size, MapKind.LPM_TRIE: BLOCK_KEY.size}.get(self.kind, 4)
-        flags = BPF_F_NO_PREALLOC if self.kind is MapKind.LPM_TRIE else 0
+        key = self.key.size if self.key else 4
+        flags = BPF_F_NO_PREALLOC if self.kind in (MapKind.HASH, MapKind.LPM_TRIE) else 0
         return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), flags)
 
 
@@ -336,10 +321,11 @@ MAPS = (
         "vc5_answers",
         14,
         MapKind.LRU_HASH,
-        "u32",
+        "u64",
         lambda shape: 1 << 16,
         Use.PROGRAM,
-        "expected answer -> destination of the probe",
+        "expected answer -> destination of the probe; behind NAT, above 32 bits, the port that the prober called",
+        ANSWER_KEY,
     ),
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
     _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
@@ -371,6 +357,26 @@ MAPS = (
         lambda shape: 2 * BLOCKED_LIMIT if shape.blocks else 1,
         Use.DAEMON,
         "blocked prefix -> 1",
+        BLOCK_KEY,
+    ),
+    MapLayout(
+        "vc5_returns",
+        26,
+        MapKind.HASH,
+        "u32",
+        lambda shape: 1 << 16 if shape.nat else 1,
+        Use.DAEMON,
+        "endpoint behind NAT -> its destination",
+        ENDPOINT,
+    ),
+    MapLayout(
+        "vc5_outlets",
+        27,
+        MapKind.HASH,
+        "u32",
+        lambda shape: LEGS if shape.nat else 1,
+        Use.DAEMON,
+        "interface that a route leads by -> the leg that frames leave by",
     ),
 )
 MAP = {layout.name: layout for layout in MAPS}

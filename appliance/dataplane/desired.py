@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from appliance.dataplane.enums import DeadPolicy, State
-from appliance.model import Address, Network, ServiceKey, Tunnel
+from appliance.model import Address, Forward, Network, ServiceKey, Tunnel
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,20 @@ class Hop:
 
 
 @dataclass(frozen=True)
+class Outlet:
+    """The interface, by index, and the tag with which frames leave; `mtu` in bytes."""
+
+    interface: int
+    vlan: int | None = None
+    mtu: int = 1500
+
+
+@dataclass(frozen=True)
 class Member:
     """A backend of a service. `weight` counts only while the state is AVAILABLE; no hop: the MAC is not known yet.
 
     `source` is where its probes come from: the balancer's address of the VIP's family; None where that is `hop.own`.
+    `port` is where a backend behind NAT listens; None: the service's own.
     """
 
     address: Address
@@ -37,13 +47,15 @@ class Member:
     state: State
     hop: Hop | None = None
     source: Address | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True)
 class DesiredService:
     """A service; members sorted by address. `grace` is the time in seconds after which `was` follows `now`.
 
-    Without `tracking`, slots change at once and nothing is remembered.
+    Without `tracking`, slots change at once and nothing is remembered. `clamp` is the largest segment, bytes, that SYNs
+    from and to backends behind NAT may announce; 0: any.
     """
 
     key: ServiceKey
@@ -52,6 +64,12 @@ class DesiredService:
     on_dead: DeadPolicy = DeadPolicy.RESELECT
     tracking: bool = True
     tunnel: Tunnel | None = None
+    forward: Forward = Forward.DSR
+    clamp: int = 0
+
+    def sent_alike(self, other: DesiredService) -> bool:
+        """Whether packets go to the backends of both in the same way."""
+        return (self.tunnel, self.forward, self.clamp) == (other.tunnel, other.forward, other.clamp)
 
 
 PROBER6 = IPv6Address("fd76:6335:0:1::1")
@@ -80,3 +98,5 @@ class Desired:
     probe: ProbeLink | None = None
     blocked: tuple[Network, ...] = ()
     """Packets to VIPs from these are dropped. As long as it is the same object, nobody looks what is in it."""
+    outlets: Mapping[int, Outlet] = field(default_factory=dict)
+    """How frames leave where the host's routes name an interface, by its index; only NAT asks the routes."""

@@ -6,14 +6,14 @@ import sys
 from ipaddress import IPv4Address
 
 from appliance.dataplane import tunnels
-from appliance.dataplane.desired import Member
+from appliance.dataplane.desired import DesiredService, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import mapped
-from appliance.dataplane.legs import Legs
+from appliance.dataplane.legs import Legs, network16
 from appliance.dataplane.memory import COUNTERS, Memory
-from appliance.model import Address, ServiceKey, Tunnel
+from appliance.model import Address, Forward
 
-WAYS_OUT = (Refusal.NOTHING, Refusal.TUNNEL, Refusal.TUNNEL_TWIN)
+WAYS_OUT = (Refusal.NOTHING, Refusal.TUNNEL, Refusal.TUNNEL_TWIN, Refusal.NAT)
 """What is no refusal."""
 
 
@@ -51,11 +51,10 @@ def copy_range(memory: Memory, source: int, target: int, count: int) -> None:
             memory.set_counter(target + index, name, memory.counter(source + index, name))
 
 
-def write(
-    memory: Memory, number: int, key: ServiceKey, member: Member, legs: Legs, tunnel: Tunnel | None = None
-) -> None:
+def write(memory: Memory, number: int, service: DesiredService, member: Member, legs: Legs) -> None:
     """Make a number stand for a backend of a service. Its last known MAC is kept while none is known."""
-    destinations, identities = memory.destinations, memory.identities
+    destinations, identities, key = memory.destinations, memory.identities, service.key
+    behind_nat = service.forward is Forward.NAT
     if not identities.get(number, "used") or memory.backend(number) != member.address:
         clear(memory, number)
     if member.hop is not None:
@@ -69,10 +68,14 @@ def write(
     identities.put_bytes(number, "vip", mapped(key.vip))
     identities.put(number, "port", key.port)
     identities.put(number, "protocol", int(key.protocol))
+    identities.put(number, "mapped", network16(member.port or key.port) if behind_nat else 0)
+    identities.put(number, "clamp", service.clamp if behind_nat else 0)
     identities.put(number, "freed", 0)
     identities.put(number, "used", 1)
     destinations.put(number, "state", member.state)
-    way = tunnels.write(memory, number, tunnel, member)
+    way = tunnels.write(memory, number, None if behind_nat else service.tunnel, member)
+    if behind_nat:
+        way = Refusal.NAT
     refusal = _refusal(member, way, resolved=bool(destinations.get(number, "mac_head")))
     if refusal in WAYS_OUT and destinations.get(number, "refusal") != refusal:
         memory.fence()

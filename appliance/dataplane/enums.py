@@ -37,6 +37,8 @@ class Reason(IntEnum):
     NO_ROOM = 26
     TOO_BIG = 27
     TOO_BIG_LIMITED = 28
+    RETURN = 29
+    NO_ROUTE = 30
     BLOCKED = 31
     # Not exits but decisions about tracked slots, counted beside the exit.
     TRACKED_HIT = 32
@@ -80,6 +82,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_ROOM: "the driver leaves no room for a longer header: dropped",
     Reason.TOO_BIG: 'longer than the way to the backend allows: answered with ICMP, or ICMPv6, "too big"',
     Reason.TOO_BIG_LIMITED: "likewise, but over the limit of answers, or nothing that may be answered: dropped",
+    Reason.RETURN: "the answer of a backend behind NAT: sent to the client",
+    Reason.NO_ROUTE: "the answer of a backend behind NAT, and no way to the client that the program knows: passed on",
     Reason.BLOCKED: "to a VIP, from a source that is blocked: dropped",
     Reason.TRACKED_HIT: "in a tracked slot: a remembered flow",
     Reason.TRACKED_NEW: "in a tracked slot: a new flow",
@@ -112,6 +116,8 @@ class Tail(IntEnum):
 
     COLD = 0
     COLD6 = 1
+    RETURN = 2
+    NAT = 3
     ICMP_ERROR = 4
     FRAGMENT = 5
     TOO_BIG = 6
@@ -144,3 +150,4 @@ class Refusal(IntEnum):
     UNRESOLVED = int(Reason.UNRESOLVED)
     TUNNEL = 64
     TUNNEL_TWIN = 65
+    NAT = 80

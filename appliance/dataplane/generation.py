@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SERVICE, TUNNEL, WAYS, Use
+from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SERVICE, WAYS, Use
+from appliance.dataplane.aside import TUNNEL
 from appliance.dataplane.encapsulation import ALL
 from appliance.dataplane.kernel import Map, Program, fence
 from appliance.dataplane.memory import Memory
@@ -60,6 +61,32 @@ class _Trie:
         self._trie.delete(key)
 
 
+class Words(MutableMapping[bytes, int]):
+    """A hash map of 32-bit words."""
+
+    def __init__(self, table: Map) -> None:
+        self._table = table
+
+    def __getitem__(self, key: bytes) -> int:
+        value = self._table.lookup(key)
+        if value is None:
+            raise KeyError(key)
+        return int.from_bytes(value, sys.byteorder)
+
+    def __setitem__(self, key: bytes, value: int) -> None:
+        self._table.update(key, value.to_bytes(4, sys.byteorder))
+
+    def __delitem__(self, key: bytes) -> None:
+        if not self._table.delete(key):
+            raise KeyError(key)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(list(self._table.keys()))
+
+    def __len__(self) -> int:
+        return len(list(self._table.keys()))
+
+
 @dataclass
 class Generation:
     """Loaded programs and the maps they use."""
@@ -79,6 +106,8 @@ class Generation:
             self.maps["vc5_flows"].memory,
             self._open_door,
             _Trie(self.maps["vc5_blocked"]),
+            Words(self.maps["vc5_returns"]),
+            Words(self.maps["vc5_outlets"]),
         )
 
     def _open_door(self, leg: int, interface: int) -> None:
@@ -203,4 +232,5 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         fragment_sets=size("vc5_fragments") // (8 * WAYS),
         counts_sources=size("vc5_sources") > 8,
         blocks=size("vc5_suspects") > 8,
+        nat=maps["vc5_returns"].spec().max_entries > 1,
     )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection
 
 from appliance.dataplane.abi import LEGS
-from appliance.dataplane.desired import Hop
+from appliance.dataplane.desired import Hop, Outlet
 from appliance.dataplane.memory import Memory
 from appliance.errors import NoRoom
 
@@ -29,7 +29,7 @@ class Legs:
             if leg[0]:
                 self._numbers[leg] = number
 
-    def number(self, hop: Hop) -> int:
+    def number(self, hop: Hop | Outlet) -> int:
         """The leg of a hop, a new one where there is none yet. Raises NoRoom when all are taken."""
         leg = (hop.interface, network16(hop.vlan or 0), min(hop.mtu, 0xFFFF))
         known = self._numbers.get(leg)

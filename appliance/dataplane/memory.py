@@ -6,7 +6,7 @@ in order on processors that would reorder them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
@@ -27,10 +27,10 @@ from appliance.dataplane.abi import (
     SERVICE,
     SETTINGS,
     TRACKED,
-    TUNNEL,
     VIP,
     WORDS,
 )
+from appliance.dataplane.aside import TUNNEL
 from appliance.dataplane.enums import State
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
@@ -141,6 +141,10 @@ class Memory:
     """Lets the program redirect by a leg to an interface, given its index."""
     blocked: KeySet = field(default_factory=set[bytes])
     """The blocked prefixes as keys of the trie (block.py)."""
+    returns: MutableMapping[bytes, int] = field(default_factory=dict)
+    """Endpoints behind NAT, as vc5_endpoint: their destinations."""
+    outlets: MutableMapping[bytes, int] = field(default_factory=dict)
+    """Indexes of interfaces that routes lead by, 4 bytes of the host's order: legs."""
     slots: memoryview[int] = field(init=False)
     tracked: int = field(init=False)
     """The tracked bit of a slot; the bits below it are the index."""

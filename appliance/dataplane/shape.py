@@ -13,7 +13,7 @@ from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
 from appliance.dataplane.encapsulation import LENGTHS, encapsulations
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
-from appliance.model import Config, Mode, OnDead, Service
+from appliance.model import Config, Forward, Mode, OnDead, Service
 
 PRIMES = (
     *(307, 409, 509, 641, 809, 1021, 1283, 1621, 2039, 2579, 3251, 4093, 5153, 6491, 8191, 10321, 13007),
@@ -75,6 +75,7 @@ class Shape:
     `narrow`: packets may be longer than the MTU of the leg that they leave by, and are then answered.
     One that `counts_sources` counts by prefix of the source, one that `blocks` drops what comes from blocked prefixes.
     `tunnels` are the encapsulations in use, by name, in the order of their numbers.
+    With `nat` there are backends that do not hold the VIP.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -95,6 +96,7 @@ class Shape:
     counts_sources: bool = False
     blocks: bool = False
     tunnels: tuple[str, ...] = ()
+    nat: bool = False
 
     @property
     def tagged(self) -> bool:
@@ -142,6 +144,7 @@ class Shape:
             wide=self.wide or previous.wide,
             multi_buffer=self.multi_buffer or previous.multi_buffer,
             blocks=self.blocks or previous.blocks,
+            nat=self.nat or previous.nat,
         )
 
     def doubled(self) -> Shape:
@@ -187,6 +190,7 @@ def shape_for(
         narrow=narrow,
         counts_sources=config.count_prefixes,
         blocks=bool(config.block),
+        nat=any(service.forward is Forward.NAT for service in services),
     )
     check(shape)
     return shape

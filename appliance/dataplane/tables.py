@@ -18,6 +18,7 @@ from appliance.dataplane.hashing import coefficients
 from appliance.dataplane.legs import Legs
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.returns import Returns
 from appliance.dataplane.rooms import Rooms, rooms
 from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
 from appliance.dataplane.slots import SlotTable
@@ -75,6 +76,7 @@ class Tables:
         self._rerouted = False
         """Whether a destination has got another way out since legs were last given away."""
         self._blocked = block.BlockTable(memory)
+        self._returns = Returns(memory)
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
@@ -97,11 +99,14 @@ class Tables:
             differing = [one for one in desired.services if self._differs(one, keys)]
         plans = self._plan(desired, differing, keys)
         block.check(self.memory, desired.blocked)
+        self._returns.check(desired.services, plans.keys())
         time = self.memory.time
         applied = Applied()
         former, self._applied = self._applied, None
         self._write_settings(desired)
         self._blocked.write(desired.blocked)
+        if self._returns.write_outlets(desired.outlets, self._legs):
+            self._rerouted = True
         if not same:
             self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
         self._move(plans, time)
@@ -110,7 +115,7 @@ class Tables:
             if changed:
                 applied.changed[service.key] = changed
         if self._rerouted:
-            self._legs.keep(set(self.memory.destinations.column("leg")))
+            self._legs.keep(set(self.memory.destinations.column("leg")) | self._returns.outlets)
             self._rerouted = False
         if not same or former is None or former.vips != desired.vips:
             self._up = {key.vip: False for key in self._placed} | dict(desired.vips)
@@ -275,6 +280,7 @@ class Tables:
     def _remove(self, gone: Collection[ServiceKey], time: int) -> None:
         """Take services out of the lookup, and only then what they had."""
         removed = [self._placed.pop(key) for key in gone]
+        self._returns.remove(gone)
         if removed:
             self._write_lookup()
         for placed in removed:
@@ -312,12 +318,13 @@ class Tables:
         placed.entry = replace(plan.entry, on_dead=int(service.on_dead))
         numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
         before = {member.address: member for member in written.members} if written else {}
-        tunnel = written.tunnel if written else None
+        alike = written is not None and written.sent_alike(service)
         for member in service.members:
             number, then = numbers[member.address], before.get(member.address)
-            if then != member or placed.numbers.get(member.address) != number or tunnel != service.tunnel:
-                destinations.write(self.memory, number, service.key, member, self._legs, service.tunnel)
+            if not alike or then != member or placed.numbers.get(member.address) != number:
+                destinations.write(self.memory, number, service, member, self._legs)
                 self._rerouted = self._rerouted or then is None or then.hop != member.hop
+        self._returns.write(service, numbers)
         self.memory.fence()
         available = [m for m in service.members if m.state is State.AVAILABLE and m.weight > 0]
         owners = maglev.table([(m.address, m.weight) for m in available], plan.entry.slot_count)

@@ -23,6 +23,8 @@ from appliance.paths import PACKAGE
 TAILS = {
     Tail.COLD: "vc5_cold",
     Tail.COLD6: "vc5_cold_ipv6",
+    Tail.RETURN: "vc5_return",
+    Tail.NAT: "vc5_nat",
     Tail.ICMP_ERROR: "vc5_icmp_error",
     Tail.FRAGMENT: "vc5_fragment",
     Tail.TOO_BIG: "vc5_quote",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from appliance.dataplane.abi import TUNNEL
+from appliance.dataplane.aside import TUNNEL
 from appliance.dataplane.desired import Member
 from appliance.dataplane.encapsulation import Outer, encapsulation, native16, outer
 from appliance.dataplane.enums import Refusal

@@ -319,11 +319,24 @@ static __always_inline int vc5_cold_leave(struct vc5_verdict *verdict, u32 inter
 	return vc5_leave(verdict);
 }
 
+/* For a backend behind NAT, or perhaps its answer: that concerns no VIP. */
+static __always_inline void vc5_or_nat(struct xdp_md *ctx, const struct vc5_verdict *verdict)
+{
+/*% if shape.nat %*/
+	if (verdict->reason == VC5_REASON_NOT_VIP)
+		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_RETURN);
+	if (verdict->reason == VC5_REASON_INCOMPLETE)
+		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_NAT);
+/*% endif %*/
+}
+
 int vc5_cold(struct xdp_md *ctx)
 {
 	struct vc5_verdict verdict = {};
+	u32 interface = vc5_cold_frame(ctx, &verdict, vc5_cold4);
 
-	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_cold4));
+	vc5_or_nat(ctx, &verdict);
+	return vc5_cold_leave(&verdict, interface);
 }
 
 int vc5_cold_ipv6(struct xdp_md *ctx)
@@ -331,7 +344,10 @@ int vc5_cold_ipv6(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 /*% if shape.ipv6 %*/
-	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_cold6));
+	u32 interface = vc5_cold_frame(ctx, &verdict, vc5_cold6);
+
+	vc5_or_nat(ctx, &verdict);
+	return vc5_cold_leave(&verdict, interface);
 /*% else %*/
 	vc5_decide(&verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 	return vc5_leave(&verdict);

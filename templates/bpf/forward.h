@@ -20,9 +20,14 @@ static __always_inline void vc5_write_tag(void *frame, u16 vlan)
 /*% endif %*/
 /*% if shape.tagged or shape.narrow %*/
 
+static __always_inline const struct vc5_leg *vc5_leg(u64 number)
+{
+	return &vc5_legs[number & (VC5_LEGS - 1)];
+}
+
 static __always_inline const struct vc5_leg *vc5_leg_of(const struct vc5_destination *destination)
 {
-	return &vc5_legs[destination->leg & (VC5_LEGS - 1)];
+	return vc5_leg(destination->leg);
 }
 /*% endif %*/
 /*% if shape.tagged %*/
@@ -49,14 +54,13 @@ static __always_inline void *vc5_retag(struct xdp_md *ctx, u32 l2, u16 vlan)
 }
 /*% endif %*/
 
-/* `frame` has a layer-2 header of `l2` bytes, which lie inside it. */
-static __always_inline void vc5_send(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
-				     const struct vc5_destination *destination)
+/* `frame` has a layer-2 header of `l2` bytes, which lie inside it. It leaves by a leg, with these MAC addresses. */
+static __always_inline void vc5_send_by(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, u64 number,
+					u64 head, u32 tail)
 {
-	u64 head = destination->mac_head, action = XDP_TX;
-	u32 tail = destination->mac_tail;
+	u64 action = XDP_TX;
 /*% if shape.tagged %*/
-	const struct vc5_leg *leg = vc5_leg_of(destination);
+	const struct vc5_leg *leg = vc5_leg(number);
 /*% endif %*/
 
 /*% if shape.mixed %*/
@@ -76,15 +80,21 @@ static __always_inline void vc5_send(struct xdp_md *ctx, struct vc5_verdict *ver
 /*% if shape.mixed %*/
 	/* Members of a bond are one trunk: what comes tagged and goes tagged leaves where it came. */
 	if ((l2 == ETH_HLEN || !leg->vlan) && leg->interface != ctx->ingress_ifindex)
-		action = vc5_redirect_map(vc5_doors, destination->leg, XDP_DROP);
+		action = vc5_redirect_map(vc5_doors, number, XDP_DROP);
 /*% elif shape.redirects %*/
-	action = vc5_redirect_map(vc5_doors, destination->leg, XDP_DROP);
+	action = vc5_redirect_map(vc5_doors, number, XDP_DROP);
 /*% endif %*/
 	vc5_decide(verdict, action, VC5_REASON_FORWARD);
 /*% if shape.redirects %*/
 	if (action == XDP_DROP)
 		verdict->reason = VC5_REASON_NO_INTERFACE;
 /*% endif %*/
+}
+
+static __always_inline void vc5_send(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
+				     const struct vc5_destination *destination)
+{
+	vc5_send_by(ctx, verdict, frame, l2, destination->leg, destination->mac_head, destination->mac_tail);
 }
 
 static __always_inline int vc5_opens(u64 flags)
@@ -138,7 +148,7 @@ static __always_inline void vc5_forward_away(struct xdp_md *ctx, struct vc5_verd
 
 /*% endif %*/
 /* `frame` and `ip` have been checked to lie inside the frame; `packet` is complete. `number` is the destination's, `hash`
- * what tells its flows apart.
+ * what tells its flows apart. The verdict stands where the backend is behind NAT.
  */
 static __always_inline void vc5_deliver(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,
 					const struct vc5_packet *packet, u64 number, u64 hash)
@@ -150,6 +160,11 @@ static __always_inline void vc5_deliver(struct xdp_md *ctx, struct vc5_verdict *
 		vc5_forward_away(ctx, verdict, l2, ip, number, hash, packet);
 		return;
 	}
+/*% endif %*/
+/*% if shape.nat %*/
+	/* Fragments and errors would have to be translated as what they are part of, or about. */
+	if (destination->refusal == VC5_REFUSAL_NAT)
+		return;
 /*% endif %*/
 	if (destination->refusal) {
 		vc5_decide(verdict, XDP_DROP, destination->refusal);
@@ -190,9 +205,35 @@ static __always_inline void vc5_deliver_choice(struct xdp_md *ctx, struct vc5_ve
 	}
 	vc5_deliver(ctx, verdict, frame, l2, ip, packet, number, vc5_hash(service, packet));
 }
+/*% if shape.nat %*/
+
+/* To a backend behind NAT, if the way takes it. */
+static __always_inline void vc5_forward_translated(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame,
+						   const struct vc5_packet *packet, u64 number)
+{
+	verdict->destination = number;
+	verdict->octets = packet->octets;
+/*% if shape.narrow %*/
+	if (packet->octets > vc5_leg_of(&vc5_destinations[number])->mtu) {
+		vc5_too_big(ctx, verdict, vc5_leg_of(&vc5_destinations[number])->mtu);
+		return;
+	}
+/*% endif %*/
+	vc5_hand_to_nat(verdict, frame);
+}
+/*% endif %*/
 
 static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,
 					const struct vc5_service *service, const struct vc5_packet *packet)
 {
-	vc5_deliver_choice(ctx, verdict, frame, l2, ip, service, packet, vc5_choose(service, packet));
+	struct vc5_choice choice = vc5_choose(service, packet);
+/*% if shape.nat %*/
+	u64 number = (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
+
+	if (!choice.dead && vc5_destinations[number].refusal == VC5_REFUSAL_NAT) {
+		vc5_forward_translated(ctx, verdict, frame, packet, number);
+		return;
+	}
+/*% endif %*/
+	vc5_deliver_choice(ctx, verdict, frame, l2, ip, service, packet, choice);
 }

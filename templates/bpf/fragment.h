@@ -122,7 +122,7 @@ static __always_inline void vc5_first_fragment(struct xdp_md *ctx, struct vc5_ve
 		return;
 	}
 	name = vc5_datagram_name(packet, walk->identification);
-	vc5_forward(ctx, verdict, frame, l2, ip, service, packet);
+	vc5_deliver_choice(ctx, verdict, frame, l2, ip, service, packet, vc5_choose(service, packet));
 	if (verdict->reason == VC5_REASON_FORWARD)
 		vc5_remember_datagram(name, verdict->destination);
 	/* Nobody can tell where the whole segment ends, which the answer would have to acknowledge. */

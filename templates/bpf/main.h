@@ -8,6 +8,7 @@ enum vc5_way {
 	VC5_WAY_RARE, /* somebody else's packet, unless it concerns a VIP */
 	VC5_WAY_TRACKED,
 	VC5_WAY_COLD,
+	VC5_WAY_RETURN, /* the verdict stands, unless it is the answer of a backend behind NAT */
 };
 
 /*% if shape.tunnels %*/
@@ -254,6 +255,10 @@ static __always_inline enum vc5_way vc5_steer(struct xdp_md *ctx, struct vc5_ver
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		if (vc5_is_rare((void *)(long)ctx->data, (void *)(long)ctx->data_end, l2))
 			way = VC5_WAY_COLD;
+/*% if shape.nat %*/
+		else
+			way = VC5_WAY_RETURN;
+/*% endif %*/
 	}
 	return way;
 }
@@ -295,6 +300,12 @@ int vc5_main(struct xdp_md *ctx)
 /*% else %*/
 
 	way = vc5_steer(ctx, &verdict, ETH_HLEN);
+/*% endif %*/
+/*% if shape.nat %*/
+	if (way == VC5_WAY_RETURN)
+		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_RETURN);
+	if (verdict.reason == VC5_REASON_INCOMPLETE)
+		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_NAT);
 /*% endif %*/
 	if (way == VC5_WAY_COLD) {
 /*% if shape.ipv6 %*/

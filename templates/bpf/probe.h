@@ -77,8 +77,9 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	const struct vc5_identity *identity;
 	struct vc5_answer_key key = {};
 	void *header = cursor.at, *frame = ethernet;
-	u64 head, number;
-	u32 length, tail, interface, value;
+	u64 head, number, value;
+	u32 length, tail, interface;
+	const u32 *target;
 
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_PROBE_REFUSED);
 	if (!ethernet)
@@ -137,13 +138,27 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_UNRESOLVED);
 		return 0;
 	}
-	__builtin_memcpy(key.vip, identity->vip, sizeof(key.vip));
+	target = identity->vip;
 	key.vip_port = vc5_destination_port(&packet);
+/*% if shape.nat %*/
+	if (identity->mapped) {
+		value |= (u64)key.vip_port << 32;
+		target = identity->backend;
+		if (key.vip_port == bpf_htons(identity->port) && packet.protocol == identity->protocol)
+			key.vip_port = identity->mapped;
+	}
+/*% endif %*/
+	__builtin_memcpy(key.vip, target, sizeof(key.vip));
 	key.own_port = vc5_source_port(&packet);
 	key.protocol = packet.protocol;
 	if (vc5_map_store(vc5_answers, &key, &value, BPF_ANY))
 		return 0;
-	if (!vc5_readdress(&packet, header, cursor.at, cursor.end, identity->own, identity->vip))
+/*% if shape.nat %*/
+	if (identity->mapped && !vc5_translate(&packet, header, cursor.at, cursor.end, VC5_DESTINATION, target,
+					       key.vip_port, identity->clamp))
+		return 0;
+/*% endif %*/
+	if (!vc5_readdress(&packet, header, cursor.at, cursor.end, identity->own, target))
 		return 0;
 	head = destination->mac_head;
 	tail = destination->mac_tail;
@@ -185,19 +200,21 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	return interface;
 }
 
-/* A packet whose source is a VIP; `header` is that of IP, in a frame with `l2` bytes before it. */
+/* A packet whose source is a VIP, or anybody's behind NAT; `header` is that of IP, in a frame with `l2` bytes before it. */
 static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
 					void *transport, const void *end, const struct vc5_packet *packet)
 {
-	u32 source[VC5_WORDS] = {}, prober[VC5_WORDS] = {}, number;
+	u32 source[VC5_WORDS] = {}, prober[VC5_WORDS] = {};
 	const struct vc5_identity *identity;
+	const u32 *answerer;
+	u64 number;
 	struct vc5_answer_key key = {
 		.vip_port = vc5_source_port(packet),
 		.own_port = vc5_destination_port(packet),
 		.protocol = packet->protocol,
 	};
 	void *frame = (void *)(long)ctx->data;
-	const u32 *found;
+	const u64 *found;
 
 /*% if shape.ipv6 %*/
 	if (packet->family == VC5_IPV6) {
@@ -216,7 +233,12 @@ static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *
 		return 0;
 	number = *found & (VC5_DESTINATIONS - 1);
 	identity = &vc5_identities[number];
-	if (!vc5_same(identity->vip, key.vip))
+	answerer = identity->vip;
+/*% if shape.nat %*/
+	if (identity->mapped)
+		answerer = identity->backend;
+/*% endif %*/
+	if (!vc5_same(answerer, key.vip))
 		return 0;
 /*% if shape.ipv6 %*/
 	if (packet->family == VC5_IPV6) {
@@ -230,6 +252,10 @@ static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *
 			return 0;
 		source[3] = bpf_htonl(VC5_PROBE_NET << 24 | number);
 	}
+/*% if shape.nat %*/
+	if (identity->mapped && !vc5_translate(packet, header, transport, end, VC5_SOURCE, source, *found >> 32, 0))
+		return 0;
+/*% endif %*/
 	if (!vc5_readdress(packet, header, transport, end, source, prober))
 		return 0;
 /*% if shape.tagged %*/

@@ -7,6 +7,8 @@
  * vc5_cold   everything else that concerns a VIP; entered from vc5_main by tail call, with the frame untouched.
  * vc5_icmp_error, vc5_fragment, vc5_quote
  *            what takes more than fits there: errors about flows, fragments, answers "too big"; entered likewise.
+ * vc5_nat    what goes to backends behind NAT; entered from either by tail call, and so is
+ * vc5_return what concerns no VIP, where there are such backends.
  * vc5_probe  on the balancer's end of the probe veth: sends probes to their backends.
  * vc5_pass   on the prober's end: does nothing, but without a program there the kernel drops redirected frames.
  */
@@ -28,6 +30,9 @@
 /*% if shape.tunnels %*/
 /*% include "tunnel.h" %*/
 /*% endif %*/
+/*% if shape.nat %*/
+/*% include "nat.h" %*/
+/*% endif %*/
 /*% include "forward.h" %*/
 /*% include "echo.h" %*/
 /*% if shape.resets %*/
@@ -38,4 +43,18 @@
 /*% include "icmp_error.h" %*/
 /*% include "fragment.h" %*/
 /*% include "quote.h" %*/
+/*% if shape.nat %*/
+/*% include "return.h" %*/
+/*% else %*/
+
+int vc5_nat(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
+int vc5_return(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+/*% endif %*/
 /*% include "main.h" %*/

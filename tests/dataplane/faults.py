@@ -182,3 +182,29 @@ MODE_FAULTS = (
     ),
 )
 """Planted into a program that serves both families and mixes tags."""
+NAT_FAULTS = (
+    Fault("port not translated", "ports[which] = port;", ";"),
+    Fault("port not in the checksum", "sum += (u64)(u16)~ports[which] + port;", ";"),
+    Fault("UDP without checksum gets one", "if (!udp || *check) {", "if (1) {"),
+    Fault("UDP checksum comes out as none", "udp && !checksum ? 0xffff : checksum", "checksum"),
+    Fault(
+        "SYN-ACK not clamped",
+        "most && packet->flags & VC5_TCP_SYN",
+        "most && (packet->flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN",
+    ),
+    Fault("segments raised", "(u32)(option[2] << 8 | option[3]) <= most", "0"),
+    Fault("clamping at odd offsets", "if (at & 1) {", "if (0) {"),
+    Fault("an option without length followed", "option[1] < 2)", "0)"),
+    Fault("answers to the balancer translated", "if (!vc5_to_own(packet, header, &vc5_identities[number]))", "if (1)"),
+    Fault("answers on other MACs translated", "return second == middle && first == tail;", "return 1;"),
+    Fault("hops of answers not counted", "\t\tvc5_decrement_ttl(header);", "\t\t;"),
+    Fault(
+        "answers without hops returned",
+        "if (hops <= 1) {\n\t\tverdict->destination = number;\n\t\tvc5_decide",
+        "if (0) {\n\t\tvc5_decide",
+    ),
+    Fault("packets for unresolved routers as they came", "else if (found != BPF_FIB_LKUP_RET_NO_NEIGH)", "else"),
+    Fault("answers to probes from another port", "source, *found >> 32, 0)", "source, key.vip_port, 0)"),
+    Fault("probes not mapped", "key.vip_port = identity->mapped;", ";"),
+)
+"""In a program with NAT."""

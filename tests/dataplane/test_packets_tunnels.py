@@ -16,7 +16,7 @@ from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, Pr
 from appliance.dataplane.encapsulation import ALL, outer
 from appliance.dataplane.enums import Reason, State
 from appliance.dataplane.model import Action
-from appliance.dataplane.model.program import probe_address
+from appliance.dataplane.model.exits import probe_address
 from appliance.model import Address, Protocol, ServiceKey, Tunnel, TunnelKind
 from tests.dataplane.equivalence.pair import Pair, loaded, shape
 from tests.dataplane.frames import BALANCER, Frame, internet_checksum

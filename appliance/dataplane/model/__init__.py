@@ -12,6 +12,7 @@ here by name, so that the perfect hash of the program is put to the proof as wel
     program    every verdict, with its reason and its counters
 """
 
-from appliance.dataplane.model.program import Action, AnswerKey, Exit, Model
+from appliance.dataplane.model.exits import Action, AnswerKey, Exit
+from appliance.dataplane.model.program import Model
 
 __all__ = ["Action", "AnswerKey", "Exit", "Model"]

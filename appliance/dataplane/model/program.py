@@ -6,84 +6,38 @@ its destination where that is known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum
+import sys
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
 
 from appliance.dataplane import block, lookup
-from appliance.dataplane.abi import PROBE_PREFIX, TOO_BIG_RATE
+from appliance.dataplane.abi import TOO_BIG_RATE
 from appliance.dataplane.enums import DeadPolicy, Reason, Refusal
+from appliance.dataplane.legs import network16
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.model import errors, packet
+from appliance.dataplane.model import errors, nat, packet
 from appliance.dataplane.model.counts import Counts
+from appliance.dataplane.model.exits import Action, AnswerKey, Exit, leaving, probe_address
 from appliance.dataplane.model.fragments import Fragments
+from appliance.dataplane.model.nat import Routes, Way, nowhere
 from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
 from appliance.dataplane.model.tunnel import Tunnel
-from appliance.model import Address
-
-PROBE_NET = 10
-"""Destination number N is 10.0.0.0 + N to the prober."""
-
-
-class Action(Enum):
-    """What becomes of a frame: to the host, nowhere, back out of its interface, or out of another one."""
-
-    PASS = "pass"
-    DROP = "drop"
-    TX = "tx"
-    REDIRECT = "redirect"
-
-
-ACTIONS = {
-    **dict.fromkeys(
-        (
-            Reason.NOT_IP,
-            Reason.NOT_VIP,
-            Reason.TAGGED,
-            Reason.UNTAGGED,
-            Reason.QINQ,
-            Reason.VIP_SOURCE,
-            Reason.NEIGHBOUR,
-        ),
-        Action.PASS,
-    ),
-    **dict.fromkeys((Reason.FORWARD, Reason.ECHO, Reason.TOO_BIG), Action.TX),
-    **dict.fromkeys((Reason.PROBE_SENT, Reason.PROBE_ANSWER), Action.REDIRECT),
-}
-"""What follows from a reason; a drop from all others, but for UNKNOWN_PORT and RESET, which have two outcomes."""
-
-
-@dataclass(frozen=True)
-class Exit:
-    """How a frame left. `destination` is a number, 0 where none is known; `interface` an index, for REDIRECT."""
-
-    action: Action
-    reason: Reason
-    destination: int
-    frame: bytes
-    interface: int = 0
-
-
-class AnswerKey(NamedTuple):
-    """The answer that a probe waits for: where it comes from, and the port it goes to."""
-
-    vip: Address
-    vip_port: int
-    own_port: int
-    protocol: int
+from appliance.dataplane.returns import endpoint
+from appliance.model import Address, Mode
 
 
 class Model:
-    """The program over some tables. `answers` maps what probes wait for to their destinations.
+    """The program over some tables. `answers` maps what probes wait for to their destinations, and behind NAT, above 32
+    bits, to the port that the prober called, in network order. `routes` is what the host's tables say.
 
     The program's table of answers is bounded and forgets the least recently used; here none is forgotten.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, routes: Routes = nowhere) -> None:
         self.memory = memory
+        self._routes = routes
         self.answers: dict[AnswerKey, int] = {}
         self.counts = Counts(memory)
         self._tracking = Tracking(memory, self.counts.count)
@@ -146,19 +100,19 @@ class Model:
 
     def _steer(self, frame: bytes) -> Exit:
         if len(frame) < packet.ETHERNET:
-            return _exit(Reason.MALFORMED, frame)
+            return leaving(Reason.MALFORMED, frame)
         l2 = self._layer2(frame)
         kind = packet.number(frame, l2 - 2) if l2 else 0
         if kind != packet.IPV4 and (kind != packet.IPV6 or not self.memory.shape.ipv6):
-            return _exit(self._not_ours(frame), frame)
+            return leaving(self._not_ours(frame), frame)
         ip = self._ip(frame, l2)
         if ip is None:
-            return _exit(Reason.MALFORMED, frame)
+            return leaving(Reason.MALFORMED, frame)
         if ip.destination in self._vips:
             return self._to_vip(frame, ip)
         if ip.source in self._vips:
             return self._from_vip(frame, ip)
-        return _exit(Reason.NOT_VIP, frame)
+        return self._from_backend(frame, ip) if self.memory.shape.nat else leaving(Reason.NOT_VIP, frame)
 
     def _not_ours(self, frame: bytes) -> Reason:
         """Why a frame is passed without a look at what it holds."""
@@ -179,20 +133,20 @@ class Model:
     def _to_vip(self, frame: bytes, ip: Ip) -> Exit:
         self.counts.source = ip.source
         if block.blocking(map(block.prefix_of, self.memory.blocked), ip.source):
-            return _exit(Reason.BLOCKED, frame)
+            return leaving(Reason.BLOCKED, frame)
         transport = packet.read_transport(frame, ip)
         if transport is Reason.FRAGMENT and ip.offset:
             return self._later_fragment(frame, ip)
         if transport is Reason.PROTOCOL and ip.protocol == (ICMP if ip.family == 4 else ICMP6):
             return self._icmp(frame, ip) if ip.family == 4 else self._icmp6(frame, ip)
         if isinstance(transport, Reason):
-            return _exit(transport, frame)
+            return leaving(transport, frame)
         service = self._service(ip, transport)
         if service is None:
             passes = self.memory.settings.get(0, "pass_unknown_port")
             return Exit(Action.PASS if passes else Action.DROP, Reason.UNKNOWN_PORT, 0, frame)
         if ip.ttl <= 1:
-            return _exit(Reason.TTL, frame, service.destinations)
+            return leaving(Reason.TTL, frame, service.destinations)
         left = self._forward(frame, ip, transport, service)
         return self._first_fragment(frame, ip, left) if ip.fragment else left
 
@@ -200,14 +154,14 @@ class Model:
         """Later fragments follow this one. Where its whole segment ends nobody can tell, so there is no RST."""
         if left.reason is Reason.FORWARD:
             self._fragments.remember(ip, left.destination)
-        return _exit(Reason.DEAD, frame, left.destination) if left.reason is Reason.RESET else left
+        return leaving(Reason.DEAD, frame, left.destination) if left.reason is Reason.RESET else left
 
     def _later_fragment(self, frame: bytes, ip: Ip) -> Exit:
         number = self._fragments.recall(ip)
         if not number:
-            return _exit(Reason.FRAGMENT, frame)
+            return leaving(Reason.FRAGMENT, frame)
         if ip.ttl <= 1:
-            return _exit(Reason.TTL, frame, number)
+            return leaving(Reason.TTL, frame, number)
         self.counts.count(Reason.FRAGMENT_FOLLOWED)
         return self._deliver(frame, ip, number, self._fragments.name(ip))
 
@@ -216,13 +170,13 @@ class Model:
         flow = errors.concerned(frame, ip)
         service = self._service(flow.ip, flow.transport) if flow else None
         if flow is None or service is None:
-            return _exit(Reason.ICMP_ERROR, frame)
+            return leaving(Reason.ICMP_ERROR, frame)
         if ip.ttl <= 1:
-            return _exit(Reason.TTL, frame, service.destinations)
+            return leaving(Reason.TTL, frame, service.destinations)
         choice = self._tracking.peek(service, flow.ip, flow.transport)
         number = service.destinations + choice.index
         if choice.dead:
-            return _exit(Reason.DEAD, frame, number)
+            return leaving(Reason.DEAD, frame, number)
         return self._deliver(frame, ip, number, self._tracking.slot(service, flow.ip, flow.transport)[1])
 
     def _too_big(self, frame: bytes, ip: Ip, number: int, mtu: int) -> Exit:
@@ -231,42 +185,42 @@ class Model:
         note.put(at, "mtu", mtu)
         note.put(at, "destination", number)
         if not errors.may_be_answered(frame, ip):
-            return _exit(Reason.TOO_BIG_LIMITED, frame, number)
+            return leaving(Reason.TOO_BIG_LIMITED, frame, number)
         spent = note.get(at, "spent") if note.get(at, "time") == time else 0
         note.put(at, "time", time)
         note.put(at, "spent", min(spent + 1, TOO_BIG_RATE))
         if spent >= TOO_BIG_RATE:
-            return _exit(Reason.TOO_BIG_LIMITED, frame, number)
-        return _exit(Reason.TOO_BIG, errors.too_big(frame, ip, mtu), number)
+            return leaving(Reason.TOO_BIG_LIMITED, frame, number)
+        return leaving(Reason.TOO_BIG, errors.too_big(frame, ip, mtu), number)
 
     def _service(self, ip: Ip, transport: Transport) -> Entry | None:
         return self._services.get((ip.destination, transport.destination_port, ip.protocol))
 
     def _icmp(self, frame: bytes, ip: Ip) -> Exit:
         if ip.room < packet.ICMP_HEADER:
-            return _exit(Reason.MALFORMED, frame)
+            return leaving(Reason.MALFORMED, frame)
         kind, code = frame[ip.payload], frame[ip.payload + 1]
         if kind in packet.ICMP_ERRORS:
             self.memory.notes.put(self._cpu, "transport", ip.header)
             return self._error(frame, ip)
         if (kind, code) != (packet.ECHO_REQUEST, 0):
-            return _exit(Reason.ICMP_TYPE, frame)
+            return leaving(Reason.ICMP_TYPE, frame)
         if not self._vips[ip.destination]:
-            return _exit(Reason.ECHO_VIP_DOWN, frame)
-        return _exit(Reason.ECHO, packet.echo_reply(frame, ip))
+            return leaving(Reason.ECHO_VIP_DOWN, frame)
+        return leaving(Reason.ECHO, packet.echo_reply(frame, ip))
 
     def _icmp6(self, frame: bytes, ip: Ip) -> Exit:
         if ip.room < packet.ICMP_HEADER:
-            return _exit(Reason.MALFORMED, frame)
+            return leaving(Reason.MALFORMED, frame)
         kind, code = frame[ip.payload], frame[ip.payload + 1]
         if (kind, code) == (packet.ECHO_REQUEST6, 0):
             if not self._vips[ip.destination]:
-                return _exit(Reason.ECHO_VIP_DOWN, frame)
-            return _exit(Reason.ECHO, packet.echo_reply(frame, ip))
+                return leaving(Reason.ECHO_VIP_DOWN, frame)
+            return leaving(Reason.ECHO, packet.echo_reply(frame, ip))
         if kind in packet.NEIGHBOUR_DISCOVERY:
-            return _exit(Reason.NEIGHBOUR, frame)
+            return leaving(Reason.NEIGHBOUR, frame)
         if kind >= packet.ECHO_REQUEST6:
-            return _exit(Reason.ICMP_TYPE, frame)
+            return leaving(Reason.ICMP_TYPE, frame)
         self.memory.notes.put(self._cpu, "transport", ip.header)
         return self._error(frame, ip)
 
@@ -275,7 +229,7 @@ class Model:
         number = service.destinations + choice.index
         if choice.dead:
             if service.on_dead != DeadPolicy.RESET:
-                return _exit(Reason.DEAD, frame, number)
+                return leaving(Reason.DEAD, frame, number)
             # Nothing answers a reset (RFC 9293 section 3.10.7.1).
             if transport.flags & RST or not self.memory.shape.resets:
                 return Exit(Action.DROP, Reason.DEAD, number, frame)
@@ -291,30 +245,44 @@ class Model:
             if ip.length > tunnel.room:
                 return self._too_big(frame, ip, number, tunnel.room)
             self.counts.add(number, packets=1, octets=ip.length, flows=int(opens))
-            frame = tunnel.sent(packet.one_hop_less(frame, ip), ip, flow >> 32)
-            return self._send(frame, ip.start != packet.ETHERNET, number)
-        if refusal:
-            return _exit(Reason(refusal), frame, number)
+            return self._sent(tunnel.sent(packet.one_hop_less(frame, ip), ip, flow >> 32), ip, number)
+        if refusal == Refusal.NAT and (ip.fragment or ip.protocol in (ICMP, ICMP6)):
+            return leaving(Reason.FRAGMENT if ip.fragment else Reason.ICMP_ERROR, frame, number)
+        if refusal not in (Refusal.NOTHING, Refusal.NAT):
+            return leaving(Reason(refusal), frame, number)
         mtu = self.memory.legs.get(self.memory.destinations.get(number, "leg"), "mtu")
         if self.memory.shape.narrow and ip.length > mtu:
             return self._too_big(frame, ip, number, mtu)
         self.counts.add(number, packets=1, octets=ip.length, flows=int(opens))
-        return self._send(packet.one_hop_less(frame, ip), ip.start != packet.ETHERNET, number)
+        frame = packet.one_hop_less(frame, ip)
+        transport, mapped = packet.read_transport(frame, ip), self._mapped(number)
+        if refusal == Refusal.NAT and mapped and isinstance(transport, Transport):
+            most = self.memory.identities.get(number, "clamp")
+            frame = nat.translated(frame, ip, transport, self.memory.backend(number), mapped, source=False, most=most)
+        return self._sent(frame, ip, number)
 
-    def _send(self, frame: bytes, tagged: bool, number: int) -> Exit:
-        """Out to a destination: with its network's tag, by the interface that the mode says."""
-        shape, (interface, vlan) = self.memory.shape, self._leg(number)
+    def _sent(self, frame: bytes, ip: Ip, number: int) -> Exit:
+        tagged, leg = ip.start != packet.ETHERNET, self.memory.destinations.get(number, "leg")
+        return replace(self._send(frame, tagged, leg, self._macs(number)), destination=number)
+
+    def _send(self, frame: bytes, tagged: bool, leg: int, macs: bytes) -> Exit:
+        """Out by a leg: with its network's tag, by the interface that the mode says."""
+        shape, (interface, vlan) = self.memory.shape, self._leg(leg)
         if shape.tagged:
             frame = packet.retagged(frame, tagged, vlan)
-        frame = packet.put(frame, 0, self._macs(number))
+        frame = packet.put(frame, 0, macs)
         trunk = tagged and vlan
         if shape.redirects and not (shape.mixed and (trunk or interface == self._interface)):
-            return Exit(Action.REDIRECT, Reason.FORWARD, number, frame, interface)
-        return _exit(Reason.FORWARD, frame, number)
+            return Exit(Action.REDIRECT, Reason.FORWARD, 0, frame, interface)
+        return leaving(Reason.FORWARD, frame)
 
-    def _leg(self, number: int) -> tuple[int, int]:
-        """Interface and VLAN id of a destination's leg."""
-        leg, legs = self.memory.destinations.get(number, "leg"), self.memory.legs
+    def _mapped(self, number: int) -> int:
+        """The backend's own port where the destination is behind NAT, else 0."""
+        return int.from_bytes(self.memory.identities.bytes_of(number, "mapped", 2), "big")
+
+    def _leg(self, leg: int) -> tuple[int, int]:
+        """Interface and VLAN id of a leg."""
+        legs = self.memory.legs
         return legs.get(leg, "interface"), int.from_bytes(legs.bytes_of(leg, "vlan", 2), "big")
 
     def _macs(self, number: int) -> bytes:
@@ -323,24 +291,65 @@ class Model:
 
     def _from_vip(self, frame: bytes, ip: Ip) -> Exit:
         """A packet from a VIP: the answer to a probe, or none of ours."""
-        settings = self.memory.settings
+        transport = packet.read_transport(frame, ip)
+        answer = None if isinstance(transport, Reason) or ip.fragment else self._answer(frame, ip, transport)
+        return answer or leaving(Reason.VIP_SOURCE, frame)
+
+    def _from_backend(self, frame: bytes, ip: Ip) -> Exit:
+        """A packet that concerns no VIP: perhaps the answer of a backend behind NAT, to a client or to a probe."""
         transport = packet.read_transport(frame, ip)
         if isinstance(transport, Reason) or ip.fragment:
-            return _exit(Reason.VIP_SOURCE, frame)
+            return leaving(Reason.NOT_VIP, frame)
+        number = self.memory.returns.get(endpoint(ip.source, transport.source_port, ip.protocol))
+        if number is not None and self.memory.address(number, "own") != ip.destination:
+            return self._give_back(frame, ip, transport, number)
+        return self._answer(frame, ip, transport) or leaving(Reason.NOT_VIP, frame)
+
+    def _give_back(self, frame: bytes, ip: Ip, transport: Transport, number: int) -> Exit:
+        if frame[:6] != self._macs(number)[6:]:
+            return leaving(Reason.NOT_VIP, frame)
+        if ip.ttl <= 1:
+            return leaving(Reason.TTL, frame, number)
+        route, identities = self._routes(ip.destination), self.memory.identities
+        if route.way is Way.LOCAL:
+            return leaving(Reason.NOT_VIP, frame)
+        if route.way is Way.NONE or ip.length > route.mtu:
+            return leaving(Reason.NO_ROUTE, frame)
+        vip, port = self.memory.address(number, "vip"), identities.get(number, "port")
+        most = identities.get(number, "clamp")
+        frame = nat.translated(frame, ip, transport, vip, port, source=True, most=most)
+        leg = self.memory.outlets.get(route.interface.to_bytes(4, sys.byteorder), 0)
+        if route.way is Way.UNRESOLVED or not leg:
+            return leaving(Reason.NO_ROUTE, frame)
+        sent = self._send(packet.one_hop_less(frame, ip), ip.start != packet.ETHERNET, leg, route.macs)
+        interface = self._leg(leg)[0]
+        if self.memory.shape.mode is Mode.SIMPLE and interface != self._interface:
+            sent = replace(sent, action=Action.REDIRECT, interface=interface)
+        return replace(sent, reason=Reason.RETURN)
+
+    def _answer(self, frame: bytes, ip: Ip, transport: Transport) -> Exit | None:
+        """The answer to a probe on its way to the prober; None where it is no such thing."""
+        settings = self.memory.settings
         key = AnswerKey(ip.source, transport.source_port, transport.destination_port, ip.protocol)
-        number = self.answers.get(key)
+        found = self.answers.get(key)
         interface = settings.get(0, "probe_interface")
-        if number is None or not interface:
-            return _exit(Reason.VIP_SOURCE, frame)
-        if (self.memory.address(number, "vip"), self.memory.address(number, "own")) != (ip.source, ip.destination):
-            return _exit(Reason.VIP_SOURCE, frame)
+        if found is None or not interface:
+            return None
+        number, called = found & 0xFFFFFFFF, found >> 32
+        mapped = self.memory.shape.nat and self._mapped(number)
+        answerer = self.memory.address(number, "backend" if mapped else "vip")
+        if (answerer, self.memory.address(number, "own")) != (ip.source, ip.destination):
+            return None
         prober: Address = IPv4Address(settings.bytes_of(0, "probe_address", 4))
         if ip.family == 6:
             prober = IPv6Address(settings.bytes_of(0, "probe_address6", 16))
-        answer = packet.readdressed(frame, ip, probe_address(number, ip.family), prober)
+        source = probe_address(number, ip.family)
+        if mapped:
+            frame = nat.translated(frame, ip, transport, source, network16(called), source=True)
+        answer = packet.readdressed(frame, ip, source, prober)
         answer = packet.retagged(answer, ip.start != packet.ETHERNET, 0)
         answer = packet.put(answer, 0, settings.bytes_of(0, "probe_mac", 12))
-        return _exit(Reason.PROBE_ANSWER, answer, interface=interface)
+        return leaving(Reason.PROBE_ANSWER, answer, interface=interface)
 
     def _send_probe(self, frame: bytes) -> Exit:
         kind = packet.number(frame, 12)
@@ -348,45 +357,43 @@ class Model:
         if kind == packet.IPV6 and self.memory.shape.ipv6:
             ip = packet.read_ipv6(frame, packet.ETHERNET)
         if ip is None or not ip.plain:
-            return _exit(Reason.PROBE_REFUSED, frame)
+            return leaving(Reason.PROBE_REFUSED, frame)
         transport = packet.read_transport(frame, ip)
         number = int(ip.destination) - int(probe_address(0, ip.family))
         if isinstance(transport, Reason) or not 0 < number < self.memory.shape.destinations:
-            return _exit(Reason.PROBE_REFUSED, frame)
+            return leaving(Reason.PROBE_REFUSED, frame)
         identities = self.memory.identities
         if not identities.get(number, "used") or identities.get(number, "freed"):
-            return _exit(Reason.PROBE_REFUSED, frame)
+            return leaving(Reason.PROBE_REFUSED, frame)
         vip, own = self.memory.address(number, "vip"), self.memory.address(number, "own")
         if vip.version != ip.family:
-            return _exit(Reason.PROBE_REFUSED, frame)
+            return leaving(Reason.PROBE_REFUSED, frame)
         interface = identities.get(number, "interface")
         if not interface or not self.memory.destinations.get(number, "mac_head"):
-            return _exit(Reason.UNRESOLVED, frame, number)
-        self.answers[AnswerKey(vip, transport.destination_port, transport.source_port, ip.protocol)] = number
-        probe = packet.readdressed(frame, ip, own, vip)
+            return leaving(Reason.UNRESOLVED, frame, number)
+        target, port, asked, called = vip, transport.destination_port, number, transport.destination_port
+        mapped = self.memory.shape.nat and self._mapped(number)
+        if mapped:
+            target, asked = self.memory.backend(number), number | network16(called) << 32
+            if (called, ip.protocol) == (identities.get(number, "port"), identities.get(number, "protocol")):
+                port = mapped
+            most = identities.get(number, "clamp")
+            frame = nat.translated(frame, ip, transport, target, port, source=False, most=most)
+        self.answers[AnswerKey(target, port, transport.source_port, ip.protocol)] = asked
+        probe = packet.readdressed(frame, ip, own, target)
         if present := identities.get(number, "tunnel"):
             tunnel = Tunnel.of(self.memory, number, present - 1)
             if ip.length > tunnel.room:
-                return _exit(Reason.TOO_BIG_LIMITED, probe, number)
+                return leaving(Reason.TOO_BIG_LIMITED, probe, number)
             probe = tunnel.sent(probe, replace(ip, source=own, destination=vip), transport.source_port)
         if self.memory.shape.tagged:
-            probe = packet.retagged(probe, False, self._leg(number)[1])
-        return _exit(Reason.PROBE_SENT, packet.put(probe, 0, self._macs(number)), interface=interface)
+            probe = packet.retagged(probe, False, self._leg(self.memory.destinations.get(number, "leg"))[1])
+        return leaving(Reason.PROBE_SENT, packet.put(probe, 0, self._macs(number)), interface=interface)
 
-    def _leave(self, leaving: Exit) -> Exit:
+    def _leave(self, left: Exit) -> Exit:
         """Count a frame; forwarded ones have been counted with their destination."""
-        if leaving.reason is not Reason.FORWARD:
-            self.counts.count(leaving.reason)
-            if leaving.destination:
-                self.counts.add(leaving.destination, drops=1)
-        return leaving
-
-
-def _exit(reason: Reason, frame: bytes, destination: int = 0, interface: int = 0) -> Exit:
-    """An exit whose action follows from its reason."""
-    return Exit(ACTIONS.get(reason, Action.DROP), reason, destination, frame, interface)
-
-
-def probe_address(number: int, family: int) -> Address:
-    """How the prober calls a destination whose VIP is of this family."""
-    return IPv6Address(PROBE_PREFIX + number) if family == 6 else IPv4Address((PROBE_NET << 24) + number)
+        if left.reason is not Reason.FORWARD:
+            self.counts.count(left.reason)
+            if left.destination:
+                self.counts.add(left.destination, drops=1)
+        return left

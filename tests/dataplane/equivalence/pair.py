@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -18,12 +18,14 @@ from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import mapped
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import AnswerKey, Exit, Model
+from appliance.dataplane.model.nat import Routes, nowhere
 from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.text import digest
 from appliance.model import Mode
 from appliance.paths import TEMPLATES
+from tests.dataplane.routed import routed
 
 REASON_BYTES = 4096
 """Distance of the CPUs' rows of reasons."""
@@ -49,6 +51,7 @@ def shape(
     narrow: bool = False,
     ddos: bool = False,
     tunnels: tuple[str, ...] = (),
+    nat: bool = False,
 ) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
@@ -72,6 +75,7 @@ def shape(
         counts_sources=ddos,
         blocks=ddos,
         tunnels=tunnels,
+        nat=nat,
     )
 
 
@@ -96,15 +100,16 @@ class Mix:
 
     @property
     def rewritten(self) -> int:
-        """How many frames were sent on to a backend."""
-        return self.reasons[Reason.FORWARD]
+        """How many frames were sent on to a backend, or from one back to its client."""
+        return self.reasons[Reason.FORWARD] + self.reasons[Reason.RETURN]
 
 
 class Pair:
     """A loaded program with its tables, and the model with equal tables."""
 
-    def __init__(self, generation: Generation, cpu: int) -> None:
+    def __init__(self, generation: Generation, cpu: int, routes: Routes = nowhere) -> None:
         self.generation = generation
+        self.routes = routes
         self.cpu = cpu & (generation.shape.cpus - 1)
         self.main = generation.programs["vc5_main"]
         self.prober = generation.programs["vc5_probe"]
@@ -121,8 +126,10 @@ class Pair:
             self.answers.delete(key)
         for key in list(self.real.blocked):
             self.real.blocked.discard(key)
+        self.real.returns.clear()
+        self.real.outlets.clear()
         self.plain = Memory.plain(self.generation.shape)
-        self.model = Model(self.plain)
+        self.model = Model(self.plain, self.routes)
         self.tables = (Tables(self.real), Tables(self.plain))
         self.story: list[str] = []
 
@@ -175,6 +182,12 @@ class Pair:
                 raise Difference(self._tell(where))
         if set(self.real.blocked) != set(self.plain.blocked):
             raise Difference(self._tell("other prefixes are blocked"))
+        for name, one, other in (
+            ("returns", self.real.returns, self.plain.returns),
+            ("outlets", self.real.outlets, self.plain.outlets),
+        ):
+            if dict(one) != dict(other):
+                raise Difference(self._tell(f"{name}: {dict(one)} instead of {dict(other)}"))
         keys = list(self.answers.keys())
         kept = {key: int.from_bytes(self.answers.lookup(key) or b"", sys.byteorder) for key in keys}
         expected = {_key_bytes(key): number for key, number in self.model.answers.items()}
@@ -227,11 +240,11 @@ def loaded(what: Shape, text: str | None = None) -> Iterator[Pair]:
     """A pair of this shape; with another text than the shape's own, a program that may be wrong."""
     text = text_of(what) if text is None else text
     code = compiled(text).code
-    with one_cpu() as cpu:
+    with one_cpu() as cpu, routed() if what.nat else nullcontext(nowhere) as routes:
         generation = Generation.load(what, digest(what, TEMPLATES), code)
         try:
             for leg in range(1, LEGS):
                 generation.memory.door(leg, LOOPBACK)
-            yield Pair(generation, cpu)
+            yield Pair(generation, cpu, routes)
         finally:
             generation.close()

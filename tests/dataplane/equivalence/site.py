@@ -8,12 +8,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
 
 from appliance.dataplane.abi import TOO_BIG_RATE
-from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
+from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, Outlet, ProbeLink
 from appliance.dataplane.encapsulation import encapsulation
 from appliance.dataplane.enums import DeadPolicy, Refusal, State
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
-from appliance.model import Address, Network, Protocol, ServiceKey, Tunnel, TunnelKind
+from appliance.model import Address, Forward, Network, Protocol, ServiceKey, Tunnel, TunnelKind
 from tests.dataplane.equivalence.pair import LOOPBACK, Pair
 from tests.dataplane.frames import BALANCER
 
@@ -39,6 +39,8 @@ BLOCKED: list[Network] = [
 VLANS = (1, 10, 2047, 4094)
 OWN = (IPv4Address("10.1.10.5"), IPv4Address("10.1.0.0"))
 PROBE = ProbeLink(7, bytes.fromhex("0200000000aa0200000000ab"), IPv4Address("169.254.255.255"))
+OUTLETS = ((LOOPBACK, None), (3, None), (LOOPBACK, 7), (3, 4094))
+"""Interface and tag of the ways out that routes may name."""
 IDLES = (5, 12, 100, 900)
 MOST_SERVICES = 7
 MTUS = (1500, 1500, 140, 9000)
@@ -83,6 +85,12 @@ def tunnels_of(shape: Shape) -> list[Tunnel | None]:
     return [*made, None]
 
 
+def port_behind(key: ServiceKey) -> int | None:
+    """Where the backends of a service listen behind NAT: nowhere two services' do."""
+    place = [*KEYS, *KEYS6].index(key)
+    return 8000 + place if place else None
+
+
 def vips_of(shape: Shape) -> list[Address]:
     """The VIPs of the families that a program serves."""
     return [*VIPS, *VIPS6] if shape.ipv6 else [*VIPS]
@@ -103,7 +111,9 @@ class Site:
         pair.clear()
         idle = random.choice(IDLES)
         up = {vip: random.random() < 0.8 for vip in vips_of(pair.plain.shape)}
-        desired = Desired(vips=up, seed=random.randbytes(16), idle=idle, probe=PROBE)
+        ways = {index: Outlet(*random.choice(OUTLETS)) for index in range(1, 8)}
+        outlets = ways if pair.plain.shape.nat else {}
+        desired = Desired(vips=up, seed=random.randbytes(16), idle=idle, probe=PROBE, outlets=outlets)
         site = cls(pair, desired, random.choice((100, 1000, 32760, 65530, 1 << 31)))
         pair.at(site.time)
         for _ in range(3):
@@ -132,6 +142,7 @@ class Site:
             *([(2, self._block)] if self.pair.plain.shape.blocks else []),
             (3, self._advance),
             (3 if self.pair.plain.shape.tunnels else 0, self._tunnel),
+            *(((3, self._forward),) if self.pair.plain.shape.nat else ()),
         )
         move = random.choices([move for _, move in moves], [weight for weight, _ in moves])[0]
         move(random)
@@ -149,6 +160,8 @@ class Site:
         return random.choice(self.desired.services)
 
     def _put(self, service: DesiredService) -> None:
+        own = tuple(replace(one, port=port_behind(service.key)) for one in service.members)
+        service = replace(service, members=own)
         kept = [other for other in self.desired.services if other.key != service.key]
         services = tuple(sorted([*kept, service], key=lambda each: each.key))
         self.desired = replace(self.desired, services=services)
@@ -205,11 +218,9 @@ class Site:
         some = random.sample(backends_of(key, tunnel, shape), random.randint(1, 5))
         members = tuple(self._probed(key, member(address, shape=shape)) for address in sorted(some, key=int))
         grace = 30 if key.protocol is Protocol.UDP else self.desired.idle
-        self._put(
-            DesiredService(
-                key, members, grace, random.choice(tuple(DeadPolicy)), tracking=key.port != 53, tunnel=tunnel
-            )
-        )
+        policy, tracking = random.choice(tuple(DeadPolicy)), key.port != 53
+        made = DesiredService(key, members, grace, policy, tracking=tracking, tunnel=tunnel)
+        self._put(self._translated(made, random))
 
     def _probed(self, key: ServiceKey, one: Member) -> Member:
         """The member, with an address of the VIP's family for its probes."""
@@ -222,6 +233,15 @@ class Site:
         tunnel = random.choice(tunnels_of(shape))
         if {one.address for one in service.members} <= set(backends_of(service.key, tunnel, shape)):
             self._put(replace(service, tunnel=tunnel))
+
+    def _translated(self, service: DesiredService, random: Random) -> DesiredService:
+        """The service with NAT, mostly, where the program has it. No two share a port of a backend."""
+        if not self.pair.plain.shape.nat or random.random() < 0.3:
+            return replace(service, forward=Forward.DSR)
+        return replace(service, forward=Forward.NAT, clamp=random.choice((0, 0, 536, 1400)))
+
+    def _forward(self, random: Random) -> None:
+        self._put(self._translated(self._service(random), random))
 
     def _keys(self) -> list[ServiceKey]:
         return [*KEYS, *KEYS6] if self.pair.plain.shape.ipv6 else KEYS

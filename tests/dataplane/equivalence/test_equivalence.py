@@ -40,10 +40,12 @@ STEPS = st.lists(st.tuples(SEEDS, st.lists(SEEDS, min_size=BURST, max_size=BURST
         shape(resets=True, ipv6=True, tunnels=ALL),
         shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, tunnels=ALL),
         shape(resets=False, small=True, tunnels=("ipip4",)),
+        shape(resets=True, ipv6=True, nat=True),
+        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, nat=True),
     ],
     ids=[
         *("large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6", "ddos", "mixed-ipv6-ddos"),
-        *("tunnels-ipv6", "tunnels-mixed-ipv6", "small-ipip4"),
+        *("tunnels-ipv6", "tunnels-mixed-ipv6", "small-ipip4", "nat", "nat-mixed"),
     ],
 )
 def test_program_and_model_agree(what: Shape) -> None:
@@ -71,6 +73,8 @@ def _never(what: Shape) -> set[Reason]:
         never |= {Reason.TOO_BIG, Reason.TOO_BIG_LIMITED}
     if not what.blocks:
         never.add(Reason.BLOCKED)
+    if not what.nat:
+        never |= {Reason.RETURN, Reason.NO_ROUTE}
     if not what.ipv6:
         never.add(Reason.NEIGHBOUR)
     return never

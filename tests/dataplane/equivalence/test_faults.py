@@ -12,7 +12,7 @@ from appliance.model import Mode
 from tests.dataplane import faults_source
 from tests.dataplane.equivalence.pair import Difference, loaded, shape, text_of
 from tests.dataplane.equivalence.play import any_steps, play
-from tests.dataplane.faults import FAULTS, MODE_FAULTS, Fault
+from tests.dataplane.faults import FAULTS, MODE_FAULTS, NAT_FAULTS, Fault
 from tests.dataplane.faults_tunnels import TUNNEL_FAULTS
 
 LIMIT = 40_000
@@ -22,11 +22,13 @@ SHAPE = shape(resets=True)
 MODES = shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True)
 SOURCE_SHAPE = shape(resets=False, ipv6=True, ddos=True)
 TUNNELS = shape(resets=False, ipv6=True, tunnels=ALL)
+NAT_SHAPE = shape(resets=True, ipv6=True, nat=True)
 PLANTED = [
     *((SHAPE, fault) for fault in FAULTS),
     *((MODES, fault) for fault in MODE_FAULTS),
     *((SOURCE_SHAPE, fault) for fault in faults_source.FAULTS),
     *((TUNNELS, fault) for fault in TUNNEL_FAULTS),
+    *((NAT_SHAPE, fault) for fault in NAT_FAULTS),
 ]
 
 
@@ -40,9 +42,12 @@ def test_every_fault_fits_the_program_once(what: Shape, faults: Sequence[Fault])
     assert len({fault.plant(text) for fault in faults}) == len(faults) >= 20
 
 
-def test_every_fault_of_sources_fits_once() -> None:
-    text = text_of(SOURCE_SHAPE)
-    assert len({fault.plant(text) for fault in faults_source.FAULTS}) == len(faults_source.FAULTS)
+@pytest.mark.parametrize(
+    ("what", "faults"), [(SOURCE_SHAPE, faults_source.FAULTS), (NAT_SHAPE, NAT_FAULTS)], ids=["sources", "nat"]
+)
+def test_every_fault_of_a_feature_fits_once(what: Shape, faults: Sequence[Fault]) -> None:
+    text = text_of(what)
+    assert len({fault.plant(text) for fault in faults}) == len(faults)
 
 
 @pytest.mark.root

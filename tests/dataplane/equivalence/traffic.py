@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from random import Random
 
 from appliance.dataplane.hashing import flow_hash, slot_of
-from appliance.dataplane.model.program import probe_address
+from appliance.dataplane.model.exits import probe_address
 from appliance.model import Address, Protocol, ServiceKey
 from tests.dataplane.equivalence import errors
+from tests.dataplane.equivalence.behind import from_backend, segment
+from tests.dataplane.equivalence.ends import (
+    CLIENTS,
+    CLIENTS6,
+    OPTIONS,
+    STRANGER,
+    STRANGER6,
+    between,
+    turns_zero,
+    v4,
+    v6,
+)
 from tests.dataplane.equivalence.pair import Pair
 from tests.dataplane.equivalence.site import OWN, OWN6, PROBE, VIPS, VIPS6, VLANS, Site
-from tests.dataplane.frames import Frame, internet_checksum
+from tests.dataplane.frames import Frame
 
-CLIENTS = [IPv4Address("198.51.100.7") + number for number in range(4)]
-CLIENTS6 = [IPv6Address("2001:db8:9::7") + number for number in range(4)]
-STRANGER = IPv4Address("192.0.2.1")
-STRANGER6 = IPv6Address("2001:db8:77::1")
 EXTENSIONS: tuple[tuple[tuple[int, bytes], ...], ...] = (
     ((0, bytes(8)),),
     ((60, bytes((0, 1)) + bytes(14)),),
@@ -43,8 +51,6 @@ FLAGS: tuple[tuple[int, str | None], ...] = (
     (1, None),
 )
 """TCP flags with their weights; None: any."""
-OPTIONS = (b"\1\1\1\0", bytes.fromhex("94040000"), b"\1" * 40)
-"""No-operations, router alert, and as many as fit."""
 POOL = 60
 PADDED = (0, 60, 64, 300)
 """The least lengths of frames, bytes."""
@@ -72,7 +78,8 @@ class Traffic:
         elif random.random() < 0.8 and self.site.desired.services:
             made, probe = self.steered(random).padded(random.choice(PADDED)).bytes, False
         else:
-            make = random.choices([make for _, make in ODD], [weight for weight, _ in ODD])[0]
+            odd = (*ODD, (40, _answering)) if self.pair.plain.shape.nat else ODD
+            make = random.choices([make for _, make in odd], [weight for weight, _ in odd])[0]
             made, probe = make(self, random)
         return (made if probe else self._dressed(random, made)), probe
 
@@ -97,15 +104,17 @@ class Traffic:
         if isinstance(client, IPv6Address):
             traffic, label = random.randrange(256), random.randrange(1 << 20)
             extensions = random.choice(EXTENSIONS) if random.random() < 0.12 else ()
-            ip = Frame().ipv6(client, _v6(key.vip), hops=ttl, traffic=traffic, flow=label, extensions=extensions)
+            ip = Frame().ipv6(client, v6(key.vip), hops=ttl, traffic=traffic, flow=label, extensions=extensions)
         else:
-            ip = Frame().ipv4(client, _v4(key.vip), ttl=ttl, options=options, ident=ident, checksum=check)
+            ip = Frame().ipv4(client, v4(key.vip), ttl=ttl, options=options, ident=ident, checksum=check)
         data = random.randbytes(random.choice((0, 0, 1, 7, 30, 200)))
         if key.protocol is Protocol.UDP:
             return ip.udp(port, key.port, data, checksum=random.choice((None, None, 0)))
         flags = random.choices([flags for _, flags in FLAGS], [weight for weight, _ in FLAGS])[0]
         number = random.getrandbits(32)
         options = random.choice((b"", b"", b"\2\4\5\xb4", b"\1" * 40))
+        if self.pair.plain.shape.nat:
+            options = random.choice((options, segment(random)))
         return ip.tcp(
             port,
             key.port,
@@ -145,31 +154,9 @@ class Traffic:
         return slot_of(flow, slots.count) in slots.tracked
 
 
-def _v4(address: object) -> IPv4Address:
-    assert isinstance(address, IPv4Address)
-    return address
-
-
-def _v6(address: object) -> IPv6Address:
-    assert isinstance(address, IPv6Address)
-    return address
-
-
-def _between(source: Address, destination: Address, *, ttl: int = 64, options: bytes = b"") -> Frame:
-    """An IP header between two addresses of one family; options only in IPv4."""
-    if isinstance(source, IPv6Address):
-        return Frame().ipv6(source, _v6(destination), hops=ttl)
-    return Frame().ipv4(source, _v4(destination), ttl=ttl, options=options)
-
-
 def _wide(traffic: Traffic, random: Random) -> bool:
     """Whether an oddity is one of IPv6."""
     return traffic.pair.plain.shape.ipv6 and random.random() < 0.5
-
-
-def _turns_zero(old: bytes, new: bytes) -> int:
-    """The checksum that becomes 0 when `old` becomes `new` in what it covers."""
-    return 0xFFFF - internet_checksum(bytes(255 - byte for byte in old) + new)
 
 
 def _any_vip(traffic: Traffic, random: Random) -> Frame:
@@ -335,7 +322,7 @@ def _probe(traffic: Traffic, random: Random) -> Made:
     memory, place = traffic.pair.plain, number % 512
     rewritten = memory.address(place, "own").packed + memory.address(place, "vip").packed
     prober = PROBE.address6.packed if family == 6 else PROBE.address.packed
-    zero = _turns_zero(prober + target.packed, rewritten)
+    zero = turns_zero(prober + target.packed, rewritten)
     check = random.choice((None, None, None, 0, 0xFFFF, 0xFFFE, zero))
     makes = (ip.tcp(source, port, checksum=check), ip.udp(source, port, b"q", checksum=check), ip.icmp(8))
     frame = bytearray(random.choices(makes, (8, 4, 1))[0].bytes)
@@ -350,16 +337,17 @@ def _answer(traffic: Traffic, random: Random) -> Made:
     sent = list(traffic.pair.model.answers.items())
     if not sent:
         return _probe(traffic, random)
-    key, number = random.choice(sent[-20:])
+    key, asked = random.choice(sent[-20:])
+    number = asked & 0xFFFFFFFF
     own = traffic.pair.plain.address(number, "own")
     if own.version != key.vip.version or random.random() < 0.15:
-        own = _v6(random.choice((*OWN6, STRANGER6))) if key.vip.version == 6 else random.choice((*OWN, STRANGER))
+        own = v6(random.choice((*OWN6, STRANGER6))) if key.vip.version == 6 else random.choice((*OWN, STRANGER))
     options = random.choice((b"",) * 5 + (OPTIONS[0],))
-    ip = _between(key.vip, own, options=options, ttl=random.choice((64, 1)))
+    ip = between(key.vip, own, options=options, ttl=random.choice((64, 1)))
     ports = (key.vip_port, key.own_port ^ random.choice((0,) * 9 + (1,)))
     if key.protocol == Protocol.UDP:
         prober = PROBE.address6 if key.vip.version == 6 else PROBE.address
-        zero = _turns_zero(key.vip.packed + own.packed, probe_address(number, key.vip.version).packed + prober.packed)
+        zero = turns_zero(key.vip.packed + own.packed, probe_address(number, key.vip.version).packed + prober.packed)
         return ip.udp(*ports, b"a" * random.randrange(9), checksum=random.choice((None, 0, zero))).bytes, False
     return ip.tcp(*ports, random.choice(("SA", "RA", "A"))).bytes, False
 
@@ -372,6 +360,10 @@ def _error(traffic: Traffic, random: Random) -> Made:
 def _pieces(traffic: Traffic, random: Random) -> Made:
     """A fragment: of a datagram of which others may be under way, in any order."""
     return errors.piece(random, *traffic.flow(random), traffic.pieces).padded(random.choice(PADDED)).bytes, False
+
+
+def _answering(traffic: Traffic, random: Random) -> Made:
+    return from_backend(traffic.site, random), False
 
 
 ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (

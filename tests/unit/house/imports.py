@@ -26,6 +26,7 @@ class Layer(IntEnum):
 PURE_DATAPLANE = (
     *(
         "abi",
+        "aside",
         "block",
         "carry",
         "desired",
@@ -44,11 +45,24 @@ PURE_DATAPLANE = (
         "regions",
         "rooms",
         "footprint",
+        "returns",
     ),
     *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
-PURE_CONTROL = ("blocks", "clock", "nic", "plan", "prefixes", "sources", "state", "subnets", "trouble", "ways")
+PURE_CONTROL = (
+    "blocks",
+    "clock",
+    "nic",
+    "outlets",
+    "plan",
+    "prefixes",
+    "sources",
+    "state",
+    "subnets",
+    "trouble",
+    "ways",
+)
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from appliance.dataplane.desired import PROBER6
-from appliance.dataplane.model.program import probe_address
+from appliance.dataplane.model.exits import probe_address
 from appliance.net.namespace import LAST_NAT_INDEX, NEXT_HOP6, PEER_ADDRESS6, PROBE_NETWORK6, nat_address
 
 
