@@ -14,7 +14,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from appliance.dataplane.enums import DeadPolicy, Reason, State, Tail
+from appliance.dataplane.enums import DeadPolicy, Reason, ServiceFlag, State, Tail
 from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ SERVICE = Struct(
         Field("destinations", "u32", "its first destination"),
         Field("capacity", "u16", "its number of destinations"),
         Field("on_dead", "u8", "enum vc5_dead_policy"),
-        Field("previous_sticky", "u8", "1: ports had no part in the hash before the last hash change"),
+        Field("flags", "u8", "enum vc5_service_flag"),
         Field("previous_slots", "u32", "first slot of the generation before a hash change"),
         Field("previous_count", "u32", "its number of slots; 0: there is none"),
         Field("ports_factor", "u64", "of the keyed hash, multiplied out"),
@@ -249,6 +249,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
     "dead_policy": DeadPolicy,
+    "service_flag": ServiceFlag,
     "tail": Tail,
 }
 
@@ -343,6 +344,7 @@ MAPS = (
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
     _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
     MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
+    _array("vc5_owners", 18, "u16", lambda shape: shape.owners, Use.PROGRAM, "[set][way]: whose flow it is, or 0"),
 )
 MAP = {layout.name: layout for layout in MAPS}
 

@@ -43,7 +43,8 @@ class Member:
 class DesiredService:
     """A service; members sorted by address. `grace` is the time in seconds after which `was` follows `now`.
 
-    Without `tracking`, slots change at once and nothing is remembered.
+    Without `tracking`, slots change at once and nothing is remembered; with `remember_all`, every flow is. Where it is
+    `sticky`, ports have no part in the choice of a backend.
     """
 
     key: ServiceKey
@@ -51,6 +52,8 @@ class DesiredService:
     grace: int
     on_dead: DeadPolicy = DeadPolicy.RESELECT
     tracking: bool = True
+    remember_all: bool = False
+    sticky: bool = False
 
 
 PROBER6 = IPv6Address("fd76:6335:0:1::1")

@@ -25,12 +25,12 @@ from appliance.errors import KernelError
 
 
 class _Mapped(Mapping[str, memoryview]):
-    """The memory of the arrays; all of it stays mapped but the flow table, which is large and seldom looked at."""
+    """The memory of the arrays; all of it stays mapped but the flow table with its owners: large, seldom looked at."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         self._maps = maps
         self._arrays = [layout.name for layout in MAPS if layout.kind is MapKind.ARRAY]
-        self._held = {name: maps[name].memory() for name in self._arrays if name != "vc5_flows"}
+        self._held = {name: maps[name].memory() for name in self._arrays if name not in ("vc5_flows", "vc5_owners")}
 
     def __getitem__(self, name: str) -> memoryview:
         return self._held[name] if name in self._held else self._maps[name].memory()
@@ -173,4 +173,5 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         sets=size("vc5_flows") // (8 * WAYS),
         direct=maps["vc5_keys"].spec().name == DIRECT_NAME,
         wide=size("vc5_slots") == 2 * slots,
+        tracks_all=size("vc5_owners") > 2 * WAYS,
     )

@@ -172,6 +172,11 @@ class Memory:
             return self.window(first * 8, count * 8).cast("Q")
         return self.raw["vc5_flows"][first * 8 : (first + count) * 8].cast("Q")
 
+    @property
+    def owners(self) -> memoryview[int]:
+        """The destination number that each way of the flow table stands for, where it is known; 0 elsewhere."""
+        return self.raw["vc5_owners"].cast("H")
+
     @classmethod
     def plain(cls, shape: Shape) -> Memory:
         """Memory of this process alone, all zero."""

@@ -6,13 +6,14 @@ configuration are table writes only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from math import isqrt
 
 from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
-from appliance.model import Config, Mode, OnDead, Service
+from appliance.model import Address, Config, Mode, OnDead, Service, Tracking
 
 PRIMES = (
     *(307, 409, 509, 641, 809, 1021, 1283, 1621, 2039, 2579, 3251, 4093, 5153, 6491, 8191, 10321, 13007),
@@ -61,7 +62,7 @@ class Shape:
 
     A `direct` lookup table has no displacements. `wide` slots have two bytes, for services with over 127 destinations.
     With `previous`, older flows can be answered by the slots and the hash of before a hash change. `mixed` goes with
-    mode vlan: untagged frames come and go as well.
+    mode vlan: untagged frames come and go as well. With `tracks_all`, services may remember every flow.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -76,6 +77,7 @@ class Shape:
     previous: bool = False
     ipv6: bool = False
     mixed: bool = False
+    tracks_all: bool = False
 
     @property
     def tagged(self) -> bool:
@@ -86,6 +88,11 @@ class Shape:
     def redirects(self) -> bool:
         """Whether packets leave by other interfaces than they came in by."""
         return self.mode is Mode.MULTI_NIC or self.mixed
+
+    @property
+    def owners(self) -> int:
+        """For how many ways of the flow table it is known whose flow they hold."""
+        return self.sets * WAYS if self.tracks_all else WAYS
 
     @property
     def service_limit(self) -> int:
@@ -101,7 +108,13 @@ class Shape:
             for field in fields(self)
             if field.name in ("cpus", "services", "destinations", "slots", "sets")
         }
-        return replace(self, **kept, direct=self.direct and previous.direct, wide=self.wide or previous.wide)
+        return replace(
+            self,
+            **kept,
+            direct=self.direct and previous.direct,
+            wide=self.wide or previous.wide,
+            tracks_all=self.tracks_all or previous.tracks_all,
+        )
 
     def doubled(self) -> Shape:
         """Twice the room, for what does not fit the gaps that are left."""
@@ -117,7 +130,7 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, pre
     larger than a map can be.
     """
     services = (*config.services, *extra)
-    slots = sum(slot_count(len(service.backends)) for service in services)
+    slots = sum(_slot_counts(services))
     numbers = [destination_count(len(service.backends)) for service in services]
     direct = len(services) <= DIRECT_LIMIT
     shape = Shape(
@@ -132,9 +145,20 @@ def shape_for(config: Config, cpus: int, extra: tuple[Service, ...] = (), *, pre
         previous=previous,
         ipv6=any(service.key.vip.version == 6 for service in services),
         wide=max(numbers, default=0) > NARROW_TRACKED,
+        tracks_all=any(service.tracking is Tracking.ALL for service in config.services),
     )
     check(shape)
     return shape
+
+
+def _slot_counts(services: Sequence[Service]) -> list[int]:
+    """The slots of each service; sticky services of a VIP have as many as the largest of them."""
+    counts = [slot_count(len(service.backends)) for service in services]
+    most: dict[Address, int] = {}
+    for service, count in zip(services, counts, strict=True):
+        if service.sticky:
+            most[service.key.vip] = max(count, most.get(service.key.vip, 0))
+    return [most[service.key.vip] if service.sticky else count for service, count in zip(services, counts, strict=True)]
 
 
 def check(shape: Shape) -> None:

@@ -110,7 +110,8 @@ class DataPlane:
     def shape_wanted(self, config: Config, seed: bytes, extra: tuple[Service, ...]) -> Shape:
         """The shape that a configuration needs after what runs; `extra` are services that only drain."""
         sizes = {service.key: len(service.backends) for service in (*config.services, *extra)}
-        previous = self.tables is not None and self.tables.needs_previous(seed, sizes)
+        sticky = {service.key: service.sticky for service in config.services}
+        previous = self.tables is not None and self.tables.needs_previous(seed, sizes, sticky)
         return shape_for(config, self.cpus, extra, previous=previous).grown(self.shape())
 
     def prepare(self, shape: Shape) -> Prepared:

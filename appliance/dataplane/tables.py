@@ -10,24 +10,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from appliance.dataplane import destinations, lookup, maglev
-from appliance.dataplane.abi import INDEX_LIMIT, NARROW_TRACKED, NO_DESTINATION
+from appliance.dataplane.abi import NARROW_TRACKED, NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService
 from appliance.dataplane.enums import State
 from appliance.dataplane.flowsweep import FlowSweep
+from appliance.dataplane.hashchange import new_keys, slot_counts
 from appliance.dataplane.hashing import coefficients
 from appliance.dataplane.legs import Legs
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.regions import first_fit
-from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
+from appliance.dataplane.numbering import FIRST_DESTINATION, indexes_of, numbers_of, resting
+from appliance.dataplane.regions import reserve
+from appliance.dataplane.shape import destination_count
 from appliance.dataplane.slots import SlotTable
-from appliance.errors import NoRoom, PlanError
+from appliance.errors import NoRoom
 from appliance.model import Address, ServiceKey
-
-REUSE_MARGIN = 60
-"""Seconds beyond `idle` before a destination's number may mean another backend."""
-FIRST_DESTINATION = 16
-"""Numbers below stand for no destination at all."""
 
 
 @dataclass
@@ -71,19 +68,12 @@ class Tables:
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
-            slots.adopt()
-            self._placed[key] = _Placed(entry, slots, self._numbers(entry))
-
-    def _numbers(self, entry: Entry) -> dict[Address, int]:
-        identities, found = self.memory.identities, {}
-        for number in range(entry.destinations + 1, entry.destinations + entry.capacity):
-            if identities.get(number, "used") and not identities.get(number, "freed"):
-                found[self.memory.backend(number)] = number
-        return found
+            slots.adopt(remember_all=entry.remember_all)
+            self._placed[key] = _Placed(entry, slots, numbers_of(memory, entry))
 
     def apply(self, desired: Desired) -> Applied:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
-        keys = self._new_keys(desired)
+        keys = new_keys(self.memory, self._entries().values(), desired.seed, self._idle)
         plans = self._plan(desired, keys)
         time = self.memory.time
         applied = Applied()
@@ -102,44 +92,38 @@ class Tables:
         self._write_lookup(keys)
         return applied
 
-    def _new_keys(self, desired: Desired) -> Keys:
-        """The coefficients of the desired seed, beside those that flows of before may need.
+    def needs_previous(
+        self, seed: bytes, sizes: Mapping[ServiceKey, int], sticky: Mapping[ServiceKey, bool] | None = None
+    ) -> bool:
+        """Whether services with so many backends, under this seed, need a program that can ask the generation before.
 
-        Raises PlanError where flows of before the last hash change would be lost by another one.
+        Those that `sticky` does not name stay as they are.
         """
-        present, new = lookup.keys(self.memory), coefficients(desired.seed)
-        if new == present.current:
-            return present
-        asking = [key for key, placed in self._placed.items() if placed.entry.previous_count]
-        if asking:
-            raise PlanError(
-                f"the hash of {asking[0]} changed less than `idle` ago, and another change now would break connections "
-                f"of before; wait {2 * self._idle} s after the last change of hash_seed"
-            )
-        return Keys(new, present.current if any(present.current) else new)
-
-    def outgrown(self, key: ServiceKey, backends: int) -> bool:
-        """Whether a service in the tables has too few slots for so many backends."""
-        placed = self._placed.get(key)
-        return placed is not None and placed.entry.slot_count < SLOTS_PER_BACKEND * backends
-
-    def needs_previous(self, seed: bytes, sizes: Mapping[ServiceKey, int]) -> bool:
-        """Whether services of these sizes, under this seed, need a program that can ask the generation before."""
-        if any(placed.entry.previous_count for placed in self._placed.values()):
+        entries = self._entries()
+        if any(entry.previous_count for entry in entries.values()):
             return True
-        if self._placed and lookup.keys(self.memory).current != coefficients(seed):
+        if entries and lookup.keys(self.memory).current != coefficients(seed):
             return True
-        return any(self.outgrown(key, size) for key, size in sizes.items())
+        now = {key: entry.sticky for key, entry in entries.items()}
+        wanted = now | dict(sticky or {})
+        counts = slot_counts(entries, [(key, size, wanted.get(key, False)) for key, size in sizes.items()])
+        return any(
+            key in counts and (entry.slot_count < counts[key] or wanted[key] != entry.sticky)
+            for key, entry in entries.items()
+        )
 
-    def _rehashes(self, placed: _Placed, service: DesiredService, keys: Keys) -> bool:
-        """Whether a service's slots must begin anew: another seed, or too few of them for its backends."""
-        if keys.current != lookup.keys(self.memory).current:
+    def _entries(self) -> dict[ServiceKey, Entry]:
+        return {key: placed.entry for key, placed in self._placed.items()}
+
+    def _rehashes(self, entry: Entry, service: DesiredService, keys: Keys, count: int) -> bool:
+        """Whether a service's slots must begin anew: another seed, too few of them, or `sticky` is new or gone."""
+        present = lookup.keys(self.memory)
+        if keys.current != present.current:
             return service.tracking
-        # More slots are no hurry: they wait for a program that can ask the generation before, and for their turn, since
-        # there is only one hash of before.
-        if not self.memory.shape.previous or placed.entry.previous_count or keys.previous != keys.current:
+        # Others wait for a program that can ask the generation before, and for their turn.
+        if not self.memory.shape.previous or entry.previous_count or keys.previous != keys.current:
             return False
-        return self.outgrown(service.key, len(service.members))
+        return entry.slot_count < count or (service.tracking and service.sticky != entry.sticky)
 
     def _plan(self, desired: Desired, keys: Keys) -> dict[ServiceKey, _Plan]:
         """Find room for every service that differs from what was last written."""
@@ -152,33 +136,39 @@ class Tables:
         slots = [(entry.slots, entry.slot_count) for entry in kept]
         slots += [(entry.previous_slots, entry.previous_count) for entry in kept if entry.previous_count]
         numbers = [(entry.destinations, entry.capacity) for entry in kept]
-        resting = self._resting(wanted, idle) if self._numbers_needed(desired) else []
+        gone = [placed.entry for key, placed in self._placed.items() if key not in wanted]
+        avoided = resting(self.memory, gone, idle) if self._numbers_needed(desired) else []
+        counts = slot_counts(self._entries(), ((s.key, len(s.members), s.sticky) for s in desired.services))
         plans = {}
         for service in desired.services:
-            placed = self._placed.get(service.key)
+            placed, count = self._placed.get(service.key), counts[service.key]
             if placed is None:
-                backends, on_dead = len(service.members), int(service.on_dead)
-                count, capacity = slot_count(backends), destination_count(backends)
-                first = _reserve(slots, [], count, 0, shape.slots, "slots")
-                base = _reserve(numbers, resting, capacity, FIRST_DESTINATION, shape.destinations, "destinations")
-                entry = Entry(service.key, first, count, base, capacity, on_dead)
+                capacity = destination_count(len(service.members))
+                first = reserve(slots, [], count, 0, shape.slots, "slots")
+                base = reserve(numbers, avoided, capacity, FIRST_DESTINATION, shape.destinations, "destinations")
+                entry = Entry(service.key, first, count, base, capacity, int(service.on_dead), sticky=service.sticky)
                 indexes = {member.address: index for index, member in enumerate(service.members, 1)}
-            elif placed.written != service or self._rehashes(placed, service, keys):
-                entry, indexes = self._numbering(placed.entry, service, idle)
+            elif placed.written != service or self._rehashes(placed.entry, service, keys, count):
+                entry, indexes = indexes_of(self.memory, placed.entry, service, idle)
                 if entry.capacity != placed.entry.capacity:
                     size, limit = entry.capacity, shape.destinations
-                    base = _reserve(numbers, resting, size, FIRST_DESTINATION, limit, "destinations")
+                    base = reserve(numbers, avoided, size, FIRST_DESTINATION, limit, "destinations")
                     entry = replace(entry, destinations=base)
             else:
                 continue
-            if placed is not None and self._rehashes(placed, service, keys):
+            if placed is not None and self._rehashes(placed.entry, service, keys, count):
                 if not shape.previous:
                     raise NoRoom(f"the hash of {service.key} changes, and the program cannot ask the one before")
-                count = slot_count(len(service.members))
-                first = _reserve(slots, [], count, 0, shape.slots, "slots")
-                slots_before, count_before = entry.slots, entry.slot_count
-                entry = replace(entry, slots=first, slot_count=count)
+                first = reserve(slots, [], count, 0, shape.slots, "slots")
+                slots_before, count_before, sticky_before = entry.slots, entry.slot_count, entry.sticky
+                entry = replace(entry, slots=first, slot_count=count, sticky=service.sticky)
                 entry = replace(entry, previous_slots=slots_before, previous_count=count_before)
+                entry = replace(entry, previous_sticky=sticky_before)
+            elif not service.tracking:
+                entry = replace(entry, sticky=service.sticky)
+            if service.remember_all and not shape.tracks_all:
+                raise NoRoom(f"{service.key} remembers all flows, and the program cannot")
+            entry = replace(entry, remember_all=service.remember_all)
             if not shape.wide and entry.capacity > NARROW_TRACKED:
                 raise NoRoom(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
@@ -191,49 +181,6 @@ class Tables:
             service.key not in known or any(member.address not in known[service.key] for member in service.members)
             for service in desired.services
         )
-
-    def _resting(self, wanted: Collection[ServiceKey], idle: int) -> list[tuple[int, int]]:
-        """Numbers that stood for a backend so recently that they are better left alone, as ranges."""
-        gone = [placed.entry for key, placed in self._placed.items() if key not in wanted]
-        used = zip(self.memory.identities.column("used"), self.memory.identities.column("freed"), strict=True)
-        freed = [(number, 1) for number, (vip, freed) in enumerate(used) if vip and self._rests(freed, idle)]
-        return [(entry.destinations, entry.capacity) for entry in gone] + freed
-
-    def _rests(self, freed: int, idle: int) -> bool:
-        return bool(freed) and self.memory.time - freed <= idle + REUSE_MARGIN
-
-    def _numbering(self, entry: Entry, service: DesiredService, idle: int) -> tuple[Entry, dict[Address, int]]:
-        """The index of each member: the one that it has, or had and flows may still refer to, else a free one.
-
-        Where they are too few, the service needs a larger range of numbers, and the entry has another capacity.
-        """
-        identities, had, free = self.memory.identities, {}, []
-        for index in range(1, entry.capacity):
-            number = entry.destinations + index
-            freed = identities.get(number, "freed")
-            if identities.get(number, "used"):
-                had[self.memory.backend(number)] = index
-                if not freed or self._rests(freed, idle):
-                    continue
-            free.append(index)
-        indexes = {member.address: had[member.address] for member in service.members if member.address in had}
-        known = set(indexes.values())
-        free = [index for index in free if index not in known]
-        new = [member.address for member in service.members if member.address not in had]
-        if len(new) > len(free):
-            needed = entry.capacity - 1 - len(free) + len(new)
-            limit = INDEX_LIMIT if self.memory.shape.wide or needed >= NARROW_TRACKED else NARROW_TRACKED
-            room = destination_count(max(len(service.members), min(needed, INDEX_LIMIT - 1)))
-            capacity = min(limit, max(room, 2 * entry.capacity))
-            free.extend(range(entry.capacity, capacity))
-            entry = replace(entry, capacity=capacity)
-        if len(new) > len(free):
-            raise PlanError(
-                f"service {service.key} has numbers for {INDEX_LIMIT - 1} backends, and {len(new) - len(free)} too few "
-                f"are free: those of removed backends are kept for {idle + REUSE_MARGIN} s; add fewer, or wait"
-            )
-        indexes.update(zip(new, free, strict=False))
-        return entry, indexes
 
     def _write_settings(self, desired: Desired) -> None:
         settings = self.memory.settings
@@ -297,10 +244,12 @@ class Tables:
         index = [plan.indexes[m.address] for m in available] + [NO_DESTINATION]
         if anew:
             placed.slots = SlotTable(self.memory, plan.entry.slots, plan.entry.slot_count)
-            placed.slots.begin([index[owner] for owner in owners], time)
+            placed.slots.begin([index[owner] for owner in owners], time, remember_all=service.remember_all)
             changed = plan.entry.slot_count
         else:
-            changed = placed.slots.assign([index[owner] for owner in owners], time, remember=service.tracking)
+            placed.slots.remember_all(service.remember_all, time)
+            new, remember = [index[owner] for owner in owners], service.tracking
+            changed = placed.slots.assign(new, time, remember=remember, idle=self._idle)
         self.numbered += placed.numbers != numbers
         for address in placed.numbers.keys() - numbers.keys():
             destinations.free(self.memory, placed.numbers[address], time)
@@ -327,7 +276,7 @@ class Tables:
         asking = [placed for placed in self._placed.values() if placed.entry.previous_count]
         done = [placed for placed in asking if not placed.slots.asks()]
         for placed in done:
-            placed.entry = replace(placed.entry, previous_slots=0, previous_count=0)
+            placed.entry = replace(placed.entry, previous_slots=0, previous_count=0, previous_sticky=False)
         self._flows.step(self.memory, any(placed.slots.tracked for placed in self._placed.values()))
         keys = lookup.keys(self.memory)
         if len(done) == len(asking) and keys.previous != keys.current:
@@ -341,6 +290,10 @@ class Tables:
     def tracked(self) -> dict[ServiceKey, int]:
         """How many slots of each service are tracked."""
         return {key: len(placed.slots.tracked) for key, placed in self._placed.items()}
+
+    def asks(self) -> bool:
+        """Whether any service still asks the generation before."""
+        return any(placed.entry.previous_count for placed in self._placed.values())
 
     def slots(self, key: ServiceKey) -> SlotTable | None:
         """The slots of a service, None if it is not in the tables."""
@@ -356,16 +309,3 @@ class Tables:
         """The destination numbers of a service's backends."""
         placed = self._placed.get(key)
         return dict(placed.numbers) if placed else {}
-
-
-def _reserve(
-    used: list[tuple[int, int]], avoided: Sequence[tuple[int, int]], size: int, start: int, limit: int, what: str
-) -> int:
-    """Find room and add it to `used`; avoided ranges are taken only where nothing else is left."""
-    at = first_fit((*used, *avoided), size, start, limit)
-    if at is None:
-        at = first_fit(used, size, start, limit)
-    if at is None:
-        raise NoRoom(f"no room for {size} more {what} among {limit}")
-    used.append((at, size))
-    return at

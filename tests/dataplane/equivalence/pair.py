@@ -29,7 +29,7 @@ REASON_BYTES = 4096
 """Distance of the CPUs' rows of reasons."""
 LOOPBACK = 1
 """Where test runs arrive, and what every door leads to: a test run does not go through it."""
-WATCHED = ("vc5_reasons", "vc5_counters", "vc5_flows")
+WATCHED = ("vc5_reasons", "vc5_counters", "vc5_flows", "vc5_owners")
 """What is compared after every frame; all the rest after every burst."""
 DECISIONS = tuple(reason for reason in Reason if reason >= Reason.TRACKED_HIT)
 
@@ -46,6 +46,7 @@ def shape(
     mode: Mode = Mode.SIMPLE,
     ipv6: bool = False,
     mixed: bool = False,
+    tracks_all: bool = True,
 ) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
@@ -64,6 +65,7 @@ def shape(
         mode=mode,
         ipv6=ipv6,
         mixed=mixed,
+        tracks_all=tracks_all,
     )
 
 

@@ -103,6 +103,8 @@ class Site:
             (1, self._unknown_port),
             (1, self._hop),
             (2, self._seed),
+            (2, self._sticky),
+            (1, self._remember_all),
             (1, self._poke),
             (3, self._advance),
         )
@@ -174,7 +176,9 @@ class Site:
         some = random.sample(backends_of(key), random.randint(1, 5))
         members = tuple(member(address, shape=self.pair.plain.shape) for address in sorted(some, key=int))
         grace = 30 if key.protocol is Protocol.UDP else self.desired.idle
-        self._put(DesiredService(key, members, grace, random.choice(tuple(DeadPolicy)), tracking=key.port != 53))
+        service = DesiredService(key, members, grace, random.choice(tuple(DeadPolicy)), tracking=key.port != 53)
+        remembers = service.tracking and self.pair.plain.shape.tracks_all and random.random() < 0.25
+        self._put(replace(service, remember_all=remembers, sticky=random.random() < 0.25))
 
     def _keys(self) -> list[ServiceKey]:
         return [*KEYS, *KEYS6] if self.pair.plain.shape.ipv6 else KEYS
@@ -206,6 +210,16 @@ class Site:
         entries = [tables.entry(service.key) for service in self.desired.services]
         if self.pair.plain.shape.previous and not any(entry and entry.previous_count for entry in entries):
             self.desired = replace(self.desired, seed=random.randbytes(16))
+
+    def _sticky(self, random: Random) -> None:
+        """A hash change of one service; it waits for its turn, or for ever where the program cannot ask."""
+        service = self._service(random)
+        self._put(replace(service, sticky=not service.sticky))
+
+    def _remember_all(self, random: Random) -> None:
+        service = self._service(random)
+        if service.tracking and self.pair.plain.shape.tracks_all:
+            self._put(replace(service, remember_all=not service.remember_all))
 
     def _poke(self, random: Random) -> None:
         """What another CPU may see amid a change: the destination is written, its slots are not yet."""

@@ -11,8 +11,9 @@ from appliance.dataplane.abi import NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.numbering import FIRST_DESTINATION
 from appliance.dataplane.shape import Shape
-from appliance.dataplane.tables import FIRST_DESTINATION, Tables
+from appliance.dataplane.tables import Tables
 from appliance.model import Address, Protocol, ServiceKey
 from tests.unit.dataplane.packets import find_service, find_vip
 
