@@ -197,6 +197,8 @@ class Daemon:
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
             self._plan_soon()
+        for service in self.instance.reweigh():
+            self._plan_soon(service)
         self.watch.refresh(now)
         self.recorder.flush_soon()
         if self._unsaved:
@@ -355,12 +357,8 @@ class Daemon:
         instance = self.instance
         if instance.current is None:
             raise HostError("the daemon is still starting")
-        prober = {
-            "alive": not self.frozen,
-            "frozen": bool(self.frozen),
-            "reason": self.frozen,
-            "restarts": self._restarts,
-        }
+        frozen = self.frozen
+        prober = {"alive": not frozen, "frozen": bool(frozen), "reason": frozen, "restarts": self._restarts}
         facts = report.Facts(
             version=__version__,
             pid=os.getpid(),
@@ -373,6 +371,7 @@ class Daemon:
             prober=prober,
             warnings=self.warnings + self._troubles(),
             vips_since=instance.vips_since,
+            active_flows=instance.active_flows,
         )
         interfaces = [i for i in self.watch.snapshot().interfaces if i.name in instance.state.config.interfaces]
         return report.status(

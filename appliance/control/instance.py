@@ -16,15 +16,17 @@ from typing import Any
 from appliance.control import requirements, store
 from appliance.control.clock import CoarseClock
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
+from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
 from appliance.dataplane.desired import ProbeLink
 from appliance.dataplane.enums import State as Receives
+from appliance.dataplane.flowcount import FlowCount
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.judge import HealthTable
-from appliance.model import Address, Config, Health, Host, ServiceKey
+from appliance.model import Address, Config, Health, Host, Scheduler, ServiceKey
 from appliance.net import namespace
 from appliance.paths import Root
 
@@ -47,6 +49,8 @@ class Instance:
     health: HealthTable = field(default_factory=HealthTable)
     assumed: dict[Pair, Health] = field(default_factory=dict)
     openings: Openings = field(default_factory=Openings)
+    shares: Shares = field(default_factory=Shares)
+    flows: FlowCount = field(default_factory=FlowCount)
     clock: CoarseClock = field(default_factory=lambda: CoarseClock(1, 0.0))
     seed: bytes = b""
     probe: ProbeLink | None = None
@@ -86,6 +90,9 @@ class Instance:
                 slots = self.data.tables.slots(key)
                 if slots is not None and any(slots.owners()):
                     self.openings.opened.add(key)
+                self.shares.ramps.known.add(key)
+            living = {pair for pair, health in self.assumed.items() if health is Health.UP}
+            self.shares.ramps.present.update(living)
         else:
             self.clock = CoarseClock(1, time.monotonic())
         return running
@@ -95,7 +102,7 @@ class Instance:
 
         Verdicts on backends that were configured then and are not now are no mistake, and not counted.
         """
-        refused = self.state.restore(saved)
+        refused = self.state.restore(saved) + self.shares.ramps.restore(saved.get("ramps"))
         living = [pair for pair, health in self.assumed.items() if health is not Health.DEAD]
         self.state.inherit(living, self.clock.at(time.monotonic()))
         self.health.configure(self.state.services(), time.time())
@@ -105,7 +112,8 @@ class Instance:
 
     def save(self) -> None:
         """Replace the state file."""
-        store.save_state(self.root.state_file, self.state.snapshot() | {"health": self.health.snapshot()})
+        more = {"health": self.health.snapshot(), "ramps": self.shares.ramps.snapshot()}
+        store.save_state(self.root.state_file, self.state.snapshot() | more)
 
     def seed_for(self, config: Config) -> bytes:
         """The seed in force: the configured one, else the generated one."""
@@ -116,7 +124,7 @@ class Instance:
 
         `dirty` names the services whose health has changed, where nothing else has.
         """
-        now = time.monotonic()
+        now, begun = time.monotonic(), dict(self.shares.ramps.since)
         made = plan(
             self.state,
             self.verdict,
@@ -127,7 +135,11 @@ class Instance:
             probe=self.probe,
             before=self.current,
             dirty=dirty,
+            shares=self.shares,
+            time=self.clock.at(now),
         )
+        if self.shares.ramps.since.keys() - begun.keys():
+            self.save()
         self.data.apply(made.desired)
         before = self.current.desired.vips if self.current else {}
         for vip, up in made.desired.vips.items():
@@ -139,7 +151,7 @@ class Instance:
     def reconfigure(self, config: Config, prepared: Prepared) -> None:
         """Put a configuration in force; on any failure the former one stays in force, whole."""
         interfaces = requirements.interfaces(config, self.host())
-        former = (self.state, self.seed, copy.deepcopy(self.openings))
+        former = (self.state, self.seed, copy.deepcopy(self.openings), copy.deepcopy(self.shares))
         known = self.health.snapshot()
         self.data.install(prepared)
         try:
@@ -149,11 +161,12 @@ class Instance:
             self.seed = self.seed_for(config)
             self.health.configure(self.state.services(), time.time())
             self.openings.keep({service.key for service in self.state.services()})
+            self.shares.ramps.keep({service.key for service in self.state.services()})
             self.save()
             self.replan()
             self.data.attach(interfaces, config.xdp)
         except BaseException:
-            self.state, self.seed, self.openings = former
+            self.state, self.seed, self.openings, self.shares = former
             self.health.configure(self.state.services(), time.time())
             self.health.restore(known)
             self.replan()
@@ -178,13 +191,38 @@ class Instance:
 
     def sweep(self) -> bool:
         """Settle slots, and let go of those whose drain is over; once a second. Returns whether to plan anew."""
+        turn = False
         if self.data.tables is not None and self.current is not None:
+            asked = self.data.tables.asks()
             self.data.tables.sweep(self.current.desired.services)
+            # Another service may wait for its hash to change.
+            turn = asked and not self.data.tables.asks()
         gone = self.state.expire(self.clock.at(time.monotonic()), dead_while_leaving(self.state, self.verdict))
         if gone:
             self.health.configure(self.state.services(), time.time())
         due = self.openings.next_due()
-        return bool(gone) or (due is not None and time.monotonic() >= due)
+        return turn or bool(gone) or (due is not None and time.monotonic() >= due)
+
+    def reweigh(self) -> set[ServiceKey]:
+        """The services in which weights are to change, by slow start or load; once a second."""
+        services, time_now = self.state.services(), self.clock.at(time.monotonic())
+        due = self.shares.ramps.due(services, time_now)
+        tables, generation, current = self.data.tables, self.data.generation, self.current
+        if tables is None or generation is None or current is None or not generation.shape.tracks_all:
+            return due
+        if self.flows.step(generation.memory, current.desired.idle):
+            looked = [one for one in services if one.scheduler is Scheduler.LEAST_CONNECTIONS]
+            members = {one.key: one.members for one in current.desired.services}
+            flows = {one.key: self.active_flows(one.key) for one in looked}
+            due |= self.shares.observe(looked, members, flows)
+        return due
+
+    def active_flows(self, key: ServiceKey) -> dict[Address, int]:
+        """About how many flows each backend of a service that remembers all has (flowcount.py); nothing for others."""
+        entry = self.data.tables.entry(key) if self.data.tables is not None else None
+        if self.data.tables is None or entry is None or not entry.remember_all or not self.flows.known:
+            return {}
+        return {address: self.flows.flows(number) for address, number in self.data.tables.numbers(key).items()}
 
     def drain(self, key: ServiceKey, address: Address, who: str) -> None:
         """Let a backend's flows go on and give it no new ones. Raises HostError if it is not configured."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from appliance.control.nexthop import interface_for, own_address
+from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
@@ -32,12 +33,11 @@ from appliance.model import (
     Protocol,
     Service,
     ServiceKey,
+    Tracking,
     UnknownPort,
 )
 
 POLICY = {OnDead.RESELECT: DeadPolicy.RESELECT, OnDead.RESET: DeadPolicy.RESET, OnDead.DROP: DeadPolicy.DROP}
-UNTRACKED_PORT = 53
-"""DNS over UDP: one question, one answer, no flow to keep."""
 OPENING = 1.0
 """Seconds for which a new service with a first good backend waits for the first verdicts on the others, so that its
 table is right from its first packet and no slot has to be tracked."""
@@ -135,8 +135,10 @@ def plan(
     probe: ProbeLink | None = None,
     before: Plan | None = None,
     dirty: Collection[ServiceKey] | None = None,
+    shares: Shares | None = None,
+    time: int = 0,
 ) -> Plan:
-    """Decide what the tables should hold. `now` in monotonic seconds.
+    """Decide what the tables should hold. `now` in monotonic seconds, `time` in coarse ones, by which `shares` go.
 
     Where it is known that only the health of some services (`dirty`) has changed since the plan `before`, the others
     are taken from there: one verdict must not cost a look at thousands of backends.
@@ -169,6 +171,8 @@ def plan(
             available += gets is Receives.AVAILABLE
             weight = backend.weight if gets is Receives.AVAILABLE else 0
             members.append(Member(address, weight, gets, hops[address]))
+        if shares is not None:
+            members = shares.weigh(service, members, time)
         outcome[key] = ServiceState(available >= service.need, available)
         services.append(
             DesiredService(
@@ -176,7 +180,9 @@ def plan(
                 tuple(members),
                 grace(config, key),
                 POLICY[service.on_dead],
-                tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
+                tracking=service.tracking is not Tracking.NONE,
+                remember_all=service.tracking is Tracking.ALL,
+                sticky=service.sticky,
             )
         )
     vips = {service.key.vip: False for service in services}

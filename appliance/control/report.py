@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,11 @@ from appliance.dataplane.enums import Reason
 from appliance.dataplane.sync import DataPlane
 from appliance.health.judge import HealthTable
 from appliance.model import Address, Health, Interface, Service, ServiceKey
+
+
+def no_flows(service: ServiceKey) -> Mapping[Address, int]:
+    """Where nobody counts."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Facts:
     prober: Mapping[str, Any]
     warnings: tuple[dict[str, Any], ...]
     vips_since: Mapping[Address, float]
+    active_flows: Callable[[ServiceKey], Mapping[Address, int]] = no_flows
+    """How many flows each backend of a service has, where that is known (instance.py)."""
 
 
 def status(
@@ -99,6 +106,7 @@ def _service(
     numbers = data.tables.numbers(key) if data.tables else {}
     memory = data.generation.memory if data.generation else None
     owners = Counter(table.owners()) if table else Counter()
+    active = facts.active_flows(key)
     backends: list[dict[str, Any]] = []
     for backend in service.backends:
         pair = (key, backend.address)
@@ -121,6 +129,7 @@ def _service(
                 "since_s": round(facts.wall - standing.since, 3) if standing else None,
                 "diagnostic": standing.diagnostic if standing else "",
                 "took_ms": round(standing.last_ns / 1e6, 3) if standing else None,
+                "active_flows": active.get(backend.address),
                 "slots": slots,
                 "share": round(slots / entry.slot_count, 4) if entry else 0.0,
                 "mac": "" if mac == "00:00:00:00:00:00" else mac,

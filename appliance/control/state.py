@@ -22,6 +22,7 @@ from appliance.model import (
     OnDown,
     Service,
     ServiceKey,
+    Tracking,
 )
 
 Pair = tuple[ServiceKey, Address]
@@ -162,6 +163,8 @@ def _leaving_json(entry: Leaving) -> dict[str, Any]:
         "on_dead": str(service.on_dead),
         "on_down": str(service.on_down),
         "drain_timeout": service.drain_timeout,
+        "sticky": service.sticky,
+        "tracking": str(service.tracking),
         "checks": [
             {"kind": str(check.kind), "expect": list(check.expect)}
             | {name: getattr(check, name) for name in _CHECK_FIELDS}
@@ -194,6 +197,8 @@ def _leaving(item: Mapping[str, Any]) -> Leaving:
         on_dead=OnDead(item["on_dead"]),
         on_down=OnDown(item["on_down"]),
         drain_timeout=float(item["drain_timeout"]),
+        sticky=bool(item.get("sticky", False)),
+        tracking=Tracking(item.get("tracking", Tracking.AUTO)),
     )
     deadline = int(item["deadline"])
     if not (_sane(service, backend) and 0 <= deadline < 1 << 32):

@@ -54,7 +54,10 @@ class Generation:
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
-        self.memory = Memory(self.shape, _Mapped(self.maps), fence, self.maps["vc5_flows"].memory, self._open_door)
+        self.memory = Memory(self.shape, _Mapped(self.maps), fence, self._window, self._open_door)
+
+    def _window(self, name: str, offset: int, length: int) -> memoryview[int]:
+        return self.maps[name].memory(offset, length)
 
     def _open_door(self, leg: int, interface: int) -> None:
         """Let the program redirect by a leg. Where the interface has just gone, its packets are counted as such."""

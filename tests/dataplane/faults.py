@@ -94,8 +94,8 @@ FAULTS = (
     Fault("owner of a refreshed flow not stored", "if (fresh != way && all)", "if (0)"),
     Fault(
         "owner not forgotten",
-        "? service->destinations + index : 0",
-        "? service->destinations + index : *(volatile u16 *)&vc5_owners[first + (place & 7)]",
+        "vc5_own(first, place, service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL ? service->destinations + index : 0)",
+        "if (service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL)\n\t\tvc5_own(first, place, service->destinations + index)",
     ),
     Fault("owner inside the service", "? service->destinations + index : 0", "? index : 0"),
     Fault("draining is dead", "state >= VC5_STATE_DRAINING", "state > VC5_STATE_DRAINING"),

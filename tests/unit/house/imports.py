@@ -30,20 +30,23 @@ PURE_DATAPLANE = (
         "desired",
         "destinations",
         "enums",
+        "flowcount",
         "flowsweep",
         "frame",
+        "hashchange",
         "hashing",
         "legs",
         "lookup",
         "maglev",
         "memory",
         "model",
+        "numbering",
         "regions",
     ),
     *("shape", "slots", "spec", "tables"),
 )
 PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
-PURE_CONTROL = ("clock", "nexthop", "plan", "state")
+PURE_CONTROL = ("balance", "clock", "nexthop", "plan", "ramps", "shares", "state")
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.
