@@ -4,8 +4,9 @@ Who was there when a service opened, or when there was no other backend to take 
 Beginnings are in coarse seconds, which stand still while no daemon runs, and are kept on disk, so neither a reload nor
 a restart begins anything anew.
 
-What it costs: about as many slots change as the backend gains in the end, each once, at most one table a second; so no
-more flows have to be remembered than if it had got its share at once.
+What it costs: a step changes about one slot for each backend, at most once a second. Some slots change more than once,
+but those that change at all are at most a half more than if the backend had got its share at once: only those have to be
+tracked, and only their flows remembered.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from appliance.control.state import State
 from appliance.dataplane import maglev
 from appliance.dataplane.enums import State as Receives
 from appliance.dataplane.shape import slot_count
-from appliance.model import Health, Service
+from appliance.model import Address, Health, Service
 from tests.unit.control.sample import SEED, TLS, WEB, Planner, address, config, service
 
 NONE, DEAD, DRAINING, AVAILABLE = Receives.NONE, Receives.DEAD, Receives.DRAINING, Receives.AVAILABLE
@@ -27,7 +27,8 @@ def slow(*numbers: int) -> Service:
 
 def shares(ramps: Ramps, states: dict[int, Receives], time: int, of: Service | None = None) -> dict[int, int]:
     """The steps of the available backends after a look; nothing where all have everything."""
-    one, by_address = of or slow(*states), {address(number): state for number, state in states.items()}
+    one = of or slow(*states)
+    by_address: dict[Address, Receives] = {address(number): state for number, state in states.items()}
     ramps.look(one, by_address, time)
     return {int(found) & 0xFF: step for found, step in ramps.steps(one, by_address, time).items()}
 

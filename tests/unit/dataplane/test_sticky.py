@@ -122,7 +122,7 @@ def test_others_wait_for_their_turn() -> None:
     tables.apply(after)
     assert entry(tables).sticky
     assert tables.asks()
-    pass_time(tables, after, IDLE - 1)
+    pass_time(tables, after, IDLE - 6)
     assert clients.lost() == []
 
 
