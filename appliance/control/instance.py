@@ -205,10 +205,13 @@ class Instance:
 
     def reweigh(self) -> set[ServiceKey]:
         """The services in which weights are to change, by slow start or load; once a second."""
-        services, time_now = self.state.services(), self.clock.at(time.monotonic())
-        due = self.shares.ramps.due(services, time_now)
-        tables, generation, current = self.data.tables, self.data.generation, self.current
-        if tables is None or generation is None or current is None or not generation.shape.tracks_all:
+        generation, current = self.data.generation, self.current
+        counts = generation is not None and generation.shape.tracks_all
+        if not self.shares.ramps.since and not counts:
+            return set()
+        services = self.state.services()
+        due = self.shares.ramps.due(services, self.clock.at(time.monotonic()))
+        if generation is None or current is None or not counts:
             return due
         if self.flows.step(generation.memory, current.desired.idle):
             looked = [one for one in services if one.scheduler is Scheduler.LEAST_CONNECTIONS]

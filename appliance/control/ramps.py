@@ -5,8 +5,8 @@ Beginnings are in coarse seconds, which stand still while no daemon runs, and ar
 a restart begins anything anew.
 
 What it costs: a step changes about one slot for each backend, at most once a second. Some slots change more than once,
-but those that change at all are at most a half more than if the backend had got its share at once: only those have to be
-tracked, and only their flows remembered.
+but those that change at all are at most a half more than if the backend had got its share at once: only those have to
+be tracked, and only their flows remembered.
 """
 
 from __future__ import annotations

@@ -153,6 +153,7 @@ def _service(
         "available": outcome.available if outcome else 0,
         "on_dead": str(service.on_dead),
         "on_down": str(service.on_down),
+        "sticky": bool(entry and entry.sticky),
         "slots": entry.slot_count if entry else 0,
         "tracked_slots": tracked,
         **totals,

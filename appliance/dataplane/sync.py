@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.dataplane import carry, text
@@ -23,7 +23,7 @@ from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import State
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.kernel import is_bpffs
-from appliance.dataplane.shape import Shape, shape_for
+from appliance.dataplane.shape import Shape, check, power_of_two, shape_for
 from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
 from appliance.errors import HostError, Vc5Error
@@ -111,8 +111,14 @@ class DataPlane:
         """The shape that a configuration needs after what runs; `extra` are services that only drain."""
         sizes = {service.key: len(service.backends) for service in (*config.services, *extra)}
         sticky = {service.key: service.sticky for service in config.services}
-        previous = self.tables is not None and self.tables.needs_previous(seed, sizes, sticky)
-        return shape_for(config, self.cpus, extra, previous=previous).grown(self.shape())
+        if self.tables is None:
+            return shape_for(config, self.cpus, extra)
+        previous = self.tables.needs_previous(seed, sizes, sticky)
+        shape = shape_for(config, self.cpus, extra, previous=previous).grown(self.shape())
+        slots = self.tables.slots_wanted(sizes, sticky) * (2 if previous else 1)
+        shape = replace(shape, slots=power_of_two(slots, shape.slots))
+        check(shape)
+        return shape
 
     def prepare(self, shape: Shape) -> Prepared:
         """Render and compile for a shape, or find that there is nothing to do; safe to run in another thread.

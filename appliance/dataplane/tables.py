@@ -112,6 +112,11 @@ class Tables:
             for key, entry in entries.items()
         )
 
+    def slots_wanted(self, sizes: Mapping[ServiceKey, int], sticky: Mapping[ServiceKey, bool]) -> int:
+        """How many slots services with so many backends will have in all, the hash having changed where it must."""
+        needs = [(key, size, sticky.get(key, False)) for key, size in sizes.items()]
+        return sum(slot_counts(self._entries(), needs).values())
+
     def _entries(self) -> dict[ServiceKey, Entry]:
         return {key: placed.entry for key, placed in self._placed.items()}
 
@@ -142,13 +147,14 @@ class Tables:
         plans = {}
         for service in desired.services:
             placed, count = self._placed.get(service.key), counts[service.key]
+            rehashes = placed is not None and self._rehashes(placed.entry, service, keys, count)
             if placed is None:
                 capacity = destination_count(len(service.members))
                 first = reserve(slots, [], count, 0, shape.slots, "slots")
                 base = reserve(numbers, avoided, capacity, FIRST_DESTINATION, shape.destinations, "destinations")
                 entry = Entry(service.key, first, count, base, capacity, int(service.on_dead), sticky=service.sticky)
                 indexes = {member.address: index for index, member in enumerate(service.members, 1)}
-            elif placed.written != service or self._rehashes(placed.entry, service, keys, count):
+            elif placed.written != service or rehashes:
                 entry, indexes = indexes_of(self.memory, placed.entry, service, idle)
                 if entry.capacity != placed.entry.capacity:
                     size, limit = entry.capacity, shape.destinations
@@ -156,14 +162,9 @@ class Tables:
                     entry = replace(entry, destinations=base)
             else:
                 continue
-            if placed is not None and self._rehashes(placed.entry, service, keys, count):
-                if not shape.previous:
-                    raise NoRoom(f"the hash of {service.key} changes, and the program cannot ask the one before")
-                first = reserve(slots, [], count, 0, shape.slots, "slots")
-                slots_before, count_before, sticky_before = entry.slots, entry.slot_count, entry.sticky
-                entry = replace(entry, slots=first, slot_count=count, sticky=service.sticky)
-                entry = replace(entry, previous_slots=slots_before, previous_count=count_before)
-                entry = replace(entry, previous_sticky=sticky_before)
+            if placed is not None and rehashes:
+                seeded = keys.current != lookup.keys(self.memory).current
+                entry = self._anew(entry, service, count, slots, must=seeded)
             elif not service.tracking:
                 entry = replace(entry, sticky=service.sticky)
             if service.remember_all and not shape.tracks_all:
@@ -173,6 +174,33 @@ class Tables:
                 raise NoRoom(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
         return plans
+
+    def _anew(
+        self, entry: Entry, service: DesiredService, count: int, slots: list[tuple[int, int]], *, must: bool
+    ) -> Entry:
+        """The entry with new slots, and the former ones as those of before.
+
+        Where they need not be new, and there is no room for them now, the service goes on as it is, and is tried again
+        whenever something changes: what others need must not wait.
+        """
+        shape = self.memory.shape
+        if not shape.previous:
+            raise NoRoom(f"the hash of {service.key} changes, and the program cannot ask the one before")
+        try:
+            first = reserve(slots, [], count, 0, shape.slots, "slots")
+        except NoRoom:
+            if must:
+                raise
+            return entry
+        return replace(
+            entry,
+            slots=first,
+            slot_count=count,
+            sticky=service.sticky,
+            previous_slots=entry.slots,
+            previous_count=entry.slot_count,
+            previous_sticky=entry.sticky,
+        )
 
     def _numbers_needed(self, desired: Desired) -> bool:
         """Whether any backend has no number yet: mostly not, and then nobody need look which are free."""

@@ -213,3 +213,23 @@ def test_one_entry_for_a_client_loses_flows() -> None:
     for host in HOSTS:
         meets(clients, WEB, host, 2)
     assert len(clients.lost()) > 20
+
+
+def test_who_finds_no_room_goes_on_as_it_is() -> None:
+    """And what others need is done all the same."""
+    before = desired(*(service(key, [member(n) for n in pool(4)]) for key in (WEB, TLS)))
+    tables = Tables(memory_at(1_000, replace(BOTH, slots=3 * slot_count(4) - 1)))
+    clients = Clients(tables.memory)
+    tables.apply(before)
+    clients.open_many(TLS, range(60))
+    for after in (
+        desired(*(sticky(key, *pool(4)) for key in (WEB, TLS))),
+        desired(*(sticky(key, 1, 2, 3, 5) for key in (WEB, TLS))),
+    ):
+        tables.apply(after)
+        assert tables.numbers(WEB).keys() == {one.address for one in after.services[0].members}
+        assert not entry(tables, WEB).sticky
+    for after in (desired(sticky(TLS, *pool(4))), desired(sticky(TLS, *pool(5)))):
+        tables.apply(after)
+    assert entry(tables, TLS).sticky
+    assert clients.lost() == []
