@@ -1,9 +1,9 @@
 """How many flows each backend has, of services that remember every flow: read from the flow table, piece by piece.
 
 A flow counts from its second packet on, until it is reset, said good-bye to (FIN), or silent for `idle` less FIN_LIFE
-seconds. So what is too high by: flows that ended without a word to the balancer (the backend's RST is not seen), for as
-long as that; and by up to a second of FINs. Too low by: flows that were refused for want of room (counted as such), and
-flows that have been silent for longer. The figures are as old as a round takes: a second for every BUSY flows.
+seconds. The figure is too high by flows that ended without a packet of the client's, for as long as that; it is too low
+by flows that were refused for want of room (they are counted as such) and by those that have been silent for longer. It
+is as old as a round takes: a second for every 25,000 flows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ PIECE = 8192
 """Ways that are looked at together; where they are nobody's, that costs next to nothing."""
 PIECES = 256
 """So many pieces are looked at in one step at most."""
-BUSY = 16_384
-"""A step ends where it has met so many flows: some 10 ms."""
+BUSY = 49_152
+"""A step ends where it has met so many bytes of owners, of which a flow has one or two: some 10 ms."""
 _MASK = (1 << EXPIRY_BITS) - 1
 
 
@@ -49,7 +49,7 @@ class FlowCount:
         return True
 
     def _look(self, memory: Memory, first: int, count: int, idle: int) -> int:
-        """Count the flows of one piece anew; returns how many ways are somebody's."""
+        """Count the flows of one piece anew; returns how many bytes of the owners are not 0."""
         owners = memory.owner_part(first, count)
         before, now = self.pieces.pop(first, None), None
         busy = count * 2 - bytes(owners).count(0)
