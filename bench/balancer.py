@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Address
 
@@ -29,7 +30,11 @@ MACS = bytes.fromhex("020000000002020000000001")
 
 
 def services(
-    first: int = 0, backends: int = BACKENDS, draining: Sequence[int] = (), protocol: Protocol = Protocol.TCP
+    first: int = 0,
+    backends: int = BACKENDS,
+    draining: Sequence[int] = (),
+    protocol: Protocol = Protocol.TCP,
+    remember_all: bool = False,
 ) -> tuple[DesiredService, ...]:
     """Return one service for each VIP, all with the same backends: `first` and those after it, and some that drain."""
     numbers = dict.fromkeys(draining, State.DRAINING)
@@ -38,7 +43,9 @@ def services(
         Member(address, 1, state, Hop(LOOPBACK, MACS, IPv4Address("192.0.2.1")))
         for address, state in sorted((IPv4Address("192.0.2.10") + number, state) for number, state in numbers.items())
     )
-    return tuple(DesiredService(ServiceKey(vip, PORT, protocol), members, 900) for vip in VIPS)
+    return tuple(
+        DesiredService(ServiceKey(vip, PORT, protocol), members, 900, remember_all=remember_all) for vip in VIPS
+    )
 
 
 def desired(wanted: tuple[DesiredService, ...]) -> Desired:
@@ -60,14 +67,14 @@ def compiled(wanted: Shape) -> Compiled:
 
 
 @contextmanager
-def balancer(protocol: Protocol = Protocol.TCP) -> Iterator[tuple[Generation, Tables]]:
-    """Load the program; its services are settled: every slot untracked, no flow remembered."""
-    wanted = shape()
+def balancer(protocol: Protocol = Protocol.TCP, *, remember_all: bool = False) -> Iterator[tuple[Generation, Tables]]:
+    """Load the program; its services are settled: every slot untracked, no flow remembered; or they remember all."""
+    wanted = replace(shape(), tracks_all=remember_all)
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        tables.apply(desired(services(protocol=protocol)))
-        if tracked := sum(tables.tracked().values()):
+        tables.apply(desired(services(protocol=protocol, remember_all=remember_all)))
+        if (tracked := sum(tables.tracked().values())) and not remember_all:
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables
     finally:

@@ -77,7 +77,7 @@ def run() -> list[Row]:
         driver = stack.enter_context(Driver(tcp4(VIPS, PORT)))
         rows = [pair.row(FLOOR_LIMIT) for pair in bench.compare(driver, "steady", FLOWS, rounds=MANY_ROUNDS)]
         rows.append(bench.growth(driver, FLOWS[0], FLOWS[-1]))
-        rows += _udp()
+        rows += _udp() + _remembered()
         rows += _elsewhere(bench)
         # Every backend is replaced by another, and the old ones drain: now every slot is tracked.
         tables.apply(desired(services(BACKENDS, draining=range(BACKENDS))))
@@ -109,6 +109,20 @@ def _udp() -> list[Row]:
         Driver(udp4(VIPS, PORT)) as driver,
     ):
         return [pair.row() for pair in _Bench(generation, floor).compare(driver, "udp-steady", FLOWS)]
+
+
+def _remembered() -> list[Row]:
+    """Measure a service that remembers every flow: packets of flows that it knows, and of new ones."""
+    with (
+        balancer(remember_all=True) as (generation, _),
+        _floor("bench_floor") as floor,
+        Driver(tcp4(VIPS, PORT)) as driver,
+        Driver(tcp4(VIPS, PORT, flags=SYN)) as syns,
+    ):
+        bench = _Bench(generation, floor)
+        begun = bench.compare(syns, "all-syn", FLOWS[-1:])
+        _forget(generation)
+        return [pair.row() for pair in (*begun, *bench.compare(driver, "all-hit", FLOWS[:-1], warm=True))]
 
 
 def _elsewhere(bench: _Bench) -> list[Row]:
