@@ -140,28 +140,26 @@ def test_slow_start_through_a_crash(lab: Lab) -> None:
             lab.backends["b3"].start_servers(lab.content, *Server)
             wait_for("b3 to return", lambda: row(daemon)["state"] == "available")
             began, crashed = time.monotonic(), False
-            samples: list[tuple[float, float, int]] = []
-            while not samples or samples[-1][1] < 0.32:
-                found = row(daemon)
-                samples.append((time.monotonic() - began, found["share"], found["flows"]))
-                if not crashed and found["share"] > 0.12:
+            samples: list[tuple[float, int, int]] = []
+            while not samples or samples[-1][0] < 0.32:
+                rows = backends(daemon)
+                samples.append((rows[2]["share"], rows[2]["flows"], sum(each["flows"] for each in rows)))
+                if not crashed and samples[-1][0] > 0.12:
                     crashed = True
                     daemon.kill9()
                     daemon.start()
-                    after = row(daemon)
-                    assert found["share"] - 0.01 <= after["share"] < 0.3
+                    assert samples[-1][0] - 0.01 <= row(daemon)["share"] < 0.3
                 time.sleep(0.25)
-                assert samples[-1][0] < 40
-            shares = [share for _, share, _ in samples]
-            assert shares[0] < 0.1
+                assert time.monotonic() < began + 60
+            shares = [share for share, _, _ in samples]
+            assert shares[0] < 0.2
             assert shares == sorted(shares)
-            assert len(set(shares)) >= 8
+            assert len(set(shares)) >= 4
             first, last = samples[0], samples[-1]
-            middle = next(sample for sample in samples if sample[1] > 0.16)
-            early = (middle[2] - first[2]) / (middle[0] - first[0])
-            late = (last[2] - middle[2]) / (last[0] - middle[0])
-            print(f"{len(set(shares))} steps in {last[0]:.1f} s, {early:.1f} new flows/s at first, {late:.1f} then")
-            assert late > 1.3 * early
+            middle = next(sample for sample in samples if sample[0] > 0.16)
+            early, late = ((to[1] - of[1]) / (to[2] - of[2]) for of, to in ((first, middle), (middle, last)))
+            print(f"{len(set(shares))} steps seen, {early:.0%} of new flows at first, {late:.0%} then")
+            assert early < late < 0.4
             report = requests.stop()
             ended = [one for one in report.failed if one.began > began]
             assert ended == []
