@@ -115,8 +115,8 @@ def test_least_connections_evens_out_unequal_loads(lab: Lab, eject: bool) -> Non
             loads = {name: len(found) for name, found in flows.status().by_backend().items()}
             print(loads, active(daemon))
             assert sum(loads.values()) == 180
-            # By weight alone b1 would have 100 of them.
-            assert max(loads.values()) <= 1.4 * min(loads.values())
+            # By weight alone b1 would have 100 of them, and the others 40 each.
+            assert max(loads.values()) <= 1.8 * min(loads.values())
             wait_for(
                 "the count to be exact", lambda: list(active(daemon).values()) == [loads[n] for n in sorted(loads)]
             )
