@@ -236,6 +236,8 @@ class Service:
     sticky: bool = False
     """The backend follows from the addresses alone, so that a client meets the same on every port of the VIP."""
     scheduler: Scheduler = Scheduler.MAGLEV
+    eject_most_loaded: bool = False
+    """With least connections, whether the backend with the most for its weight gets no new ones."""
     tracking: Tracking = Tracking.AUTO
     slow_start: float = 0.0
     """Seconds over which a backend that comes back gains its full share."""

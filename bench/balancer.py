@@ -42,6 +42,7 @@ def services(
     protocol: Protocol = Protocol.TCP,
     mode: Mode = Mode.SIMPLE,
     family: int = 4,
+    remember_all: bool = False,
 ) -> tuple[DesiredService, ...]:
     """Return one service for each VIP, all with the same backends: `first` and those after it, and some that drain."""
     numbers = dict.fromkeys(draining, State.DRAINING)
@@ -50,7 +51,9 @@ def services(
     hop = Hop(LOOPBACK, MACS, own, NETWORK if mode is Mode.VLAN else None)
     members = tuple(Member(base + number, 1, state, hop) for number, state in sorted(numbers.items()))
     vips: tuple[Address, ...] = VIPS if family == 4 else VIPS6
-    return tuple(DesiredService(ServiceKey(vip, PORT, protocol), members, 900) for vip in vips)
+    return tuple(
+        DesiredService(ServiceKey(vip, PORT, protocol), members, 900, remember_all=remember_all) for vip in vips
+    )
 
 
 def behind_nat() -> tuple[DesiredService, ...]:
@@ -93,15 +96,17 @@ def balancer(
     counts_sources: bool = False,
     blocked: tuple[Network, ...] = (),
     nat: bool = False,
+    remember_all: bool = False,
 ) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
-    wanted = replace(shape(mode, family), counts_sources=counts_sources, blocks=bool(blocked), nat=nat)
+    wanted = replace(shape(mode, family), counts_sources=counts_sources, blocks=bool(blocked))
+    wanted = replace(wanted, nat=nat, tracks_all=remember_all)
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        some = behind_nat() if nat else services(protocol=protocol, mode=mode, family=family)
+        some = behind_nat() if nat else services(protocol=protocol, mode=mode, family=family, remember_all=remember_all)
         tables.apply(replace(desired(some), blocked=blocked))
-        if tracked := sum(tables.tracked().values()):
+        if (tracked := sum(tables.tracked().values())) and not remember_all:
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables
     finally:

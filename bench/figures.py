@@ -34,6 +34,8 @@ def _figures() -> tuple[Figure, ...]:
         ("packet of a remembered flow, one of 10,000", "tracked-hit", {"flows": 10_000}),
         ("first packet of an older flow, tracked slot", "tracked-miss", {"flows": 10_000_000}),
         ("SYN, tracked slot", "tracked-syn", {"flows": 10_000_000}),
+        ("packet, every flow remembered, one of 10,000", "all-hit", {"flows": 10_000}),
+        ("SYN, every flow remembered", "all-syn", {"flows": 10_000_000}),
         ("start, compiling, to the last backend up", "start-to-all-up", {}),
         ("control process, resident, after the start", "control-rss", {"after": "start"}),
         ("control process, resident, after reloads", "control-rss", {"after": "reloads"}),

@@ -79,8 +79,7 @@ def run() -> list[Row]:
         driver = stack.enter_context(Driver(tcp4(VIPS, PORT)))
         rows = [pair.row(FLOOR_LIMIT) for pair in bench.compare(driver, "steady", FLOWS, rounds=MANY_ROUNDS)]
         rows.append(bench.growth(driver, FLOWS[0], FLOWS[-1]))
-        rows += _udp()
-        rows += _nat()
+        rows += _udp() + _nat() + _remembered()
         rows += _elsewhere(bench)
         # Every backend is replaced by another, and the old ones drain: now every slot is tracked.
         tables.apply(desired(services(BACKENDS, draining=range(BACKENDS))))
@@ -126,6 +125,20 @@ def _nat() -> list[Row]:
         Driver(tcp4(VIPS, PORT), BATCH // 2) as driver,
     ):
         return [pair.row() for pair in Bench(generation, bare).compare(driver, "nat", (FLOWS[0], FLOWS[-1]))]
+
+
+def _remembered() -> list[Row]:
+    """Measure a service that remembers every flow: packets of flows that it knows, and of new ones."""
+    with (
+        balancer(remember_all=True) as (generation, _),
+        floor("bench_floor") as bare,
+        Driver(tcp4(VIPS, PORT)) as driver,
+        Driver(tcp4(VIPS, PORT, flags=SYN)) as syns,
+    ):
+        bench = Bench(generation, bare)
+        begun = bench.compare(syns, "all-syn", FLOWS[-1:])
+        _forget(generation)
+        return [pair.row() for pair in (*begun, *bench.compare(driver, "all-hit", FLOWS[:-1], warm=True))]
 
 
 def _elsewhere(bench: Bench) -> list[Row]:

@@ -60,6 +60,7 @@ def _service(service: Service) -> dict[str, Any]:
         "sticky": service.sticky,
         "priority": "critical",
         "scheduler": str(service.scheduler),
+        "eject_most_loaded": service.eject_most_loaded,
         "tracking": str(service.tracking),
         "forward": str(service.forward),
         "clamp_mss": service.clamp_mss,

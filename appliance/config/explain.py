@@ -54,6 +54,8 @@ def _service(service: Service) -> list[str]:
 def _way(service: Service) -> list[str]:
     """Return how flows are shared out and packets travel; what is off is left out."""
     words = [f"scheduler {service.scheduler}", f"tracking {service.tracking}", f"forward {service.forward}"]
+    if service.eject_most_loaded:
+        words.append("eject_most_loaded")
     if service.sticky:
         words.append("sticky")
     if service.slow_start:

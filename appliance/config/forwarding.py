@@ -37,6 +37,7 @@ class Travel:
     tunnel: Tunnel | None
     sticky: bool
     scheduler: Scheduler
+    eject_most_loaded: bool
     slow_start: float
     levels: tuple[Fields, Fields, Fields]
 
@@ -73,6 +74,7 @@ class Forwarding:
             tunnel,
             effective("sticky", *levels),
             effective("scheduler", *levels),
+            self._eject(levels),
             effective("slow_start", *levels),
             levels,
         )
@@ -154,6 +156,15 @@ class Forwarding:
             hint = f"write `forward: nat`, or let the backends listen on port {form.port} of the VIP"
             self._findings.error(given.node, given.path, "port", message, hint)
         return int(given.value)
+
+    def _eject(self, levels: tuple[Fields, ...]) -> bool:
+        given = given_at("eject_most_loaded", *levels)
+        if given is None or not given.value:
+            return False
+        fits = effective("scheduler", *levels) is Scheduler.LEAST_CONNECTIONS
+        message = "`eject_most_loaded` needs `scheduler: least-connections`: maglev does not look at loads"
+        self._use(given, fits or _refused("scheduler", levels), message, "remove it, or change the scheduler")
+        return fits
 
     def _scheduling(self, levels: tuple[Fields, ...]) -> None:
         scheduler = given_at("scheduler", *levels)

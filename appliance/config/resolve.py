@@ -181,6 +181,7 @@ class _Services:
             drain_timeout=effective("drain_timeout", *levels),
             sticky=travel.sticky,
             scheduler=travel.scheduler,
+            eject_most_loaded=travel.eject_most_loaded,
             tracking=travel.tracking(key.port, key.protocol),
             slow_start=travel.slow_start,
             forward=travel.forward,

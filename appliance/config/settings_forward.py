@@ -28,6 +28,15 @@ FORWARD_SETTINGS: tuple[Setting, ...] = (
         "maglev",
     ),
     Setting(
+        "eject_most_loaded",
+        (SERVICE, POLICY),
+        Boolean(),
+        "Whether the backend with the most flows for its weight gets no new ones at all, as long as it has clearly "
+        "more than the others. Only with least-connections.",
+        "yes",
+        "no",
+    ),
+    Setting(
         "tracking",
         (SERVICE, POLICY),
         Choice(words(Tracking)),

@@ -214,6 +214,8 @@ class Daemon:
         if self.blocking.look(now):
             self._unsaved = True
             self._plan_soon()
+        for service in self.instance.reweigh():
+            self._plan_soon(service)
         self.upkeep.look()
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)

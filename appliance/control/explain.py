@@ -159,6 +159,7 @@ def _lend(live: Memory, twin: Memory, flow: Flow) -> None:
 
 
 def _hash(memory: Memory, flow: Flow, *, sticky: bool = False) -> int:
+    """The hash that a flow is remembered by; that of its slot where the service is sticky."""
     k = memory.coefficients()
     return flow_hash(k, flow.source, flow.source_port, flow.vip, flow.vip_port, int(flow.protocol), sticky=sticky)
 
@@ -247,7 +248,7 @@ def examine(
             "tracked": found.tracked,
             "now": _backend(memory, entry.destinations, found.now),
             "was": _backend(memory, entry.destinations, found.was) if found.was != ASK_PREVIOUS else None,
-            "remembered": _remembered(memory, entry.destinations, hashed),
+            "remembered": _remembered(memory, entry.destinations, _hash(memory, flow)),
         }
     return answer
 

@@ -18,16 +18,18 @@ from appliance.control import requirements, store
 from appliance.control.clock import CoarseClock
 from appliance.control.links import Links
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
+from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
 from appliance.control.trouble import Alarm, Trouble, alarms, summaries, without_ipv6
 from appliance.dataplane.desired import ProbeLink
 from appliance.dataplane.enums import State as Receives
+from appliance.dataplane.flowcount import FlowCount
 from appliance.dataplane.shape import ONE_BUFFER_MTU, Shape
 from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.judge import HealthTable
-from appliance.model import Address, Config, Health, Host, ServiceKey, XdpMode
+from appliance.model import Address, Config, Health, Host, Scheduler, ServiceKey, XdpMode
 from appliance.net import namespace
 from appliance.paths import Root
 
@@ -50,6 +52,8 @@ class Instance:
     health: HealthTable = field(default_factory=HealthTable)
     assumed: dict[Pair, Health] = field(default_factory=dict)
     openings: Openings = field(default_factory=Openings)
+    shares: Shares = field(default_factory=Shares)
+    flows: FlowCount = field(default_factory=FlowCount)
     clock: CoarseClock = field(default_factory=lambda: CoarseClock(1, 0.0))
     seed: bytes = b""
     probe: ProbeLink | None = None
@@ -109,6 +113,9 @@ class Instance:
                 slots = self.data.tables.slots(key)
                 if slots is not None and any(slots.owners()):
                     self.openings.opened.add(key)
+                self.shares.ramps.known.add(key)
+            living = {pair for pair, health in self.assumed.items() if health is Health.UP}
+            self.shares.ramps.present.update(living)
         else:
             self.clock = CoarseClock(1, time.monotonic())
         return running
@@ -118,7 +125,7 @@ class Instance:
 
         Verdicts on backends that were configured then and are not now are no mistake, and not counted.
         """
-        refused = self.state.restore(saved)
+        refused = self.state.restore(saved) + self.shares.ramps.restore(saved.get("ramps"))
         self.links.stripping.restore(saved.get("vlan_stripping"))
         living = [pair for pair, health in self.assumed.items() if health is not Health.DEAD]
         self.state.inherit(living, self.clock.at(time.monotonic()))
@@ -135,7 +142,10 @@ class Instance:
 
     def kept(self) -> dict[str, Any]:
         """What the state file holds beside the verdicts; never empty."""
-        return self.state.snapshot() | {"vlan_stripping": self.links.stripping.snapshot()}
+        return self.state.snapshot() | {
+            "vlan_stripping": self.links.stripping.snapshot(),
+            "ramps": self.shares.ramps.snapshot(),
+        }
 
     def seed_for(self, config: Config) -> bytes:
         """The seed in force: the configured one, else the generated one."""
@@ -147,7 +157,7 @@ class Instance:
         `dirty` names the services whose health has changed, where nothing else has. With `most`, only so many are
         looked at now, and `left` of the plan names the others.
         """
-        now = time.monotonic()
+        now, begun = time.monotonic(), dict(self.shares.ramps.since)
         made = plan(
             self.state,
             self.verdict,
@@ -159,7 +169,11 @@ class Instance:
             before=self.current,
             dirty=dirty,
             most=most,
+            shares=self.shares,
+            time=self.clock.at(now),
         )
+        if self.shares.ramps.since.keys() - begun.keys():
+            self.save()
         self.data.apply(made.desired)
         before = self.current.desired.vips if self.current else {}
         if made.desired.vips is not before:
@@ -172,7 +186,7 @@ class Instance:
     def reconfigure(self, config: Config, prepared: Prepared) -> None:
         """Put a configuration in force; on any failure the former one stays in force, whole."""
         requirements.interfaces(config, self.host(), self.state.config.interfaces)
-        former = (self.state, self.seed, copy.deepcopy(self.openings))
+        former = (self.state, self.seed, copy.deepcopy(self.openings), copy.deepcopy(self.shares))
         known = self.health.snapshot()
         self.data.install(prepared)
         try:
@@ -182,11 +196,12 @@ class Instance:
             self.seed = self.seed_for(config)
             self.health.configure(self.state.services(), time.time())
             self.openings.keep({service.key for service in self.state.services()})
+            self.shares.ramps.keep({service.key for service in self.state.services()})
             self.save()
             self.replan()
             self.links.settle(config, self.host(), time.monotonic(), strict=True)
         except BaseException:
-            self.state, self.seed, self.openings = former
+            self.state, self.seed, self.openings, self.shares = former
             self.health.configure(self.state.services(), time.time())
             self.health.restore(known)
             self.replan()
@@ -229,13 +244,17 @@ class Instance:
         self.data.set_time(self.clock.at(time.monotonic()))
 
     def sweep(self) -> bool:
-        """Settle slots, and let go of those whose drain is over; once a second. Returns whether any was."""
+        """Settle slots, and let go of those whose drain is over; once a second. Returns whether to plan anew."""
+        turn = False
         if self.data.tables is not None and self.current is not None:
+            asked = self.data.tables.asks()
             self.data.tables.sweep(self.current.desired.services)
+            # Another service may wait for its hash to change.
+            turn = asked and not self.data.tables.asks()
         gone = self.state.expire(self.clock.at(time.monotonic()), dead_while_leaving(self.state, self.verdict))
         if gone:
             self.health.configure(self.state.services(), time.time())
-        return bool(gone)
+        return turn or bool(gone)
 
     def alarms(self) -> list[Alarm]:
         """What began or ended since this was last asked of what the host lacks."""
@@ -250,6 +269,30 @@ class Instance:
     def _unchecked(self) -> frozenset[Trouble]:
         lacking = self.probe_end is not None and self.probe_end.peer_address6 is None
         return without_ipv6(self.state.services()) if lacking else frozenset()
+
+    def reweigh(self) -> set[ServiceKey]:
+        """The services in which weights are to change, by slow start or load; once a second."""
+        generation, current = self.data.generation, self.current
+        counts = generation is not None and generation.shape.tracks_all
+        if not self.shares.ramps.since and not counts:
+            return set()
+        services = self.state.services()
+        due = self.shares.ramps.due(services, self.clock.at(time.monotonic()))
+        if generation is None or current is None or not counts:
+            return due
+        if self.flows.step(generation.memory, current.desired.idle):
+            looked = [one for one in services if one.scheduler is Scheduler.LEAST_CONNECTIONS]
+            members = {one.key: one.members for one in current.desired.services}
+            flows = {one.key: self.active_flows(one.key) for one in looked}
+            due |= self.shares.observe(looked, members, flows)
+        return due
+
+    def active_flows(self, key: ServiceKey) -> dict[Address, int]:
+        """About how many flows each backend of a service that remembers all has (flowcount.py); nothing for others."""
+        entry = self.data.tables.entry(key) if self.data.tables is not None else None
+        if self.data.tables is None or entry is None or not entry.remember_all or not self.flows.known:
+            return {}
+        return {address: self.flows.flows(number) for address, number in self.data.tables.numbers(key).items()}
 
     def drain(self, key: ServiceKey, address: Address, who: str) -> None:
         """Let a backend's flows go on and give it no new ones. Raises HostError if it is not configured."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
 from appliance.control.trouble import Trouble
 from appliance.control.ways import Ways
@@ -32,12 +33,11 @@ from appliance.model import (
     Protocol,
     Service,
     ServiceKey,
+    Tracking,
     UnknownPort,
 )
 
 POLICY = {OnDead.RESELECT: DeadPolicy.RESELECT, OnDead.RESET: DeadPolicy.RESET, OnDead.DROP: DeadPolicy.DROP}
-UNTRACKED_PORT = 53
-"""DNS over UDP: one question, one answer, no flow to keep."""
 OPENING = 1.0
 """Seconds for which a new service with a first good backend waits for the first verdicts on the others, so that its
 table is right from its first packet and no slot has to be tracked."""
@@ -150,8 +150,10 @@ def plan(
     before: Plan | None = None,
     dirty: Collection[ServiceKey] | None = None,
     most: int | None = None,
+    shares: Shares | None = None,
+    time: int = 0,
 ) -> Plan:
-    """Decide what the tables should hold. `now` in monotonic seconds.
+    """Decide what the tables should hold. `now` in monotonic seconds, `time` in coarse ones, by which `shares` go.
 
     Where it is known that only the health of some services (`dirty`) has changed since the plan `before`, the others
     are taken from there: one verdict must not cost a look at thousands of backends. Of the host's changes, those of MAC
@@ -199,13 +201,17 @@ def plan(
             other = address.version != key.vip.version
             source = ways.source(way, key.vip.version) if other else None
             members.append(Member(address, weight, gets, hops[id(way)], source, backend.port))
+        if shares is not None:
+            members = shares.weigh(service, members, time)
         outcome[key] = ServiceState(available >= service.need, available)
         made = DesiredService(
             key,
             tuple(members),
             grace(config, key),
             POLICY[service.on_dead],
-            tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
+            tracking=service.tracking is not Tracking.NONE,
+            remember_all=service.tracking is Tracking.ALL,
+            sticky=service.sticky,
             tunnel=service.tunnel,
             forward=service.forward,
             clamp=service.clamp_mss,

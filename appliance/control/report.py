@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,11 @@ from appliance.dataplane.enums import Reason
 from appliance.dataplane.sync import DataPlane
 from appliance.health.judge import HealthTable
 from appliance.model import Address, Health, Interface, Service, ServiceKey
+
+
+def no_flows(service: ServiceKey) -> Mapping[Address, int]:
+    """Where nobody counts."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Facts:
     warnings: tuple[dict[str, Any], ...]
     vips_since: Mapping[Address, float]
     loop: Mapping[str, Any] = field(default_factory=dict)
+    active_flows: Callable[[ServiceKey], Mapping[Address, int]] = no_flows
+    """How many flows each backend of a service has, where that is known (instance.py)."""
 
 
 def status(
@@ -120,6 +127,7 @@ def _service(
     memory = data.generation.memory if data.generation else None
     owners = Counter(table.owners()) if table else Counter()
     hops = {member.address: member.hop for member in members}
+    active = facts.active_flows(key)
     backends: list[dict[str, Any]] = []
     for backend in service.backends:
         pair = (key, backend.address)
@@ -142,6 +150,7 @@ def _service(
                 "since_s": round(facts.wall - standing.since, 3) if standing else None,
                 "diagnostic": standing.diagnostic if standing else "",
                 "took_ms": round(standing.last_ns / 1e6, 3) if standing else None,
+                "active_flows": active.get(backend.address),
                 "slots": slots,
                 "share": round(slots / entry.slot_count, 4) if entry else 0.0,
                 "mac": "" if mac == "00:00:00:00:00:00" else mac,
@@ -166,6 +175,7 @@ def _service(
         "available": outcome.available if outcome else 0,
         "on_dead": str(service.on_dead),
         "on_down": str(service.on_down),
+        "sticky": bool(entry and entry.sticky),
         "slots": entry.slot_count if entry else 0,
         "tracked_slots": tracked,
         **totals,

@@ -38,6 +38,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         warnings=daemon.warnings + _troubles(daemon),
         vips_since=instance.vips_since,
         loop=_loop(daemon),
+        active_flows=instance.active_flows,
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     return report.status(

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from appliance.dataplane.aside import BLOCK_KEY, ENDPOINT, TUNNEL
-from appliance.dataplane.enums import DeadPolicy, Encapsulation, Reason, Refusal, State, Tail
+from appliance.dataplane.enums import DeadPolicy, Encapsulation, Reason, Refusal, ServiceFlag, State, Tail
 from appliance.dataplane.spec import BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, MapKind, MapSpec
 from appliance.dataplane.structs import SIZES, Field, Struct
 
@@ -119,7 +119,7 @@ SERVICE = Struct(
         Field("destinations", "u32", "its first destination"),
         Field("capacity", "u16", "its number of destinations"),
         Field("on_dead", "u8", "enum vc5_dead_policy"),
-        Field("previous_sticky", "u8", "1: ports had no part in the hash before the last hash change"),
+        Field("flags", "u8", "enum vc5_service_flag"),
         Field("previous_slots", "u32", "first slot of the generation before a hash change"),
         Field("previous_count", "u32", "its number of slots; 0: there is none"),
         Field("ports_factor", "u64", "of the keyed hash, multiplied out"),
@@ -230,6 +230,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
     "state": State,
     "dead_policy": DeadPolicy,
+    "service_flag": ServiceFlag,
     "tail": Tail,
     "encapsulation": Encapsulation,
     "refusal": Refusal,
@@ -378,5 +379,6 @@ MAPS = (
         Use.DAEMON,
         "interface that a route leads by -> the leg that frames leave by",
     ),
+    _array("vc5_owners", 19, "u16", lambda shape: shape.owners, Use.PROGRAM, "[set][way]: whose flow it is, or 0"),
 )
 MAP = {layout.name: layout for layout in MAPS}

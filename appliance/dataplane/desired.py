@@ -54,8 +54,9 @@ class Member:
 class DesiredService:
     """A service; members sorted by address. `grace` is the time in seconds after which `was` follows `now`.
 
-    Without `tracking`, slots change at once and nothing is remembered. `clamp` is the largest segment, bytes, that SYNs
-    from and to backends behind NAT may announce; 0: any.
+    Without `tracking`, slots change at once and nothing is remembered; with `remember_all`, every flow is. Where it is
+    `sticky`, ports have no part in the choice of a backend. `clamp` is the largest segment, bytes, that SYNs from and
+    to backends behind NAT may announce; 0: any.
     """
 
     key: ServiceKey
@@ -66,6 +67,8 @@ class DesiredService:
     tunnel: Tunnel | None = None
     forward: Forward = Forward.DSR
     clamp: int = 0
+    remember_all: bool = False
+    sticky: bool = False
 
     def sent_alike(self, other: DesiredService) -> bool:
         """Whether packets go to the backends of both in the same way."""

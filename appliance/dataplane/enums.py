@@ -111,6 +111,15 @@ class DeadPolicy(IntEnum):
     DROP = 2
 
 
+class ServiceFlag(IntEnum):
+    """Bits of a service's flags."""
+
+    PREVIOUS_STICKY = 1
+    """Ports had no part in the hash before the last hash change."""
+    REMEMBER_ALL = 2
+    """Every flow is remembered."""
+
+
 class Tail(IntEnum):
     """Positions in the program array."""
 

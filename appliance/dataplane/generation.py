@@ -24,7 +24,7 @@ from appliance.dataplane.spec import BPF_F_RDONLY_PROG, MapKind, MapSpec, reloca
 from appliance.dataplane.text import FUNCTIONS, TAILS
 from appliance.errors import KernelError
 
-LARGE = ("vc5_flows", "vc5_sources")
+LARGE = ("vc5_flows", "vc5_owners", "vc5_sources")
 
 
 class _Mapped(Mapping[str, memoryview]):
@@ -103,12 +103,15 @@ class Generation:
             self.shape,
             _Mapped(self.maps),
             fence,
-            self.maps["vc5_flows"].memory,
+            self._window,
             self._open_door,
             _Trie(self.maps["vc5_blocked"]),
             Words(self.maps["vc5_returns"]),
             Words(self.maps["vc5_outlets"]),
         )
+
+    def _window(self, name: str, offset: int, length: int) -> memoryview[int]:
+        return self.maps[name].memory(offset, length)
 
     def _open_door(self, leg: int, interface: int) -> None:
         """Let the program redirect by a leg. Where the interface has just gone, its packets are counted as such."""
@@ -233,4 +236,5 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         counts_sources=size("vc5_sources") > 8,
         blocks=size("vc5_suspects") > 8,
         nat=maps["vc5_returns"].spec().max_entries > 1,
+        tracks_all=size("vc5_owners") > 2 * WAYS,
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from appliance.dataplane.enums import ServiceFlag
 from appliance.dataplane.hashing import (
     PerfectHash,
     direct_hash,
@@ -41,9 +42,16 @@ class Entry:
     previous_slots: int = 0
     previous_count: int = 0
     """The slots of before the last hash change; a count of 0: there is nothing to ask them any more."""
-    previous_sticky: int = 0
+    previous_sticky: bool = False
     sticky: bool = False
     """Whether ports have no part in the hash."""
+    remember_all: bool = False
+
+    @property
+    def flags(self) -> int:
+        """What the program calls flags."""
+        previous = ServiceFlag.PREVIOUS_STICKY if self.previous_sticky else 0
+        return previous | (ServiceFlag.REMEMBER_ALL if self.remember_all else 0)
 
 
 @dataclass(frozen=True)
@@ -56,16 +64,7 @@ class Keys:
 
 _FAMILY = 1 << 40
 """Set in the keys of IPv6."""
-FIELDS = (
-    "slots",
-    "slot_count",
-    "destinations",
-    "capacity",
-    "on_dead",
-    "previous_slots",
-    "previous_count",
-    "previous_sticky",
-)
+FIELDS = ("slots", "slot_count", "destinations", "capacity", "on_dead", "previous_slots", "previous_count")
 
 
 def keys(memory: Memory) -> Keys:
@@ -101,9 +100,15 @@ def entries(memory: Memory) -> dict[ServiceKey, Entry]:
     found = {}
     for at in range(first, first + memory.shape.services):
         if memory.services.get(at, "key"):
-            sticky = not memory.services.get(at, "ports_factor")
+            flags = memory.services.get(at, "flags")
             values = {name: memory.services.get(at, name) for name in FIELDS}
-            entry = Entry(_key(memory, at), **values, sticky=sticky)
+            entry = Entry(
+                _key(memory, at),
+                **values,
+                previous_sticky=bool(flags & ServiceFlag.PREVIOUS_STICKY),
+                sticky=not memory.services.get(at, "ports_factor"),
+                remember_all=bool(flags & ServiceFlag.REMEMBER_ALL),
+            )
             found[entry.key] = entry
     return found
 
@@ -178,6 +183,7 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
         memory.services.put(at, "key", key_word(entry.key, folding))
         for name in FIELDS:
             memory.services.put(at, name, getattr(entry, name))
+        memory.services.put(at, "flags", entry.flags)
         vip = entry.key.vip
         factors = hash_factors(new.current, vip, int(entry.key.protocol), sticky=entry.sticky)
         memory.services.put(at, "ports_factor", factors.ports)
@@ -194,7 +200,7 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
 
 
 def _place(entry: Entry) -> tuple[object, ...]:
-    return (entry.sticky, *(getattr(entry, name) for name in FIELDS if name != "on_dead"))
+    return (entry.sticky, entry.flags, *(getattr(entry, name) for name in FIELDS if name != "on_dead"))
 
 
 def _position(memory: Memory, what: ServiceKey | Address) -> int:

@@ -135,8 +135,8 @@ class Memory:
     shape: Shape
     raw: Mapping[str, memoryview[int]]
     fence: Callable[[], None] = no_fence
-    window: Callable[[int, int], memoryview[int]] | None = None
-    """Maps a part of the flow table, offset and length in bytes, where mapping it all would be costly."""
+    window: Callable[[str, int, int], memoryview[int]] | None = None
+    """Maps a part of a map, offset and length in bytes, where mapping it all would be costly."""
     door: Callable[[int, int], None] = no_door
     """Lets the program redirect by a leg to an interface, given its index."""
     blocked: KeySet = field(default_factory=set[bytes])
@@ -200,8 +200,19 @@ class Memory:
     def flow_part(self, first: int, count: int) -> memoryview[int]:
         """Some of the ways; `first` and `count` are multiples of 8,192, so that only whole pages need mapping."""
         if self.window is not None:
-            return self.window(first * 8, count * 8).cast("Q")
+            return self.window("vc5_flows", first * 8, count * 8).cast("Q")
         return self.raw["vc5_flows"][first * 8 : (first + count) * 8].cast("Q")
+
+    def owner_part(self, first: int, count: int) -> memoryview[int]:
+        """The owners of the same ways."""
+        if self.window is not None:
+            return self.window("vc5_owners", first * 2, count * 2).cast("H")
+        return self.owners[first : first + count]
+
+    @property
+    def owners(self) -> memoryview[int]:
+        """The destination number that each way of the flow table stands for, where it is known; 0 elsewhere."""
+        return self.raw["vc5_owners"].cast("H")
 
     @classmethod
     def plain(cls, shape: Shape) -> Memory:

@@ -9,11 +9,9 @@ from typing import Protocol
 from appliance.dataplane.desired import DesiredService
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.numbering import FIRST_DESTINATION
 from appliance.dataplane.regions import Room
 from appliance.model import Address, ServiceKey
-
-FIRST_DESTINATION = 16
-"""Numbers below stand for no destination at all."""
 
 
 class Lying(Protocol):

@@ -6,6 +6,7 @@ configuration are table writes only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from math import isqrt
 
@@ -13,7 +14,7 @@ from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
 from appliance.dataplane.encapsulation import LENGTHS, encapsulations
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
-from appliance.model import Config, Forward, Mode, OnDead, Service
+from appliance.model import Address, Config, Forward, Mode, OnDead, Service, Tracking
 
 PRIMES = (
     *(307, 409, 509, 641, 809, 1021, 1283, 1621, 2039, 2579, 3251, 4093, 5153, 6491, 8191, 10321, 13007),
@@ -76,6 +77,7 @@ class Shape:
     One that `counts_sources` counts by prefix of the source, one that `blocks` drops what comes from blocked prefixes.
     `tunnels` are the encapsulations in use, by name, in the order of their numbers.
     With `nat` there are backends that do not hold the VIP.
+    With `tracks_all`, services may remember every flow.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -97,6 +99,7 @@ class Shape:
     blocks: bool = False
     tunnels: tuple[str, ...] = ()
     nat: bool = False
+    tracks_all: bool = False
 
     @property
     def tagged(self) -> bool:
@@ -124,6 +127,11 @@ class Shape:
         return 2 * self.destinations if self.tunnels else 1
 
     @property
+    def owners(self) -> int:
+        """For how many ways of the flow table it is known whose flow they hold."""
+        return self.sets * WAYS if self.tracks_all else WAYS
+
+    @property
     def service_limit(self) -> int:
         """How many services the lookup table holds, and how many VIPs."""
         return min(DIRECT_LIMIT, isqrt(8 * self.services)) if self.direct else self.services // 2
@@ -145,6 +153,7 @@ class Shape:
             multi_buffer=self.multi_buffer or previous.multi_buffer,
             blocks=self.blocks or previous.blocks,
             nat=self.nat or previous.nat,
+            tracks_all=self.tracks_all or previous.tracks_all,
         )
 
     def doubled(self) -> Shape:
@@ -169,7 +178,7 @@ def shape_for(
     `narrow`: they differ in their MTU. Raises PlanError where a table would be larger than a map can be.
     """
     services = (*config.services, *extra)
-    slots = sum(slot_count(len(service.backends)) for service in services)
+    slots = sum(_slot_counts(services))
     numbers = [destination_count(len(service.backends)) for service in services]
     direct = len(services) <= DIRECT_LIMIT
     shape = Shape(
@@ -191,6 +200,7 @@ def shape_for(
         counts_sources=config.count_prefixes,
         blocks=bool(config.block),
         nat=any(service.forward is Forward.NAT for service in services),
+        tracks_all=any(service.tracking is Tracking.ALL for service in config.services),
     )
     check(shape)
     return shape
@@ -202,6 +212,16 @@ def _numbers(wanted: int, cpus: int) -> int:
     counters = next(layout for layout in MAPS if layout.name == "vc5_counters")
     fits = counters.element_size * counters.elements(Shape(cpus=cpus, destinations=ample)) <= MAX_MAP_BYTES
     return ample if fits else bare
+
+
+def _slot_counts(services: Sequence[Service]) -> list[int]:
+    """The slots of each service; sticky services of a VIP have as many as the largest of them."""
+    counts = [slot_count(len(service.backends)) for service in services]
+    most: dict[Address, int] = {}
+    for service, count in zip(services, counts, strict=True):
+        if service.sticky:
+            most[service.key.vip] = max(count, most.get(service.key.vip, 0))
+    return [most[service.key.vip] if service.sticky else count for service, count in zip(services, counts, strict=True)]
 
 
 def check(shape: Shape) -> None:

@@ -8,6 +8,9 @@ On any change of a slot's answer: if the slot is not tracked, `was := now` and t
   after 2 x `idle`    since `changed`, and `idle` since `diverted`: un-tracked. A living flow has sent its second
                       packet, and none that goes elsewhere than `now` lives any more.
 
+A service may remember all flows. Then its slots stay tracked for ever, and once it has done so for `idle` every living
+flow is remembered, so `was` follows `now` at once: only a flow for which there was no room notices the change.
+
 Order of stores: history first, the slot's own word last; when un-tracking, the slot's word is the only store.
 """
 
@@ -36,17 +39,41 @@ class Slot:
 
 @dataclass
 class SlotTable:
-    """The slots of one service: `count` of them from `first` on. `tracked` holds the numbers of the tracked ones."""
+    """The slots of one service: `count` of them from `first` on. `tracked` holds the numbers of the tracked ones.
+
+    Where every flow is remembered, `since` is the coarse time from which on, and None elsewhere.
+    """
 
     memory: Memory
     first: int
     count: int
     tracked: set[int] = field(default_factory=set)
+    since: int | None = None
+    _open: set[int] = field(default_factory=set)
+    """Where every flow is remembered: tracked slots whose `was` may still differ."""
 
-    def adopt(self) -> None:
-        """Find the tracked slots in memory that another process has written."""
+    def adopt(self, *, remember_all: bool = False) -> None:
+        """Find the tracked slots in memory that another process has written. Since when, nobody knows any more."""
         words = self.memory.slots[self.first : self.first + self.count].tolist()
         self.tracked = {number for number, word in enumerate(words) if word & self.memory.tracked}
+        self._open = set(self.tracked)
+        self.since = self.memory.time if remember_all else None
+
+    def remember_all(self, on: bool, time: int) -> None:
+        """Track every slot that has a backend, for good; or let `sweep` un-track them, by its rules."""
+        if on == (self.since is not None):
+            return
+        self.since = time if on else None
+        words = self.memory.slots[self.first : self.first + self.count].tolist() if on else []
+        settled = [(number, word) for number, word in enumerate(words) if 0 < word < self.memory.tracked]
+        for number, word in settled:
+            self.memory.histories.put(self.first + number, "was", word)
+            self.memory.histories.put(self.first + number, "changed", time)
+        self.memory.fence()
+        for number, word in settled:
+            self.memory.slots[self.first + number] = self.memory.tracked | word
+            self.tracked.add(number)
+        self._open = set(self.tracked)
 
     def owners(self) -> list[int]:
         """The index of each slot's destination for new flows."""
@@ -63,11 +90,13 @@ class SlotTable:
         was = get(at, "was") if tracked else index
         return Slot(tracked, index, was, get(at, "changed"), get(at, "diverted"))
 
-    def assign(self, owners: list[int], time: int, *, remember: bool = True) -> int:
+    def assign(self, owners: list[int], time: int, *, remember: bool = True, idle: int | None = None) -> int:
         """Make `owners` the answers for new flows; returns how many slots changed.
 
         A settled slot that had no backend has no flows to keep, and changes untracked; so do all without `remember`.
+        Where every flow has been remembered for longer than `idle`, no older one depends on `was`.
         """
+        complete = self.since is not None and idle is not None and time - self.since > idle
         memory, slots, histories = self.memory, self.memory.slots, self.memory.histories
         words = slots[self.first : self.first + self.count].tolist()
         index = memory.tracked - 1
@@ -77,11 +106,13 @@ class SlotTable:
         direct: list[int] = []
         for number in differing:
             word, at = words[number], self.first + number
-            if not remember or word == NO_DESTINATION:
+            if not remember or (word == NO_DESTINATION and self.since is None):
                 direct.append(number)
                 continue
             changing.append(number)
-            if not word & memory.tracked:
+            if complete or word == NO_DESTINATION:
+                histories.put(at, "was", owners[number])
+            elif not word & memory.tracked:
                 histories.put(at, "was", word)
             histories.put(at, "changed", time)
         memory.fence()
@@ -90,6 +121,8 @@ class SlotTable:
         for number in direct:
             slots[self.first + number] = owners[number]
         self.tracked.update(changing)
+        if self.since is not None:
+            self._open.update(changing)
         self.tracked.difference_update(direct)
         return len(differing)
 
@@ -111,8 +144,9 @@ class SlotTable:
             if slot.was in living:
                 self.memory.slots[self.first + number] += slot.was - slot.now
 
-    def begin(self, owners: list[int], time: int) -> None:
+    def begin(self, owners: list[int], time: int, *, remember_all: bool = False) -> None:
         """Fill the table after a hash change: older flows are answered by the generation before."""
+        self.since = time if remember_all else None
         memory, histories = self.memory, self.memory.histories
         for number in range(self.count):
             histories.put(self.first + number, "was", ASK_PREVIOUS)
@@ -121,6 +155,7 @@ class SlotTable:
         for number, owner in enumerate(owners):
             memory.slots[self.first + number] = memory.tracked | owner
         self.tracked = set(range(self.count))
+        self._open = set(self.tracked)
 
     def asks(self) -> bool:
         """Whether any slot still needs the generation before."""
@@ -130,8 +165,8 @@ class SlotTable:
     def sweep(self, time: int, idle: int, grace: int) -> int:
         """Settle what has become safe to settle; returns how many slots were un-tracked."""
         slots, histories = self.memory.slots, self.memory.histories
-        settled = []
-        for number in self.tracked:
+        settled, closed = [], []
+        for number in self.tracked if self.since is None else self._open:
             at = self.first + number
             age = time - histories.get(at, "changed")
             if age <= grace:
@@ -139,10 +174,13 @@ class SlotTable:
             now = slots[at] & (self.memory.tracked - 1)
             if histories.get(at, "was") != now:
                 histories.put(at, "was", now)
-            if age > 2 * idle and time - histories.get(at, "diverted") > idle:
+            if self.since is not None:
+                closed.append(number)
+            elif age > 2 * idle and time - histories.get(at, "diverted") > idle:
                 slots[at] = now
                 settled.append(number)
         self.tracked.difference_update(settled)
+        self._open.difference_update(closed)
         return len(settled)
 
     def clear(self) -> None:
@@ -151,3 +189,4 @@ class SlotTable:
         empty = memoryview(bytes(self.count * (2 if wide else 1)))
         self.memory.slots[self.first : self.first + self.count] = empty.cast("H") if wide else empty
         self.tracked.clear()
+        self._open.clear()

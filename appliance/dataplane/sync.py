@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.dataplane import carry, footprint, text
@@ -24,7 +24,7 @@ from appliance.dataplane.enums import State
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.header import layout_digest
 from appliance.dataplane.kernel import is_bpffs
-from appliance.dataplane.shape import Shape, shape_for
+from appliance.dataplane.shape import Shape, check, power_of_two, shape_for
 from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
 from appliance.errors import HostError, Vc5Error
@@ -117,9 +117,15 @@ class DataPlane:
         `mtu` is the largest of the interfaces; `narrow`: they differ in it.
         """
         sizes = {service.key: len(service.backends) for service in (*config.services, *extra)}
-        previous = self.tables is not None and self.tables.needs_previous(seed, sizes)
-        wanted = shape_for(config, self.cpus, extra, previous=previous, mtu=mtu, narrow=narrow)
-        return wanted.grown(self.shape())
+        sticky = {service.key: service.sticky for service in config.services}
+        if self.tables is None:
+            return shape_for(config, self.cpus, extra, mtu=mtu, narrow=narrow).grown(self.shape())
+        previous = self.tables.needs_previous(seed, sizes, sticky)
+        wanted = shape_for(config, self.cpus, extra, previous=previous, mtu=mtu, narrow=narrow).grown(self.shape())
+        slots = self.tables.slots_wanted(sizes, sticky) * (2 if previous else 1)
+        wanted = replace(wanted, slots=power_of_two(slots, wanted.slots))
+        check(wanted)
+        return wanted
 
     def prepare(self, shape: Shape) -> Prepared:
         """Render and compile for a shape, or find that there is nothing to do; safe to run in another thread.

@@ -10,25 +10,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from appliance.dataplane import block, destinations, lookup, maglev
-from appliance.dataplane.abi import INDEX_LIMIT, NARROW_TRACKED, NO_DESTINATION
+from appliance.dataplane.abi import NARROW_TRACKED, NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService
 from appliance.dataplane.enums import State
 from appliance.dataplane.flowsweep import FlowSweep
+from appliance.dataplane.hashchange import new_keys, slot_counts
 from appliance.dataplane.hashing import coefficients
 from appliance.dataplane.legs import Legs
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.numbering import indexes_of, numbers_of, rests
 from appliance.dataplane.returns import Returns
 from appliance.dataplane.rooms import Rooms, rooms
-from appliance.dataplane.shape import SLOTS_PER_BACKEND, destination_count, slot_count
+from appliance.dataplane.shape import destination_count
 from appliance.dataplane.slots import SlotTable
-from appliance.errors import NoRoom, PlanError
+from appliance.errors import NoRoom
 from appliance.model import Address, ServiceKey
 
 SWEEP = 1 << 14
 """Tracked slots after which a sweep goes on with the next call: about ten milliseconds."""
-REUSE_MARGIN = 60
-"""Seconds beyond `idle` before a destination's number may mean another backend."""
 
 
 @dataclass
@@ -80,24 +80,18 @@ class Tables:
         self._flows = FlowSweep(left=memory.shape.sets * 8)
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
-            slots.adopt()
-            self._placed[key] = _Placed(entry, slots, self._numbers(entry))
-
-    def _numbers(self, entry: Entry) -> dict[Address, int]:
-        identities, found = self.memory.identities, {}
-        for number in range(entry.destinations + 1, entry.destinations + entry.capacity):
-            if identities.get(number, "used") and not identities.get(number, "freed"):
-                found[self.memory.backend(number)] = number
-        return found
+            slots.adopt(remember_all=entry.remember_all)
+            self._placed[key] = _Placed(entry, slots, numbers_of(memory, entry))
 
     def apply(self, desired: Desired) -> Applied:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
-        keys = self._new_keys(desired)
+        keys = new_keys(self.memory, (placed.entry for placed in self._placed.values()), desired.seed, self._idle)
         differing = self._differing(desired, keys)
-        same = differing is not None
+        same, counts = differing is not None, dict[ServiceKey, int]()
         if differing is None:
-            differing = [one for one in desired.services if self._differs(one, keys)]
-        plans = self._plan(desired, differing, keys)
+            counts = slot_counts(self._entries(), ((s.key, len(s.members), s.sticky) for s in desired.services))
+            differing = [one for one in desired.services if self._differs(one, keys, counts[one.key])]
+        plans = self._plan(desired, differing, keys, counts)
         block.check(self.memory, desired.blocked)
         self._returns.check(desired.services, plans.keys())
         time = self.memory.time
@@ -138,50 +132,51 @@ class Tables:
             return None
         return [new for new, old in pairs if self._placed[new.key].written != new]
 
-    def _differs(self, service: DesiredService, keys: Keys) -> bool:
+    def _differs(self, service: DesiredService, keys: Keys, count: int) -> bool:
         placed = self._placed.get(service.key)
-        return placed is None or placed.written != service or self._rehashes(placed, service, keys)
+        return placed is None or placed.written != service or self._rehashes(placed.entry, service, keys, count)
 
-    def _new_keys(self, desired: Desired) -> Keys:
-        """The coefficients of the desired seed, beside those that flows of before may need.
+    def needs_previous(
+        self, seed: bytes, sizes: Mapping[ServiceKey, int], sticky: Mapping[ServiceKey, bool] | None = None
+    ) -> bool:
+        """Whether services with so many backends, under this seed, need a program that can ask the generation before.
 
-        Raises PlanError where flows of before the last hash change would be lost by another one.
+        Those that `sticky` does not name stay as they are.
         """
-        present, new = lookup.keys(self.memory), coefficients(desired.seed)
-        if new == present.current:
-            return present
-        asking = [key for key, placed in self._placed.items() if placed.entry.previous_count]
-        if asking:
-            raise PlanError(
-                f"the hash of {asking[0]} changed less than `idle` ago, and another change now would break connections "
-                f"of before; wait {2 * self._idle} s after the last change of hash_seed"
-            )
-        return Keys(new, present.current if any(present.current) else new)
-
-    def outgrown(self, key: ServiceKey, backends: int) -> bool:
-        """Whether a service in the tables has too few slots for so many backends."""
-        placed = self._placed.get(key)
-        return placed is not None and placed.entry.slot_count < SLOTS_PER_BACKEND * backends
-
-    def needs_previous(self, seed: bytes, sizes: Mapping[ServiceKey, int]) -> bool:
-        """Whether services of these sizes, under this seed, need a program that can ask the generation before."""
-        if any(placed.entry.previous_count for placed in self._placed.values()):
+        entries = self._entries()
+        if any(entry.previous_count for entry in entries.values()):
             return True
-        if self._placed and lookup.keys(self.memory).current != coefficients(seed):
+        if entries and lookup.keys(self.memory).current != coefficients(seed):
             return True
-        return any(self.outgrown(key, size) for key, size in sizes.items())
+        now = {key: entry.sticky for key, entry in entries.items()}
+        wanted = now | dict(sticky or {})
+        counts = slot_counts(entries, [(key, size, wanted.get(key, False)) for key, size in sizes.items()])
+        return any(
+            key in counts and (entry.slot_count < counts[key] or wanted[key] != entry.sticky)
+            for key, entry in entries.items()
+        )
 
-    def _rehashes(self, placed: _Placed, service: DesiredService, keys: Keys) -> bool:
-        """Whether a service's slots must begin anew: another seed, or too few of them for its backends."""
-        if keys.current != lookup.keys(self.memory).current:
+    def slots_wanted(self, sizes: Mapping[ServiceKey, int], sticky: Mapping[ServiceKey, bool]) -> int:
+        """How many slots services with so many backends will have in all, the hash having changed where it must."""
+        needs = [(key, size, sticky.get(key, False)) for key, size in sizes.items()]
+        return sum(slot_counts(self._entries(), needs).values())
+
+    def _entries(self) -> dict[ServiceKey, Entry]:
+        return {key: placed.entry for key, placed in self._placed.items()}
+
+    def _rehashes(self, entry: Entry, service: DesiredService, keys: Keys, count: int) -> bool:
+        """Whether a service's slots must begin anew: another seed, too few of them, or `sticky` is new or gone."""
+        present = lookup.keys(self.memory)
+        if keys.current != present.current:
             return service.tracking
-        # More slots are no hurry: they wait for a program that can ask the generation before, and for their turn, since
-        # there is only one hash of before.
-        if not self.memory.shape.previous or placed.entry.previous_count or keys.previous != keys.current:
+        # Others wait for a program that can ask the generation before, and for their turn.
+        if not self.memory.shape.previous or entry.previous_count or keys.previous != keys.current:
             return False
-        return self.outgrown(service.key, len(service.members))
+        return entry.slot_count < count or (service.tracking and service.sticky != entry.sticky)
 
-    def _plan(self, desired: Desired, differing: Sequence[DesiredService], keys: Keys) -> dict[ServiceKey, _Plan]:
+    def _plan(
+        self, desired: Desired, differing: Sequence[DesiredService], keys: Keys, counts: Mapping[ServiceKey, int]
+    ) -> dict[ServiceKey, _Plan]:
         """Find room for every service that differs from what was last written."""
         shape, idle = self.memory.shape, desired.idle
         for what, count in (("services", len(desired.services)), ("VIPs", len(desired.vips))):
@@ -191,72 +186,64 @@ class Tables:
         plans = {}
         for service in differing:
             placed = self._placed.get(service.key)
-            if placed is not None and not self._rehashes(placed, service, keys):
-                known = {member.address: placed.numbers.get(member.address) for member in service.members}
-                if None not in known.values():
-                    base = placed.entry.destinations
-                    plans[service.key] = _Plan(placed.entry, {who: at - base for who, at in known.items() if at})
-                    continue
-            if room is None:
-                wanted = {service.key for service in desired.services}
-                room = rooms(self.memory, self._placed, wanted, differing, lambda freed: self._rests(freed, idle))
-            if placed is None:
-                backends, on_dead = len(service.members), int(service.on_dead)
-                count, capacity = slot_count(backends), destination_count(backends)
-                first, base = room.slots.reserve(count), room.numbers.reserve(capacity)
-                entry = Entry(service.key, first, count, base, capacity, on_dead)
-                indexes = {member.address: index for index, member in enumerate(service.members, 1)}
+            count = counts.get(service.key, placed.entry.slot_count if placed else 0)
+            rehashes = placed is not None and self._rehashes(placed.entry, service, keys, count)
+            known = {member.address: placed.numbers.get(member.address) for member in service.members} if placed else {}
+            if placed is not None and not rehashes and None not in known.values():
+                entry, base = placed.entry, placed.entry.destinations
+                indexes = {who: at - base for who, at in known.items() if at}
             else:
-                entry, indexes = self._numbering(placed.entry, service, idle)
-                if entry.capacity != placed.entry.capacity:
-                    entry = replace(entry, destinations=room.numbers.reserve(entry.capacity))
-            if placed is not None and self._rehashes(placed, service, keys):
-                if not shape.previous:
-                    raise NoRoom(f"the hash of {service.key} changes, and the program cannot ask the one before")
-                count = slot_count(len(service.members))
-                slots_before, count_before = entry.slots, entry.slot_count
-                entry = replace(entry, slots=room.slots.reserve(count), slot_count=count)
-                entry = replace(entry, previous_slots=slots_before, previous_count=count_before)
+                if room is None:
+                    wanted = {one.key for one in desired.services}
+                    room = rooms(self.memory, self._placed, wanted, differing, lambda at: rests(self.memory, at, idle))
+                if placed is None:
+                    capacity = destination_count(len(service.members))
+                    first, base = room.slots.reserve(count), room.numbers.reserve(capacity)
+                    entry = Entry(
+                        service.key, first, count, base, capacity, int(service.on_dead), sticky=service.sticky
+                    )
+                    indexes = {member.address: index for index, member in enumerate(service.members, 1)}
+                else:
+                    entry, indexes = indexes_of(self.memory, placed.entry, service, idle)
+                    if entry.capacity != placed.entry.capacity:
+                        entry = replace(entry, destinations=room.numbers.reserve(entry.capacity))
+                if rehashes:
+                    seeded = keys.current != lookup.keys(self.memory).current
+                    entry = self._anew(entry, service, count, room, must=seeded)
+            if not rehashes and not service.tracking:
+                entry = replace(entry, sticky=service.sticky)
+            if service.remember_all and not shape.tracks_all:
+                raise NoRoom(f"{service.key} remembers all flows, and the program cannot")
+            entry = replace(entry, remember_all=service.remember_all)
             if not shape.wide and entry.capacity > NARROW_TRACKED:
                 raise NoRoom(f"{service.key} has too many backends for slots of one byte")
             plans[service.key] = _Plan(entry, indexes)
         return plans
 
-    def _rests(self, freed: int, idle: int) -> bool:
-        return bool(freed) and self.memory.time - freed <= idle + REUSE_MARGIN
+    def _anew(self, entry: Entry, service: DesiredService, count: int, room: Rooms, *, must: bool) -> Entry:
+        """The entry with new slots, and the former ones as those of before.
 
-    def _numbering(self, entry: Entry, service: DesiredService, idle: int) -> tuple[Entry, dict[Address, int]]:
-        """The index of each member: the one that it has, or had and flows may still refer to, else a free one.
-
-        Where they are too few, the service needs a larger range of numbers, and the entry has another capacity.
+        Where they need not be new, and there is no room for them now, the service goes on as it is, and is tried again
+        whenever something changes: what others need must not wait.
         """
-        identities, had, free = self.memory.identities, {}, []
-        for index in range(1, entry.capacity):
-            number = entry.destinations + index
-            freed = identities.get(number, "freed")
-            if identities.get(number, "used"):
-                had[self.memory.backend(number)] = index
-                if not freed or self._rests(freed, idle):
-                    continue
-            free.append(index)
-        indexes = {member.address: had[member.address] for member in service.members if member.address in had}
-        known = set(indexes.values())
-        free = [index for index in free if index not in known]
-        new = [member.address for member in service.members if member.address not in had]
-        if len(new) > len(free):
-            needed = entry.capacity - 1 - len(free) + len(new)
-            limit = INDEX_LIMIT if self.memory.shape.wide or needed >= NARROW_TRACKED else NARROW_TRACKED
-            room = destination_count(max(len(service.members), min(needed, INDEX_LIMIT - 1)))
-            capacity = min(limit, max(room, 2 * entry.capacity))
-            free.extend(range(entry.capacity, capacity))
-            entry = replace(entry, capacity=capacity)
-        if len(new) > len(free):
-            raise PlanError(
-                f"service {service.key} has numbers for {INDEX_LIMIT - 1} backends, and {len(new) - len(free)} too few "
-                f"are free: those of removed backends are kept for {idle + REUSE_MARGIN} s; add fewer, or wait"
-            )
-        indexes.update(zip(new, free, strict=False))
-        return entry, indexes
+        shape = self.memory.shape
+        if not shape.previous:
+            raise NoRoom(f"the hash of {service.key} changes, and the program cannot ask the one before")
+        try:
+            first = room.slots.reserve(count)
+        except NoRoom:
+            if must:
+                raise
+            return entry
+        return replace(
+            entry,
+            slots=first,
+            slot_count=count,
+            sticky=service.sticky,
+            previous_slots=entry.slots,
+            previous_count=entry.slot_count,
+            previous_sticky=entry.sticky,
+        )
 
     def _write_settings(self, desired: Desired) -> None:
         settings = self.memory.settings
@@ -332,12 +319,14 @@ class Tables:
         answers = [index[owner] for owner in owners]
         if anew:
             placed.slots = SlotTable(self.memory, plan.entry.slots, plan.entry.slot_count)
-            placed.slots.begin(answers, time)
+            placed.slots.begin(answers, time, remember_all=service.remember_all)
             changed = plan.entry.slot_count
         elif fresh:
             changed = placed.slots.fill(answers)
+            placed.slots.remember_all(service.remember_all, time)
         else:
-            changed = placed.slots.assign(answers, time, remember=service.tracking)
+            placed.slots.remember_all(service.remember_all, time)
+            changed = placed.slots.assign(answers, time, remember=service.tracking, idle=self._idle)
         self.numbered += placed.numbers != numbers
         for address in placed.numbers.keys() - numbers.keys():
             destinations.free(self.memory, placed.numbers[address], time)
@@ -369,7 +358,7 @@ class Tables:
         asking = [placed for placed in self._placed.values() if placed.entry.previous_count]
         done = [placed for placed in asking if not placed.slots.asks()]
         for placed in done:
-            placed.entry = replace(placed.entry, previous_slots=0, previous_count=0)
+            placed.entry = replace(placed.entry, previous_slots=0, previous_count=0, previous_sticky=False)
         self._flows.step(self.memory, any(placed.slots.tracked for placed in self._placed.values()))
         keys = lookup.keys(self.memory)
         if len(done) == len(asking) and keys.previous != keys.current:
@@ -383,6 +372,10 @@ class Tables:
     def tracked(self) -> dict[ServiceKey, int]:
         """How many slots of each service are tracked."""
         return {key: len(placed.slots.tracked) for key, placed in self._placed.items()}
+
+    def asks(self) -> bool:
+        """Whether any service still asks the generation before."""
+        return any(placed.entry.previous_count for placed in self._placed.values())
 
     def slots(self, key: ServiceKey) -> SlotTable | None:
         """The slots of a service, None if it is not in the tables."""

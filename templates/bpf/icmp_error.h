@@ -7,7 +7,8 @@
 /* Where an older flow belongs: what vc5_choose answers, without a trace. */
 static __always_inline struct vc5_choice vc5_peek(const struct vc5_service *service, const struct vc5_packet *packet)
 {
-	u64 hash = vc5_hash(service, packet), name = vc5_flow_name(hash), word = vc5_read_slot(service, hash), way = 0;
+	u64 hash = vc5_hash(service, packet), word = vc5_read_slot(service, hash), way = 0;
+	u64 name = vc5_flow_name(vc5_whole_hash(service, packet, hash));
 	u64 slot = vc5_slot_of(service->slots, service->slot_count, hash), tag = name & ((1ULL << VC5_TAG_BITS) - 1);
 	const u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
 	struct vc5_choice choice = {.index = word & (VC5_TRACKED - 1)};

@@ -9,6 +9,9 @@
  *   new flow      (TCP SYN) `now`, and the flow is remembered where `now` and `was` differ;
  *   older flow    (anything else) `was`, and remembered likewise.
  *
+ * A service that remembers all flows has all its slots tracked for ever, and remembers every flow whatever `now` and `was`
+ * are: so its slots may change as often as the scheduler likes. A flow for which there is no room follows `now`.
+ *
  * UDP has no first packet, so every unknown flow is taken as an older one. A remembered flow is a candidate until a second
  * packet other than a SYN confirms it: candidates are evicted first, confirmed flows never before they expire, so floods
  * cannot push out real flows. The control plane makes `was` follow `now`, and un-tracks the slot, once no flow can depend
@@ -55,6 +58,20 @@ static __always_inline u64 vc5_hash(const struct vc5_service *service, const str
 	if (packet->family == VC5_IPV6)
 		return vc5_hash6(service, packet->keys, words[0], words[1], words[2], words[3], packet->ports);
 	return vc5_hash4(service, packet->source, packet->ports);
+}
+
+/* What ports and protocol add to the hash. */
+static __always_inline u64 vc5_ports_part(const u64 *k, const struct vc5_packet *packet)
+{
+	return (k[3] + packet->ports) * (k[4] + packet->protocol);
+}
+
+/* A sticky service's flows share their client's slot, but each is remembered for itself, so its name has the ports. Were a
+ * client remembered as one, its new connection to `now` would take along its older ones, which belong to `was`.
+ */
+static __always_inline u64 vc5_whole_hash(const struct vc5_service *service, const struct vc5_packet *packet, u64 hash)
+{
+	return service->ports_factor ? hash : hash + vc5_ports_part(packet->keys->coefficient, packet);
 }
 
 /* Spreads the hash over set number (high bits) and tag (low bits). */
@@ -123,15 +140,36 @@ static __always_inline void vc5_write_way(u64 *set, u32 place, u64 way)
 	*(volatile u64 *)&set[place & (VC5_WAYS - 1)] = way;
 }
 
-static __always_inline void vc5_remember(u64 *set, u32 place, u64 way, u32 time)
+/*% if shape.tracks_all %*/
+/* Who a way stands for, so that the daemon can count the flows of each backend of a service that remembers all; 0 for
+ * others. The way itself may be ahead of it by a moment.
+ */
+static __always_inline void vc5_own(u64 first, u32 place, u16 owner)
 {
+	u16 *at;
+
+	vc5_opaque(place);
+	at = &vc5_owners[first + (place & (VC5_WAYS - 1))];
+	if (*at != owner)
+		*at = owner;
+}
+/*% endif %*/
+
+static __always_inline void vc5_remember(const struct vc5_service *service, u64 first, u32 place, u64 tag, u32 index,
+					 u32 expiry, u32 time)
+{
+	u64 *set = &vc5_flows[first];
+
 	if (place >= VC5_WAYS)
 		place = vc5_victim(set, time);
 	if (place >= VC5_WAYS) {
 		vc5_count(VC5_REASON_REFUSED);
 		return;
 	}
-	vc5_write_way(set, place, way);
+	vc5_write_way(set, place, vc5_make_way(tag, index, VC5_CANDIDATE, expiry));
+/*% if shape.tracks_all %*/
+	vc5_own(first, place, service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL ? service->destinations + index : 0);
+/*% endif %*/
 	vc5_count(VC5_REASON_REMEMBERED);
 }
 
@@ -149,32 +187,29 @@ static __always_inline u64 vc5_slot_of(u64 first, u64 count, u64 hash)
 }
 
 /*% if shape.previous %*/
-/* Nothing has been multiplied out for the hash of before. */
-static __always_inline u64 vc5_previous_hash(const struct vc5_service *service, const struct vc5_packet *packet)
+/* Nothing has been multiplied out for the hash of before. This is what the addresses have in it. */
+static __always_inline u64 vc5_previous_hash(const struct vc5_packet *packet)
 {
 	const u64 *k = packet->keys->previous;
-	u64 ports = (k[3] + packet->ports) * (k[4] + packet->protocol);
-
-	if (service->previous_sticky)
-		ports = 0;
 /*% if shape.ipv6 %*/
 	const u64 *wide = packet->keys->previous_wide, *vip = packet->keys->previous_wide_vip, *words = packet->words;
 
 	if (packet->family == VC5_IPV6)
-		return k[0] + ports + words[0] * wide[0] + words[1] * wide[1] + words[2] * wide[2] + words[3] * wide[3] +
+		return k[0] + words[0] * wide[0] + words[1] * wide[1] + words[2] * wide[2] + words[3] * wide[3] +
 		       (u32)packet->high * vip[0] + (packet->high >> 32) * vip[1] + (u32)packet->low * vip[2] +
 		       (packet->low >> 32) * vip[3];
 /*% endif %*/
-	return k[0] + ports + (k[1] + packet->source) * (k[2] + packet->vip);
+	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip);
 }
 
-/* After a change of the hash (its seed, or a service's number of slots) older flows belong where the slots and the hash of
+/* After a change of the hash (its seed, a service's number of slots, `sticky`) older flows belong where the slots and the hash of
  * before send them: to what they remember, else to `was` of a slot that was tracked, else to its `now`.
  */
 static __always_inline u32 vc5_ask_previous(const struct vc5_service *service, const struct vc5_packet *packet, u32 time)
 {
-	u64 hash = vc5_previous_hash(service, packet), name = vc5_flow_name(hash);
-	u64 slot = vc5_slot_of(service->previous_slots, service->previous_count, hash);
+	u64 hash = vc5_previous_hash(packet), whole = hash + vc5_ports_part(packet->keys->previous, packet);
+	u64 name = vc5_flow_name(whole), sticky = service->flags & VC5_SERVICE_FLAG_PREVIOUS_STICKY;
+	u64 slot = vc5_slot_of(service->previous_slots, service->previous_count, sticky ? hash : whole);
 	u64 word = *(volatile vc5_slot *)&vc5_slots[slot], tag = name & ((1ULL << VC5_TAG_BITS) - 1);
 	const u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
 	u32 index = word & (VC5_TRACKED - 1), i;
@@ -200,11 +235,12 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 {
 	struct vc5_history *history = &vc5_histories[slot];
 	struct vc5_choice choice = {.index = now};
-	u64 name = vc5_flow_name(hash), tag = name & ((1ULL << VC5_TAG_BITS) - 1), way = 0;
-	u64 *set = &vc5_flows[(name >> (64 - VC5_SET_BITS)) * VC5_WAYS];
+	u64 name = vc5_flow_name(vc5_whole_hash(service, packet, hash));
+	u64 tag = name & ((1ULL << VC5_TAG_BITS) - 1), first = (name >> (64 - VC5_SET_BITS)) * VC5_WAYS, way = 0;
+	u64 *set = &vc5_flows[first];
 	u32 time = vc5_settings->time, place = VC5_WAYS, flags = packet->flags, was = history->was;
 	u32 udp = packet->protocol == VC5_PROTOCOL_UDP, syn = (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
-	u32 expiry = time + vc5_life(flags), asked = 0, i;
+	u32 expiry = time + vc5_life(flags), asked = 0, all = 0, i;
 
 /*% if shape.previous %*/
 	/* What is remembered under the hash of before is never refreshed: so whoever asks is remembered under today's. */
@@ -213,6 +249,9 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 		was = vc5_ask_previous(service, packet, time);
 /*% endif %*/
 	was &= VC5_INDEX_MASK;
+/*% if shape.tracks_all %*/
+	all = service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL;
+/*% endif %*/
 #pragma unroll
 	for (i = 0; i < VC5_WAYS; i++) {
 		u64 seen = *(volatile u64 *)&set[i];
@@ -232,6 +271,10 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 
 			if (fresh != way)
 				vc5_write_way(set, place, fresh);
+/*% if shape.tracks_all %*/
+			if (fresh != way && all)
+				vc5_own(first, place, service->destinations + index);
+/*% endif %*/
 			if (index != now && !(fresh & VC5_CANDIDATE) && history->diverted != time)
 				history->diverted = time;
 			choice.index = index;
@@ -249,8 +292,8 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 		if (vc5_lives(state)) {
 			choice.index = was;
 			vc5_count(VC5_REASON_TRACKED_OLD);
-			if ((was != now || asked) && !(flags & VC5_TCP_RST))
-				vc5_remember(set, place, vc5_make_way(tag, was, VC5_CANDIDATE, expiry), time);
+			if ((was != now || asked || all) && !(flags & VC5_TCP_RST))
+				vc5_remember(service, first, place, tag, was, expiry, time);
 			return choice;
 		}
 		if (!udp) {
@@ -260,8 +303,8 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 		}
 	}
 	vc5_count(VC5_REASON_TRACKED_NEW);
-	if (now && (now != was || way || asked))
-		vc5_remember(set, place, vc5_make_way(tag, now, VC5_CANDIDATE, expiry), time);
+	if (now && (now != was || way || asked || all))
+		vc5_remember(service, first, place, tag, now, expiry, time);
 	return choice;
 }
 

@@ -70,6 +70,8 @@ class Story:
     on_dead: DeadPolicy = DeadPolicy.RESELECT
     protocol: Protocol = Protocol.TCP
     tracking: bool = True
+    remember_all: bool = False
+    sticky: bool = False
     states: dict[str, str] = field(default_factory=lambda: {"A": "up"})
 
 
@@ -153,6 +155,38 @@ STORIES = (
         (B_UP, After(GRACE + 1, sweep=True), Packet(1, "", "B", (OLD,))),
         protocol=Protocol.UDP,
     ),
+    # Every flow remembered.
+    Story(
+        "remembering all: a new flow, though nothing changes",
+        (Packet(1, "S", "A", (NEW, KEPT)), Packet(1, "A", "A", (HIT,))),
+        remember_all=True,
+    ),
+    Story(
+        "remembering all: an older flow, but no stray RST",
+        (Packet(1, "A", "A", (OLD, KEPT)), Packet(2, "R", "A", (OLD,)), Packet(2, "S", "A", (NEW, KEPT))),
+        remember_all=True,
+    ),
+    Story(
+        "remembering all: known flows stay, whoever is in service",
+        (Packet(1, "S", "A", (NEW, KEPT)), B_UP, Packet(1, "A", "A", (HIT,)), Packet(2, "S", "B", (NEW, KEPT))),
+        remember_all=True,
+    ),
+    Story(
+        "remembering all: unknown flows were there before, at first",
+        (B_UP, Packet(1, "A", "A", (OLD, KEPT))),
+        remember_all=True,
+    ),
+    Story(
+        "remembering all: and after `idle` there are none",
+        (After(IDLE + 1), B_UP, Packet(1, "A", "B", (OLD, KEPT))),
+        remember_all=True,
+    ),
+    # A sticky client.
+    Story(
+        "sticky: a client's new flow does not take along its older ones",
+        (B_UP, Packet(1, "S", "B", (NEW, KEPT)), Packet(2, "A", "A", (OLD, KEPT)), Packet(1, "A", "B", (HIT,))),
+        sticky=True,
+    ),
     Story("no tracking: changes at once", (B_UP, Packet(1, "", "B", ())), protocol=Protocol.UDP, tracking=False),
     # Time.
     Story(
@@ -227,7 +261,15 @@ class Stage:
             for name, host in BACKENDS.items()
         )
         grace = GRACE if self.story.protocol is Protocol.UDP else IDLE
-        service = DesiredService(self.key, members, grace, self.story.on_dead, self.story.tracking)
+        service = DesiredService(
+            self.key,
+            members,
+            grace,
+            self.story.on_dead,
+            self.story.tracking,
+            remember_all=self.story.remember_all,
+            sticky=self.story.sticky,
+        )
         return Desired((service,), {IPv4Address(VIP): True}, idle=IDLE)
 
     def play(self, step: Step) -> None:

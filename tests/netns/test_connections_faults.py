@@ -62,11 +62,11 @@ FAULTS = {
         one_change,
     ),
     "older flows are not remembered": (
-        Fault(TRACKING, "if ((was != now || asked) && !(flags & VC5_TCP_RST))", "if (0)"),
+        Fault(TRACKING, "if ((was != now || asked || all) && !(flags & VC5_TCP_RST))", "if (0)"),
         time_passes,
     ),
     "new flows are not remembered": (
-        Fault(TRACKING, "if (now && (now != was || way || asked))", "if (0)"),
+        Fault(TRACKING, "if (now && (now != was || way || asked || all))", "if (0)"),
         two_changes,
     ),
     "remembered flows are not found": (Fault(TRACKING, "seen >> VC5_WAY_TAG_SHIFT == tag", "seen == tag"), two_changes),

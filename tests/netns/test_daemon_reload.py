@@ -222,7 +222,7 @@ FAULTS: dict[str, tuple[Fault, Callable[[Lab, Daemon], None]]] = {
     "nothing is rolled back": (
         Fault(
             "appliance/control/instance.py",
-            "            self.state, self.seed, self.openings = former\n",
+            "            self.state, self.seed, self.openings, self.shares = former\n",
             "            raise\n",
         ),
         lambda lab, daemon: test_a_refused_reload_leaves_all_as_it_was(

@@ -177,7 +177,7 @@ class Model:
         number = service.destinations + choice.index
         if choice.dead:
             return leaving(Reason.DEAD, frame, number)
-        return self._deliver(frame, ip, number, self._tracking.slot(service, flow.ip, flow.transport)[1])
+        return self._deliver(frame, ip, number, self._tracking.spread(service, flow.ip, flow.transport))
 
     def _too_big(self, frame: bytes, ip: Ip, number: int, mtu: int) -> Exit:
         """A packet that is too long for the way to its destination."""
@@ -234,7 +234,7 @@ class Model:
             if transport.flags & RST or not self.memory.shape.resets:
                 return Exit(Action.DROP, Reason.DEAD, number, frame)
             return Exit(Action.TX, Reason.RESET, number, packet.reset(frame, ip, transport))
-        flow = self._tracking.slot(service, ip, transport)[1]
+        flow = self._tracking.spread(service, ip, transport)
         return self._deliver(frame, ip, number, flow, opens=transport.opens)
 
     def _deliver(self, frame: bytes, ip: Ip, number: int, flow: int, *, opens: bool = False) -> Exit:

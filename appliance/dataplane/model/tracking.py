@@ -95,13 +95,20 @@ class Tracking:
         self._count = count
 
     def slot(self, service: Entry, ip: Ip, transport: Transport) -> tuple[int, int]:
-        """The slot of a packet, counted over all services, and the packet's hash."""
-        flow = self._hash(service, ip, transport)
-        return service.slots + slot_of(flow, service.slot_count), flow
+        """The slot of a packet, counted over all services, and the hash that the packet's flow is remembered by.
 
-    def _hash(self, service: Entry, ip: Ip, transport: Transport, *, previous: bool = False) -> int:
+        Where the service is sticky, ports have no part in the slot; yet each flow is remembered for itself.
+        """
+        whole = self._hash(ip, transport)
+        place = self._hash(ip, transport, sticky=True) if service.sticky else whole
+        return service.slots + slot_of(place, service.slot_count), whole
+
+    def spread(self, service: Entry, ip: Ip, transport: Transport) -> int:
+        """The hash that decides the slot."""
+        return self._hash(ip, transport, sticky=service.sticky)
+
+    def _hash(self, ip: Ip, transport: Transport, *, sticky: bool = False, previous: bool = False) -> int:
         k = self._memory.coefficients(previous=previous)
-        sticky = bool(service.previous_sticky) if previous else service.sticky
         ports = transport.source_port, ip.destination, transport.destination_port
         return flow_hash(k, ip.source, *ports, ip.protocol, sticky=sticky)
 
@@ -142,8 +149,9 @@ class Tracking:
 
     def _previous(self, service: Entry, ip: Ip, transport: Transport) -> int:
         """Where an older flow belongs by the slots and the hash of before the last hash change."""
-        flow = self._hash(service, ip, transport, previous=True)
-        slot = service.previous_slots + slot_of(flow, service.previous_count)
+        flow = self._hash(ip, transport, previous=True)
+        place = self._hash(ip, transport, sticky=service.previous_sticky, previous=True)
+        slot = service.previous_slots + slot_of(place, service.previous_count)
         word = self._memory.slots[slot]
         now = word % self._memory.tracked
         if now == word:
@@ -177,6 +185,8 @@ class Tracking:
             # A remembered flow stays where it is; a packet that does not open it again confirms it.
             fresh = replace(known, candidate=known.candidate and transport.opens, expiry=expiry)
             assert found is not None
+            if service.remember_all and fresh.way != memory.flows[first + found.way]:
+                memory.owners[first + found.way] = service.destinations + owner
             memory.flows[first + found.way] = fresh.way
             if owner != now and not fresh.candidate:
                 memory.histories.put(slot, "diverted", time)
@@ -186,8 +196,8 @@ class Tracking:
         if not transport.opens and state >= State.DRAINING:
             # Nothing is remembered of an older flow: it began when `was` was the answer.
             self._count(Reason.TRACKED_OLD)
-            if (was != now or before.asked) and not transport.flags & RST:
-                self._remember(first, found, Flow(tag, was, True, expiry))
+            if (was != now or before.asked or service.remember_all) and not transport.flags & RST:
+                self._remember(service, first, found, Flow(tag, was, True, expiry))
             return Choice(was)
 
         if not transport.opens and not udp:
@@ -199,8 +209,8 @@ class Tracking:
         # A new flow; or a datagram whose flow's backend is dead, which is as good as new.
         self._count(Reason.TRACKED_NEW)
         stale = found is not None
-        if now != NO_DESTINATION and (now != was or stale or before.asked):
-            self._remember(first, found, Flow(tag, now, True, expiry))
+        if now != NO_DESTINATION and (now != was or stale or before.asked or service.remember_all):
+            self._remember(service, first, found, Flow(tag, now, True, expiry))
         return Choice(now)
 
     def _state(self, service: Entry, index: int) -> State:
@@ -228,13 +238,16 @@ class Tracking:
                 return _Place(way, Flow.of(word))
         return None
 
-    def _remember(self, first: int, found: _Place | None, flow: Flow) -> None:
+    def _remember(self, service: Entry, first: int, found: _Place | None, flow: Flow) -> None:
         """Write a new entry in the place of the flow's former one, else of one that may go."""
         way = found.way if found else self._victim(first)
         if way is None:
             self._count(Reason.REFUSED)
             return
         self._memory.flows[first + way] = flow.way
+        if self._memory.shape.tracks_all:
+            owner = service.destinations + flow.index if service.remember_all else 0
+            self._memory.owners[first + way] = owner
         self._count(Reason.REMEMBERED)
 
     def _victim(self, first: int) -> int | None:

@@ -31,7 +31,7 @@ REASON_BYTES = 4096
 """Distance of the CPUs' rows of reasons."""
 LOOPBACK = 1
 """Where test runs arrive, and what every door leads to: a test run does not go through it."""
-WATCHED = ("vc5_reasons", "vc5_counters", "vc5_flows")
+WATCHED = ("vc5_reasons", "vc5_counters", "vc5_flows", "vc5_owners")
 """What is compared after every frame; all the rest after every burst."""
 DECISIONS = tuple(reason for reason in Reason if reason >= Reason.TRACKED_HIT)
 
@@ -52,6 +52,7 @@ def shape(
     ddos: bool = False,
     tunnels: tuple[str, ...] = (),
     nat: bool = False,
+    tracks_all: bool = True,
 ) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
@@ -76,6 +77,7 @@ def shape(
         blocks=ddos,
         tunnels=tunnels,
         nat=nat,
+        tracks_all=tracks_all,
     )
 
 

@@ -137,6 +137,8 @@ class Site:
             (1, self._unknown_port),
             (1, self._hop),
             (2, self._seed),
+            (2, self._sticky),
+            (1, self._remember_all),
             (1, self._poke),
             (1, self._spend),
             *([(2, self._block)] if self.pair.plain.shape.blocks else []),
@@ -220,6 +222,8 @@ class Site:
         grace = 30 if key.protocol is Protocol.UDP else self.desired.idle
         policy, tracking = random.choice(tuple(DeadPolicy)), key.port != 53
         made = DesiredService(key, members, grace, policy, tracking=tracking, tunnel=tunnel)
+        remembers = tracking and shape.tracks_all and random.random() < 0.25
+        made = replace(made, remember_all=remembers, sticky=random.random() < 0.25)
         self._put(self._translated(made, random))
 
     def _probed(self, key: ServiceKey, one: Member) -> Member:
@@ -230,13 +234,13 @@ class Site:
     def _tunnel(self, random: Random) -> None:
         """Another tunnel, if it leads to the backends that are there."""
         service, shape = self._service(random), self.pair.plain.shape
-        tunnel = random.choice(tunnels_of(shape))
+        tunnel = random.choice(tunnels_of(shape)) if service.forward is Forward.DSR else None
         if {one.address for one in service.members} <= set(backends_of(service.key, tunnel, shape)):
             self._put(replace(service, tunnel=tunnel))
 
     def _translated(self, service: DesiredService, random: Random) -> DesiredService:
         """The service with NAT, mostly, where the program has it. No two share a port of a backend."""
-        if not self.pair.plain.shape.nat or random.random() < 0.3:
+        if not self.pair.plain.shape.nat or service.tunnel is not None or random.random() < 0.3:
             return replace(service, forward=Forward.DSR)
         return replace(service, forward=Forward.NAT, clamp=random.choice((0, 0, 536, 1400)))
 
@@ -276,6 +280,16 @@ class Site:
 
     def _block(self, random: Random) -> None:
         self.desired = replace(self.desired, blocked=tuple(random.sample(BLOCKED, random.choice((0, 1, 1, 2, 3)))))
+
+    def _sticky(self, random: Random) -> None:
+        """A hash change of one service; it waits for its turn, or for ever where the program cannot ask."""
+        service = self._service(random)
+        self._put(replace(service, sticky=not service.sticky))
+
+    def _remember_all(self, random: Random) -> None:
+        service = self._service(random)
+        if service.tracking and self.pair.plain.shape.tracks_all:
+            self._put(replace(service, remember_all=not service.remember_all))
 
     def _poke(self, random: Random) -> None:
         """What another CPU may see amid a change: the destination is written, its slots are not yet."""

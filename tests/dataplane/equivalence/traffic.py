@@ -147,10 +147,11 @@ class Traffic:
         return key, client, port
 
     def _meets_tracked(self, key: ServiceKey, client: Address, port: int) -> bool:
-        slots = self.pair.tables[1].slots(key)
+        slots, entry = self.pair.tables[1].slots(key), self.pair.tables[1].entry(key)
         assert slots is not None
+        assert entry is not None
         k = self.pair.plain.coefficients()
-        flow = flow_hash(k, client, port, key.vip, key.port, key.protocol)
+        flow = flow_hash(k, client, port, key.vip, key.port, key.protocol, sticky=entry.sticky)
         return slot_of(flow, slots.count) in slots.tracked
 
 

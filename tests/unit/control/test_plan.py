@@ -11,7 +11,7 @@ from appliance.control.state import Leaving, State
 from appliance.dataplane.desired import Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
 from appliance.dataplane.enums import State as Receives
-from appliance.model import Backend, Config, Health, OnDead, OnDown, Protocol, ServiceKey, UnknownPort
+from appliance.model import Backend, Config, Health, OnDead, OnDown, Protocol, ServiceKey, Tracking, UnknownPort
 from tests.unit.control import networks
 from tests.unit.control.networks import LAN
 from tests.unit.control.sample import DNS, ETH0, SEED, TLS, WEB, Planner, address, config, host, mac, service
@@ -155,17 +155,13 @@ def test_a_leaving_service_does_not_take_the_vip_down() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "tracking"),
-    [
-        (WEB, True),
-        (DNS, False),
-        (ServiceKey(DNS.vip, 53, Protocol.TCP), True),
-        (ServiceKey(DNS.vip, 54, Protocol.UDP), True),
-    ],
+    ("tracking", "tracks", "remembers"),
+    [(Tracking.AUTO, True, False), (Tracking.ALL, True, True), (Tracking.NONE, False, False)],
 )
-def test_dns_over_udp_is_not_tracked(key: ServiceKey, tracking: bool) -> None:
-    (one,) = Planner(State(config(service(key, 1)))).plan().desired.services
-    assert one.tracking is tracking
+@pytest.mark.parametrize("sticky", [True, False])
+def test_which_flows_are_remembered(tracking: Tracking, tracks: bool, remembers: bool, sticky: bool) -> None:
+    (one,) = Planner(State(config(service(WEB, 1, tracking=tracking, sticky=sticky)))).plan().desired.services
+    assert (one.tracking, one.remember_all, one.sticky) == (tracks, remembers, sticky)
 
 
 @pytest.mark.parametrize(

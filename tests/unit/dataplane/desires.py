@@ -11,7 +11,7 @@ from appliance.dataplane.abi import NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.rooms import FIRST_DESTINATION
+from appliance.dataplane.numbering import FIRST_DESTINATION
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
 from appliance.model import Address, Protocol, ServiceKey

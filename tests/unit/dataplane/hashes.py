@@ -16,8 +16,8 @@ from tests.unit.dataplane.desires import (
     memory_at,
 )
 
-BOTH = replace(SHAPE, previous=True)
-"""A program that can ask the generation before."""
+BOTH = replace(SHAPE, previous=True, tracks_all=True)
+"""A program that can ask the generation before, and remember every flow."""
 
 
 def seeded(wanted: Desired, number: int) -> Desired:

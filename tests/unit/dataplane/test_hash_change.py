@@ -169,7 +169,7 @@ def test_growth_waits_for_a_program_that_can_ask() -> None:
     few = entry(tables).slot_count
     tables.apply(web(*pool(7)))
     assert entry(tables).slot_count == few
-    wide = Tables(Memory(BOTH, tables.memory.raw))
+    wide = Tables(Memory(replace(SHAPE, previous=True), tables.memory.raw))
     clients = Clients(wide.memory)
     clients.open_many(WEB, range(100))
     wide.apply(web(*pool(7)))

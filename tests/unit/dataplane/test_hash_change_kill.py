@@ -109,6 +109,19 @@ CHANGES = {
     ),
     "one grows within its numbers": desired(service(WEB, [member(n) for n in pool(8)]), TWO.services[1]),
     "both grow and their numbers move": desired(*(service(k, [member(n) for n in pool(20)]) for k in (WEB, TLS))),
+    "one becomes sticky": desired(replace(TWO.services[0], sticky=True), TWO.services[1]),
+    "both become sticky, and one of them grows": desired(
+        replace(TWO.services[0], sticky=True),
+        replace(service(TLS, [member(n) for n in pool(8)]), sticky=True),
+    ),
+    "one becomes sticky, and the seed": seeded(desired(replace(TWO.services[0], sticky=True), TWO.services[1]), 9),
+    "one remembers all flows": desired(replace(TWO.services[0], remember_all=True), TWO.services[1]),
+    "one remembers all flows, and a backend drains": desired(
+        replace(service(WEB, [member(1), member(2, 1, DRAINING), member(3)]), remember_all=True), TWO.services[1]
+    ),
+    "one remembers all flows, and the seed": seeded(
+        desired(replace(TWO.services[0], remember_all=True), TWO.services[1]), 9
+    ),
     "the seed, and the numbers move": seeded(
         desired(*(service(k, [member(n) for n in pool(20)]) for k in (WEB, TLS))), 9
     ),

@@ -113,11 +113,11 @@ class HastyDatagrams(Datagrams):
 class ForgetfulTable(SlotTable):
     """Takes the former answer afresh at every change, also where the slot is tracked already."""
 
-    def assign(self, owners: list[int], time: int, *, remember: bool = True) -> int:
+    def assign(self, owners: list[int], time: int, *, remember: bool = True, idle: int | None = None) -> int:
         for number, word in enumerate(self.memory.slots[self.first : self.first + self.count].tolist()):
             if word & TRACKED and word % INDEX_LIMIT != owners[number]:
                 self.memory.slots[self.first + number] = word % INDEX_LIMIT
-        return super().assign(owners, time, remember=remember)
+        return super().assign(owners, time, remember=remember, idle=idle)
 
 
 class Forgetful(Settled):

@@ -17,8 +17,9 @@ from appliance.dataplane import lookup
 from appliance.dataplane.desired import Desired, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.memory import Memory
+from appliance.dataplane.numbering import REUSE_MARGIN
 from appliance.dataplane.shape import Shape
-from appliance.dataplane.tables import REUSE_MARGIN, Tables
+from appliance.dataplane.tables import Tables
 from appliance.model import Address, Protocol, ServiceKey
 from tests.profile import EXAMPLES
 from tests.unit.dataplane.desires import (

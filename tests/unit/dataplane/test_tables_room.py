@@ -9,8 +9,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from appliance.dataplane.desired import Desired
+from appliance.dataplane.numbering import REUSE_MARGIN
 from appliance.dataplane.shape import Shape, destination_count, slot_count
-from appliance.dataplane.tables import REUSE_MARGIN
 from appliance.errors import PlanError
 from appliance.model import Protocol, ServiceKey
 from tests.unit.dataplane.desires import (
