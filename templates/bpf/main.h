@@ -249,8 +249,14 @@ static __always_inline enum vc5_way vc5_steer(struct xdp_md *ctx, struct vc5_ver
 {
 	enum vc5_way way = vc5_settled(ctx, verdict, l2);
 
+/*% if shape.tunnels and shape.mixed %*/
+	/* Both at once would be more than the verifier follows. */
+	if (way == VC5_WAY_TRACKED)
+		way = VC5_WAY_COLD;
+/*% else %*/
 	if (way == VC5_WAY_TRACKED)
 		way = vc5_unsettled(ctx, verdict, l2);
+/*% endif %*/
 	if (way == VC5_WAY_RARE) {
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		if (vc5_is_rare((void *)(long)ctx->data, (void *)(long)ctx->data_end, l2))
