@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 ECHO = f"{VIP}:7000/tcp"
 GOOD, BAD = CLIENT_ADDRESSES[:2]
 FLOODER = "192.0.2.66"
-FLOOD = 12_800
+FLOOD = 64_000
 TEXT = configuration(port="7000/tcp")
 
 
