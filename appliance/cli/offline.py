@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.cli.arguments import UsageError
@@ -27,14 +28,17 @@ def check(root: Root, arguments: Namespace) -> int:
     loaded = config.load(path)
     from appliance.control import offline
 
+    unserved = offline.unserved(loaded.config, str(path))
+    loaded = replace(loaded, warnings=loaded.warnings + unserved)
     if arguments.json:
-        body = config.expand(loaded, offline.shape_digest(loaded.config))
-        print(json.dumps(body | {"tables": offline.tables_sizes(loaded.config)}, indent=2))
+        body = config.expand(loaded, "" if unserved else offline.shape_digest(loaded.config))
+        print(json.dumps(body | {"tables": {} if unserved else offline.tables_sizes(loaded.config)}, indent=2))
         return 0
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
     print(config.explain_text(loaded).rstrip("\n"))
-    print(offline.tables_text(loaded.config))
+    if not unserved:
+        print(offline.tables_text(loaded.config))
     return 0
 
 

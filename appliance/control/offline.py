@@ -6,10 +6,12 @@ from pathlib import Path
 
 from appliance import config
 from appliance.control.requirements import read_possible_cpus
+from appliance.dataplane import shape
 from appliance.dataplane.footprint import described, footprint
 from appliance.dataplane.render import render
 from appliance.dataplane.shape import shape_for
 from appliance.dataplane.text import digest
+from appliance.errors import Issue, Severity
 from appliance.model import Config
 from appliance.paths import TEMPLATES
 
@@ -27,6 +29,12 @@ def tables_text(wanted: Config) -> str:
 def tables_sizes(wanted: Config) -> dict[str, int]:
     """The same, bytes by table. Raises PlanError."""
     return footprint(shape_for(wanted, read_possible_cpus()))
+
+
+def unserved(wanted: Config, file: str) -> tuple[Issue, ...]:
+    """What a configuration asks for and the data plane of this version refuses, as warnings."""
+    texts = shape.unserved(wanted)
+    return tuple(Issue(file, 0, 0, "", Severity.WARNING, "unserved", text) for text in texts)
 
 
 def shape_digest(wanted: Config) -> str:

@@ -32,6 +32,7 @@ from appliance.model import (
     Protocol,
     Service,
     ServiceKey,
+    Tracking,
     UnknownPort,
 )
 
@@ -133,6 +134,12 @@ def receives(service: Service, backend: Backend, health: Health, state: State) -
     return Receives.AVAILABLE
 
 
+def tracked(service: Service) -> bool:
+    """Whether flows may be remembered; of port 53 over UDP never."""
+    names = service.key.protocol is Protocol.UDP and service.key.port == UNTRACKED_PORT
+    return service.tracking is not Tracking.NONE and not names
+
+
 def grace(config: Config, key: ServiceKey) -> int:
     """Seconds after which new flows' answer also counts for unknown older ones."""
     return max(1, round(config.udp_grace if key.protocol is Protocol.UDP else config.idle))
@@ -205,7 +212,7 @@ def plan(
             tuple(members),
             grace(config, key),
             POLICY[service.on_dead],
-            tracking=not (key.protocol is Protocol.UDP and key.port == UNTRACKED_PORT),
+            tracking=tracked(service),
         )
         if places:
             services[places[key]] = made

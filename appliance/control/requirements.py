@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from appliance.control.plan import UNTRACKED_PORT
 from appliance.dataplane.attach import configured
 from appliance.errors import HostError
-from appliance.model import Config, Forward, Host, Interface, Protocol, Scheduler, Tracking
+from appliance.model import Config, Host, Interface
 
 CAPABILITIES = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
 """By number (linux/capability.h): attaching and netlink; variable offsets into packets; maps and programs."""
@@ -41,23 +40,6 @@ def read_possible_cpus() -> int:
     return possible_cpus(Path("/sys/devices/system/cpu/possible").read_text())
 
 
-def features(config: Config) -> None:
-    """Raise HostError where a service is to do what the configuration can say and the data plane cannot do yet."""
-    for service in config.services:
-        untracked = service.key.protocol is Protocol.UDP and service.key.port == UNTRACKED_PORT
-        lacking = {
-            "tunnel-type": service.tunnel is not None,
-            "forward: nat": service.forward is Forward.NAT,
-            "sticky": service.sticky,
-            f"scheduler: {service.scheduler}": service.scheduler is not Scheduler.MAGLEV,
-            f"tracking: {service.tracking}": service.tracking is not Tracking.AUTO and not untracked,
-            "slow_start": service.slow_start > 0,
-        }
-        found = [name for name, wanted in lacking.items() if wanted]
-        if found:
-            raise HostError(f"service {service.key}: {', '.join(found)} cannot be served by this version; leave it out")
-
-
 def interfaces(config: Config, host: Host, former: Collection[str] = ()) -> list[Interface]:
     """The configured interfaces that exist; raises HostError where what is missing looks like a mistake.
 
@@ -65,7 +47,6 @@ def interfaces(config: Config, host: Host, former: Collection[str] = ()) -> list
     is there. `former` names the interfaces of the configuration that a reload replaces: one that both have and the
     host has not is that dead member, one that only the new configuration has is misspelt.
     """
-    features(config)
     found, missing = configured(config.interfaces, host.interfaces)
     wrong = [name for name in missing if name not in former] if former or not found else []
     if wrong:

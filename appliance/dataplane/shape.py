@@ -12,7 +12,7 @@ from math import isqrt
 from appliance.dataplane.abi import INDEX_LIMIT, MAPS, NARROW_TRACKED, WAYS
 from appliance.dataplane.spec import MAX_MAP_BYTES, MapKind
 from appliance.errors import PlanError
-from appliance.model import Config, Mode, OnDead, Service
+from appliance.model import Config, Forward, Mode, OnDead, Scheduler, Service, Tracking
 
 PRIMES = (
     *(307, 409, 509, 641, 809, 1021, 1283, 1621, 2039, 2579, 3251, 4093, 5153, 6491, 8191, 10321, 13007),
@@ -133,6 +133,23 @@ class Shape:
         )
 
 
+def unserved(config: Config) -> tuple[str, ...]:
+    """What the configuration asks of the data plane that this version of it does not do, a text for each service."""
+    texts = []
+    for service in config.services:
+        asked = {
+            "tunnel-type": service.tunnel is not None,
+            "forward: nat": service.forward is Forward.NAT,
+            "sticky": service.sticky,
+            f"scheduler: {service.scheduler}": service.scheduler is not Scheduler.MAGLEV,
+            "tracking: all": service.tracking is Tracking.ALL,
+            "slow_start": service.slow_start > 0,
+        }
+        if found := [name for name, wanted in asked.items() if wanted]:
+            texts.append(f"service {service.key}: {', '.join(found)} cannot be served by this version; leave it out")
+    return tuple(texts)
+
+
 def shape_for(
     config: Config,
     cpus: int,
@@ -145,8 +162,11 @@ def shape_for(
     """The shape that a configuration needs on a host with so many possible CPUs.
 
     `extra` are services that are gone from the configuration and still drain, `mtu` the largest of the interfaces;
-    `narrow`: they differ in their MTU. Raises PlanError where a table would be larger than a map can be.
+    `narrow`: they differ in it. Raises PlanError where a table would be larger than a map can be, and where a service
+    is to do what this version cannot do.
     """
+    if lacking := unserved(config):
+        raise PlanError("\n".join(lacking))
     services = (*config.services, *extra)
     slots = sum(slot_count(len(service.backends)) for service in services)
     numbers = [destination_count(len(service.backends)) for service in services]
