@@ -53,4 +53,6 @@ def pytest(vm: Vm, *arguments: str, limit: float = 360) -> str:
 
 
 def _pytest(vm: Vm, arguments: tuple[str, ...], limit: float) -> str:
-    return vm.run("env", "-C", PLACE, SLOWNESS, "python3", "-m", "pytest", "-p", "no:cacheprovider", *arguments, limit=limit)
+    return vm.run(
+        "env", "-C", PLACE, SLOWNESS, "python3", "-m", "pytest", "-p", "no:cacheprovider", *arguments, limit=limit
+    )
