@@ -27,7 +27,6 @@ LEAST_MTU = {4: 576, 6: 1280}
 class Lack(StrEnum):
     """What is missing; the words are part of the contract of status and log."""
 
-    INTERFACE_GONE = "interface-gone"
     INTERFACE_DOWN = "interface-down"
     NO_NETWORK = "no-network"
     """The backend is in no network that the mode reaches."""
@@ -63,16 +62,9 @@ class Alarm:
 
 
 def of_interfaces(config: Config, host: Host) -> list[Trouble]:
-    """Which configured interfaces are missing or down."""
-    found = {interface.name: interface for interface in host.interfaces}
-    troubles = []
-    for name in config.interfaces:
-        if name not in found:
-            text = f"interface {name} is gone; `interfaces` names it (mode {config.mode})"
-            troubles.append(Trouble(Lack.INTERFACE_GONE, name, text))
-        elif not found[name].up:
-            troubles.append(down(name, config.mode))
-    return troubles
+    """Which configured interfaces are down. Those that are missing are `links`' to tell: the program is, too."""
+    named = {interface.name for interface in host.interfaces if not interface.up}
+    return [down(name, config.mode) for name in config.interfaces if name in named]
 
 
 def down(name: str, mode: Mode) -> Trouble:

@@ -175,7 +175,7 @@ def shape_for(
     """The shape that a configuration needs on a host with so many possible CPUs.
 
     `extra` are services that are gone from the configuration and still drain, `mtu` the largest of the interfaces;
-    `narrow`: they differ in their MTU. Raises PlanError where a table would be larger than a map can be.
+    `narrow`: they differ in it. Raises PlanError where a table would be larger than a map can be.
     """
     services = (*config.services, *extra)
     slots = sum(_slot_counts(services))

@@ -18,8 +18,9 @@ import sys
 from pathlib import Path
 
 from appliance.errors import HostError
+from appliance.health.code import handed_over
 from appliance.health.diagnostic import printable
-from appliance.paths import PACKAGE, Root
+from appliance.paths import Root
 
 USER = "nobody"
 TOOLS = "/usr/bin:/bin:/usr/sbin:/sbin"
@@ -78,15 +79,16 @@ class ProberProcess:
     def __init__(self, root: Root) -> None:
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._process = subprocess.Popen(
-                command(root, theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
-                cwd="/",
-                env={"PYTHONPATH": str(PACKAGE.parent), "LANG": "C.UTF-8"},
-            )
+            with handed_over() as (path, descriptors):
+                self._process = subprocess.Popen(
+                    command(root, theirs.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(theirs.fileno(), *descriptors),
+                    cwd="/",
+                    env={"PYTHONPATH": path, "LANG": "C.UTF-8"},
+                )
         except OSError as error:
             self.connection.close()
             raise HostError(f"cannot start the prober: {error}") from None

@@ -199,8 +199,8 @@ FAULTS: dict[str, tuple[Fault, Callable[[Lab, Daemon], None]]] = {
     "a dead prober changes verdicts": (
         Fault(
             "appliance/control/daemon.py",
-            "        self.notifier.status(self.summary())\n        if alive:\n",
-            "        self.notifier.status(self.summary())\n"
+            "        self.notifier.status(standing.summary(self))\n        if alive:\n",
+            "        self.notifier.status(standing.summary(self))\n"
             "        if not alive:\n"
             "            type(self.instance.health).__init__(self.instance.health)\n"
             "            self.instance.health.configure(self.instance.state.services(), 0.0)\n"

@@ -158,7 +158,7 @@ FRAMES: dict[str, tuple[bytes, str, str]] = {
     "cut off in the IPv4 header": (packet()[:20], "drop", "malformed"),
     "cut off in the TCP header": (packet()[:40], "drop", "malformed"),
     "a header length of zero": (packet()[:14] + b"\x40" + packet()[15:], "drop", "malformed"),
-    "a fragment": (packet()[:20] + b"\x20\x00" + packet()[22:], "drop", "fragment"),
+    "a later fragment, the first not seen": (packet()[:20] + b"\x00\x10" + packet()[22:], "drop", "fragment"),
     "another protocol": (packet()[:23] + b"\x2f" + packet()[24:], "drop", "protocol"),
 }
 

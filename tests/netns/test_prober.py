@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +28,7 @@ import pytest
 
 from appliance import paths
 from appliance.errors import HostError
-from appliance.health import client, process
+from appliance.health import client, code, process
 from appliance.health.client import ProberClient, Target
 from appliance.health.judge import HealthTable
 from appliance.model import Backend, Check, CheckKind, Health, Outcome, ProbeResult, Service, ServiceKey
@@ -187,6 +188,24 @@ def test_it_holds_cap_net_raw_and_nothing_else(place: Place) -> None:
             assert {name.partition(":")[0] for name in files} <= {"/dev/null", "socket", "pipe", "anon_inode"}
 
     asyncio.run(journey())
+
+
+def test_it_runs_from_a_checkout_that_nobody_but_root_can_read(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = shutil.copytree(paths.PACKAGE, tmp_path / "home" / "appliance")
+    package.parent.chmod(0o700)
+    monkeypatch.setattr(process, "handed_over", lambda: code.handed_over(package))
+
+    async def journey() -> None:
+        async with started(place, target(LOCAL + 1, TCP)) as (prober, record):
+            await until("a result", lambda: record.results)
+            assert record.results[0].outcome is Outcome.OK
+            assert prober.restarts == 0
+            assert b"PYTHONPATH=/proc/self/fd/" in Path(f"/proc/{prober.pid}/environ").read_bytes()
+
+    with place.listen():
+        asyncio.run(journey())
 
 
 def test_each_kind_of_check_at_once(place: Place) -> None:

@@ -132,12 +132,16 @@ class Agent(Channel):
         self.send(name, **arguments)
         return self._answer(name, self.receive(ANSWER_LIMIT))
 
-    def execute(self, argv: tuple[str, ...], text: str, seconds: float) -> Done:
-        """Run a command to its end. Raises LabError if it is still running after `seconds`."""
+    def begin(self, argv: tuple[str, ...], text: str = "") -> int:
+        """Start a command and return its process number."""
         arguments = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
         if text:
             arguments["input-data"] = base64.b64encode(text.encode()).decode()
-        process = self.command("guest-exec", **arguments)["pid"]
+        return int(self.command("guest-exec", **arguments)["pid"])
+
+    def execute(self, argv: tuple[str, ...], text: str, seconds: float) -> Done:
+        """Run a command to its end. Raises LabError if it is still running after `seconds`."""
+        process = self.begin(argv, text)
         deadline, pause = time.monotonic() + seconds, 0.01
         while True:
             found = self.command("guest-exec-status", pid=process)

@@ -12,6 +12,8 @@ from tests.unit.house import tree
 from tests.vm.machine import Vm
 
 PLACE: Final = "/srv/vc5"
+# Every instruction is emulated there.
+SLOWNESS: Final = "VC5_SLOWNESS=8"
 # What most tests import, so that every machine made from the saved one finds it read and compiled.
 WARM_UP: Final = ("tests/netns/test_daemon_life.py", "--collect-only", "-q")
 
@@ -38,12 +40,12 @@ def vc5(vm: Vm, *arguments: str, limit: float = 60) -> str:
     return vm.run("env", "-C", PLACE, "python3", "-m", "appliance", *arguments, limit=limit)
 
 
-def pytest(vm: Vm, *arguments: str, limit: float = 240) -> str:
+def pytest(vm: Vm, *arguments: str, limit: float = 360) -> str:
     """Run these tests in the machine and return what pytest printed.
 
     Raises LabError with that where one failed, none ran, or one was skipped: there is no reason to, in there.
     """
-    printed = _pytest(vm, ("--timeout=120", *arguments), limit)
+    printed = _pytest(vm, ("--timeout=300", *arguments), limit)
     summary = printed.rstrip().rpartition("\n")[2]
     if not re.search(r"\bpassed\b", summary) or re.search(r"\b(skipped|xfailed|deselected)\b", summary):
         raise LabError(f"in the guest not every test ran:\n{printed}")
@@ -51,4 +53,6 @@ def pytest(vm: Vm, *arguments: str, limit: float = 240) -> str:
 
 
 def _pytest(vm: Vm, arguments: tuple[str, ...], limit: float) -> str:
-    return vm.run("env", "-C", PLACE, "python3", "-m", "pytest", "-p", "no:cacheprovider", *arguments, limit=limit)
+    return vm.run(
+        "env", "-C", PLACE, SLOWNESS, "python3", "-m", "pytest", "-p", "no:cacheprovider", *arguments, limit=limit
+    )

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
@@ -81,12 +82,24 @@ def shape(
     )
 
 
+_AHEAD = ThreadPoolExecutor(1, "compile")
+_PENDING: dict[str, Future[Compiled]] = {}
+
+
+def compile_ahead(text: str) -> None:
+    """Begin to compile what will be wanted next, on another CPU."""
+    if text not in _PENDING:
+        _PENDING[text] = _AHEAD.submit(compile_text, text, FUNCTIONS)
+
+
 @cache
 def compiled(text: str) -> Compiled:
     """The code of a program text; each text is compiled once."""
-    return compile_text(text, FUNCTIONS)
+    pending = _PENDING.pop(text, None)
+    return pending.result() if pending else compile_text(text, FUNCTIONS)
 
 
+@cache
 def text_of(what: Shape) -> str:
     """The program text of a shape."""
     return render(what, TEMPLATES)

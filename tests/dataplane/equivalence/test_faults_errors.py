@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dataplane.equivalence.pair import Difference, loaded, shape, text_of
-from tests.dataplane.equivalence.play import any_steps, play
-from tests.dataplane.faults import Fault
+from tests.dataplane.equivalence.pair import shape, text_of
+from tests.dataplane.equivalence.planting import frames_until_found
 from tests.dataplane.faults_errors import ERROR_FAULTS
 
-LIMIT = 20_000
-"""Frames within which a fault has to be found."""
-CHANGES = 8
 ABOUT = 0.6
 """The share of frames that are aimed at what these faults spoil."""
 SHAPE = shape(resets=True, ipv6=True, narrow=True)
+PLANTED = [(SHAPE, fault) for fault in ERROR_FAULTS]
 
 
 def test_every_fault_fits_the_program_once() -> None:
@@ -23,15 +20,6 @@ def test_every_fault_fits_the_program_once() -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("fault", ERROR_FAULTS, ids=[fault.name.replace(" ", "-") for fault in ERROR_FAULTS])
-def test_fault_is_found(fault: Fault) -> None:
-    with loaded(SHAPE, fault.plant(text_of(SHAPE))) as pair:
-        seed = 0
-        while pair.mix.frames < LIMIT:
-            try:
-                play(pair, seed, any_steps(seed, CHANGES), about=ABOUT)
-            except Difference:
-                print(f"{fault.name}: found with frame {pair.mix.frames + 1}")
-                return
-            seed += 1
-        pytest.fail(f"{fault.name}: not found with {pair.mix.frames} frames")
+@pytest.mark.parametrize("place", range(len(PLANTED)), ids=[fault.name.replace(" ", "-") for _, fault in PLANTED])
+def test_fault_is_found(place: int) -> None:
+    frames_until_found(PLANTED, place, about=ABOUT)

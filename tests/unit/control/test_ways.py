@@ -44,7 +44,7 @@ class To(NamedTuple):
     next: str = ""
 
 
-NET, GONE, DOWN = Lack.NO_NETWORK, Lack.INTERFACE_GONE, Lack.INTERFACE_DOWN
+NET, DOWN = Lack.NO_NETWORK, Lack.INTERFACE_DOWN
 ADDRESS, ROUTE, UNKNOWN = Lack.NO_ADDRESS, Lack.NO_ROUTE, Lack.UNRESOLVED
 
 LANS = host([LAN], ["2 10.1.10.1", "2 2001:db8:1::1", "2 10.1.0.1"])
