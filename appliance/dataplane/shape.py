@@ -21,8 +21,10 @@ PRIMES = (
     *(16381, 20641, 26003, 32749, 41263, 51991, 65521, 82549, 104003, 131071),
 )
 """Slot counts to choose from, each about a quarter larger than the one before."""
-SLOTS_PER_BACKEND = 64
-"""At least so many slots for each backend: equal shares differ by one slot at most, so by less than two percent."""
+SLOTS_PER_BACKEND = 40
+"""At least so many slots for each backend that a service has room for: equal shares differ by one slot at most, so by
+less than 2.5 percent when the room is used up, and by two before. More would balance no better that anybody could
+measure, and cost every packet: the slots of all services are what fills the cache."""
 DIRECT_LIMIT = 128
 """Up to so many services a lookup needs no displacements; finding a multiplier for more takes too long."""
 DIRECT_LEAST = 256

@@ -87,7 +87,7 @@ def source_port(tables: Tables, service: ServiceKey, backend: int) -> int:
     ("services", "backends"),
     [
         pytest.param(4096, 1, id="4,096 services"),
-        pytest.param(1, 1024, id="1,024 backends of one service, over 65,537 slots"),
+        pytest.param(1, 1500, id="1,500 backends of one service, over 65,537 slots"),
         pytest.param(4096, 16, id="65,536 destinations"),
     ],
 )

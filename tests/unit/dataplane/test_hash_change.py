@@ -141,7 +141,7 @@ def test_the_first_seed_of_all_is_no_change() -> None:
     assert keys.current == keys.previous == coefficients(bytes([9]) * 16)
 
 
-@pytest.mark.parametrize("count", [7, 10, 20, 60])
+@pytest.mark.parametrize("count", [8, 10, 20, 60])
 def test_a_service_that_outgrows_its_slots_moves_no_flow(count: int) -> None:
     """Whether or not its range of numbers has to move as well."""
     before, after = web(*pool(3)), web(*pool(count))
@@ -167,13 +167,13 @@ def test_growth_waits_for_a_program_that_can_ask() -> None:
     tables = Tables(memory_at(1_000, SHAPE))
     tables.apply(web(*pool(3)))
     few = entry(tables).slot_count
-    tables.apply(web(*pool(7)))
+    tables.apply(web(*pool(8)))
     assert entry(tables).slot_count == few
     wide = Tables(Memory(replace(SHAPE, previous=True), tables.memory.raw))
     clients = Clients(wide.memory)
     clients.open_many(WEB, range(100))
-    wide.apply(web(*pool(7)))
-    assert entry(wide).slot_count == slot_count(7)
+    wide.apply(web(*pool(8)))
+    assert entry(wide).slot_count == slot_count(8)
     assert clients.lost() == []
 
 

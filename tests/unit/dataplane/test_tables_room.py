@@ -214,12 +214,12 @@ TOO_MUCH = [
         desired(vips={IPv4Address(f"192.0.2.{n}"): True for n in range(5)}),
         "5 VIPs do not fit a lookup table of 8 positions",
     ),
-    (WIDE, many(8, 6), many(40, 13), f"no room for {slot_count(13)} more slots among 32768"),
+    (WIDE, many(8, 6), many(60, 13), f"no room for {slot_count(13)} more slots among 32768"),
     (
         WIDE,
         web(1),
-        desired(service(OTHER, [member(n) for n in pool(450)])),
-        f"no room for {slot_count(450)} more slots among 32768",
+        desired(service(OTHER, [member(n) for n in pool(700)])),
+        f"no room for {slot_count(700)} more slots among 32768",
     ),
     (SHAPE, web(1), web(*pool(600)), f"no room for {destination_count(600)} more destinations among 512"),
     (
