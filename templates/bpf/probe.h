@@ -42,6 +42,9 @@ static __always_inline int vc5_readdress(const struct vc5_packet *packet, void *
 		u16 before = sum;
 		u32 i;
 
+		/* Never true, but the verifier of Linux 6.1 may have lost sight of the family. */
+		if ((void *)(ip + 1) > end)
+			return 0;
 #pragma unroll
 		for (i = 0; i < VC5_WORDS; i++) {
 			sum = vc5_adjust_checksum(sum, ip->source[i], source[i]);

@@ -34,7 +34,10 @@ static __always_inline int vc5_departs(u32 refusal)
 
 static __always_inline const struct vc5_tunnel *vc5_tunnel_at(u64 number, u32 copy)
 {
-	return &vc5_tunnels[(number & (VC5_DESTINATIONS - 1)) * 2 + (copy & 1)];
+	const struct vc5_tunnel *pair = &vc5_tunnels[(number & (VC5_DESTINATIONS - 1)) * 2];
+
+	vc5_opaque(pair); /* as in lookup.h: no OR */
+	return pair + (copy & 1);
 }
 
 /* One sum of 16 bits. */
@@ -259,7 +262,7 @@ static __always_inline u32 vc5_checksum_field(u64 protocol)
 static __always_inline void vc5_readdress_dscp(struct xdp_md *ctx, u32 l2, const struct vc5_tunnel *tunnel, void *packet,
 					       const struct vc5_cargo *cargo)
 {
-	u32 plain = vc5_plain_headers(cargo->family), field = vc5_checksum_field(cargo->protocol), i;
+	u32 plain = vc5_plain_headers(cargo->family), field = vc5_checksum_field(cargo->protocol);
 	const void *end = (void *)(long)ctx->data_end;
 	const u32 *address = (const u32 *)tunnel->header;
 	u64 difference = 0;
@@ -268,6 +271,7 @@ static __always_inline void vc5_readdress_dscp(struct xdp_md *ctx, u32 l2, const
 /*% if shape.ipv6 %*/
 	if (cargo->family == VC5_IPV6) {
 		struct vc5_ipv6 *ip = packet;
+		u32 i;
 
 		vc5_opaque(ip);
 		if ((void *)(ip + 1) > end)
@@ -292,8 +296,13 @@ static __always_inline void vc5_readdress_dscp(struct xdp_md *ctx, u32 l2, const
 	if (!cargo->protocol)
 		return;
 	if (cargo->headers == plain) {
-		u16 *check = packet + plain + field;
+		u16 *check;
 
+		/* Else the compiler takes `headers`, which the verifier has no bounds of. */
+		vc5_opaque(plain);
+		check = packet + (plain & 63);
+		vc5_opaque(check); /* as in lookup.h: no OR */
+		check = (void *)check + field;
 		vc5_opaque(check);
 		if ((void *)(check + 1) <= end)
 			*check = vc5_changed_transport(*check, difference, cargo->protocol);

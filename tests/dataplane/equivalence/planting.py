@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.dataplane.shape import Shape
+from tests import profile
 from tests.dataplane.equivalence.pair import Difference, compile_ahead, loaded, text_of
 from tests.dataplane.equivalence.play import any_steps, play
 from tests.dataplane.faults import Fault
@@ -12,6 +13,8 @@ from tests.dataplane.faults import Fault
 LIMIT = 40_000
 """Frames within which a fault has to be found."""
 CHANGES = 8
+EVERY = 1 if profile.FUZZ else 3
+"""Which of the faults are planted: each takes some seconds of compiling, so `make test` takes one of three."""
 
 
 def frames_until_found(planted: Sequence[tuple[Shape, Fault]], place: int, *, about: float = 0.0) -> int:

@@ -138,7 +138,7 @@ class Site:
             (1, self._hop),
             (2, self._seed),
             (2, self._sticky),
-            (1, self._remember_all),
+            (3, self._remember_all),
             (1, self._poke),
             (1, self._spend),
             *([(2, self._block)] if self.pair.plain.shape.blocks else []),

@@ -11,7 +11,7 @@ from appliance.dataplane.shape import Shape
 from appliance.model import Mode
 from tests.dataplane import faults_source
 from tests.dataplane.equivalence.pair import shape, text_of
-from tests.dataplane.equivalence.planting import frames_until_found
+from tests.dataplane.equivalence.planting import EVERY, frames_until_found
 from tests.dataplane.faults import FAULTS, MODE_FAULTS, NAT_FAULTS, Fault
 from tests.dataplane.faults_tunnels import TUNNEL_FAULTS
 
@@ -26,7 +26,7 @@ PLANTED = [
     *((SOURCE_SHAPE, fault) for fault in faults_source.FAULTS),
     *((TUNNELS, fault) for fault in TUNNEL_FAULTS),
     *((NAT_SHAPE, fault) for fault in NAT_FAULTS),
-]
+][::EVERY]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def test_every_fault_of_a_feature_fits_once(what: Shape, faults: Sequence[Fault]
 
 
 @pytest.mark.root
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("place", range(len(PLANTED)), ids=[fault.name.replace(" ", "-") for _, fault in PLANTED])
 def test_fault_is_found(place: int, record_property: Callable[[str, object], None]) -> None:
     record_property("frames", frames_until_found(PLANTED, place))
