@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable
 
 from appliance.errors import Vc5Error
-from bench import daemon, figures, modes, packet, reload, report, scale, sources, tunnel
+from bench import daemon, figures, modes, packet, reload, report, scale, sources, tracked, tunnel
 from tests.lab.namespace import LabError
 
 GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "packet": packet.run,
     "modes": modes.run,
+    "tracked": tracked.run,
     "sources": sources.run,
     "tunnel": tunnel.run,
     "reload": reload.run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -43,13 +43,17 @@ def services(
     mode: Mode = Mode.SIMPLE,
     family: int = 4,
     remember_all: bool = False,
+    weights: Mapping[int, int] | None = None,
 ) -> tuple[DesiredService, ...]:
     """Return one service for each VIP, all with the same backends: `first` and those after it, and some that drain."""
+    weight = weights or {}
     numbers = dict.fromkeys(draining, State.DRAINING)
     numbers |= dict.fromkeys(range(first, first + backends), State.AVAILABLE)
     base, own = (BACKEND, OWN) if family == 4 else (BACKEND6, OWN6)
     hop = Hop(LOOPBACK, MACS, own, NETWORK if mode is Mode.VLAN else None)
-    members = tuple(Member(base + number, 1, state, hop) for number, state in sorted(numbers.items()))
+    members = tuple(
+        Member(base + number, weight.get(number, 1), state, hop) for number, state in sorted(numbers.items())
+    )
     vips: tuple[Address, ...] = VIPS if family == 4 else VIPS6
     return tuple(
         DesiredService(ServiceKey(vip, PORT, protocol), members, 900, remember_all=remember_all) for vip in vips
@@ -97,6 +101,7 @@ def balancer(
     blocked: tuple[Network, ...] = (),
     nat: bool = False,
     remember_all: bool = False,
+    weights: Mapping[int, int] | None = None,
 ) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
     wanted = replace(shape(mode, family), counts_sources=counts_sources, blocks=bool(blocked))
@@ -104,7 +109,8 @@ def balancer(
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)
-        some = behind_nat() if nat else services(protocol=protocol, mode=mode, family=family, remember_all=remember_all)
+        plain = services(protocol=protocol, mode=mode, family=family, remember_all=remember_all, weights=weights)
+        some = behind_nat() if nat else plain
         tables.apply(replace(desired(some), blocked=blocked))
         if (tracked := sum(tables.tracked().values())) and not remember_all:
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")

@@ -86,7 +86,7 @@ class Timing:
     def over(self, floor: Timing) -> Timing:
         """Return how many times the floor: the ratio of each round, of which again the median counts."""
         pairs = zip(self.samples, floor.samples, strict=True)
-        return _timing([ours / max(theirs, 1e-3) for ours, theirs in pairs])
+        return timing([ours / max(theirs, 1e-3) for ours, theirs in pairs])
 
 
 class Driver:
@@ -133,7 +133,7 @@ class Driver:
             for case in reversed(cases) if number % 2 else cases:
                 if number % case.every == 0:
                     samples[case.label].append(self.run(case, repeats[case.label]))
-        return {label: _timing(values) for label, values in samples.items()}
+        return {label: timing(values) for label, values in samples.items()}
 
     def run(self, case: Case, repeat: int) -> float:
         """Send `repeat` batches through a case's program, where its flows left off; returns ns per packet."""
@@ -204,7 +204,8 @@ def link(main: bytes, step: bytes) -> bytes:
     return bytes(linked)
 
 
-def _timing(values: list[float]) -> Timing:
+def timing(values: list[float]) -> Timing:
+    """Sum up the samples of all rounds."""
     if len(values) < 2:
         return Timing(values[0], values[0], values[0], tuple(values))
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")

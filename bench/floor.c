@@ -7,7 +7,8 @@
  * The compiler is given: BENCH_FAMILY 4 or 6, BENCH_VIP the first of BENCH_VIPS addresses (a power of two, host byte order;
  * of IPv6 the last word, before it BENCH_PREFIX_0 to 2), BENCH_PORT, BENCH_PROTOCOL TCP or UDP (whose ports lie alike),
  * BENCH_MACS_HIGH and BENCH_MACS_LOW the first 8 and the last 4 bytes of the new addresses as stored in memory, BENCH_L2
- * length of the layer-2 header, BENCH_DOORS 1 where packets are redirected by entry 0 of a device map.
+ * length of the layer-2 header, BENCH_DOORS 1 where packets are redirected by entry 0 of a device map, BENCH_LINES how
+ * many cache lines a table has, 0 where there is none.
  */
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -36,7 +37,7 @@ static __always_inline int bench_leave(void *data)
 }
 
 #if BENCH_FAMILY == 6
-int bench_floor(struct xdp_md *ctx)
+static __always_inline int bench_forward(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	u32 *vip = data + BENCH_L2 + 24;
@@ -61,7 +62,7 @@ int bench_floor(struct xdp_md *ctx)
 	return bench_leave(data);
 }
 #else
-int bench_floor(struct xdp_md *ctx)
+static __always_inline int bench_forward(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + BENCH_L2;
@@ -84,6 +85,32 @@ int bench_floor(struct xdp_md *ctx)
 	check = ip->check + bpf_htons(0x0100);
 	ip->check = check + (check >> 16);
 	return bench_leave(data);
+}
+#endif
+
+int bench_floor(struct xdp_md *ctx)
+{
+	return bench_forward(ctx);
+}
+
+#if BENCH_LINES
+/* The floor of remembering flows: as above, and one cache line of a table of BENCH_LINES, a power of two, which only the
+ * flow tells.
+ */
+int bench_line(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	const u64 *lines = (const u64 *)bpf_pseudo_fd(2, 2);
+	struct iphdr *ip = data + BENCH_L2;
+	u64 line;
+
+	if ((void *)(ip + 1) + 4 > end)
+		return XDP_PASS;
+	line = (u64)ip->saddr * 0xd1342543de82ef95ULL;
+	line = (line ^ line >> 29) * 0x9e3779b97f4a7c15ULL >> 40 & (BENCH_LINES - 1);
+	if (*(const volatile u64 *)&lines[line << 3])
+		return XDP_DROP;
+	return bench_forward(ctx);
 }
 #endif
 

@@ -15,12 +15,14 @@ from bench.traffic import ETHERNET, TAG
 
 DOORS = 1
 """The number by which a floor refers to its device map."""
+TABLE = 2
+"""That of its table of cache lines."""
 
 
 def floor_text(
-    *, protocol: Protocol = Protocol.TCP, mode: Mode = Mode.SIMPLE, family: int = 4, growth: int = 20
+    *, protocol: Protocol = Protocol.TCP, mode: Mode = Mode.SIMPLE, family: int = 4, growth: int = 20, lines: int = 0
 ) -> str:
-    """Return the text of the floors for a mode and a family; `growth` is in bytes."""
+    """Return the text of the floors for a mode and a family; `growth` is in bytes, `lines` a table's in cache lines."""
     high, low = (int.from_bytes(part, sys.byteorder) for part in (MACS[:8], MACS[8:]))
     first = VIPS[0].packed if family == 4 else VIPS6[0].packed
     words = [int.from_bytes(first[at : at + 4], "big") for at in range(0, len(first), 4)]
@@ -35,6 +37,7 @@ def floor_text(
         "MACS_LOW": low,
         "L2": ETHERNET + TAG if mode is Mode.VLAN else ETHERNET,
         "DOORS": int(mode is Mode.MULTI_NIC),
+        "LINES": lines,
     }
     return source("floor.c", given | {f"PREFIX_{at}": word for at, word in enumerate(words[:-1])})
 

@@ -233,22 +233,14 @@ static __always_inline u32 vc5_ask_previous(const struct vc5_service *service, c
 static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_service *service, u32 slot, u32 now,
 							    u64 hash, const struct vc5_packet *packet)
 {
-	struct vc5_history *history = &vc5_histories[slot];
 	struct vc5_choice choice = {.index = now};
 	u64 name = vc5_flow_name(vc5_whole_hash(service, packet, hash));
 	u64 tag = name & ((1ULL << VC5_TAG_BITS) - 1), first = (name >> (64 - VC5_SET_BITS)) * VC5_WAYS, way = 0;
 	u64 *set = &vc5_flows[first];
-	u32 time = vc5_settings->time, place = VC5_WAYS, flags = packet->flags, was = history->was;
+	u32 time = vc5_settings->time, place = VC5_WAYS, flags = packet->flags, was;
 	u32 udp = packet->protocol == VC5_PROTOCOL_UDP, syn = (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
-	u32 expiry = time + vc5_life(flags), asked = 0, all = 0, i;
+	u32 expiry = time + vc5_life(flags), asked = 0, all = 0, known, i;
 
-/*% if shape.previous %*/
-	/* What is remembered under the hash of before is never refreshed: so whoever asks is remembered under today's. */
-	asked = was == VC5_ASK_PREVIOUS;
-	if (asked)
-		was = vc5_ask_previous(service, packet, time);
-/*% endif %*/
-	was &= VC5_INDEX_MASK;
 /*% if shape.tracks_all %*/
 	all = service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL;
 /*% endif %*/
@@ -262,21 +254,26 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 		}
 	}
 	/* An index beyond the service's destinations is left from a larger service of the same name. */
-	if (way && !vc5_expired(way, time) && vc5_way_index(way) < service->capacity) {
+	known = way && !vc5_expired(way, time) && vc5_way_index(way) < service->capacity;
+	if (known) {
 		u32 index = vc5_way_index(way);
 		u32 state = vc5_state(service, index);
 
 		if (vc5_lives(state) && !(syn && state == VC5_STATE_DRAINING)) {
 			u64 fresh = vc5_make_way(tag, index, syn ? way & VC5_CANDIDATE : 0, expiry);
 
-			if (fresh != way)
+			/* Once a second for each flow: nothing else of its packets needs the history, a cache line
+			 * that nobody has.
+			 */
+			if (fresh != way) {
 				vc5_write_way(set, place, fresh);
 /*% if shape.tracks_all %*/
-			if (fresh != way && all)
-				vc5_own(first, place, service->destinations + index);
+				if (all)
+					vc5_own(first, place, service->destinations + index);
 /*% endif %*/
-			if (index != now && !(fresh & VC5_CANDIDATE) && history->diverted != time)
-				history->diverted = time;
+				if (index != now && !(fresh & VC5_CANDIDATE) && vc5_histories[slot].diverted != time)
+					vc5_histories[slot].diverted = time;
+			}
 			choice.index = index;
 			vc5_count(VC5_REASON_TRACKED_HIT);
 			return choice;
@@ -286,7 +283,16 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 			choice.index = choice.dead ? index : now;
 			return choice;
 		}
-	} else if (!syn) {
+	}
+	was = vc5_histories[slot].was;
+/*% if shape.previous %*/
+	/* What is remembered under the hash of before is never refreshed: so whoever asks is remembered under today's. */
+	asked = was == VC5_ASK_PREVIOUS;
+	if (asked)
+		was = vc5_ask_previous(service, packet, time);
+/*% endif %*/
+	was &= VC5_INDEX_MASK;
+	if (!known && !syn) {
 		u32 state = vc5_state(service, was);
 
 		if (vc5_lives(state)) {

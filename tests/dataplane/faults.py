@@ -75,7 +75,7 @@ FAULTS = (
     ),
     Fault("candidate bit never cleared", "syn ? way & VC5_CANDIDATE : 0", "way & VC5_CANDIDATE"),
     Fault("candidate bit cleared by a second SYN", "syn ? way & VC5_CANDIDATE : 0", "0"),
-    Fault("diverted not stamped", "history->diverted = time;", ";"),
+    Fault("diverted not stamped", "vc5_histories[slot].diverted = time;", ";"),
     _without("diverted stamped by candidates", " && !(fresh & VC5_CANDIDATE)"),
     _without("SYN to a draining backend kept", " && !(syn && state == VC5_STATE_DRAINING)"),
     Fault("was and now swapped", "choice.index = was;", "choice.index = now;"),
@@ -95,7 +95,7 @@ FAULTS = (
     Fault(
         "every flow of every service remembered", "all = service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL;", "all = 1;"
     ),
-    Fault("owner of a refreshed flow not stored", "if (fresh != way && all)", "if (0)"),
+    Fault("owner of a refreshed flow not stored", "if (all)\n\t\t\t\t\tvc5_own", "if (0)\n\t\t\t\t\tvc5_own"),
     Fault(
         "owner not forgotten",
         "vc5_own(first, place, service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL ? service->destinations + index : 0)",

@@ -185,11 +185,13 @@ class Tracking:
             # A remembered flow stays where it is; a packet that does not open it again confirms it.
             fresh = replace(known, candidate=known.candidate and transport.opens, expiry=expiry)
             assert found is not None
-            if service.remember_all and fresh.way != memory.flows[first + found.way]:
-                memory.owners[first + found.way] = service.destinations + owner
-            memory.flows[first + found.way] = fresh.way
-            if owner != now and not fresh.candidate:
-                memory.histories.put(slot, "diverted", time)
+            # The first packet of a second has written all that the others would.
+            if fresh.way != memory.flows[first + found.way]:
+                if service.remember_all:
+                    memory.owners[first + found.way] = service.destinations + owner
+                memory.flows[first + found.way] = fresh.way
+                if owner != now and not fresh.candidate:
+                    memory.histories.put(slot, "diverted", time)
             self._count(Reason.TRACKED_HIT)
             return Choice(owner)
 

@@ -138,7 +138,7 @@ class Site:
             (1, self._hop),
             (2, self._seed),
             (2, self._sticky),
-            (3, self._remember_all),
+            (1, self._remember_all),
             (1, self._poke),
             (1, self._spend),
             *([(2, self._block)] if self.pair.plain.shape.blocks else []),
@@ -287,7 +287,10 @@ class Site:
         self._put(replace(service, sticky=not service.sticky))
 
     def _remember_all(self, random: Random) -> None:
-        service = self._service(random)
+        """Preferably of a service of whose flows some are remembered already."""
+        service, tracked = self._service(random), self.pair.tables[1].tracked()
+        busiest = max(self.desired.services, key=lambda one: tracked.get(one.key, 0), default=service)
+        service = busiest if not busiest.remember_all else service
         if service.tracking and self.pair.plain.shape.tracks_all:
             self._put(replace(service, remember_all=not service.remember_all))
 
