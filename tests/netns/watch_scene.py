@@ -40,6 +40,8 @@ class Scene:
             where.run("ip", "address", "add", f"192.0.2.{last}/24", "dev", interface)
             where.run("ip", "address", "add", f"2001:db8::{last}/64", "dev", interface, "nodad")
             where.run("ip", "link", "set", interface, "up")
+        # The kernel tells a little later that there is a carrier.
+        wait_for(f"{name} to run", lambda: "state UP" in self.balancer.run("ip", "link", "show", name))
 
     def watch(self, *names: str, receive_buffer: int = 1 << 20) -> HostWatch:
         """Start a watch; it is closed at the end."""
