@@ -117,7 +117,7 @@ def carries(site: Trunk, member: str, talks: list[LongFlows]) -> None:
     all_speak(talks)
     before = dict(zip(MEMBERS, site.member_frames(), strict=True))
     all_speak(talks)
-    site.router.run("ping", "-c", "20", "-i", "0.2", "-W", "5", str(TRUNK[0].address(BALANCER)))
+    site.router.run("ping", "-c", "10", "-i", "0.2", "-W", "5", str(TRUNK[0].address(BALANCER)))
     after = dict(zip(MEMBERS, site.member_frames(), strict=True))
     frames = {name: after[name] - before[name] for name in MEMBERS}
     assert frames.pop(member) > 0
