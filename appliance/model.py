@@ -333,7 +333,7 @@ class Interface:
     """A network interface of the host. `mac` is 6 bytes; `addresses` carry their prefix; `mtu` in bytes.
 
     `vlan` is set on a VLAN interface, and `parent` is then the index of the one below it. `master` is the index of the
-    bond that it is a member of.
+    bond that it is a member of; one on `standby` is kept by it in reserve, and the bond drops what comes in there.
     """
 
     name: str
@@ -345,6 +345,7 @@ class Interface:
     vlan: int | None = None
     parent: int = 0
     master: int = 0
+    standby: bool = False
 
 
 @dataclass(frozen=True)

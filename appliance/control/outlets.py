@@ -9,12 +9,12 @@ from appliance.model import Config, Host, Interface
 def outlets(config: Config, host: Host) -> dict[int, Outlet]:
     """Return the outlet of each interface that frames can leave by, by its index.
 
-    What a bond or a VLAN interface holds leaves by the first configured interface below it that is up, else by the
-    first.
+    What a bond or a VLAN interface holds leaves by the first configured interface below it that is up, rather not one
+    that the bond keeps in reserve; else by the first.
     """
     configured = [interface for interface in host.interfaces if interface.name in config.interfaces]
     below: dict[int, Interface] = {}
-    for interface in sorted(configured, key=lambda one: not one.up):
+    for interface in sorted(configured, key=lambda one: (not one.up, one.standby)):
         below.setdefault(interface.index, interface)
         if interface.master:
             below.setdefault(interface.master, interface)

@@ -10,7 +10,8 @@ In a VLAN, the balancer's own address and MAC are those of the VLAN interface wi
 an interface whose own prefix holds the backend. Backends of tunnels may also be remote: by the gateway of the VLAN with
 the lowest id that has one of the backend's family, else by the host's routes.
 
-Frames leave by a configured interface: what a bond or a VLAN interface holds, by the first one below it that is up.
+Frames leave by a configured interface: what a bond or a VLAN interface holds, by the first one below it that is up, and
+rather not by one that the bond keeps in reserve: the switch would send the answers there, where the bond drops them.
 Pure.
 """
 
@@ -252,10 +253,10 @@ class Ways:
         return Way(None, (holder.index, address), holder, egress, own, tag)
 
     def _egress(self, holder: Interface) -> Interface:
-        """The configured interface that a holder's frames leave by: the first below it that is up, else the first."""
+        """The configured interface that a holder's frames leave by: the first below it that carries, else the first."""
         below = holder.index if holder in self._untagged else holder.parent
         found = [interface for interface in self._configured if below in (interface.index, interface.master)]
-        return next((interface for interface in found if interface.up), found[0])
+        return min(found, key=lambda interface: (not interface.up, interface.standby))
 
     def _usable(self, holder: Interface) -> bool:
         return holder.up and self._egress(holder).up

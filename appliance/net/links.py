@@ -22,7 +22,7 @@ class Link:
 
     `up`: it is set up and has a carrier; `enabled`: it is set up. `kind` is the driver's word for a virtual link, empty
     for hardware. `vlan` is the id of a VLAN interface and `parent` the index of the link below it. `master` is the
-    index of the bond, bridge or the like that it belongs to.
+    index of the bond, bridge or the like that it belongs to, `standby` that a bond keeps it in reserve.
     """
 
     index: int
@@ -36,6 +36,7 @@ class Link:
     vlan: int | None = None
     parent: int = 0
     master: int = 0
+    standby: bool = False
 
 
 def concerned(names: Sequence[str], links: Mapping[int, Link]) -> list[Link]:
@@ -85,6 +86,7 @@ def interface(
         vlan=link.vlan,
         parent=link.parent if link.vlan is not None else 0,
         master=_bond(link, links),
+        standby=link.standby,
     )
 
 

@@ -44,6 +44,7 @@ _IFA_F_DEPRECATED = 0x20
 _IFA_F_TENTATIVE = 0x40
 _RT_SCOPE_UNIVERSE = 0  # linux/rtnetlink.h
 _ETH_P_8021Q = 0x8100  # linux/if_ether.h
+_BOND_STATE_BACKUP = 1  # linux/if_bonding.h
 _AF_BRIDGE = 7  # RTM_NEWLINK of this family tells of a bridge port, and RTM_DELLINK that it left the bridge
 _NDA_DST = 1  # linux/neighbour.h
 _NDA_LLADDR = 2
@@ -77,6 +78,8 @@ def _link(packet: Packet) -> Link | None:
         enabled=bool(flags & _IFF_UP),
         kind=str(message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or ""),
         master=int(message.get_attr("IFLA_MASTER") or 0),
+        standby=message.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_KIND") == "bond"
+        and message.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA", "IFLA_BOND_SLAVE_STATE") == _BOND_STATE_BACKUP,
     )
     return _with_vlan(link, message) if link.kind == "vlan" else link
 

@@ -66,7 +66,9 @@ static __always_inline u32 vc5_traffic_class(const void *ip, u64 family)
 	return ((const u8 *)ip)[1];
 }
 
+/*% if shape.udp_tunnels or "dscp" in shape.tunnels %*/
 static long (*vc5_load_bytes)(struct xdp_md *ctx, u32 offset, void *to, u32 size) = (void *)BPF_FUNC_xdp_load_bytes;
+/*% endif %*/
 
 static __always_inline u64 vc5_plain_headers(u64 family)
 {
@@ -330,7 +332,6 @@ static __always_inline void *vc5_depart(struct xdp_md *ctx, struct vc5_verdict *
 	struct vc5_inside inside = {.octets = cargo->octets, .hash = cargo->hash};
 	u32 kind = tunnel->kind, length = vc5_frame_length(ctx);
 	s32 surplus;
-	void *frame;
 
 	/* The verifier knows a difference of pointers only as a number. */
 	vc5_opaque(length);
@@ -338,6 +339,8 @@ static __always_inline void *vc5_depart(struct xdp_md *ctx, struct vc5_verdict *
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_NO_ROOM);
 /*% if "dscp" in shape.tunnels %*/
 	if (kind == VC5_ENCAPSULATION_DSCP) {
+		void *frame;
+
 		vc5_readdress_dscp(ctx, l2, tunnel, packet, cargo);
 		frame = (void *)(long)ctx->data;
 		return frame + VC5_TAGGED_LENGTH <= (void *)(long)ctx->data_end ? frame : NULL;

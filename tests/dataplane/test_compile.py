@@ -14,8 +14,11 @@ import pytest
 from appliance.dataplane import compile as compiler
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.kernel import Map, Program, Verdict
+from appliance.dataplane.render import FUNCTIONS, render
+from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec, references, relocate
 from appliance.errors import CompileError
+from appliance.paths import TEMPLATES
 
 TEXT = """
 #include <linux/if_ether.h>
@@ -51,6 +54,12 @@ def test_compiled_code_runs() -> None:
         assert main.test_run(bytes(60)).verdict is Verdict.PASS
         assert main.test_run(bytes(12) + b"\x08\0" + bytes(46)).verdict is Verdict.TX
         assert area.memory().cast("Q")[0] == 2
+
+
+@pytest.mark.parametrize("tunnels", [(), ("ipip4",), ("fou6", "gue4"), ("dscp",)], ids="-".join)
+def test_the_compiler_has_nothing_to_say_of_ours(tunnels: tuple[str, ...]) -> None:
+    """Shapes with little in them: what is there for other shapes must not lie about unused."""
+    assert compile_text(render(Shape(tunnels=tunnels), TEMPLATES), FUNCTIONS).warnings == ""
 
 
 @pytest.fixture

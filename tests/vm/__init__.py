@@ -3,6 +3,7 @@
     image.py       the disk image, built once from Debian packages
     machine.py     one machine: boot, save, restore, run commands in it, copy files, reboot, cut its power
     worktree.py    this working tree in the machine, and pytest run there
+    ahead.py       programs for daemons in the machine, compiled outside of it
     guest/         ordinary pytest files that run inside the machine; test_guest.py runs each in a fresh one
 
 The emulation is QEMU's own (TCG): slower than KVM by a factor of ten, and the same everywhere.

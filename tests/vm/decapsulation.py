@@ -132,6 +132,13 @@ def prepare(namespace: Namespace, kind: TunnelKind, address: Address, vip: Addre
     return device
 
 
+def received(space: Namespace, device: str) -> int:
+    """Return how many packets came out of a device of the space."""
+    text = space.call(lambda: Path("/proc/thread-self/net/dev").read_text(encoding="ascii"))
+    [line] = [line for line in text.splitlines() if line.strip().startswith(f"{device}:")]
+    return int(line.partition(":")[2].split()[1])
+
+
 def _set_and_look() -> list[str]:
     for name, value in SETTINGS:
         Path("/proc/sys", name.replace(".", "/")).write_text(value)

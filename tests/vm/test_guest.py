@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.unit.house import tree
-from tests.vm import worktree
+from tests.vm import ahead, worktree
 from tests.vm.machine import Vm
 
 pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.slow]
@@ -17,4 +18,6 @@ FILES = sorted(Path(__file__).parent.glob("guest/test_*.py"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem.removeprefix("test_"))
 def test_inside(vm: Vm, file: Path) -> None:
+    for configuration in getattr(import_module(f"tests.vm.guest.{file.stem}"), "AHEAD", ()):
+        ahead.send(vm, configuration)
     worktree.pytest(vm, str(file.relative_to(tree.ROOT)), limit=400)

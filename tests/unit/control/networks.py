@@ -53,6 +53,11 @@ def down(found: Host, *names: str) -> Host:
     )
 
 
+def reserve(found: Host, *names: str) -> Host:
+    """The host with some members of a bond in reserve."""
+    return replace(found, interfaces=tuple(replace(one, standby=one.name in names) for one in found.interfaces))
+
+
 LAN = interface("eth0", 2, "10.1.0.5/16", "2001:db8:1::5/64", "fe80::5/64")
 """The only interface of mode simple."""
 SIMPLE = config(Mode.SIMPLE, "eth0")

@@ -27,6 +27,7 @@ from tests.unit.control.networks import (
     host,
     interface,
     mac,
+    reserve,
     route,
     vlan,
     without,
@@ -161,6 +162,12 @@ ON_LINK: dict[str, tuple[Config, Host, str, To | Lack]] = {
     "vlan, the bond's VLAN, IPv6": (BONDED, BONDS, "2001:db8:10::1", To(2, 10, "2001:db8:10::5", 10)),
     "vlan, the bond's VLAN, MTU": (BONDED, BONDS, "10.1.20.1", To(2, 20, "10.1.20.5", 20, 1400)),
     "vlan, the bond's first member down": (BONDED, down(BONDS, "eth0"), "10.1.10.1", To(3, 10, "10.1.10.5", 10)),
+    "vlan, the bond's first member in reserve": (
+        BONDED, reserve(BONDS, "eth0"), "10.1.10.1", To(3, 10, "10.1.10.5", 10)),
+    "vlan, the bond's second member in reserve": (
+        BONDED, reserve(BONDS, "eth1"), "10.1.10.1", To(2, 10, "10.1.10.5", 10)),
+    "vlan, the bond's other member in reserve and the first down": (
+        BONDED, reserve(down(BONDS, "eth0"), "eth1"), "10.1.10.1", To(3, 10, "10.1.10.5", 10)),
     "vlan, the bond's first member gone": (BONDED, without(BONDS, "eth0"), "10.1.10.1", To(3, 10, "10.1.10.5", 10)),
     "vlan, the bond is not among the interfaces": (
         BONDED, without(BONDS, "bond0"), "10.1.10.1", To(2, 10, "10.1.10.5", 10)),

@@ -6,6 +6,7 @@ makes them, with the attributes that such links have.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
 
@@ -21,18 +22,28 @@ from appliance.net.wire import split
 Q, AD = 0x8100, 0x88A8
 
 
-def said(index: int, *attributes: tuple[str, Any], kind: str = "", data: tuple[tuple[str, Any], ...] = ()) -> Link:
+def said(
+    index: int,
+    *attributes: tuple[str, Any],
+    kind: str = "",
+    data: tuple[tuple[str, Any], ...] = (),
+    member_of: str = "",
+    member_data: tuple[tuple[str, Any], ...] = (),
+) -> Link:
     """Return what RTM_NEWLINK with these attributes is read as."""
     message = ifinfmsg()
     message["index"], message["flags"] = index, 0x41
     message["header"]["type"] = RTM_NEWLINK
-    information = [("IFLA_INFO_KIND", kind)] if kind else []
+    information: list[tuple[str, Any]] = [("IFLA_INFO_KIND", kind)] if kind else []
+    information += [("IFLA_INFO_DATA", {"attrs": list(data)})] if data else []
+    if member_of:
+        information += [("IFLA_INFO_SLAVE_KIND", member_of), ("IFLA_INFO_SLAVE_DATA", {"attrs": list(member_data)})]
     message["attrs"] = [
         ("IFLA_IFNAME", f"if{index}"),
         ("IFLA_ADDRESS", f"02:00:00:00:00:{index:02x}"),
         ("IFLA_MTU", 1500),
         *attributes,
-        ("IFLA_LINKINFO", {"attrs": [*information, *([("IFLA_INFO_DATA", {"attrs": list(data)})] if data else [])]}),
+        ("IFLA_LINKINFO", {"attrs": information}),
     ]
     message.encode()
     (packet,) = split(bytes(message.data))
@@ -70,6 +81,19 @@ def vlan_data(number: int, protocol: int = Q) -> tuple[tuple[str, Any], ...]:
 )
 def test_what_a_message_says_of_a_link(link: Link, expected: tuple[str, int | None, int, int]) -> None:
     assert (link.kind, link.vlan, link.parent, link.master) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "standby"),
+    [
+        ("bond", (("IFLA_BOND_SLAVE_STATE", 1),), True),
+        ("bond", (("IFLA_BOND_SLAVE_STATE", 0),), False),
+        ("bond", (("IFLA_BOND_SLAVE_QUEUE_ID", 1),), False),
+        ("bridge", (("IFLA_BRPORT_STATE", 1),), False),
+    ],
+)
+def test_a_bond_keeps_a_member_in_reserve(kind: str, data: tuple[tuple[str, Any], ...], standby: bool) -> None:
+    assert said(2, ("IFLA_MASTER", 5), member_of=kind, member_data=data).standby is standby
 
 
 def link(index: int, name: str, **more: Any) -> Link:
@@ -113,6 +137,8 @@ def test_concerned_are_the_configured_and_vlans_and_bonds_around_them(
 def test_an_interface_names_its_vlan_parent_and_bond() -> None:
     links = {one.index: one for one in (MEMBER0, BOND, *ON_BOND)}
     assert interface(MEMBER0, links) == Interface("eth0", 2, MEMBER0.mac, master=5)
+    reserve = replace(MEMBER0, standby=True)
+    assert interface(reserve, links) == Interface("eth0", 2, MEMBER0.mac, master=5, standby=True)
     assert interface(BOND, links) == Interface("bond0", 5, BOND.mac)
     assert interface(ON_BOND[0], links) == Interface("bond0.10", 13, ON_BOND[0].mac, vlan=10, parent=5)
     assert interface(MEMBER0, {2: MEMBER0, 5: BRIDGE}).master == 0

@@ -18,13 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import count, product
-from pathlib import Path
 
 import pytest
 
 from appliance.model import TunnelKind
 from tests.lab.namespace import LabError, Namespace, run
-from tests.vm.decapsulation import prepare
+from tests.vm.decapsulation import prepare, received
 
 pytestmark = pytest.mark.root
 
@@ -103,13 +102,6 @@ def pack(near: Namespace, row: Row, port: int) -> None:
         words += ["encap", row.wire, "encap-sport 0 encap-dport", str(port), checksum]
     route = f"route add {VIP[row.inner]} dev out src {NEAR[row.inner]}"
     near.run("ip", "-batch", "-", text="\n".join([" ".join(words), "link set out up", route, ""]))
-
-
-def received(space: Namespace, device: str) -> int:
-    """Return how many packets came out of a device of the space."""
-    text = space.call(lambda: Path("/proc/thread-self/net/dev").read_text(encoding="ascii"))
-    [line] = [line for line in text.splitlines() if line.strip().startswith(f"{device}:")]
-    return int(line.partition(":")[2].split()[1])
 
 
 def talk(near: Namespace, far: Namespace, version: int, patience: float) -> bytes:

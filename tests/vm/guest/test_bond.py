@@ -1,0 +1,151 @@
+"""Mode vlan as it is run in earnest: a trunk that is a bond, and on the bond the kernel's own VLAN interfaces.
+
+                                 bond0.10  10.1.10.5, 2001:db8:10::5
+    switch -- eth0 -.            bond0.20  10.1.20.5, 2001:db8:20::5
+                     `-- bond0 -'
+    switch -- eth1 -'            active-backup: one member carries all, the other one waits
+
+The lab is that of tests.lab.site, but nothing is told to anybody: the switch learns by which member the balancer can be
+reached, neighbours ask for each other's MAC addresses, the daemon asks the kernel for what is on top of its interfaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from appliance.cli.client import call
+from appliance.net import nic
+from tests.lab.addresses import ECHO, HTTP
+from tests.lab.daemon import Daemon
+from tests.lab.flows import FlowRecord
+from tests.lab.patience import wait_for
+from tests.lab.site import BALANCER, FIRST, Site, _addresses, _settings
+from tests.lab.topology import _configure
+from tests.lab.traffic import LongFlows
+from tests.netns.scenario_site import TRUNK, VIPS, flows, wait_available
+from tests.vm import ahead
+
+pytestmark = pytest.mark.root
+
+MEMBERS = ("eth0", "eth1")
+
+
+class Trunk(Site):
+    """The balancer's two interfaces are members of a bond, and its addresses are on VLAN interfaces."""
+
+    def __init__(self) -> None:
+        super().__init__(TRUNK, 1, members=1)
+
+    def _build(self) -> None:
+        super()._build()
+        legs = [(self.router, f"lan{network.id}") for network in TRUNK]
+        for space, name in (*legs, *((backend.namespace, "eth0") for backend in self.backends.values())):
+            space.run("ip", "neighbour", "flush", "dev", name, "nud", "permanent")
+
+    def _set_up_switch(self) -> None:
+        super()._set_up_switch()
+        script = [f"bridge fdb delete {self._mac()} dev balancer-eth0 master"]
+        script += [f"bridge link set dev balancer-{name} learning on" for name in MEMBERS]
+        self.switch.run("sh", "-ec", "\n".join(script))
+
+    def _set_up_balancer(self) -> None:
+        lines = ["link add bond0 type bond mode active-backup miimon 50"]
+        lines += [f"link set {name} down master bond0" for name in MEMBERS]
+        lines += [f"link set {name} up" for name in ("bond0", *MEMBERS)]
+        for network in TRUNK:
+            name = f"bond0.{network.id}"
+            lines += [
+                f"link add link bond0 name {name} type vlan id {network.id}",
+                *_addresses(network, BALANCER, name),
+            ]
+            lines += [f"link set {name} up"]
+        _configure(self.balancer, MEMBERS, lines, _settings(MEMBERS))
+
+    def carrier(self) -> str:
+        """The member that carries all."""
+        text = self.balancer.call(lambda: Path("/proc/thread-self/net/bonding/bond0").read_text(encoding="ascii"))
+        [line] = [line for line in text.splitlines() if line.startswith("Currently Active Slave: ")]
+        return line.partition(": ")[2]
+
+    def stripping(self) -> list[str]:
+        """The members that take tags off before the program sees the frame."""
+        return [name for name in MEMBERS if self.balancer.call(lambda name=name: nic.read(name)).vlan_stripping]  # type: ignore[misc]
+
+
+def configuration() -> str:
+    lines = ["interfaces: [eth0, eth1]", "xdp: native", "mode: vlan"]
+    for name, prefix in (("vlans", "10.1.{}.0/24"), ("vlans6", "2001:db8:{}::/64")):
+        lines += [f"{name}:", *(f"  {network.id}: {prefix.format(network.id)}" for network in TRUNK)]
+    lines += ["interval: 1s", "timeout: 4s", "rise: 1", "fall: 2", "services:"]
+    for version, vip in VIPS.items():
+        hosts = [network.address(FIRST) if version == 4 else network.address6(FIRST) for network in TRUNK]
+        servers = ", ".join(f"'{host}'" for host in hosts)
+        lines += [f"  - virtual: '{vip}'", f"    servers: [{servers}]"]
+        lines += [f"    policy: {{{ECHO}/tcp: {{checks: [{{type: http, port: {HTTP}, path: /alive}}]}}}}"]
+    return "\n".join([*lines, ""])
+
+
+AHEAD = [configuration()]
+
+
+@pytest.fixture
+def site() -> Iterator[Trunk]:
+    with Trunk() as standing:
+        yield standing
+
+
+def all_speak(talks: list[LongFlows]) -> None:
+    """Assert that every busy connection goes on, where it was."""
+    for talk in talks:
+        before = {flow.number: flow for flow in talk.status().flows}
+
+        def spoke(talk: LongFlows = talk, before: dict[int, FlowRecord] = before) -> bool:
+            report = talk.status()
+            assert report.broken == []
+            return all(flow.idle or flow.frames >= before[flow.number].frames + 2 for flow in report.flows)
+
+        wait_for("all connections to talk", spoke)
+
+
+def carries(site: Trunk, member: str, talks: list[LongFlows]) -> None:
+    """Assert that traffic and the balancer's own host come and go by this member alone."""
+    wait_for(f"{member} to be active", lambda: site.carrier() == member)
+    all_speak(talks)
+    before = dict(zip(MEMBERS, site.member_frames(), strict=True))
+    all_speak(talks)
+    site.router.run("ping", "-c", "10", "-i", "0.2", "-W", "5", str(TRUNK[0].address(BALANCER)))
+    after = dict(zip(MEMBERS, site.member_frames(), strict=True))
+    frames = {name: after[name] - before[name] for name in MEMBERS}
+    assert frames.pop(member) > 0
+    assert set(frames.values()) == {0}, frames
+
+
+def test_a_member_of_the_bond_goes_and_comes_back(site: Trunk) -> None:
+    assert site.stripping() == list(MEMBERS)
+    daemon = Daemon(site.balancer, site.root(), configuration())
+    ahead.give(daemon.places)
+    with daemon, ExitStack() as stack:
+        wait_available(daemon, site, *site.backends)
+        attached = [(row["name"], row["attach"]) for row in call(daemon.places, "status")["interfaces"]]
+        assert [row for row in attached if row[0] in MEMBERS] == [(name, "native") for name in MEMBERS]
+        assert site.stripping() == []
+        talks = [stack.enter_context(flows(site, version, busy=10, idle=3)) for version in VIPS]
+        carries(site, "eth0", talks)
+        site.balancer.run("ip", "link", "set", "eth0", "down")
+        carries(site, "eth1", talks)
+        site.balancer.run("ip", "link", "set", "eth0", "up")
+        carries(site, "eth1", talks)
+        site.balancer.run("ip", "link", "set", "eth1", "down")
+        carries(site, "eth0", talks)
+        wait_available(daemon, site, *site.backends)
+        for talk in talks:
+            report = talk.stop()
+            assert (report.broken, set(report.by_backend())) == ([], set(site.backends))
+        assert daemon.stop() == 0
+        assert daemon.leftovers() == []
+        assert "Traceback" not in daemon.errors
+    assert site.stripping() == list(MEMBERS)
