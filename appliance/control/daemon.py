@@ -9,6 +9,7 @@ data plane works on, for the next daemon to adopt, as when it is killed or fails
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -149,20 +150,21 @@ class Daemon:
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
+        self.prober = ProberClient(self.root, self._probed, self._prober_state)
+        self.prober.schedule(instance.targets())
         trim()
+        gc.enable()
         return True
 
     async def _serve(self) -> None:
         self._loop.add_reader(self.watch.fileno(), self.watch.read)
         server = ControlServer(self.root.control_socket, handlers(self))
-        self.prober = ProberClient(self.root, self._probed, self._prober_state)
         try:
             await server.start()
             self._removing = self._removing and self._stop.is_set()
             self.notifier.ready(standing.summary(self))
             self.reloading.release()
             await self.prober.start()
-            self.prober.schedule(self.instance.targets())
             ticking = asyncio.create_task(self._tick())
             stopping = asyncio.create_task(self._stop.wait())
             await asyncio.wait({ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -393,6 +395,7 @@ class Daemon:
 def run(root: Root, file: Path) -> int:
     """Run the daemon in the foreground; returns its exit status."""
     log_to_stderr()
+    gc.disable()  # until the daemon is ready: little of what a start makes is garbage
     daemon = Daemon(root, file)
     with asyncio.Runner(loop_factory=daemon.pulse.loop) as runner:
         return runner.run(daemon.run())
