@@ -9,7 +9,6 @@ data plane works on, for the next daemon to adopt, as when it is killed or fails
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import time
@@ -19,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__, config
-from appliance.control import requirements, standing, store
+from appliance.control import heap, requirements, standing, store
 from appliance.control.blocking import Blocking
-from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
 from appliance.control.pulse import Pulse
@@ -152,8 +150,7 @@ class Daemon:
         self.upkeep.tell()
         self.prober = ProberClient(self.root, self._probed, self._prober_state)
         self.prober.schedule(instance.targets())
-        trim()
-        gc.enable()
+        heap.trim()
         return True
 
     async def _serve(self) -> None:
@@ -338,11 +335,11 @@ class Daemon:
             self._watch_for(loaded.config.interfaces)
             self.upkeep.warn([name for name in loaded.config.interfaces if name not in known])
             self.upkeep.tell()
-            trim()
+            self.prober.schedule(self.instance.targets())
+            heap.trim()
             self.generation += 1
             self.loaded_at = time.time()
             self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
-            self.prober.schedule(self.instance.targets())
             seconds = time.monotonic() - started
             text = f"configuration in force after {seconds * 1000:.0f} ms"
             self.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok")
@@ -395,7 +392,7 @@ class Daemon:
 def run(root: Root, file: Path) -> int:
     """Run the daemon in the foreground; returns its exit status."""
     log_to_stderr()
-    gc.disable()  # until the daemon is ready: little of what a start makes is garbage
+    heap.grow()
     daemon = Daemon(root, file)
     with asyncio.Runner(loop_factory=daemon.pulse.loop) as runner:
         return runner.run(daemon.run())

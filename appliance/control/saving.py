@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PIECE = 256
 """Backends whose verdicts are put together in one turn of the loop."""
-SHARE = 10
+SHARE = 20
 """The time from one state file to the next, in times of what one costs."""
 
 
