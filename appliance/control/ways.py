@@ -125,10 +125,13 @@ class Ways:
         """The hop of one of these ways: the same object as long as it stays the same."""
         mac = neighbours.get(way.neighbour) if way.neighbour else None
         known = self._hops.get(id(way))
-        if known is None or known[0] != mac:
-            known = self._hops[id(way)] = mac, way.hop(neighbours)
-            self._members.clear()
-        return known[1]
+        if known is not None and known[0] == mac:
+            return known[1]
+        if known is not None:
+            self._members.clear()  # no member may be found by the identity of a hop that is gone
+        hop = way.hop(neighbours)
+        self._hops[id(way)] = mac, hop
+        return hop
 
     def member(self, backend: Backend, weight: int, gets: Receives, hop: Hop | None, source: Address | None) -> Member:
         """A member of a service; `hop` is one of these ways.
