@@ -146,8 +146,12 @@ class ServiceKey:
         return found
 
     def __str__(self) -> str:
-        host = f"[{self.vip}]" if self.vip.version == 6 else str(self.vip)
-        return f"{host}:{self.port}/{self.protocol}"
+        found: str | None = self.__dict__.get("_text")
+        if found is None:
+            host = f"[{self.vip}]" if self.vip.version == 6 else str(self.vip)
+            found = f"{host}:{self.port}/{self.protocol}"
+            object.__setattr__(self, "_text", found)
+        return found
 
     def __lt__(self, other: object) -> bool:
         """Order by family, VIP, port, protocol (addresses of two families cannot be compared by `ipaddress`)."""

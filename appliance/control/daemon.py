@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__, config
-from appliance.control import requirements, standing, store
+from appliance.control import heap, requirements, standing, store
 from appliance.control.blocking import Blocking
-from appliance.control.heap import trim
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.notify import Notifier
 from appliance.control.pulse import Pulse
@@ -149,20 +148,20 @@ class Daemon:
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
-        trim()
+        self.prober = ProberClient(self.root, self._probed, self._prober_state)
+        self.prober.schedule(instance.targets())
+        heap.trim()
         return True
 
     async def _serve(self) -> None:
         self._loop.add_reader(self.watch.fileno(), self.watch.read)
         server = ControlServer(self.root.control_socket, handlers(self))
-        self.prober = ProberClient(self.root, self._probed, self._prober_state)
         try:
             await server.start()
             self._removing = self._removing and self._stop.is_set()
             self.notifier.ready(standing.summary(self))
             self.reloading.release()
             await self.prober.start()
-            self.prober.schedule(self.instance.targets())
             ticking = asyncio.create_task(self._tick())
             stopping = asyncio.create_task(self._stop.wait())
             await asyncio.wait({ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -336,11 +335,11 @@ class Daemon:
             self._watch_for(loaded.config.interfaces)
             self.upkeep.warn([name for name in loaded.config.interfaces if name not in known])
             self.upkeep.tell()
-            trim()
+            self.prober.schedule(self.instance.targets())
+            heap.trim()
             self.generation += 1
             self.loaded_at = time.time()
             self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
-            self.prober.schedule(self.instance.targets())
             seconds = time.monotonic() - started
             text = f"configuration in force after {seconds * 1000:.0f} ms"
             self.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok")
@@ -393,6 +392,7 @@ class Daemon:
 def run(root: Root, file: Path) -> int:
     """Run the daemon in the foreground; returns its exit status."""
     log_to_stderr()
+    heap.grow()
     daemon = Daemon(root, file)
     with asyncio.Runner(loop_factory=daemon.pulse.loop) as runner:
         return runner.run(daemon.run())

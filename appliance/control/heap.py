@@ -6,12 +6,18 @@ import ctypes
 import gc
 
 
+def grow() -> None:
+    """Collect no garbage until `trim`: little of what a start makes is any, and looking for it takes its time."""
+    gc.disable()
+
+
 def trim() -> None:
     """Collect garbage, and return free pages of the heap to the system where the C library can (malloc_trim(3))."""
     gc.unfreeze()
     gc.collect()
     # What is there now mostly stays: looking at all of it again and again would hold up the event loop.
     gc.freeze()
+    gc.enable()
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)

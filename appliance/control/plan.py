@@ -19,7 +19,7 @@ from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
 from appliance.control.trouble import Trouble
 from appliance.control.ways import Ways
-from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, ProbeLink
+from appliance.dataplane.desired import Desired, DesiredService, Hop, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
 from appliance.dataplane.enums import State as Receives
 from appliance.model import (
@@ -192,7 +192,7 @@ def plan(
             address = backend.address
             way = ways.of(service, address)
             if id(way) not in hops:
-                hops[id(way)] = way.hop(host.neighbours)
+                hops[id(way)] = ways.hop(way, host.neighbours)
             gets = receives(service, backend, health(key, address), state)
             if not ready and gets is Receives.AVAILABLE:
                 gets = Receives.NONE
@@ -200,7 +200,7 @@ def plan(
             weight = backend.weight if gets is Receives.AVAILABLE else 0
             other = address.version != key.vip.version
             source = ways.source(way, key.vip.version) if other else None
-            members.append(Member(address, weight, gets, hops[id(way)], source, backend.port))
+            members.append(ways.member(backend, weight, gets, hops[id(way)], source))
         if shares is not None:
             members = shares.weigh(service, members, time)
         outcome[key] = ServiceState(available >= service.need, available)
@@ -224,7 +224,7 @@ def plan(
     if before is not None and before.ordered is ordered and not _up_changed(before, outcome, looks):
         vips = before.desired.vips
     else:
-        vips = _vips(config, outcome)
+        vips = _vips(ways, outcome)
     desired = Desired(
         services=tuple(services),
         vips=vips,
@@ -272,12 +272,9 @@ def _up_changed(before: Plan, outcome: Mapping[ServiceKey, ServiceState], looks:
     return any(before.services[key].up != outcome[key].up for key in looks)
 
 
-def _vips(config: Config, outcome: Mapping[ServiceKey, ServiceState]) -> dict[Address, bool]:
-    vips = {key.vip: False for key in outcome}
-    configured: dict[Address, list[bool]] = {}
-    for service in config.services:
-        configured.setdefault(service.key.vip, []).append(outcome[service.key].up)
-    return vips | {vip: all(states) for vip, states in configured.items()}
+def _vips(ways: Ways, outcome: Mapping[ServiceKey, ServiceState]) -> dict[Address, bool]:
+    vips = {} if len(outcome) == len(ways.config.services) else {key.vip: False for key in outcome}
+    return vips | {vip: all(outcome[key].up for key in keys) for vip, keys in ways.sharers.items()}
 
 
 def dead_while_leaving(state: State, health: HealthOf) -> list[Pair]:

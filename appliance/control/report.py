@@ -53,14 +53,19 @@ def status(
     interfaces: list[Interface],
 ) -> dict[str, Any]:
     """Put together everything that an operator may ask for."""
+    members = {one.key: one.members for one in plan.desired.services}
+    services = [
+        service_status(one, facts, state, plan, members.get(one.key, ()), health, assumed, data)
+        for one in state.services()
+    ]
+    return overview(facts, state, plan, data, interfaces) | {"services": services}
+
+
+def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces: list[Interface]) -> dict[str, Any]:
+    """Everything but the services."""
     memory = data.generation.memory if data.generation else None
     tracked = data.tables.tracked() if data.tables else {}
     reasons = {str(reason): memory.reason(reason) for reason in Reason} if memory else {}
-    members = {one.key: one.members for one in plan.desired.services}
-    services = [
-        _service(s, facts, state, plan, members.get(s.key, ()), health, assumed, data, tracked.get(s.key, 0))
-        for s in state.services()
-    ]
     used = memory.flows_used() if memory and any(tracked.values()) else 0
     return {
         "version": facts.version,
@@ -91,7 +96,6 @@ def status(
             {"vip": str(vip), "up": up, "since_s": round(facts.now - facts.vips_since.get(vip, facts.now), 3)}
             for vip, up in sorted(plan.desired.vips.items(), key=lambda item: (item[0].version, int(item[0])))
         ],
-        "services": services,
         "reasons": {name: count for name, count in reasons.items() if count},
         "flow_table": {
             "size": memory.shape.sets * 8 if memory else 0,
@@ -108,7 +112,7 @@ def status(
     }
 
 
-def _service(
+def service_status(
     service: Service,
     facts: Facts,
     state: State,
@@ -117,8 +121,8 @@ def _service(
     health: HealthTable,
     assumed: Mapping[tuple[ServiceKey, Address], Health],
     data: DataPlane,
-    tracked: int,
 ) -> dict[str, Any]:
+    """What there is to say of one service."""
     key = service.key
     outcome = plan.services.get(key)
     table = data.tables.slots(key) if data.tables else None
@@ -177,7 +181,7 @@ def _service(
         "on_down": str(service.on_down),
         "sticky": bool(entry and entry.sticky),
         "slots": entry.slot_count if entry else 0,
-        "tracked_slots": tracked,
+        "tracked_slots": len(table.tracked) if table else 0,
         **totals,
         "backends": backends,
     }

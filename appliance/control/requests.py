@@ -20,7 +20,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     """The handlers of a daemon, by verb."""
 
     async def status(request: Request) -> Any:
-        return standing.status(daemon)
+        return await standing.status(daemon)
 
     async def reload(request: Request) -> Any:
         # What has begun is brought to its end even if the one who asked goes away.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import thread_time
 from types import TracebackType
 
-LONGEST = 0.015
+LONGEST = 0.010
 """Seconds of processor time that a slice may take: with what else a turn does, far below what anybody notices."""
 LEAST, MOST = 4, 512
 

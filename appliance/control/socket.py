@@ -21,7 +21,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,13 @@ class Request:
     verb: str
     arguments: Mapping[str, Any]
     peer: Peer
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A result that is JSON already, in pieces: to encode thousands of services takes more than a turn of the loop."""
+
+    pieces: Sequence[str]
 
 
 Handler = Callable[[Request], Awaitable[Any]]
@@ -94,8 +101,8 @@ class _Connection:
 class ControlServer:
     """Listens at `path` and gives each request to the handler of its verb.
 
-    A handler returns what JSON can hold, or raises a Vc5Error; anything else it raises is a defect, which is logged
-    with its traceback and answered without.
+    A handler returns what JSON can hold, or Encoded, or raises a Vc5Error; anything else it raises is a defect, which
+    is logged with its traceback and answered without.
     """
 
     def __init__(self, path: Path, handlers: Mapping[str, Handler], limits: Limits = DEFAULT_LIMITS) -> None:
@@ -197,6 +204,8 @@ class ControlServer:
         try:
             async with asyncio.timeout(self._limits.work_seconds) as limit:
                 result = await handler(request)
+            if isinstance(result, Encoded):
+                return "".join(['{"ok": true, "result": ', *result.pieces, "}\n"]).encode("ascii")
             return json.dumps({"ok": True, "result": result}, allow_nan=False).encode("ascii") + b"\n"
         except Vc5Error as error:
             return failure(error)

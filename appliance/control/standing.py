@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import time
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
 from appliance.control import report
+from appliance.control.socket import Encoded
 from appliance.errors import HostError
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
 
+TURN = 0.005
+"""Seconds of processor time after which others have their turn."""
 
-def status(daemon: Daemon) -> dict[str, Any]:
-    """The body of `vc5 status --json`. Raises HostError while the daemon is still starting."""
+
+async def status(daemon: Daemon) -> Encoded:
+    """The body of `vc5 status --json`, put together in as many turns of the loop as it takes.
+
+    Each service is told of as it is when its turn comes. Raises HostError while the daemon is still starting.
+    """
     instance = daemon.instance
     if instance.current is None:
         raise HostError("the daemon is still starting")
@@ -41,9 +51,30 @@ def status(daemon: Daemon) -> dict[str, Any]:
         active_flows=instance.active_flows,
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
-    return report.status(
-        facts, instance.state, instance.current, instance.health, instance.assumed, instance.data, interfaces
-    )
+    head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
+    pieces = [f'{_encode(head)[:-1]}, "services": [']
+    members = {one.key: one.members for one in instance.current.desired.services}
+    began = thread_time()
+    for service in instance.state.services():
+        told = report.service_status(
+            service,
+            facts,
+            instance.state,
+            instance.current,
+            members.get(service.key, ()),
+            instance.health,
+            instance.assumed,
+            instance.data,
+        )
+        pieces += [_encode(told), ", "]
+        if thread_time() - began > TURN:
+            await asyncio.sleep(0)
+            began = thread_time()
+    return Encoded([*(pieces[:-1] if len(pieces) > 1 else pieces), "]}"])
+
+
+def _encode(content: object) -> str:
+    return json.dumps(content, allow_nan=False)
 
 
 def _loop(daemon: Daemon) -> dict[str, Any]:

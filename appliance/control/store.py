@@ -94,13 +94,13 @@ def save_state(path: Path, content: dict[str, Any]) -> None:
     replace(path, json.dumps(content, separators=(",", ":")))
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by its owner alone. Raises HostError."""
+def replace(path: Path, *text: str) -> None:
+    """Write a file whole or not at all, readable by its owner alone; `text` in pieces. Raises HostError."""
     temporary = path.with_name(path.name + ".new")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
-            file.write(text)
+            file.writelines(text)
             file.flush()
             os.fdatasync(file.fileno())
         os.replace(temporary, path)

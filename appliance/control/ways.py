@@ -24,8 +24,22 @@ from functools import cached_property
 from appliance.control.outlets import outlets
 from appliance.control.prefixes import Prefixes
 from appliance.control.trouble import Lack, Trouble, down, of_interfaces, of_mtu
-from appliance.dataplane.desired import Hop, Outlet
-from appliance.model import Address, Config, Forward, Host, Interface, Mode, Network, Route, Service, ServiceKey, Vlan
+from appliance.dataplane.desired import Hop, Member, Outlet
+from appliance.dataplane.enums import State as Receives
+from appliance.model import (
+    Address,
+    Backend,
+    Config,
+    Forward,
+    Host,
+    Interface,
+    Mode,
+    Network,
+    Route,
+    Service,
+    ServiceKey,
+    Vlan,
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,8 @@ class Ways:
         self.host = host
         self._found: dict[tuple[Address, bool], Way] = {}
         self._sources: dict[tuple[int, int], Address | None] = {}
+        self._hops: dict[int, tuple[bytes | None, Hop | None]] = {}
+        self._members: dict[tuple[Address, int, Receives, int, Address | None, int | None], Member] = {}
         masters = {interface.master for interface in host.interfaces}
         self._configured = [
             interface
@@ -105,6 +121,38 @@ class Ways:
     def of(self, service: Service, backend: Address) -> Way:
         """The way of a service's packets; only tunnels lead beyond the link."""
         return self.to(backend, remote=service.tunnel is not None)
+
+    def hop(self, way: Way, neighbours: Mapping[tuple[int, Address], bytes]) -> Hop | None:
+        """The hop of one of these ways: the same object as long as it stays the same."""
+        mac = neighbours.get(way.neighbour) if way.neighbour else None
+        known = self._hops.get(id(way))
+        if known is not None and known[0] == mac:
+            return known[1]
+        if known is not None:
+            self._members.clear()  # no member may be found by the identity of a hop that is gone
+        hop = way.hop(neighbours)
+        self._hops[id(way)] = mac, hop
+        return hop
+
+    def member(self, backend: Backend, weight: int, gets: Receives, hop: Hop | None, source: Address | None) -> Member:
+        """A member of a service; `hop` is one of these ways.
+
+        Services with the same backends share their members: there are a few, and not thousands, to keep and to compare.
+        """
+        # The identity of a hop is its name here: it lives as long as the members that have it.
+        name = (backend.address, weight, gets, id(hop), source, backend.port)
+        found = self._members.get(name)
+        if found is None:
+            found = self._members[name] = Member(backend.address, weight, gets, hop, source, backend.port)
+        return found
+
+    @cached_property
+    def sharers(self) -> Mapping[Address, tuple[ServiceKey, ...]]:
+        """The services of the configuration that share a VIP."""
+        found: dict[Address, list[ServiceKey]] = {}
+        for service in self.config.services:
+            found.setdefault(service.key.vip, []).append(service.key)
+        return {vip: tuple(keys) for vip, keys in found.items()}
 
     def neighbours_of(self, services: Iterable[Service]) -> frozenset[tuple[int, Address]]:
         """The next hops that these services need to have resolved."""

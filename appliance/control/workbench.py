@@ -100,7 +100,8 @@ class Workbench:
     def set_config(self, config: Config) -> Mapping[ServiceKey, int]:
         """Put another configuration in force, as a reload does."""
         self.state.reconfigure(config, int(self._time))
-        gone = tuple(service for service in self.state.services() if service not in config.services)
+        configured = {id(service) for service in config.services}
+        gone = tuple(service for service in self.state.services() if id(service) not in configured)
         shape = self._data.shape_wanted(config, config.hash_seed or SEED, gone)
         self._data.install(self._data.prepare(shape))
         return self._apply()

@@ -197,7 +197,13 @@ def _place(keys: Sequence[int], size: int, multiplier: int) -> PerfectHash | Non
     displacements = [0] * size
     positions = [0] * len(keys)
     taken = bytearray(size)
+    free = 0
     for bucket, members in sorted(buckets.items(), key=lambda item: (-len(item[1]), item[0])):
+        if len(members) == 1:  # most of them, and last: any position will do that is free
+            free = taken.index(0, free)
+            number, low = members[0]
+            displacements[bucket], positions[number], taken[free] = low ^ free, free, 1
+            continue
         lows = {low for _, low in members}
         if len(lows) < len(members):
             return None

@@ -28,9 +28,8 @@ from appliance.health.messages import (
     Heartbeat,
     Probe,
     Report,
-    Schedule,
     decode_from_prober,
-    encode_schedule,
+    schedule_pieces,
 )
 from appliance.health.process import ProberProcess
 from appliance.model import Address, Check, ProbeResult, ServiceKey
@@ -241,11 +240,11 @@ class ProberClient:
             self._changed.clear()
             if not self._generation:
                 continue
-            probes = tuple(
-                Probe(number, service.vip, nat, check) for number, (service, _, nat, _, check) in self._names.items()
-            )
+            probes = (Probe(at, service.vip, nat, check) for at, (service, _, nat, _, check) in self._names.items())
             try:
-                await loop.sock_sendall(connection, encode_schedule(Schedule(self._generation, probes)))
+                for piece in schedule_pieces(self._generation, probes):
+                    await loop.sock_sendall(connection, piece)
+                    await asyncio.sleep(0)  # others want their turn
             except ConnectionError:
                 await asyncio.sleep(SILENCE)  # the reader notices at once, and knows more
                 raise ProberGone(CLOSED) from None

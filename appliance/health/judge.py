@@ -147,10 +147,13 @@ class HealthTable:
         return {"version": VERSION, "services": services}
 
     def pieces(self, backends: int) -> Iterator[dict[str, dict[str, object]]]:
-        """Yield the services of a snapshot, those of about so many backends at a time; it may change in between."""
+        """Yield the services of a snapshot, those of about so many backends at a time; they may change in between.
+
+        After a `configure` in between, those of the former configuration go on to come.
+        """
         services: dict[str, dict[str, object]] = {}
         seen, last = 0, None
-        for (service, address), known in list(self._backends.items()):
+        for (service, address), known in self._backends.items():
             if seen >= backends and service is not last:
                 yield services
                 services, seen = {}, 0

@@ -1,6 +1,6 @@
 """What the daemon and the prober say to each other: JSON, one message on a line, UTF-8, in both directions.
 
-daemon -> prober   {"schedule": GENERATION, "checks": [{...}, ...], "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK], ...]}
+daemon -> prober   {"schedule": GENERATION, "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK], ...], "checks": [{...}, ...]}
                    the whole of what should be probed; it takes the place of what was said before
 prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST BYTE, STATUS, TLS VERSION]
                    one finished probe; AT in wall-clock seconds, durations in nanoseconds
@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 from appliance.health.answer import Answer
@@ -27,6 +29,9 @@ MAX_SCHEDULE = 32 << 20
 """Bytes in a schedule, at most: some 400,000 probes."""
 MAX_REPORT = 1 << 16
 """Bytes in a message of the prober, at most."""
+
+PIECE = 512
+"""Probes in a piece of a schedule."""
 
 _NANOSECONDS = 1 << 53
 """A bound on durations (104 days): what JSON's numbers hold exactly everywhere."""
@@ -79,13 +84,22 @@ class Heartbeat:
 
 
 def encode_schedule(schedule: Schedule) -> bytes:
-    """Return the message of a schedule; each distinct check is written once."""
+    """Return the message of a schedule."""
+    return b"".join(schedule_pieces(schedule.generation, schedule.probes))
+
+
+def schedule_pieces(generation: int, probes: Iterable[Probe]) -> Iterator[bytes]:
+    """Yield the message of a schedule in pieces that take a few milliseconds each; each distinct check stands once."""
     checks: dict[Check, int] = {}
-    probes = [
+    yield b'{"schedule":%d,"probes":[' % generation
+    left, comma = iter(probes), b""
+    while some := [
         [probe.number, str(probe.vip), str(probe.nat), checks.setdefault(probe.check, len(checks))]
-        for probe in schedule.probes
-    ]
-    return _line({"schedule": schedule.generation, "checks": [asdict(check) for check in checks], "probes": probes})
+        for probe in islice(left, PIECE)
+    ]:
+        yield comma + _ENCODER.encode(some)[1:-1].encode()
+        comma = b","
+    yield b'],"checks":' + _line([asdict(check) for check in checks])[:-1] + b"}\n"
 
 
 def decode_schedule(line: bytes) -> Schedule:

@@ -10,6 +10,10 @@ A port that was given back rests: an answer may still be on its way, and the bac
 allows; a block of ports is not entered again before `REST` seconds have passed since its last use. If that leaves
 nothing, the pool says so: the probe waits and is counted, it never fails.
 
+A half-open probe leaves no connection behind, and knows its answer by a number that no other probe has (syn.py). So its
+port rests for a shorter time, HALF_OPEN_REST: a thousand services that check one port of one VIP have tens of thousands
+of probes to send at the start, and a long rest would make the last of them wait for seconds.
+
 Probes by half-open SYN have a range of their own: the kernel must own no socket there, or it would answer the SYN-ACK
 with something else than RST (a socket in TIME_WAIT answers with ACK, and the backend keeps the connection).
 """
@@ -29,6 +33,8 @@ BLOCK = 256
 """Ports that rest together."""
 REST = 5.0
 """Seconds between a port's release and its next use, at least."""
+HALF_OPEN_REST = 1.0
+"""The same for half-open probes: time for the RST to reach the backend."""
 
 
 class PortPool:
@@ -38,8 +44,9 @@ class PortPool:
     predecessor's late answers are addressed to.
     """
 
-    def __init__(self, ports: range, random: float) -> None:
+    def __init__(self, ports: range, random: float, rest: float = REST) -> None:
         self._ports = ports
+        self._rest = rest
         self._cursor = int(random * (len(ports) // BLOCK)) * BLOCK
         self._used: set[int] = set()
         self._left = [-inf] * (len(ports) // BLOCK)
@@ -57,7 +64,7 @@ class PortPool:
         for _ in range(len(self._ports)):
             block, place = divmod(self._cursor, BLOCK)
             if place == 0:
-                if now - self._left[block] < REST:
+                if now - self._left[block] < self._rest:
                     return None
                 self._fresh.clear()
             port = self._ports[self._cursor]
@@ -76,7 +83,7 @@ class PortPool:
 
     def rested(self, now: float) -> bool:
         """Return whether no port is in use or resting, so that the pool may be forgotten."""
-        return not self._used and now - max(self._left) >= REST
+        return not self._used and now - max(self._left) >= self._rest
 
 
 class Ports:
@@ -90,7 +97,8 @@ class Ports:
         """Return the pool of one destination."""
         pool = self._pools.get(destination)
         if pool is None:
-            pool = self._pools[destination] = PortPool(RAW_PORTS if destination[3] else SOCKET_PORTS, self._random())
+            ports, rest = (RAW_PORTS, HALF_OPEN_REST) if destination[3] else (SOCKET_PORTS, REST)
+            pool = self._pools[destination] = PortPool(ports, self._random(), rest)
         return pool
 
     def forget_idle(self, keep: frozenset[Destination], now: float) -> None:

@@ -13,6 +13,7 @@ If the daemon does not read, results pile up to BACKLOG and no further probe is 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -103,6 +104,11 @@ class Prober:
 
     def _take(self, line: bytes) -> None:
         """Put a schedule in force."""
+        # What a schedule consists of stays as long as the schedule: looking through all of it for garbage again and
+        # again would take more time than probing.
+        gc.unfreeze()
+        gc.collect()
+        gc.disable()
         schedule = decode_schedule(line)
         self._generation = schedule.generation
         self._jobs = {probe.number: Job.of(probe) for probe in schedule.probes}
@@ -111,6 +117,8 @@ class Prober:
         for number in self._schedule.configure(checks, now):
             self._tasks[number].cancel()
         self._ports.forget_idle(frozenset(job.destination for job in self._jobs.values()), now)
+        gc.freeze()
+        gc.enable()
         self._say_heartbeat()
         self._start_due()
 

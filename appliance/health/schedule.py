@@ -2,7 +2,9 @@
 
 Theory of operation. A probe is a number here. It is either waiting for its time or outstanding.
 
-* The first time comes within min(interval, 0.5 s): verdicts come at once, yet not all in the same instant.
+* The first time comes within min(interval, 0.5 s): verdicts come at once, yet not all in the same instant. New probes
+  run in the order in which they were given, which is that of the services: where there are so many that all cannot run
+  in this time, a service has all its verdicts soon after its first one, instead of every service waiting for the last.
 * Then one `interval` after the start of the last run, +-10 % so that probes which started together drift apart; a probe
   that took longer than that runs again at once.
 * `settled` is the outcome that is taken as normal. A different one is followed up quickly, after a quarter of the
@@ -34,7 +36,7 @@ POSTPONE = 0.2
 """Seconds after which a probe that could not be sent is tried again."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     """One probe. `due` is None while it is outstanding."""
 
@@ -86,10 +88,13 @@ class Schedule:
         )
         self.outstanding -= len(gone)
         entries = {}
+        new, place = sum(number not in self._entries for number in checks), 0
         for number, check in checks.items():
             entry = self._entries.get(number)
             if entry is None:
-                entry = _Entry(check, now + self._random() * min(check.interval, FIRST_WITHIN))
+                share = (place + self._random()) / new
+                entry = _Entry(check, now + share * min(check.interval, FIRST_WITHIN))
+                place += 1
             entries[number] = entry
         self._entries = entries
         self._heap = [(entry.due, number) for number, entry in entries.items() if entry.due is not None]

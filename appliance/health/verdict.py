@@ -29,6 +29,7 @@ No decision depends on time: `now` (wall-clock seconds since the epoch) is only 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -93,6 +94,14 @@ class CheckState:
     last_ns: int = 0
     streak: int = 0
     runs: dict[Run, int] = field(default_factory=lambda: dict.fromkeys(Run, 0))
+    _name: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """`identity` of the check; states that stay get checks of the same one only."""
+        if not self._name:
+            self._name = sys.intern(identity(self.check))
+        return self._name
 
     def observe(self, result: ProbeResult, now: float) -> None:
         """Count one result and move by the table."""
@@ -134,8 +143,11 @@ def identity(check: Check) -> str:
 
 def named(checks: Sequence[CheckState]) -> Iterator[tuple[str, CheckState]]:
     """Give each check a name; equal checks of one backend are told apart by a number."""
+    if len(checks) == 1:
+        yield checks[0].name, checks[0]
+        return
     seen: dict[str, int] = {}
     for state in checks:
-        name = identity(state.check)
+        name = state.name
         seen[name] = seen.get(name, 0) + 1
         yield (name if seen[name] == 1 else f"{name} #{seen[name]}"), state

@@ -139,3 +139,18 @@ def test_slices_shrink_at_once_and_grow_little_by_little() -> None:
     for _ in range(50):
         slices.took(1.0)
     assert slices.size == LEAST
+
+
+def test_services_with_the_same_backends_share_their_members() -> None:
+    """Also over verdicts that come and go; with another MAC address, nobody keeps a member with the old one."""
+    site = planner()
+    before = site.plan()
+    for key in KEYS:
+        site.set(key, {2: Health.DEAD})
+    dead = sliced(site, before, set(KEYS), 7)
+    for made, different in ((before, 4), (dead, 4)):
+        assert len({id(member) for one in made.desired.services for member in one.members}) == different
+    site.host = Host((ETH0,), {**site.host.neighbours, (ETH0.index, address(3)): mac(99)})
+    moved = sliced(site, dead, set(), 7)
+    hops = {member.hop.macs[:6] for one in moved.desired.services for member in one.members if member.hop}
+    assert hops == {mac(1), mac(2), mac(99), mac(4)}

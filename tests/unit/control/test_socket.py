@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.control import socket as control
-from appliance.control.socket import Limits, Request
+from appliance.control.socket import Encoded, Limits, Request
 from appliance.errors import AlreadyRunning, ConfigError, HostError, Issue, KernelError, Severity
 from tests.profile import PARSER_INPUTS
 from tests.unit.control.running import running
@@ -66,7 +66,13 @@ async def large(_: Request) -> Any:
     return "x" * 3_000_000
 
 
+async def encoded(_: Request) -> Any:
+    """Return what is JSON already."""
+    return Encoded(('{"a": [', "1, ", "2", "]}"))
+
+
 HANDLERS = {
+    "encoded": encoded,
     "echo": echo,
     "refuse": refuse,
     "kernel": kernel,
@@ -112,6 +118,10 @@ def ask(path: Path, data: bytes, *, end: bool = False) -> list[dict[str, Any]]:
             while part := connection.recv(65536):
                 answer += part
     return [json.loads(line) for line in answer.splitlines()]
+
+
+def test_a_result_may_be_encoded_already(server: Path) -> None:
+    assert ask(server, b'{"verb": "encoded"}\n', end=True) == [{"ok": True, "result": {"a": [1, 2]}}]
 
 
 def test_requests_on_one_connection_are_answered_in_order(server: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from appliance.health.answer import Answer
 from appliance.health.diagnostic import LIMIT, printable
 from appliance.health.messages import (
+    PIECE,
     Heartbeat,
     Probe,
     Report,
@@ -23,6 +24,7 @@ from appliance.health.messages import (
     encode_heartbeat,
     encode_report,
     encode_schedule,
+    schedule_pieces,
 )
 from appliance.model import Check, CheckKind, Outcome
 from tests.profile import PARSER_INPUTS
@@ -44,6 +46,18 @@ def test_a_schedule_survives_the_journey_and_names_each_check_once() -> None:
     assert line.count(b"\n") == 1
     assert decode_schedule(line) == schedule
     assert len(json.loads(line)["checks"]) == 2
+
+
+@pytest.mark.parametrize("count", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5])
+def test_a_schedule_of_many_pieces_is_one_line(count: int) -> None:
+    checks = HTTP, PROBES[2].check
+    probes = tuple(
+        Probe(at, ip_address("203.0.113.1"), ip_address("10.255.0.0") + at, checks[at % 2]) for at in range(count)
+    )
+    pieces = list(schedule_pieces(4, probes))
+    assert len(pieces) == -(-count // PIECE) + 2
+    assert b"\n" not in b"".join(pieces)[:-1]
+    assert decode_schedule(b"".join(pieces)) == Schedule(4, probes)
 
 
 @pytest.mark.parametrize("message", [REPORT, Report(0, 0.0, Answer(Outcome.OK, ""))])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.health.ports import BLOCK, RAW_PORTS, REST, SOCKET_PORTS, PortPool, Ports
+from appliance.health.ports import BLOCK, HALF_OPEN_REST, RAW_PORTS, REST, SOCKET_PORTS, PortPool, Ports
 
 SMALL = range(1024, 1024 + 4 * BLOCK)
 
@@ -88,6 +88,17 @@ def test_pools_belong_to_destinations() -> None:
     ports.forget_idle(frozenset({raw}), 1.0 + REST)
     assert ports.pool(web) is kept  # its port is still in use
     assert ports.pool(other).take(1.0 + REST) == SOCKET_PORTS.start  # a new pool, which begins where it begins
+
+
+@pytest.mark.parametrize(("half_open", "rest"), [(True, HALF_OPEN_REST), (False, REST)])
+def test_half_open_probes_have_their_ports_back_sooner(half_open: bool, rest: float) -> None:
+    pool = Ports(lambda: 0.0).pool(("203.0.113.1", 80, 6, half_open))
+    for _ in RAW_PORTS if half_open else SOCKET_PORTS:
+        port = pool.take(10.0)
+        assert port is not None
+        pool.give_back(port, 10.0)
+    assert pool.take(10.0 + rest - 0.01) is None
+    assert pool.take(10.0 + rest) is not None
 
 
 @given(st.integers(0, 2**32), st.floats(0, 0.999), st.lists(st.floats(0, 2), min_size=1, max_size=200))

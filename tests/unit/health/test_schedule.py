@@ -80,6 +80,19 @@ def test_first_runs_are_spread_within_half_a_second() -> None:
     assert max(per_slice) < 150
 
 
+def test_new_probes_run_in_the_order_in_which_they_are_given() -> None:
+    """So that a service has its verdicts together; what was known before keeps its place."""
+    schedule = Schedule(random.Random(2).random, limit=10_000)
+    schedule.configure({7: check(60.0)}, 0.0)
+    assert schedule.start_due(1.0, 1) == [7]
+    schedule.finish(7, Outcome.OK, 1.0)
+    order = [*range(500, 0, -1), *range(1000, 1500)]
+    schedule.configure(dict.fromkeys([*order[:300], 7, *order[300:]], check(60.0)), 100.0)
+    schedule.start_due(100.0 - 1e-6, 1)
+    started = [number for tenth in range(1, 11) for number in schedule.start_due(100.0 + tenth / 10, 10_000)]
+    assert [number for number in started if number != 7] == [number for number in order if number != 7]
+
+
 def test_the_interval_counts_from_the_start_and_a_slow_probe_runs_again_at_once() -> None:
     schedule = Schedule(middle, limit=2)
     schedule.configure({1: check(2.0), 2: check(2.0)}, 0.0)
