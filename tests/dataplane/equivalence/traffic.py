@@ -68,6 +68,8 @@ class Traffic:
     site: Site
     flows: list[tuple[ServiceKey, Address, int]] = field(default_factory=list)
     pieces: errors.Pieces = field(default_factory=errors.Pieces)
+    returned: errors.Pieces = field(default_factory=errors.Pieces)
+    """Those of backends behind NAT."""
     about: float = 0.0
     """The share of frames that are about others, beside those that come by chance."""
 
@@ -364,7 +366,7 @@ def _pieces(traffic: Traffic, random: Random) -> Made:
 
 
 def _answering(traffic: Traffic, random: Random) -> Made:
-    return from_backend(traffic.site, random), False
+    return from_backend(traffic.site, random, traffic.returned), False
 
 
 ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (
