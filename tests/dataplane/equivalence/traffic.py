@@ -76,7 +76,8 @@ class Traffic:
     def frame(self, random: Random) -> Made:
         """Any frame."""
         if self.about and random.random() < self.about and self.site.desired.services:
-            made, probe = random.choice((_error, _pieces))(self, random)
+            behind = (_answering, _answering) if self.pair.plain.shape.nat else ()
+            made, probe = random.choice((_error, _pieces, *behind))(self, random)
         elif random.random() < 0.8 and self.site.desired.services:
             made, probe = self.steered(random).padded(random.choice(PADDED)).bytes, False
         else:
