@@ -29,7 +29,7 @@ from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.judge import HealthTable
-from appliance.model import Address, Config, Health, Host, Scheduler, ServiceKey, XdpMode
+from appliance.model import Address, Config, Forward, Health, Host, Scheduler, ServiceKey, XdpMode
 from appliance.net import namespace
 from appliance.paths import Root
 
@@ -323,7 +323,8 @@ class Instance:
                 number = numbers.get(backend.address)
                 if number is not None and service.checks and self._can_probe(service.key):
                     nat = namespace.nat_address(number, service.key.vip.version)
-                    found.append(Target(service.key, backend.address, nat, service.checks))
+                    mapped = (backend.port or service.key.port) if service.forward is Forward.NAT else None
+                    found.append(Target(service.key, backend.address, nat, service.checks, mapped))
         return found
 
     def _can_probe(self, service: ServiceKey) -> bool:

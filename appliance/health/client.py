@@ -33,7 +33,7 @@ from appliance.health.messages import (
     encode_schedule,
 )
 from appliance.health.process import ProberProcess
-from appliance.model import Address, Check, ProbeResult, ServiceKey
+from appliance.model import Address, Check, ProbeResult, Protocol, ServiceKey
 from appliance.paths import Root
 
 SILENCE = 5.0
@@ -62,10 +62,19 @@ class Target:
     backend: Address
     nat: Address
     checks: tuple[Check, ...]
+    mapped: int | None = None
+    """With `forward: nat` the backend's port that stands for the service's; None: packets arrive at the VIP."""
+
+    def arrival(self, check: Check) -> tuple[Address, int] | None:
+        """Address and port of the backend at which probes of a check arrive, None where that is the VIP."""
+        if self.mapped is None:
+            return None
+        of_service = (check.port, Protocol.TCP) == (self.service.port, self.service.protocol)
+        return self.backend, self.mapped if of_service else check.port
 
 
-_Name = tuple[ServiceKey, Address, Address, int, Check]
-"""What a number stands for: service, backend, NAT address, index of the check, check."""
+_Name = tuple[ServiceKey, Address, Address, int, Check, tuple[Address, int] | None]
+"""What a number stands for: service, backend, private address, index of the check, check, and where probes arrive."""
 
 
 class ProberClient:
@@ -113,7 +122,7 @@ class ProberClient:
         names: dict[_Name, int] = {}
         for target in targets:
             for index, check in enumerate(target.checks):
-                name = (target.service, target.backend, target.nat, index, check)
+                name = (target.service, target.backend, target.nat, index, check, target.arrival(check))
                 number = self._numbers.get(name)
                 names[name] = next(self._next_number) if number is None else number
         self._numbers = names
@@ -206,7 +215,7 @@ class ProberClient:
         if name is None:
             self.stray += 1
             return
-        service, backend, _, index, _ = name
+        service, backend, _, index, *_ = name
         answer = report.answer
         self._on_result(
             ProbeResult(
@@ -242,7 +251,8 @@ class ProberClient:
             if not self._generation:
                 continue
             probes = tuple(
-                Probe(number, service.vip, nat, check) for number, (service, _, nat, _, check) in self._names.items()
+                Probe(number, service.vip, nat, check, arrival)
+                for number, (service, _, nat, _, check, arrival) in self._names.items()
             )
             try:
                 await loop.sock_sendall(connection, encode_schedule(Schedule(self._generation, probes)))
