@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from appliance.control import requirements, store
+from appliance.control import forwarding, requirements, store
 from appliance.control.clock import CoarseClock
 from appliance.control.links import Links
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
@@ -258,17 +258,19 @@ class Instance:
 
     def alarms(self) -> list[Alarm]:
         """What began or ended since this was last asked of what the host lacks."""
-        before, after = self.told, self._unchecked() | (self.current.troubles if self.current else frozenset())
+        before, after = self.told, self._lacks() | (self.current.troubles if self.current else frozenset())
         self.told = after
         return alarms(before, after)
 
     def notes(self) -> list[str]:
         """What an operator should know beside the troubles of the plan, in sentences; most often nothing."""
-        return summaries(self._unchecked())
+        return summaries(self._lacks())
 
-    def _unchecked(self) -> frozenset[Trouble]:
+    def _lacks(self) -> frozenset[Trouble]:
+        """What the host itself lacks, by its settings."""
+        services, names = self.state.services(), self.state.config.interfaces
         lacking = self.probe_end is not None and self.probe_end.peer_address6 is None
-        return without_ipv6(self.state.services()) if lacking else frozenset()
+        return forwarding.troubles(names, services) | (without_ipv6(services) if lacking else frozenset())
 
     def reweigh(self) -> set[ServiceKey]:
         """The services in which weights are to change, by slow start or load; once a second."""

@@ -24,10 +24,7 @@ REPEATED, BEHIND = 7001, 7101
 CLOSED = 7002
 """A service that nobody listens for, by the same number behind it."""
 CLAMP = 1200
-FORWARDING = {
-    4: ("/proc/sys/net/ipv4/ip_forward",),
-    6: ("/proc/sys/net/ipv6/conf/all/forwarding",),
-}
+FORWARDING = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
 REPEATER = """
 import socket, sys
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
@@ -125,9 +122,8 @@ def translating(site: Site, mode: str) -> Iterator[Daemon]:
 def _route(site: Site) -> None:
     """Let the balancer's host be a router, whose way to the clients is the first network's."""
     first = site.networks[0]
-    for paths in FORWARDING.values():
-        for path in paths:
-            site.balancer.run("sh", "-c", f"echo 1 > {path}")
+    for path in FORWARDING.values():
+        site.balancer.run("sh", "-c", f"echo 1 > {path}")
     for router in (first.address(ROUTER), first.address6(ROUTER)):
         site.balancer.run("ip", "route", "replace", "default", "via", str(router), "dev", first.interface)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.cli.client import call
 from tests.lab.addresses import ECHO
 from tests.lab.patience import wait_for
 from tests.lab.site import Site
 from tests.lab.traffic import UdpFlows
-from tests.netns.scenario_nat import CLAMP, CLOSED, REPEATED, ask, reasons, segments, translating
+from tests.netns.scenario_nat import CLAMP, CLOSED, FORWARDING, REPEATED, ask, reasons, segments, translating
 from tests.netns.scenario_site import MODES, SOURCES, VIPS, flows, requests
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -65,3 +66,20 @@ def test_errors_and_fragments(mode: str, version: int) -> None:
         told = ask(site, version, REPEATED, source, "remember,1,sum", "ask,1,sum")
         assert told == ["remember", "ConnectionRefusedError"]
         assert reasons(daemon).get("icmp-error", 0) == before.get("icmp-error", 0)
+
+
+def test_a_host_that_does_not_forward_is_told_what_to_do() -> None:
+    with Site(MODES["simple"], 1) as site, translating(site, "simple") as daemon:
+        for family, path in FORWARDING.items():
+            words = f"the host does not forward IPv{family} from eth0"
+
+            def told(words: str = words) -> list[str]:
+                warnings = call(daemon.places, "status")["warnings"]
+                return [one["message"] for one in warnings if one["message"].startswith(words)]
+
+            assert told() == []
+            site.balancer.run("sh", "-c", f"echo 0 > {path}")
+            wait_for("the warning", told)
+            site.balancer.run("sh", "-c", f"echo 1 > {path}")
+            wait_for("the end of it", lambda told=told: not told())  # type: ignore[misc]
+        assert requests(site, 4).failed == []
