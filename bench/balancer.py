@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.compile import Compiled, compile_text
-from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
+from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, Outlet
 from appliance.dataplane.enums import State
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.render import FUNCTIONS, render
@@ -96,6 +96,7 @@ def balancer(
     counts_sources: bool = False,
     blocked: tuple[Network, ...] = (),
     nat: bool = False,
+    outlets: Mapping[int, Outlet] | None = None,
     remember_all: bool = False,
 ) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
@@ -105,7 +106,7 @@ def balancer(
     try:
         tables = Tables(generation.memory)
         some = behind_nat() if nat else services(protocol=protocol, mode=mode, family=family, remember_all=remember_all)
-        tables.apply(replace(desired(some), blocked=blocked))
+        tables.apply(replace(desired(some), blocked=blocked, outlets=outlets or {}))
         if (tracked := sum(tables.tracked().values())) and not remember_all:
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables
