@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.compile import Compiled, compile_text
-from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
+from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, Outlet
 from appliance.dataplane.enums import State
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.render import FUNCTIONS, render
@@ -100,6 +100,7 @@ def balancer(
     counts_sources: bool = False,
     blocked: tuple[Network, ...] = (),
     nat: bool = False,
+    outlets: Mapping[int, Outlet] | None = None,
     remember_all: bool = False,
     weights: Mapping[int, int] | None = None,
 ) -> Iterator[tuple[Generation, Tables]]:
@@ -111,7 +112,7 @@ def balancer(
         tables = Tables(generation.memory)
         plain = services(protocol=protocol, mode=mode, family=family, remember_all=remember_all, weights=weights)
         some = behind_nat() if nat else plain
-        tables.apply(replace(desired(some), blocked=blocked))
+        tables.apply(replace(desired(some), blocked=blocked, outlets=outlets or {}))
         if (tracked := sum(tables.tracked().values())) and not remember_all:
             raise ValueError(f"{tracked} slots are tracked in a balancer that never changed")
         yield generation, tables

@@ -3,6 +3,7 @@
     steady            settled slots: nearly all packets, nearly all of the time
     udp-steady        the same with datagrams, on a balancer of UDP services
     nat               the same to backends behind NAT: address and port rewritten
+    nat-return        their answers, back to the clients by the host's routes; its floor passes them
     syn               a new connection, in steady state
     not-vip           for the host: passed
     unknown-port      a VIP without a service on this port: dropped, by the second program
@@ -23,15 +24,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from appliance.dataplane.desired import Outlet
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.kernel import Program, Verdict
 from appliance.model import Protocol
-from bench.balancer import BACKENDS, PORT, VIPS, balancer, desired, services
+from bench.balancer import BACKEND, BACKENDS, LOOPBACK, MAPPED, PORT, VIPS, balancer, desired, services
 from bench.driver import BATCH, ROUNDS, Case, Driver, Timing
 from bench.floors import floor_text, load_floor
 from bench.report import Row
-from bench.traffic import SYN, Traffic, fragment4, icmp_error4, tcp4, udp4
+from bench.traffic import SYN, Traffic, answer4, fragment4, icmp_error4, tcp4, udp4
+from bench.way import way
 
 FLOWS = (1, 10_000, 100_000, 1_000_000, 10_000_000)
 FLOOR_LIMIT = 1.6
@@ -39,6 +42,8 @@ FLOOR_LIMIT = 1.6
 FLOWS_LIMIT = 1.15
 """The budget: at 10 M flows against its own figure for one flow."""
 LABELS: dict[str, str | int] = {"mode": "simple", "family": 4, "tunnel": "none"}
+ANSWERING = 8
+"""Backends that answer from behind NAT, each for another service; a power of two."""
 MANY_ROUNDS = 61
 """For the figures that have a limit."""
 
@@ -118,13 +123,23 @@ def _udp() -> list[Row]:
 
 
 def _nat() -> list[Row]:
-    """Measure the way to backends behind NAT; it takes a tail call, and a run may make only so many."""
+    """Measure the way to backends behind NAT, and back; it takes a tail call, and a run may make only so many."""
     with (
         balancer(nat=True) as (generation, _),
         floor("bench_floor") as bare,
         Driver(tcp4(VIPS, PORT), BATCH // 2) as driver,
     ):
-        return [pair.row() for pair in Bench(generation, bare).compare(driver, "nat", (FLOWS[0], FLOWS[-1]))]
+        pairs = Bench(generation, bare).compare(driver, "nat", (FLOWS[0], FLOWS[-1]))
+    answers = answer4([BACKEND + number for number in range(ANSWERING)], MAPPED)
+    with (
+        way() as interface,
+        balancer(nat=True, outlets={interface: Outlet(LOOPBACK)}) as (generation, _),
+        floor("bench_floor") as bare,
+        Driver(answers, BATCH // 2) as driver,
+    ):
+        bench = Bench(generation, bare)
+        pairs += bench.compare(driver, "nat-return", (FLOWS[0], FLOWS[-1]), floor_verdict=Verdict.PASS)
+    return [pair.row() for pair in pairs]
 
 
 def _remembered() -> list[Row]:

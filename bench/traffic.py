@@ -97,14 +97,26 @@ def fragment4(vips: Sequence[IPv4Address], port: int) -> Traffic:
     return _ipv4(vips, Protocol.UDP, lambda vip: struct.pack("!HHHH", 40000, port, 4008, 0), 24, fragment=0x2000)
 
 
+def answer4(backends: Sequence[IPv4Address], first: int, port: int = 40000, *, payload: int = 6) -> Traffic:
+    """Return what backends behind NAT answer, each from a port of its own, `first` and up; clients are the flows."""
+
+    def transport(backend: IPv4Address) -> bytes:
+        own = first + int(backend) - int(backends[0])
+        return struct.pack("!HHIIBBHHH", own, port, 1, 1, 5 << 4, ACK, 64240, 0, 0)
+
+    return _ipv4(backends, Protocol.TCP, transport, payload, answers=True)
+
+
 def _ipv4(
     vips: Sequence[IPv4Address],
     protocol: int,
     transport: bytes | Callable[[IPv4Address], bytes],
     payload: int,
     fragment: int = 0x4000,
+    *,
+    answers: bool = False,
 ) -> Traffic:
-    """Return frames with this transport header, or that of the VIP, and zeros behind it.
+    """Return frames with this transport header, or that of the VIP, and zeros behind it; `answers` come from there.
 
     The IPv4 identification differs so that all headers have one checksum: the driver then needs only one sum.
     """
@@ -114,14 +126,15 @@ def _ipv4(
     for vip in vips:
         head = transport(vip) if callable(transport) else transport
         length = IPV4 + len(head) + payload
-        words = ("!BBHHHBBH4s4s", 0x45, 0, length, 0, fragment, 64, protocol, 0, CLIENTS.packed, vip.packed)
+        ends = (vip.packed, CLIENTS.packed) if answers else (CLIENTS.packed, vip.packed)
+        words = ("!BBHHHBBH4s4s", 0x45, 0, length, 0, fragment, 64, protocol, 0, *ends)
         identification = 0xFFFF - ones_sum(struct.pack(*words))
         header = bytearray(struct.pack(*words))
         header[4:6] = identification.to_bytes(2, "big")
         header[10:12] = (0xFFFF - ones_sum(header)).to_bytes(2, "big")
         frames.append(BALANCER_MAC + ROUTER_MAC + b"\x08\0" + bytes(header) + head + bytes(payload))
     whole = tuple(ETHERNET + at for at in (-2, 8, 12, 16, 20))
-    return Traffic(tuple(frames), ETHERNET + IPV4 + len(head), ETHERNET + 12, ETHERNET + 10, whole)
+    return Traffic(tuple(frames), ETHERNET + IPV4 + len(head), ETHERNET + (16 if answers else 12), ETHERNET + 10, whole)
 
 
 def tcp6(vips: Sequence[IPv6Address], port: int, *, flags: int = ACK, payload: int = 6) -> Traffic:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
+from appliance.control.forwarding import needed, withheld
 from appliance.control.nic import Facts, Finding, Severity, findings
 from appliance.errors import KernelError, Vc5Error
 from appliance.model import Config, Host, Interface
@@ -32,7 +34,7 @@ def _examine(interface: Interface | None, config: Config) -> tuple[Finding, ...]
         why = "there is no interface of this name in this network namespace"
         return (Finding(Severity.PROBLEM, "it does not exist", why, "create it, or correct `interfaces`"),)
     try:
-        facts = _facts(interface)
+        facts = replace(_facts(interface), withheld=withheld(interface.name, needed(config.services)))
     except Vc5Error as error:
         return (Finding(Severity.PROBLEM, "it cannot be examined", str(error), "see the reason"),)
     return findings(facts, config.mode, config.xdp, os.cpu_count() or 1)

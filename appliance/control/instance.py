@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from appliance.control import requirements, store
+from appliance.control import forwarding, requirements, store
 from appliance.control.clock import CoarseClock
 from appliance.control.links import Links
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
@@ -29,7 +29,7 @@ from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.judge import HealthTable
-from appliance.model import Address, Config, Health, Host, Scheduler, ServiceKey, XdpMode
+from appliance.model import Address, Config, Forward, Health, Host, Scheduler, ServiceKey, XdpMode
 from appliance.net import namespace
 from appliance.paths import Root
 
@@ -259,17 +259,19 @@ class Instance:
 
     def alarms(self) -> list[Alarm]:
         """What began or ended since this was last asked of what the host lacks."""
-        before, after = self.told, self._unchecked() | (self.current.troubles if self.current else frozenset())
+        before, after = self.told, self._lacks() | (self.current.troubles if self.current else frozenset())
         self.told = after
         return alarms(before, after)
 
     def notes(self) -> list[str]:
         """What an operator should know beside the troubles of the plan, in sentences; most often nothing."""
-        return summaries(self._unchecked())
+        return summaries(self._lacks())
 
-    def _unchecked(self) -> frozenset[Trouble]:
+    def _lacks(self) -> frozenset[Trouble]:
+        """What the host itself lacks, by its settings."""
+        services, names = self.state.services(), self.state.config.interfaces
         lacking = self.probe_end is not None and self.probe_end.peer_address6 is None
-        return without_ipv6(self.state.services()) if lacking else frozenset()
+        return forwarding.troubles(names, services) | (without_ipv6(services) if lacking else frozenset())
 
     def reweigh(self) -> set[ServiceKey]:
         """The services in which weights are to change, by slow start or load; once a second."""
@@ -324,7 +326,8 @@ class Instance:
                 number = numbers.get(backend.address)
                 if number is not None and service.checks and self._can_probe(service.key):
                     nat = namespace.nat_address(number, service.key.vip.version)
-                    found.append(Target(service.key, backend.address, nat, service.checks))
+                    mapped = (backend.port or service.key.port) if service.forward is Forward.NAT else None
+                    found.append(Target(service.key, backend.address, nat, service.checks, mapped))
         return found
 
     def _can_probe(self, service: ServiceKey) -> bool:

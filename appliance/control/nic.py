@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from appliance.control.trouble import to_forward
 from appliance.dataplane.shape import ONE_BUFFER_MTU
 from appliance.model import Mode, XdpMode
 
@@ -60,11 +61,20 @@ class Facts:
     lro: bool = False
     gro_hw: bool = False
     tx_checksums: bool = False
+    withheld: tuple[int, ...] = ()
+    """Families that the host does not forward from here, and has to."""
 
 
 def findings(nic: Facts, mode: Mode, xdp: XdpMode, cpus: int) -> tuple[Finding, ...]:
     """Everything to say of an interface that is to be attached to, on a host with so many CPUs; the worst first."""
-    found = [*_layers(nic, xdp), *_offloads(nic, mode), *_frames(nic, xdp), *_queues(nic, xdp, cpus), *_veth(nic)]
+    found = [
+        *_layers(nic, xdp),
+        *_offloads(nic, mode),
+        *_frames(nic, xdp),
+        *_queues(nic, xdp, cpus),
+        *_veth(nic),
+        *_ways(nic),
+    ]
     order = list(Severity)
     return tuple(sorted(found, key=lambda one: order.index(one.severity)))
 
@@ -75,6 +85,16 @@ def _layers(nic: Facts, xdp: XdpMode) -> Iterator[Finding]:
         bad = xdp is XdpMode.NATIVE and nic.driver != "bonding"
         severity = Severity.PROBLEM if bad else Severity.WARNING
         yield Finding(severity, f"it is {what}", "the driver below does the work; XDP here is slow, or refused", remedy)
+
+
+def _ways(nic: Facts) -> Iterator[Finding]:
+    for family in nic.withheld:
+        yield Finding(
+            Severity.PROBLEM,
+            f"the host does not forward IPv{family}",
+            "answers of backends behind NAT leave by the host's routes, and reach no client",
+            to_forward(nic.name, family),
+        )
 
 
 def _offloads(nic: Facts, mode: Mode) -> Iterator[Finding]:

@@ -24,6 +24,12 @@ LEAST_MTU = {4: 576, 6: 1280}
 """What a sender may rely on getting through, bytes, by family (RFC 791 section 3.1, RFC 8200 section 5)."""
 
 
+FORWARDING = {4: "net/ipv4/conf/{name}/forwarding", 6: "net/ipv6/conf/{name}/forwarding"}
+"""The kernel's settings, by family: whether what comes in at an interface is forwarded."""
+EVERYWHERE = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+"""Those that switch it on at all interfaces."""
+
+
 class Lack(StrEnum):
     """What is missing; the words are part of the contract of status and log."""
 
@@ -37,6 +43,8 @@ class Lack(StrEnum):
     MTU = "mtu-too-small"
     NO_IPV6 = "no-ipv6"
     """The kernel of the balancer has no IPv6, so nobody can send probes to an IPv6 VIP."""
+    NO_FORWARDING = "no-forwarding"
+    """The host drops the answers of backends behind NAT, instead of forwarding them."""
     UNRESOLVED = "unresolved"
     """The MAC address is not known (yet). Passing, and the health checks tell when it is not: no alarm."""
 
@@ -100,6 +108,18 @@ def without_ipv6(services: Iterable[Service]) -> frozenset[Trouble]:
     keys = [service.key for service in services if service.key.vip.version == 6 and service.checks]
     text = "this kernel has no IPv6, so its backends cannot be checked; boot without ipv6.disable=1, or use IPv4 VIPs"
     return frozenset(Trouble(Lack.NO_IPV6, str(key), f"{key}: {text}") for key in keys)
+
+
+def to_forward(name: str, family: int) -> str:
+    """What to do where an interface's packets are not forwarded."""
+    setting = FORWARDING[family].format(name=name).replace("/", ".")
+    return f"set {EVERYWHERE[family]}=1 (sysctl; at least {setting})"
+
+
+def not_forwarded(name: str, family: int) -> Trouble:
+    """An interface at which answers of backends behind NAT come in, and go no further."""
+    text = f"the host does not forward IPv{family} from {name}, so answers of backends behind NAT reach no client"
+    return Trouble(Lack.NO_FORWARDING, f"{name} IPv{family}", f"{text}: {to_forward(name, family)}")
 
 
 def summaries(troubles: Iterable[Trouble]) -> list[str]:

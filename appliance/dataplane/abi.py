@@ -193,7 +193,12 @@ NOTE = Struct(
         Field("mtu", "u32", "what the packet is too big for, bytes"),
         Field("destination", "u32", "whom that packet was for"),
         Field("transport", "u32", "where the ICMP header of an error begins, bytes from its IP header"),
-        Field("reserved", "u32", "0", 11),
+        Field(
+            "inner", "u32", "behind NAT: where the transport header begins that an error quotes; 0: it is a fragment"
+        ),
+        Field("protocol", "u32", "of that header, or of the fragment's; of an error's and a first fragment's"),
+        Field("back", "u32", "1: it comes from the backend; 0: it goes there"),
+        Field("reserved", "u32", "0", 8),
     ),
 )
 COUNTER = Struct(
@@ -317,7 +322,7 @@ MAPS = (
     _array(
         "vc5_reasons", 12, "u64", lambda shape: (shape.cpus + 1) * REASON_STRIDE, Use.PROGRAM, "[cpu][reason], likewise"
     ),
-    MapLayout("vc5_tails", 13, MapKind.PROG_ARRAY, "u32", lambda shape: 8, Use.DAEMON, "the second program"),
+    MapLayout("vc5_tails", 13, MapKind.PROG_ARRAY, "u32", lambda shape: 16, Use.DAEMON, "the second program"),
     MapLayout(
         "vc5_answers",
         14,

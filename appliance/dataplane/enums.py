@@ -130,6 +130,9 @@ class Tail(IntEnum):
     ICMP_ERROR = 4
     FRAGMENT = 5
     TOO_BIG = 6
+    NAT_PART = 7
+    RETURN_ERROR = 8
+    RETURN_FRAGMENT = 9
 
 
 class Encapsulation(IntEnum):

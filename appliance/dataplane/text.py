@@ -28,6 +28,9 @@ TAILS = {
     Tail.ICMP_ERROR: "vc5_icmp_error",
     Tail.FRAGMENT: "vc5_fragment",
     Tail.TOO_BIG: "vc5_quote",
+    Tail.NAT_PART: "vc5_nat_part",
+    Tail.RETURN_ERROR: "vc5_return_error",
+    Tail.RETURN_FRAGMENT: "vc5_return_fragment",
 }
 """The programs that others hand packets to."""
 FUNCTIONS = ("vc5_main", *TAILS.values(), "vc5_probe", "vc5_pass")

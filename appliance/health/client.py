@@ -32,7 +32,7 @@ from appliance.health.messages import (
     schedule_pieces,
 )
 from appliance.health.process import ProberProcess
-from appliance.model import Address, Check, ProbeResult, ServiceKey
+from appliance.model import Address, Check, ProbeResult, Protocol, ServiceKey
 from appliance.paths import Root
 
 SILENCE = 5.0
@@ -61,10 +61,19 @@ class Target:
     backend: Address
     nat: Address
     checks: tuple[Check, ...]
+    mapped: int | None = None
+    """With `forward: nat` the backend's port that stands for the service's; None: packets arrive at the VIP."""
+
+    def arrival(self, check: Check) -> tuple[Address, int] | None:
+        """Address and port of the backend at which probes of a check arrive, None where that is the VIP."""
+        if self.mapped is None:
+            return None
+        of_service = (check.port, Protocol.TCP) == (self.service.port, self.service.protocol)
+        return self.backend, self.mapped if of_service else check.port
 
 
-_Name = tuple[ServiceKey, Address, Address, int, Check]
-"""What a number stands for: service, backend, NAT address, index of the check, check."""
+_Name = tuple[ServiceKey, Address, Address, int, Check, tuple[Address, int] | None]
+"""What a number stands for: service, backend, private address, index of the check, check, and where probes arrive."""
 
 
 class ProberClient:
@@ -112,7 +121,7 @@ class ProberClient:
         names: dict[_Name, int] = {}
         for target in targets:
             for index, check in enumerate(target.checks):
-                name = (target.service, target.backend, target.nat, index, check)
+                name = (target.service, target.backend, target.nat, index, check, target.arrival(check))
                 number = self._numbers.get(name)
                 names[name] = next(self._next_number) if number is None else number
         self._numbers = names
@@ -205,7 +214,7 @@ class ProberClient:
         if name is None:
             self.stray += 1
             return
-        service, backend, _, index, _ = name
+        service, backend, _, index, *_ = name
         answer = report.answer
         self._on_result(
             ProbeResult(
@@ -240,7 +249,10 @@ class ProberClient:
             self._changed.clear()
             if not self._generation:
                 continue
-            probes = (Probe(at, service.vip, nat, check) for at, (service, _, nat, _, check) in self._names.items())
+            probes = (
+                Probe(number, service.vip, nat, check, arrival)
+                for number, (service, _, nat, _, check, arrival) in self._names.items()
+            )
             try:
                 for piece in schedule_pieces(self._generation, probes):
                     await loop.sock_sendall(connection, piece)

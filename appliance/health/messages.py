@@ -1,7 +1,8 @@
 """What the daemon and the prober say to each other: JSON, one message on a line, UTF-8, in both directions.
 
 daemon -> prober   {"schedule": GENERATION, "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK], ...], "checks": [{...}, ...]}
-                   the whole of what should be probed; it takes the place of what was said before
+                   the whole of what should be probed; it takes the place of what was said before; where packets do not
+                   arrive at the VIP and the check's port, a probe goes on with ADDRESS, PORT
 prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST BYTE, STATUS, TLS VERSION]
                    one finished probe; AT in wall-clock seconds, durations in nanoseconds
                    {"heartbeat": {...}}
@@ -40,12 +41,16 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One thing to probe: connect to `nat`, which the data plane turns into `vip` on one backend."""
+    """One thing to probe: connect to `nat`, which the data plane turns into `vip` on one backend.
+
+    `arrival` is set where the service translates addresses: those probes arrive at the backend's own address and port.
+    """
 
     number: int
     vip: Address
     nat: Address
     check: Check
+    arrival: tuple[Address, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,10 @@ def schedule_pieces(generation: int, probes: Iterable[Probe]) -> Iterator[bytes]
     yield b'{"schedule":%d,"probes":[' % generation
     left, comma = iter(probes), b""
     while some := [
-        [probe.number, str(probe.vip), str(probe.nat), checks.setdefault(probe.check, len(checks))]
+        [
+            *(probe.number, str(probe.vip), str(probe.nat), checks.setdefault(probe.check, len(checks))),
+            *((str(probe.arrival[0]), probe.arrival[1]) if probe.arrival else ()),
+        ]
         for probe in islice(left, PIECE)
     ]:
         yield comma + _ENCODER.encode(some)[1:-1].encode()
@@ -207,14 +215,18 @@ def _check(item: object, where: str) -> Check:
 
 
 def _probe(item: object, where: str, checks: list[Check]) -> Probe:
-    if not isinstance(item, list) or len(item) != 4:
-        raise ValueError(f"{where}: a probe is [number, VIP, NAT address, index of its check]")
-    number, vip, nat, check = item
+    if not isinstance(item, list) or len(item) not in (4, 6):
+        raise ValueError(f"{where}: a probe is [number, VIP, NAT address, index of its check], then address and port")
+    number, vip, nat, check, *rest = item
+    arrival = None
+    if rest:
+        arrival = _address(rest[0], f"{where}: address"), _integer(rest[1], f"{where}: port", 1, 65535)
     return Probe(
         _integer(number, f"{where}: number", 0, _NANOSECONDS),
         _address(vip, f"{where}: VIP"),
         _address(nat, f"{where}: NAT address"),
         checks[_integer(check, f"{where}: check", 0, len(checks) - 1)],
+        arrival,
     )
 
 

@@ -3,7 +3,9 @@
 Theory of operation. Probes go to private addresses, one for each (service, backend), and the data plane rewrites them
 to (own address, source port) -> (VIP, port): many destinations become one. Two probes of different backends that shared
 a source port would be one flow on the way back, and a live backend's answer would vouch for a dead one. So there is one
-pool for each (VIP, port, protocol), across backends and services, and a port belongs to one outstanding probe.
+pool for each (VIP, port, protocol), across backends and services, and a port belongs to one outstanding probe. Where
+addresses are translated, probes of several services may arrive at one port of one backend: there the pool is that of
+the backend's own address and port.
 
 A port that was given back rests: an answer may still be on its way, and the backend may remember the connection
 (TIME_WAIT). The pool hands out ports in ascending order, round and round, which makes the rest as long as the range
@@ -28,7 +30,7 @@ SOCKET_PORTS = range(16384, 49152)
 RAW_PORTS = range(49152, 65536)
 """Source ports of half-open probes (IANA's dynamic range, RFC 6335 section 6)."""
 Destination = tuple[str, int, int, bool]
-"""VIP, port and protocol number as they are on the wire, and whether its probes are half open."""
+"""VIP (or backend), port and protocol number as they are on the wire, and whether its probes are half open."""
 BLOCK = 256
 """Ports that rest together."""
 REST = 5.0

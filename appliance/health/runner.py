@@ -33,13 +33,14 @@ class Job:
     host: str
     """The NAT address as text."""
     destination: Destination
-    """What the data plane turns NAT address and port into."""
+    """What the data plane turns the private address and the port into."""
 
     @classmethod
     def of(cls, probe: Probe) -> Job:
         """Prepare a probe."""
         family = socket.AF_INET if probe.nat.version == 4 else socket.AF_INET6
-        destination = (str(probe.vip), probe.check.port, int(Protocol.TCP), probe.check.kind is CheckKind.SYN)
+        address, port = probe.arrival or (probe.vip, probe.check.port)
+        destination = (str(address), port, int(Protocol.TCP), probe.check.kind is CheckKind.SYN)
         return cls(probe.number, probe.check, probe.vip, family, str(probe.nat), destination)
 
 

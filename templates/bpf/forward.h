@@ -102,7 +102,7 @@ static __always_inline int vc5_opens(u64 flags)
 	return (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
 }
 
-/*% if shape.tunnels %*/
+/*% if shape.tunnels or shape.nat %*/
 static __always_inline void vc5_one_hop_less(void *ip, u64 family)
 {
 	if (family == VC5_IPV6)
@@ -110,6 +110,8 @@ static __always_inline void vc5_one_hop_less(void *ip, u64 family)
 	else
 		vc5_decrement_ttl(ip);
 }
+/*% endif %*/
+/*% if shape.tunnels %*/
 
 /* By a tunnel, into which the packet fits. */
 static __always_inline void vc5_send_away(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *ip,
@@ -162,7 +164,7 @@ static __always_inline void vc5_deliver(struct xdp_md *ctx, struct vc5_verdict *
 	}
 /*% endif %*/
 /*% if shape.nat %*/
-	/* Fragments and errors would have to be translated as what they are part of, or about. */
+	/* Its packets have been handed over: the service has just been changed to NAT. */
 	if (destination->refusal == VC5_REFUSAL_NAT)
 		return;
 /*% endif %*/
@@ -207,19 +209,29 @@ static __always_inline void vc5_deliver_choice(struct xdp_md *ctx, struct vc5_ve
 }
 /*% if shape.nat %*/
 
-/* To a backend behind NAT, if the way takes it. */
-static __always_inline void vc5_forward_translated(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame,
-						   const struct vc5_packet *packet, u64 number)
+static __always_inline u64 vc5_chosen(const struct vc5_service *service, struct vc5_choice choice)
+{
+	return (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
+}
+
+static __always_inline int vc5_is_behind_nat(u64 number)
+{
+	return vc5_destinations[number & (VC5_DESTINATIONS - 1)].refusal == VC5_REFUSAL_NAT;
+}
+
+/* Whether the way to such a backend takes the packet; if not, that is the verdict. */
+static __always_inline int vc5_fits_way(struct xdp_md *ctx, struct vc5_verdict *verdict, const struct vc5_packet *packet,
+					u64 number)
 {
 	verdict->destination = number;
 	verdict->octets = packet->octets;
 /*% if shape.narrow %*/
 	if (packet->octets > vc5_leg_of(&vc5_destinations[number])->mtu) {
 		vc5_too_big(ctx, verdict, vc5_leg_of(&vc5_destinations[number])->mtu);
-		return;
+		return 0;
 	}
 /*% endif %*/
-	vc5_hand_to_nat(verdict, frame);
+	return 1;
 }
 /*% endif %*/
 
@@ -228,10 +240,11 @@ static __always_inline void vc5_forward(struct xdp_md *ctx, struct vc5_verdict *
 {
 	struct vc5_choice choice = vc5_choose(service, packet);
 /*% if shape.nat %*/
-	u64 number = (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
+	u64 number = vc5_chosen(service, choice);
 
-	if (!choice.dead && vc5_destinations[number].refusal == VC5_REFUSAL_NAT) {
-		vc5_forward_translated(ctx, verdict, frame, packet, number);
+	if (!choice.dead && vc5_is_behind_nat(number)) {
+		if (vc5_fits_way(ctx, verdict, packet, number))
+			vc5_hand_to_nat(verdict, frame);
 		return;
 	}
 /*% endif %*/

@@ -103,6 +103,7 @@ static __always_inline void vc5_first_fragment(struct xdp_md *ctx, struct vc5_ve
 					       u32 hops)
 {
 	const struct vc5_service *service;
+	struct vc5_choice choice;
 	u64 name;
 
 	if (packet->protocol != VC5_PROTOCOL_TCP && packet->protocol != VC5_PROTOCOL_UDP)
@@ -122,7 +123,17 @@ static __always_inline void vc5_first_fragment(struct xdp_md *ctx, struct vc5_ve
 		return;
 	}
 	name = vc5_datagram_name(packet, walk->identification);
-	vc5_deliver_choice(ctx, verdict, frame, l2, ip, service, packet, vc5_choose(service, packet));
+	choice = vc5_choose(service, packet);
+/*% if shape.nat %*/
+	if (!choice.dead && vc5_is_behind_nat(vc5_chosen(service, choice))) {
+		if (!vc5_fits_way(ctx, verdict, packet, vc5_chosen(service, choice)))
+			return;
+		vc5_remember_datagram(name, verdict->destination);
+		vc5_hand_part(ctx, verdict, packet, packet->octets - walk->room, 0, 0);
+		return;
+	}
+/*% endif %*/
+	vc5_deliver_choice(ctx, verdict, frame, l2, ip, service, packet, choice);
 	if (verdict->reason == VC5_REASON_FORWARD)
 		vc5_remember_datagram(name, verdict->destination);
 	/* Nobody can tell where the whole segment ends, which the answer would have to acknowledge. */
@@ -145,6 +156,13 @@ static __always_inline void vc5_later_fragment(struct xdp_md *ctx, struct vc5_ve
 		return;
 	}
 	vc5_count(VC5_REASON_FRAGMENT_FOLLOWED);
+/*% if shape.nat %*/
+	if (vc5_is_behind_nat(number)) {
+		if (vc5_fits_way(ctx, verdict, packet, number))
+			vc5_hand_part(ctx, verdict, packet, 0, 0, 0);
+		return;
+	}
+/*% endif %*/
 	vc5_deliver(ctx, verdict, frame, l2, ip, packet, number, name);
 }
 

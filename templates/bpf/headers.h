@@ -42,6 +42,9 @@ struct vc5_packet {
 	u64 flags; /* of TCP; 0 for UDP */
 	u64 octets; /* of the IP packet */
 	const struct vc5_key_set *keys; /* of the copy in which the service was found */
+/*% if shape.nat %*/
+	u64 quoted; /* of what an error quotes: bytes before the transport */
+/*% endif %*/
 /*% if shape.tunnels %*/
 	u64 headers; /* bytes before the transport */
 	u64 carried; /* these three as in struct vc5_cargo, this one its protocol */

@@ -57,6 +57,9 @@ static __always_inline int vc5_read_inner4(struct vc5_packet *packet, const stru
 	packet->source = vc5_le32(inner->daddr);
 	packet->protocol = inner->protocol;
 	packet->ports = vc5_le32(*(const u32 *)((void *)inner + header));
+/*% if shape.nat %*/
+	packet->quoted = header;
+/*% endif %*/
 	return 1;
 }
 /*% if shape.ipv6 %*/
@@ -80,6 +83,9 @@ static __always_inline int vc5_read_inner6(struct vc5_packet *packet, struct vc5
 	if (walk.room < VC5_ICMP_LEAST || walk.at + VC5_ICMP_LEAST > end)
 		return 0;
 	packet->ports = vc5_le32(*(const u32 *)walk.at);
+/*% if shape.nat %*/
+	packet->quoted = room - walk.room;
+/*% endif %*/
 	return 1;
 }
 /*% endif %*/
@@ -89,6 +95,7 @@ static __always_inline void vc5_error_forward(struct xdp_md *ctx, struct vc5_ver
 					      struct vc5_packet *packet, u32 hops)
 {
 	const struct vc5_service *service;
+	struct vc5_choice choice;
 
 	if (packet->protocol != VC5_PROTOCOL_TCP && packet->protocol != VC5_PROTOCOL_UDP)
 		return;
@@ -102,7 +109,17 @@ static __always_inline void vc5_error_forward(struct xdp_md *ctx, struct vc5_ver
 		vc5_decide(verdict, XDP_DROP, VC5_REASON_TTL);
 		return;
 	}
-	vc5_deliver_choice(ctx, verdict, frame, l2, ip, service, packet, vc5_peek(service, packet));
+	choice = vc5_peek(service, packet);
+/*% if shape.nat %*/
+	if (!choice.dead && vc5_is_behind_nat(vc5_chosen(service, choice))) {
+		u32 transport = vc5_own_note()->transport;
+
+		if (vc5_fits_way(ctx, verdict, packet, vc5_chosen(service, choice)))
+			vc5_hand_part(ctx, verdict, packet, transport, transport + VC5_ICMP_LEAST + packet->quoted, 0);
+		return;
+	}
+/*% endif %*/
+	vc5_deliver_choice(ctx, verdict, frame, l2, ip, service, packet, choice);
 	/* Errors are never answered. */
 	if (verdict->reason == VC5_REASON_RESET)
 		verdict->reason = VC5_REASON_DEAD;

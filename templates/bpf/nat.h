@@ -66,6 +66,38 @@ static __always_inline u64 vc5_clamp_segment(struct tcphdr *tcp, const void *end
 	return 0;
 }
 
+/* One address of a packet becomes another, in network order, mapped; what it makes of the transport's sum is added to `sum`.
+ * Returns 0, with nothing changed, where the header lies beyond the frame's end.
+ */
+static __always_inline int vc5_translate_address(const struct vc5_packet *packet, void *header, const void *end, u32 which,
+						 const u32 *address, u64 *sum)
+{
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6) {
+		struct vc5_ipv6 *ip = header;
+		u32 *place = which == VC5_SOURCE ? ip->source : ip->destination, i;
+
+		if ((void *)(ip + 1) > end)
+			return 0;
+#pragma unroll
+		for (i = 0; i < VC5_WORDS; i++) {
+			*sum += (u64)(u32)~place[i] + address[i];
+			place[i] = address[i];
+		}
+		return 1;
+	}
+/*% endif %*/
+	struct iphdr *ip = header;
+	u32 *place = which == VC5_SOURCE ? &ip->saddr : &ip->daddr;
+
+	if ((void *)(ip + 1) > end)
+		return 0;
+	*sum += (u64)(u32)~*place + address[VC5_WORDS - 1];
+	*place = address[VC5_WORDS - 1];
+	ip->check = vc5_changed_checksum(ip->check, *sum);
+	return 1;
+}
+
 /* One end of a packet becomes another, with the checksums that cover it: `which` address and port, both in network order,
  * the address mapped. A UDP checksum of 0 means none. `most`, if not 0, is the largest segment that SYNs may announce.
  * Returns 0, with nothing changed, where the transport header lies beyond the frame's end.
@@ -84,30 +116,8 @@ static __always_inline int vc5_translate(const struct vc5_packet *packet, void *
 		if (transport + sizeof(struct tcphdr) > end)
 			return 0;
 	}
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6) {
-		struct vc5_ipv6 *ip = header;
-		u32 *place = which == VC5_SOURCE ? ip->source : ip->destination, i;
-
-		if ((void *)(ip + 1) > end)
-			return 0;
-#pragma unroll
-		for (i = 0; i < VC5_WORDS; i++) {
-			sum += (u64)(u32)~place[i] + address[i];
-			place[i] = address[i];
-		}
-	} else
-/*% endif %*/
-	{
-		struct iphdr *ip = header;
-		u32 *place = which == VC5_SOURCE ? &ip->saddr : &ip->daddr;
-
-		if ((void *)(ip + 1) > end)
-			return 0;
-		sum = (u64)(u32)~*place + address[VC5_WORDS - 1];
-		*place = address[VC5_WORDS - 1];
-		ip->check = vc5_changed_checksum(ip->check, sum);
-	}
+	if (!vc5_translate_address(packet, header, end, which, address, &sum))
+		return 0;
 	sum += (u64)(u16)~ports[which] + port;
 	ports[which] = port;
 	if (!udp && most && packet->flags & VC5_TCP_SYN)
@@ -128,5 +138,23 @@ static __always_inline void vc5_hand_to_nat(struct vc5_verdict *verdict, void *f
 {
 	*(u32 *)frame = verdict->destination;
 	verdict->destination = 0;
+	vc5_decide(verdict, XDP_DROP, VC5_REASON_INCOMPLETE);
+}
+
+/* Errors and fragments are translated by vc5_nat_part, which is told where everything is: what finds that out is as much as
+ * the verifier follows. verdict->destination is whom it concerns; `transport` and `inner` are counted from the IP header, and
+ * 0 in later fragments, `inner` in every fragment. Does not return, unless that program is missing.
+ */
+static __always_inline void vc5_hand_part(struct xdp_md *ctx, struct vc5_verdict *verdict, const struct vc5_packet *packet,
+					  u32 transport, u32 inner, u32 back)
+{
+	struct vc5_note *note = vc5_own_note();
+
+	note->destination = verdict->destination;
+	note->transport = transport;
+	note->inner = inner;
+	note->protocol = packet->protocol;
+	note->back = back;
+	vc5_tail_call(ctx, vc5_tails, VC5_TAIL_NAT_PART);
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_INCOMPLETE);
 }

@@ -8,7 +8,9 @@
  * vc5_icmp_error, vc5_fragment, vc5_quote
  *            what takes more than fits there: errors about flows, fragments, answers "too big"; entered likewise.
  * vc5_nat    what goes to backends behind NAT; entered from either by tail call, and so is
- * vc5_return what concerns no VIP, where there are such backends.
+ * vc5_return what concerns no VIP, where there are such backends;
+ * vc5_nat_part, vc5_return_error, vc5_return_fragment
+ *            errors about their packets, and fragments, likewise.
  * vc5_probe  on the balancer's end of the probe veth: sends probes to their backends.
  * vc5_pass   on the prober's end: does nothing, but without a program there the kernel drops redirected frames.
  */
@@ -45,6 +47,8 @@
 /*% include "quote.h" %*/
 /*% if shape.nat %*/
 /*% include "return.h" %*/
+/*% include "nat_part.h" %*/
+/*% include "return_part.h" %*/
 /*% else %*/
 
 int vc5_nat(struct xdp_md *ctx)
@@ -52,7 +56,22 @@ int vc5_nat(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
+int vc5_nat_part(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
 int vc5_return(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+int vc5_return_error(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+int vc5_return_fragment(struct xdp_md *ctx)
 {
 	return XDP_PASS;
 }

@@ -6,7 +6,7 @@
 
 static long (*vc5_find_way)(void *ctx, void *way, int size, u32 flags) = (void *)BPF_FUNC_fib_lookup;
 
-enum { VC5_AF_INET = 2, VC5_AF_INET6 = 10, VC5_HEADERS_MASK = 0x3fff };
+enum { VC5_AF_INET = 2, VC5_AF_INET6 = 10, VC5_HEADERS_MASK = 0x3fff, VC5_AS_IT_CAME = VC5_LEGS };
 
 /* A number of which the verifier knows nothing any more: it must not follow each number of extension headers through all
  * that comes after them. `anything` lies inside the frame, and does not change between two looks at it.
@@ -78,52 +78,38 @@ static __always_inline int vc5_is_mine(const struct ethhdr *ethernet, const stru
 	return second == middle && first == tail;
 }
 
-/* An answer of a destination, to somebody who is not the balancer. */
-static __always_inline void vc5_give_back(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
-					  void *transport, const void *end, const struct vc5_packet *packet, u32 hops,
-					  u64 number)
+/* By which leg an answer leaves; 0: the host forwards it, once it is translated; VC5_AS_IT_CAME: it need not be. */
+static __always_inline u64 vc5_find_leg(struct xdp_md *ctx, struct vc5_verdict *verdict, struct bpf_fib_lookup *way)
 {
-	const struct vc5_identity *identity = &vc5_identities[number];
-	struct bpf_fib_lookup way = {.ifindex = ctx->ingress_ifindex};
-	u8 macs[16] __attribute__((aligned(8))) = {};
+	long found = vc5_find_way(ctx, way, sizeof(*way), 0);
 	const u32 *outlet = NULL;
-	void *frame = header - l2;
-	u64 leg = 0;
-	long found;
 
-	if (!vc5_is_mine(frame, &vc5_destinations[number]))
-		return;
-	if (hops <= 1) {
-		verdict->destination = number;
-		vc5_decide(verdict, XDP_DROP, VC5_REASON_TTL);
-		return;
-	}
-	vc5_ask_way(packet, header, identity, &way);
-	found = vc5_find_way(ctx, &way, sizeof(way), 0);
 	/* For the host itself, or nowhere. */
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
-		return;
+		return VC5_AS_IT_CAME;
 	vc5_decide(verdict, XDP_PASS, VC5_REASON_NO_ROUTE);
 	if (found == BPF_FIB_LKUP_RET_SUCCESS)
-		outlet = vc5_map_find(vc5_outlets, &way.ifindex);
+		outlet = vc5_map_find(vc5_outlets, &way->ifindex);
 	else if (found != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return;
-	if (outlet)
-		leg = *outlet & (VC5_LEGS - 1);
-	if (!vc5_translate(packet, header, transport, end, VC5_SOURCE, identity->vip, bpf_htons(identity->port),
-			   identity->clamp))
-		return;
-	if (!leg)
-		return;
+		return VC5_AS_IT_CAME;
+	return outlet ? *outlet & (VC5_LEGS - 1) : 0;
+}
+
+/* Once it is translated. */
+static __always_inline void vc5_send_back(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
+					  const struct vc5_packet *packet, u64 leg, const struct bpf_fib_lookup *way)
+{
+	u8 macs[16] __attribute__((aligned(8))) = {};
+
 /*% if shape.ipv6 %*/
 	if (packet->family == VC5_IPV6)
 		((struct vc5_ipv6 *)header)->hops -= 1;
 	else
 /*% endif %*/
 		vc5_decrement_ttl(header);
-	__builtin_memcpy(macs, way.dmac, ETH_ALEN);
-	__builtin_memcpy(macs + ETH_ALEN, way.smac, ETH_ALEN);
-	vc5_send_by(ctx, verdict, frame, l2, leg, *(u64 *)macs, *(u32 *)(macs + 8));
+	__builtin_memcpy(macs, way->dmac, ETH_ALEN);
+	__builtin_memcpy(macs + ETH_ALEN, way->smac, ETH_ALEN);
+	vc5_send_by(ctx, verdict, header - l2, l2, leg, *(u64 *)macs, *(u32 *)(macs + 8));
 	if (verdict->reason != VC5_REASON_FORWARD)
 		return;
 	verdict->reason = VC5_REASON_RETURN;
@@ -131,6 +117,45 @@ static __always_inline void vc5_give_back(struct xdp_md *ctx, struct vc5_verdict
 	if (vc5_legs[leg].interface != ctx->ingress_ifindex)
 		verdict->action = vc5_redirect(vc5_legs[leg].interface, 0);
 /*% endif %*/
+}
+
+/* An answer of a destination, to somebody who is not the balancer. */
+static __always_inline void vc5_give_back(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
+					  void *transport, const void *end, const struct vc5_packet *packet, u32 hops,
+					  u64 number)
+{
+	const struct vc5_identity *identity = &vc5_identities[number];
+	struct bpf_fib_lookup way = {.ifindex = ctx->ingress_ifindex};
+	u64 leg;
+
+	if (!vc5_is_mine(header - l2, &vc5_destinations[number]))
+		return;
+	if (hops <= 1) {
+		verdict->destination = number;
+		vc5_decide(verdict, XDP_DROP, VC5_REASON_TTL);
+		return;
+	}
+	vc5_ask_way(packet, header, identity, &way);
+	leg = vc5_find_leg(ctx, verdict, &way);
+	if (leg == VC5_AS_IT_CAME)
+		return;
+	if (!vc5_translate(packet, header, transport, end, VC5_SOURCE, identity->vip, bpf_htons(identity->port),
+			   identity->clamp))
+		return;
+	if (leg)
+		vc5_send_back(ctx, verdict, l2, header, packet, leg & (VC5_LEGS - 1), &way);
+}
+
+static __always_inline void vc5_source_of(const struct vc5_packet *packet, const void *header, u32 *address)
+{
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6) {
+		__builtin_memcpy(address, ((const struct vc5_ipv6 *)header)->source, VC5_WORDS * sizeof(*address));
+		return;
+	}
+/*% endif %*/
+	address[2] = bpf_htonl(0xffff);
+	address[3] = ((const struct iphdr *)header)->saddr;
 }
 
 /* A packet that is neither to a VIP nor from one. Answers to probes are for the balancer itself. */
@@ -143,23 +168,24 @@ static __always_inline u32 vc5_from_backend(struct xdp_md *ctx, struct vc5_verdi
 	const u32 *found;
 	u64 number;
 
-	if (!from->at || from->fragment)
+	if (!from->at)
 		return 0;
+	if (from->fragment) {
+		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_RETURN_FRAGMENT);
+		return 0;
+	}
+	if (packet->protocol == (packet->family == VC5_IPV6 ? VC5_PROTOCOL_ICMP6 : VC5_PROTOCOL_ICMP)) {
+		vc5_own_note()->transport = packet->octets - from->room;
+		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_RETURN_ERROR);
+		return 0;
+	}
 	walk = vc5_walked(from, header);
 	if (packet->protocol != VC5_PROTOCOL_TCP && packet->protocol != VC5_PROTOCOL_UDP)
 		return 0;
 	if (!vc5_read_transport(packet, walk.at, end, walk.room))
 		return 0;
 	endpoint.port = vc5_source_port(packet);
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6) {
-		__builtin_memcpy(endpoint.address, ((struct vc5_ipv6 *)header)->source, sizeof(endpoint.address));
-	} else
-/*% endif %*/
-	{
-		endpoint.address[2] = bpf_htonl(0xffff);
-		endpoint.address[3] = ((struct iphdr *)header)->saddr;
-	}
+	vc5_source_of(packet, header, endpoint.address);
 	found = vc5_map_find(vc5_returns, &endpoint);
 	if (found) {
 		number = *found & (VC5_DESTINATIONS - 1);

@@ -24,10 +24,14 @@ MOST4, MOST6 = 548, 1232
 
 @dataclass(frozen=True)
 class Flow:
-    """The flow that an error is about, as the client's packets show it."""
+    """The flow that an error is about, as packets of the other direction show it."""
 
     ip: Ip
     transport: Transport
+    quoted: int
+    """Where the quoted packet begins, bytes of the frame."""
+    inner: int
+    """Where its transport does, bytes from the header of the error."""
 
 
 def concerned(frame: bytes, ip: Ip) -> Flow | None:
@@ -45,7 +49,7 @@ def concerned(frame: bytes, ip: Ip) -> Flow | None:
         return None
     ports = packet.number(frame, inner.payload + 2), packet.number(frame, inner.payload)
     mirrored = replace(ip, source=inner.destination, destination=inner.source, protocol=inner.protocol)
-    return Flow(mirrored, Transport(*ports, flags=ACK))
+    return Flow(mirrored, Transport(*ports, flags=ACK), at, inner.payload - ip.start)
 
 
 def _inner4(frame: bytes, at: int, room: int) -> Ip | None:

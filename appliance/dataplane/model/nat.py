@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from appliance.dataplane.model.errors import Flow
 from appliance.dataplane.model.packet import (
     SYN,
     TCP,
@@ -85,6 +86,53 @@ def translated(
         after = adjusted(number(frame, check), old, new)
         frame = put_checksum(frame, check, after or (0xFFFF if ip.protocol == UDP else 0))
     return frame
+
+
+def readdressed(frame: bytes, ip: Ip, address: Address, *, source: bool) -> bytes:
+    """A later fragment from, or to, another address: of checksums it has but that of IPv4's header."""
+    size = len(address.packed)
+    at = ip.start + (12 if ip.family == 4 else 8) + (0 if source else size)
+    if ip.family == 4:
+        check = adjusted(number(frame, ip.start + 10), frame[at : at + size], address.packed)
+        frame = put_checksum(frame, ip.start + 10, check)
+    return put(frame, at, address.packed)
+
+
+def error_translated(frame: bytes, ip: Ip, about: Flow, address: Address, port: int, *, source: bool) -> bytes:
+    """An error that quotes a packet from, or to, another address and port, with all checksums that cover them.
+
+    The error itself goes to that address, or comes from it, if it did so before. The checksum of a quoted TCP header
+    may have been cut off.
+    """
+    size = len(address.packed)
+    first = 12 if ip.family == 4 else 8
+    at = about.quoted + first + (0 if source else size)
+    outer = ip.start + first + (size if source else 0)
+    place = ip.start + about.inner + (0 if source else 2)
+    old, new = frame[at : at + size], address.packed
+    was, now = old, new
+    if frame[outer : outer + size] == old:
+        frame = put(frame, outer, address.packed)
+        if ip.family == 4:
+            frame = put_checksum(frame, ip.start + 10, adjusted(number(frame, ip.start + 10), old, new))
+        else:
+            was, now = was + old, now + new
+    if ip.family == 4:
+        check = about.quoted + 10
+        after = adjusted(number(frame, check), old, new)
+        was, now = was + frame[check : check + 2], now + after.to_bytes(2, "big")
+        frame = put_checksum(frame, check, after)
+    ports = frame[place : place + 2], port.to_bytes(2, "big")
+    old, new, was, now = old + ports[0], new + ports[1], was + ports[0], now + ports[1]
+    frame = put(put(frame, at, address.packed), place, ports[1])
+    udp = about.ip.protocol == UDP
+    check = ip.start + about.inner + (6 if udp else 16)
+    if check + 2 <= ip.start + ip.length and (number(frame, check) or not udp):
+        after = adjusted(number(frame, check), old, new) or (0xFFFF if udp else 0)
+        was, now = was + frame[check : check + 2], now + after.to_bytes(2, "big")
+        frame = put_checksum(frame, check, after)
+    whole = ip.payload + 2
+    return put_checksum(frame, whole, adjusted(number(frame, whole), was, now))
 
 
 def _segment_option(frame: bytes, ip: Ip, transport: Transport) -> int | None:

@@ -6,7 +6,6 @@ its destination where that is known.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -17,14 +16,14 @@ from appliance.dataplane.legs import network16
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import errors, nat, packet
+from appliance.dataplane.model.behind import Behind
 from appliance.dataplane.model.counts import Counts
 from appliance.dataplane.model.exits import Action, AnswerKey, Exit, leaving, probe_address
 from appliance.dataplane.model.fragments import Fragments
-from appliance.dataplane.model.nat import Routes, Way, nowhere
+from appliance.dataplane.model.nat import Routes, nowhere
 from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
 from appliance.dataplane.model.tunnel import Tunnel
-from appliance.dataplane.returns import endpoint
 from appliance.model import Address, Mode
 
 
@@ -37,11 +36,11 @@ class Model:
 
     def __init__(self, memory: Memory, routes: Routes = nowhere) -> None:
         self.memory = memory
-        self._routes = routes
         self.answers: dict[AnswerKey, int] = {}
         self.counts = Counts(memory)
         self._tracking = Tracking(memory, self.counts.count)
         self._fragments = Fragments(memory)
+        self._behind = Behind(memory, routes, self._fragments, self.counts.count, self._note, self._send_back)
         self._cpu = 0
         self._known = b""
         self._services: dict[tuple[Address, int, int], Entry] = {}
@@ -177,7 +176,7 @@ class Model:
         number = service.destinations + choice.index
         if choice.dead:
             return leaving(Reason.DEAD, frame, number)
-        return self._deliver(frame, ip, number, self._tracking.spread(service, flow.ip, flow.transport))
+        return self._deliver(frame, ip, number, self._tracking.spread(service, flow.ip, flow.transport), about=flow)
 
     def _too_big(self, frame: bytes, ip: Ip, number: int, mtu: int) -> Exit:
         """A packet that is too long for the way to its destination."""
@@ -237,8 +236,13 @@ class Model:
         flow = self._tracking.spread(service, ip, transport)
         return self._deliver(frame, ip, number, flow, opens=transport.opens)
 
-    def _deliver(self, frame: bytes, ip: Ip, number: int, flow: int, *, opens: bool = False) -> Exit:
-        """To a destination, if anything can be sent to it. `flow` is the hash that tells flows apart."""
+    def _deliver(
+        self, frame: bytes, ip: Ip, number: int, flow: int, *, opens: bool = False, about: errors.Flow | None = None
+    ) -> Exit:
+        """To a destination, if anything can be sent to it. `flow` is the hash that tells flows apart.
+
+        `about` is what an error is about.
+        """
         refusal = self.memory.destinations.get(number, "refusal")
         if refusal in (Refusal.TUNNEL, Refusal.TUNNEL_TWIN):
             tunnel = Tunnel.of(self.memory, number, refusal - Refusal.TUNNEL)
@@ -246,8 +250,6 @@ class Model:
                 return self._too_big(frame, ip, number, tunnel.room)
             self.counts.add(number, packets=1, octets=ip.length, flows=int(opens))
             return self._sent(tunnel.sent(packet.one_hop_less(frame, ip), ip, flow >> 32), ip, number)
-        if refusal == Refusal.NAT and (ip.fragment or ip.protocol in (ICMP, ICMP6)):
-            return leaving(Reason.FRAGMENT if ip.fragment else Reason.ICMP_ERROR, frame, number)
         if refusal not in (Refusal.NOTHING, Refusal.NAT):
             return leaving(Reason(refusal), frame, number)
         mtu = self.memory.legs.get(self.memory.destinations.get(number, "leg"), "mtu")
@@ -255,10 +257,8 @@ class Model:
             return self._too_big(frame, ip, number, mtu)
         self.counts.add(number, packets=1, octets=ip.length, flows=int(opens))
         frame = packet.one_hop_less(frame, ip)
-        transport, mapped = packet.read_transport(frame, ip), self._mapped(number)
-        if refusal == Refusal.NAT and mapped and isinstance(transport, Transport):
-            most = self.memory.identities.get(number, "clamp")
-            frame = nat.translated(frame, ip, transport, self.memory.backend(number), mapped, source=False, most=most)
+        if refusal == Refusal.NAT:
+            frame = self._behind.translated(frame, ip, number, about)
         return self._sent(frame, ip, number)
 
     def _sent(self, frame: bytes, ip: Ip, number: int) -> Exit:
@@ -298,34 +298,24 @@ class Model:
     def _from_backend(self, frame: bytes, ip: Ip) -> Exit:
         """A packet that concerns no VIP: perhaps the answer of a backend behind NAT, to a client or to a probe."""
         transport = packet.read_transport(frame, ip)
-        if isinstance(transport, Reason) or ip.fragment:
-            return leaving(Reason.NOT_VIP, frame)
-        number = self.memory.returns.get(endpoint(ip.source, transport.source_port, ip.protocol))
-        if number is not None and self.memory.address(number, "own") != ip.destination:
-            return self._give_back(frame, ip, transport, number)
-        return self._answer(frame, ip, transport) or leaving(Reason.NOT_VIP, frame)
+        if left := self._behind.receive(frame, ip, transport):
+            return left
+        answer = None if isinstance(transport, Reason) else self._answer(frame, ip, transport)
+        return answer or leaving(Reason.NOT_VIP, frame)
 
-    def _give_back(self, frame: bytes, ip: Ip, transport: Transport, number: int) -> Exit:
-        if frame[:6] != self._macs(number)[6:]:
-            return leaving(Reason.NOT_VIP, frame)
-        if ip.ttl <= 1:
-            return leaving(Reason.TTL, frame, number)
-        route, identities = self._routes(ip.destination), self.memory.identities
-        if route.way is Way.LOCAL:
-            return leaving(Reason.NOT_VIP, frame)
-        if route.way is Way.NONE or ip.length > route.mtu:
-            return leaving(Reason.NO_ROUTE, frame)
-        vip, port = self.memory.address(number, "vip"), identities.get(number, "port")
-        most = identities.get(number, "clamp")
-        frame = nat.translated(frame, ip, transport, vip, port, source=True, most=most)
-        leg = self.memory.outlets.get(route.interface.to_bytes(4, sys.byteorder), 0)
-        if route.way is Way.UNRESOLVED or not leg:
-            return leaving(Reason.NO_ROUTE, frame)
-        sent = self._send(packet.one_hop_less(frame, ip), ip.start != packet.ETHERNET, leg, route.macs)
-        interface = self._leg(leg)[0]
+    def _send_back(self, frame: bytes, ip: Ip, leg: int, macs: bytes) -> Exit:
+        sent, interface = self._send(frame, ip.start != packet.ETHERNET, leg, macs), self._leg(leg)[0]
         if self.memory.shape.mode is Mode.SIMPLE and interface != self._interface:
             sent = replace(sent, action=Action.REDIRECT, interface=interface)
         return replace(sent, reason=Reason.RETURN)
+
+    def _note(self, number: int | None, *, transport: int, **fields: int) -> None:
+        """What one program tells the next of this packet; a number makes it the whole of what concerns NAT."""
+        notes = {"transport": transport}
+        if number is not None:
+            notes |= {"destination": number, "inner": 0, "protocol": 0, "back": 0} | fields
+        for name, value in notes.items():
+            self.memory.notes.put(self._cpu, name, value)
 
     def _answer(self, frame: bytes, ip: Ip, transport: Transport) -> Exit | None:
         """The answer to a probe on its way to the prober; None where it is no such thing."""

@@ -6,18 +6,30 @@ from dataclasses import replace
 from ipaddress import ip_address
 from random import Random
 
-from appliance.model import Address, Protocol
-from tests.dataplane.equivalence.ends import CLIENTS, CLIENTS6, OPTIONS, STRANGER6, between, turns_zero
+from appliance.model import Address, Protocol, ServiceKey
+from tests.dataplane.equivalence import errors
+from tests.dataplane.equivalence.ends import CLIENTS, CLIENTS6, OPTIONS, STRANGER, STRANGER6, between, turns_zero
 from tests.dataplane.equivalence.site import Site
+from tests.dataplane.frames import Frame
 
 
-def from_backend(site: Site, random: Random) -> bytes:
-    """Mostly the answer of a backend behind NAT to a client."""
+def from_backend(site: Site, random: Random, pieces: errors.Pieces) -> bytes:
+    """Mostly the answer of a backend behind NAT to a client; or an error about what that sent, or a fragment."""
     service = random.choice(site.desired.services)
     one, key = random.choice(service.members), service.key
     clients: list[Address] = [*CLIENTS6] if key.vip.version == 6 else [*CLIENTS]
     client = random.choice(clients * 4 + [one.hop.own if one.hop else clients[0], STRANGER6, ip_address("10.77.0.1")])
     client = client if client.version == key.vip.version else clients[0]
+    port, kind = one.port or key.port, random.random()
+    # What the client is to the backend, as a service is to its clients.
+    asked = ServiceKey(client, random.randrange(1024, 1028), key.protocol)
+    if kind < 0.15:
+        seen = client if random.random() < 0.95 else STRANGER6 if client.version == 6 else STRANGER
+        said_by = random.choice((one.address,) * 4 + (one.hop.own if one.hop else one.address,))
+        said_by = said_by if said_by.version == client.version else one.address
+        return _misled(random, errors.about(random, asked, seen, one.address, port, said_by)).bytes
+    if kind < 0.4:
+        return _misled(random, errors.piece(random, asked, one.address, port, pieces)).bytes
     ttl, options = random.choice((64, 64, 64, 64, 2, 1, 0)), random.choice((b"",) * 8 + OPTIONS)
     ip = between(one.address, client, ttl=ttl, options=options)
     if random.random() < 0.05:
@@ -40,6 +52,11 @@ def from_backend(site: Site, random: Random) -> bytes:
         changed[random.randrange(12, min(len(frame), 60))] = random.randrange(256)
         frame = bytes(changed)
     return frame
+
+
+def _misled(random: Random, frame: Frame) -> Frame:
+    """The frame, now and then not for the balancer."""
+    return replace(frame, to=frame.sender) if random.random() < 0.03 else frame
 
 
 def segment(random: Random) -> bytes:

@@ -38,14 +38,20 @@ def between(source: Address, destination: Address, chain: tuple[tuple[int, bytes
 
 def about_flow(random: Random, key: ServiceKey, client: Address, port: int) -> Frame:
     """An error about a packet that a backend sent to a client, sometimes spoilt."""
+    vip = key.vip if random.random() < 0.95 else type(key.vip)(int(key.vip) ^ 1)
+    router = random.choice(ROUTERS6 if key.vip.version == 6 else ROUTERS)
+    return about(random, key, vip, client, port, router)
+
+
+def about(random: Random, key: ServiceKey, seen: Address, client: Address, port: int, router: Address) -> Frame:
+    """An error of a router's about a packet from a service, which it has `seen` come from there, to a client."""
     wide = key.vip.version == 6
     sound = random.random() < 0.6
     chain = random.choice(CHAINS) if wide and random.random() < 0.3 else ()
     fields = {} if sound else {"fragment": random.choice((0x4000, 0x2000, 0x0001, 0x2003, 0x8000))}
-    vip = key.vip if random.random() < 0.95 else type(key.vip)(int(key.vip) ^ 1)
-    inner = between(vip, client, chain, **fields)
+    inner = between(seen, client, chain, **fields)
     if not wide and random.random() < 0.2:
-        inner = Frame().ipv4(str(vip), str(client), options=random.choice((b"\1" * 4, b"\1" * 40)))
+        inner = Frame().ipv4(str(seen), str(client), options=random.choice((b"\1" * 4, b"\1" * 40)))
     udp = (key.protocol is Protocol.UDP) == (random.random() < 0.97)
     data = bytes(random.choice((random.randrange(60), 300)))
     inner = inner.udp(key.port, port, data) if udp else inner.tcp(key.port, port, "A", data=data)
@@ -55,7 +61,6 @@ def about_flow(random: Random, key: ServiceKey, client: Address, port: int) -> F
     least = len(inner.header) + 8
     most = least if sound and random.random() < 0.5 else random.choice((least - 1, least, random.randrange(80), 1500))
     outer_chain = random.choice(CHAINS) if wide and random.random() < 0.15 else ()
-    router = random.choice(ROUTERS6 if wide else ROUTERS)
     outer = between(router, key.vip, outer_chain, ttl=random.choice((64, 255, 64, 1, 2)))
     if not wide and random.random() < 0.1:
         outer = Frame().ipv4(str(router), str(key.vip), options=b"\1" * random.choice((4, 40)))

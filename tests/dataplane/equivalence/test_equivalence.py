@@ -25,29 +25,25 @@ SEEDS = st.integers(0, 2**32 - 1)
 STEPS = st.lists(st.tuples(SEEDS, st.lists(SEEDS, min_size=BURST, max_size=BURST)), min_size=3, max_size=CHANGES)
 
 
+SHAPES = {
+    "large-resets": shape(resets=True),
+    "small-no-resets": shape(resets=False, small=True),
+    "vlan-ipv6": shape(resets=True, mode=Mode.VLAN, ipv6=True),
+    "multi-nic-ipv6": shape(resets=True, mode=Mode.MULTI_NIC, ipv6=True, small=True, narrow=True, tracks_all=False),
+    "mixed-ipv6": shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, narrow=True),
+    "ddos": shape(resets=False, ddos=True),
+    "mixed-ipv6-ddos": shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, ddos=True),
+    "tunnels-ipv6": shape(resets=True, ipv6=True, tunnels=ALL),
+    "tunnels-mixed-ipv6": shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, tunnels=ALL),
+    "small-ipip4": shape(resets=False, small=True, tunnels=("ipip4",)),
+    "nat": shape(resets=True, ipv6=True, nat=True),
+    "nat-mixed": shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, nat=True),
+}
+
+
 @pytest.mark.root
 @pytest.mark.hypothesis
-@pytest.mark.parametrize(
-    "what",
-    [
-        shape(resets=True),
-        shape(resets=False, small=True),
-        shape(resets=True, mode=Mode.VLAN, ipv6=True),
-        shape(resets=True, mode=Mode.MULTI_NIC, ipv6=True, small=True, narrow=True, tracks_all=False),
-        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, narrow=True),
-        shape(resets=False, ddos=True),
-        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, ddos=True),
-        shape(resets=True, ipv6=True, tunnels=ALL),
-        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, tunnels=ALL),
-        shape(resets=False, small=True, tunnels=("ipip4",)),
-        shape(resets=True, ipv6=True, nat=True),
-        shape(resets=True, mode=Mode.VLAN, ipv6=True, mixed=True, nat=True),
-    ],
-    ids=[
-        *("large-resets", "small-no-resets", "vlan-ipv6", "multi-nic-ipv6", "mixed-ipv6", "ddos", "mixed-ipv6-ddos"),
-        *("tunnels-ipv6", "tunnels-mixed-ipv6", "small-ipip4", "nat", "nat-mixed"),
-    ],
-)
+@pytest.mark.parametrize("what", SHAPES.values(), ids=SHAPES)
 def test_program_and_model_agree(what: Shape) -> None:
     with loaded(what) as pair:
         _search(pair)
@@ -62,6 +58,18 @@ def test_program_and_model_agree(what: Shape) -> None:
     assert mix.rewritten >= 0.6 * mix.frames
     assert mix.tracked >= 0.3 * mix.frames
     assert set(Reason) - set(mix.reasons) == never
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["nat", "nat-mixed"])
+def test_errors_and_fragments_behind_nat(name: str) -> None:
+    with loaded(SHAPES[name]) as pair:
+        seed = 0
+        while pair.mix.reasons[Reason.RETURN] < 150 or pair.mix.frames < FRAMES // 10:
+            play(pair, seed, any_steps(seed, CHANGES), about=0.8)
+            seed += 1
+        assert pair.mix.reasons[Reason.FRAGMENT_FOLLOWED] > 100
+        assert pair.mix.frames < FRAMES
 
 
 def _never(what: Shape) -> set[Reason]:

@@ -68,13 +68,16 @@ class Traffic:
     site: Site
     flows: list[tuple[ServiceKey, Address, int]] = field(default_factory=list)
     pieces: errors.Pieces = field(default_factory=errors.Pieces)
+    returned: errors.Pieces = field(default_factory=errors.Pieces)
+    """Those of backends behind NAT."""
     about: float = 0.0
     """The share of frames that are about others, beside those that come by chance."""
 
     def frame(self, random: Random) -> Made:
         """Any frame."""
         if self.about and random.random() < self.about and self.site.desired.services:
-            made, probe = random.choice((_error, _pieces))(self, random)
+            behind = (_answering, _answering) if self.pair.plain.shape.nat else ()
+            made, probe = random.choice((_error, _pieces, *behind))(self, random)
         elif random.random() < 0.8 and self.site.desired.services:
             made, probe = self.steered(random).padded(random.choice(PADDED)).bytes, False
         else:
@@ -364,7 +367,7 @@ def _pieces(traffic: Traffic, random: Random) -> Made:
 
 
 def _answering(traffic: Traffic, random: Random) -> Made:
-    return from_backend(traffic.site, random), False
+    return from_backend(traffic.site, random, traffic.returned), False
 
 
 ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (

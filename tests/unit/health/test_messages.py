@@ -34,6 +34,7 @@ PROBES = (
     Probe(1, ip_address("203.0.113.1"), ip_address("10.255.0.1"), HTTP),
     Probe(2, ip_address("2001:db8::1"), ip_address("fd00::1"), HTTP),
     Probe(7, ip_address("203.0.113.1"), ip_address("10.255.0.2"), Check(CheckKind.SYN, 22, expect=())),
+    Probe(8, ip_address("203.0.113.1"), ip_address("10.255.0.3"), HTTP, (ip_address("10.1.1.5"), 8443)),
 )
 REPORT = Report(3, 1795265728.25, Answer(Outcome.WRONG, "HTTP 503", 10, 2, 3, 4, 503, "TLSv1.3"))
 HEARTBEAT = Heartbeat(4, 500, 1, "no port", 17, 3, 10**12)
