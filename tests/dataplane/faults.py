@@ -203,7 +203,7 @@ MODE_FAULTS = (
 )
 """Planted into a program that serves both families and mixes tags."""
 NAT_FAULTS = (
-    Fault("port not translated", "ports[which] = port;", ";"),
+    Fault("port not translated", "ports[which] = port;\n\tif (!udp", "if (!udp"),
     Fault("port not in the checksum", "sum += (u64)(u16)~ports[which] + port;", ";"),
     Fault("UDP without checksum gets one", "if (!udp || *check) {", "if (1) {"),
     Fault("UDP checksum comes out as none", "udp && !checksum ? 0xffff : checksum", "checksum"),

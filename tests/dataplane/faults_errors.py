@@ -15,10 +15,10 @@ ERROR_FAULTS = (
     Fault("unknown errors of IPv6 forwarded", "!*icmp || *icmp > VC5_ICMP6_KNOWN_ERRORS", "0"),
     Fault(
         "errors with TTL 1 forwarded",
-        "vc5_decide(verdict, XDP_DROP, VC5_REASON_TTL);\n\t\treturn;\n\t}\n\tvc5_deliver",
-        ";\n\t}\n\tvc5_deliver",
+        "vc5_decide(verdict, XDP_DROP, VC5_REASON_TTL);\n\t\treturn;\n\t}\n\tchoice = vc5_peek",
+        ";\n\t}\n\tchoice = vc5_peek",
     ),
-    Fault("errors remembered", "packet, vc5_peek(service, packet));", "packet, vc5_choose(service, packet));"),
+    Fault("errors remembered", "choice = vc5_peek(service, packet);", "choice = vc5_choose(service, packet);"),
     Fault("errors by the new answer", "choice.index = owner;\n\t} else", "} else"),
     Fault(
         "errors by what is forgotten",

@@ -265,5 +265,14 @@ def test_part(pair: Pair, row: Row) -> None:
     assert left.frame == (row.after or row.frames[-1]).bytes
 
 
+def test_a_quoted_checksum_does_not_come_out_as_none(pair: Pair) -> None:
+    """Of UDP, 0 would mean that there is none."""
+    every = (number.to_bytes(2, "big") for number in range(1 << 16))
+    data = next(each for each in every if SENT.udp(5353, 4, each).body[6:8] == b"\xff\xff")
+    left = pair.send(there(SAID.udp(53, 4, data))[0].bytes)
+    pair.compare()
+    assert left.frame == arrived(SENT.udp(5353, 4, data)).bytes
+
+
 def test_every_row_has_its_own_reason_why() -> None:
     assert len({row.why for row in ROWS}) == len(ROWS)

@@ -54,7 +54,8 @@ def about(random: Random, key: ServiceKey, seen: Address, client: Address, port:
         inner = Frame().ipv4(str(seen), str(client), options=random.choice((b"\1" * 4, b"\1" * 40)))
     udp = (key.protocol is Protocol.UDP) == (random.random() < 0.97)
     data = bytes(random.choice((random.randrange(60), 300)))
-    inner = inner.udp(key.port, port, data) if udp else inner.tcp(key.port, port, "A", data=data)
+    check = random.choice((None, None, None, 0))
+    inner = inner.udp(key.port, port, data, checksum=check) if udp else inner.tcp(key.port, port, "A", data=data)
     quoted = bytearray(inner.bytes[14:])
     if not sound and random.random() < 0.4:
         quoted[random.randrange(min(50, len(quoted)))] = random.randrange(256)
