@@ -98,3 +98,10 @@ def balance(root: Root, arguments: Namespace) -> int:
 
 def _config(root: Root, arguments: Namespace) -> Path:
     return Path(arguments.config) if arguments.config else root.config
+
+
+def log(root: Root, arguments: Namespace) -> int:
+    """`vc5 log`: probe results and events, of a daemon that is gone as well."""
+    from appliance.cli import log as store
+
+    return store.run(root, arguments)

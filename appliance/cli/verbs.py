@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.cli import block, daemon, log, offline, status
+from appliance.cli import block, daemon, offline, status
 from appliance.cli.arguments import Argument, Verb
 
 CONFIG_FILE = Argument("config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"})
@@ -85,7 +85,7 @@ VERBS = (
     ),
     Verb(
         "log",
-        log.run,
+        offline.log,
         "probe results and events that this balancer has kept",
         (
             Argument("--follow", "wait for more, until interrupted", {"action": "store_true"}),

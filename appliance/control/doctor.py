@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from appliance.control import segments
 from appliance.control.forwarding import needed, withheld
 from appliance.control.nic import Facts, Finding, Severity, findings
 from appliance.errors import KernelError, Vc5Error
@@ -37,7 +38,8 @@ def _examine(interface: Interface | None, config: Config) -> tuple[Finding, ...]
         facts = replace(_facts(interface), withheld=withheld(interface.name, needed(config.services)))
     except Vc5Error as error:
         return (Finding(Severity.PROBLEM, "it cannot be examined", str(error), "see the reason"),)
-    return findings(facts, config.mode, config.xdp, os.cpu_count() or 1)
+    judged = findings(facts, config.mode, config.xdp, os.cpu_count() or 1)
+    return (*judged, *segments.findings(interface.mtu, config.services))
 
 
 def _facts(interface: Interface) -> Facts:

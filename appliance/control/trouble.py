@@ -10,16 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from appliance.dataplane.encapsulation import LENGTHS
 from appliance.model import Address, Config, Host, Mode, Service, TunnelKind
 
 NAMED = 3
 """How many entries a text names beside the first."""
 LISTED = 100
 """How many entries the details of an alarm list at most."""
-OUTER = {4: 20, 6: 40}
-"""Bytes of an outer IP header without options, by family (RFC 791, RFC 8200)."""
-BETWEEN = {TunnelKind.IPIP: 0, TunnelKind.GRE: 4, TunnelKind.FOU: 8, TunnelKind.GUE: 8}
-"""Bytes between the outer and the inner IP header: GRE without options (RFC 2784), UDP (RFC 768)."""
 LEAST_MTU = {4: 576, 6: 1280}
 """What a sender may rely on getting through, bytes, by family (RFC 791 section 3.1, RFC 8200 section 5)."""
 
@@ -84,7 +81,7 @@ def overhead(service: Service, backend: Address) -> int:
     """How many bytes a packet grows by on its way to the backend."""
     if service.tunnel is None or service.tunnel.kind is TunnelKind.DSCP:
         return 0
-    return OUTER[backend.version] + BETWEEN[service.tunnel.kind]
+    return LENGTHS[f"{service.tunnel.kind}{backend.version}"][1]
 
 
 def of_mtu(service: Service, backend: Address, mtu: int, mode: Mode) -> Trouble | None:

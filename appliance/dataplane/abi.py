@@ -336,7 +336,14 @@ MAPS = (
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),
     _array("vc5_legs", 16, LEG, lambda shape: LEGS, Use.DAEMON, "[leg]"),
     MapLayout("vc5_doors", 17, MapKind.DEVMAP, "u32", lambda shape: LEGS, Use.DAEMON, "leg -> its interface"),
-    _array("vc5_tunnels", 18, TUNNEL, lambda shape: shape.tunnel_count, Use.DAEMON, "[destination][copy]"),
+    _array(
+        "vc5_tunnels",
+        18,
+        TUNNEL,
+        lambda shape: shape.tunnel_count,
+        Use.DAEMON,
+        "[copy][destination]: those in force lie side by side",
+    ),
     _array("vc5_fragments", 24, "u64", lambda shape: shape.fragment_sets * WAYS, Use.PROGRAM, "[set][way]"),
     _array("vc5_notes", 25, NOTE, lambda shape: shape.cpus, Use.PROGRAM, "[cpu]"),
     _array(

@@ -28,14 +28,14 @@ def write(memory: Memory, number: int, tunnel: Tunnel | None, member: Member) ->
         return Refusal.UNRESOLVED
     if member.hop is None:
         # What is known of the way stays, if it is one of this kind.
-        known = present and memory.tunnels.get(_place(number, present - 1), "kind")
+        known = present and memory.tunnels.get(_place(memory, number, present - 1), "kind")
         return _refusal(present) if known == encapsulation(tunnel, member.address) else Refusal.UNRESOLVED
     made = outer(tunnel, memory.address(number, "vip").version, member.hop.own, member.address)
     wanted = _bytes(made, member.hop.mtu)
-    if present and memory.tunnels.bytes_of(_place(number, present - 1), "header", TUNNEL.size) == wanted:
+    if present and memory.tunnels.bytes_of(_place(memory, number, present - 1), "header", TUNNEL.size) == wanted:
         return _refusal(present)
     fresh = COPIES if present == 1 else 1
-    memory.tunnels.put_bytes(_place(number, fresh - 1), "header", wanted)
+    memory.tunnels.put_bytes(_place(memory, number, fresh - 1), "header", wanted)
     memory.fence()
     identities.put(number, "tunnel", fresh)
     return _refusal(fresh)
@@ -45,13 +45,14 @@ def clear(memory: Memory, number: int) -> None:
     """Forget a destination's tunnel."""
     if memory.shape.tunnels:
         for copy in range(COPIES):
-            memory.tunnels.clear(_place(number, copy))
+            memory.tunnels.clear(_place(memory, number, copy))
 
 
 def copy(memory: Memory, source: int, target: int, count: int) -> None:
     """Copy the tunnels of destinations to those that nothing refers to yet."""
     if memory.shape.tunnels:
-        memory.tunnels.copy(_place(source, 0), _place(target, 0), COPIES * count)
+        for which in range(COPIES):
+            memory.tunnels.copy(_place(memory, source, which), _place(memory, target, which), count)
 
 
 def room(mtu: int, made: Outer) -> int:
@@ -59,8 +60,8 @@ def room(mtu: int, made: Outer) -> int:
     return max(0, min(mtu, 0xFFFF) - made.length)
 
 
-def _place(number: int, copy: int) -> int:
-    return COPIES * number + copy
+def _place(memory: Memory, number: int, copy: int) -> int:
+    return copy * memory.shape.destinations + number
 
 
 def _refusal(present: int) -> Refusal:

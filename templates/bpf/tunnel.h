@@ -34,10 +34,10 @@ static __always_inline int vc5_departs(u32 refusal)
 
 static __always_inline const struct vc5_tunnel *vc5_tunnel_at(u64 number, u32 copy)
 {
-	const struct vc5_tunnel *pair = &vc5_tunnels[(number & (VC5_DESTINATIONS - 1)) * 2];
+	const struct vc5_tunnel *row = &vc5_tunnels[(copy & 1) * VC5_DESTINATIONS];
 
-	vc5_opaque(pair); /* as in lookup.h: no OR */
-	return pair + (copy & 1);
+	vc5_opaque(row); /* as in lookup.h: no OR */
+	return row + (number & (VC5_DESTINATIONS - 1));
 }
 
 /* One sum of 16 bits. */

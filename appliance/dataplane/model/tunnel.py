@@ -30,7 +30,7 @@ class Tunnel:
     @classmethod
     def of(cls, memory: Memory, destination: int, copy: int) -> Tunnel:
         """The tunnel of a destination, of two copies the one that is in force."""
-        at, get = 2 * destination + copy, memory.tunnels.get
+        at, get = copy * memory.shape.destinations + destination, memory.tunnels.get
         return cls(
             Encapsulation(get(at, "kind")),
             memory.tunnels.bytes_of(at, "header", 56),

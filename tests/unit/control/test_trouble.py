@@ -47,7 +47,7 @@ GROWTH = {
     TunnelKind.IPIP: (20, 40),
     TunnelKind.GRE: (24, 44),
     TunnelKind.FOU: (28, 48),
-    TunnelKind.GUE: (28, 48),
+    TunnelKind.GUE: (32, 52),
     TunnelKind.DSCP: (0, 0),
 }
 
