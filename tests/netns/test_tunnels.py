@@ -14,6 +14,8 @@ from tests.netns.scenario_operator import ECHO_SERVICE, configuration, prepared,
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
+REMOTE, REMOTE_ROUTER = "10.77.0.5", "10.77.0.1"
+
 RULES = f"""
 table ip vc5 {{
     chain from_balancer {{
@@ -61,3 +63,39 @@ def test_connections_by_dscp(lab: Lab) -> None:
     finally:
         for backend in lab.backends.values():
             backend.namespace.run("nft", "delete", "table", "ip", "vc5")
+
+
+def _move_away(lab: Lab, name: str) -> None:
+    """Put a backend into a network behind the router, with no leg in that of the balancer."""
+    far, router = lab.backends[name].namespace, lab.router
+    router.run("ip", "link", "add", "far", "type", "veth", "peer", "name", "eth1", "netns", far.name)
+    router.run("ip", "address", "add", f"{REMOTE_ROUTER}/24", "dev", "far")
+    router.run("ip", "link", "set", "far", "up")
+    far.run("ip", "link", "set", "eth0", "down")
+    far.run("ip", "address", "add", f"{REMOTE}/24", "dev", "eth1")
+    far.run("ip", "link", "set", "eth1", "up")
+    far.run("ip", "route", "replace", "default", "via", REMOTE_ROUTER, "advmss", "1400")
+    take_off(far, "eth1")
+
+
+def test_a_remote_backend_behind_a_gateway_that_changes() -> None:
+    """The routing table of the host names the gateway, and is followed while connections are open."""
+    with Lab(backends=3) as lab:
+        take_off(lab.backends["b1"].namespace, "eth0")
+        _move_away(lab, "b2")
+        text = configuration(
+            port="7000/tcp", servers=f"10.1.10.11, {REMOTE}", service="tunnel-type: ipip\non_dead: drop"
+        )
+        text = text.replace("timeout: 2s", "timeout: 500ms")
+        with prepared(lab, "remote", text) as daemon:
+            daemon.start()
+            wait_states(daemon, ECHO_SERVICE, b11="available", b5="available")
+            with LongFlows(lab.client, busy=30, idle=5) as flows:
+                assert set(flows.opened.by_backend()) == {"b1", "b2"}
+                # b3 forwards nothing: what is sent there is lost, and so are the probes. Clients try again.
+                lab.balancer.run("ip", "route", "add", f"{REMOTE}/32", "via", "10.1.10.13")
+                wait_states(daemon, ECHO_SERVICE, b11="available", b5="dead")
+                lab.balancer.run("ip", "route", "delete", f"{REMOTE}/32")
+                wait_states(daemon, ECHO_SERVICE, b11="available", b5="available")
+                assert flows.stop().broken == []
+            assert daemon.stop() == 0
