@@ -58,7 +58,7 @@ FAULTS = {
         one_change,
     ),
     "older flows go to the new owner": (
-        Fault(TRACKING, "was = history->was;", "was = now;"),
+        Fault(TRACKING, "was = vc5_histories[slot].was;", "was = now;"),
         one_change,
     ),
     "older flows are not remembered": (
