@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,15 +21,16 @@ CLOSED: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
-    place = tmp_path / "home" / "appliance"
-    Path(place, "inner").mkdir(parents=True)
-    Path(place, "__init__.py").write_text("")
-    Path(place, "inner", "__init__.py").write_text("print('found')\n")
-    for directory in (*place.parents, place):
-        if directory.is_relative_to(tmp_path.parents[1]):
+def package() -> Iterator[Path]:
+    """A package in a place that all can search, as `tmp_path` is not."""
+    with TemporaryDirectory(prefix="vc5-code-") as name:
+        place = Path(name, "home", "appliance")
+        Path(place, "inner").mkdir(parents=True)
+        Path(place, "__init__.py").write_text("")
+        Path(place, "inner", "__init__.py").write_text("print('found')\n")
+        for directory in (Path(name), place.parent, place, place / "inner"):
             directory.chmod(0o755)
-    return place
+        yield place
 
 
 def found(path: str, descriptors: tuple[int, ...]) -> str:
