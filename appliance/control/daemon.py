@@ -219,7 +219,7 @@ class Daemon:
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
-        if (self._unsaved or self.instance.links.stripping.unsaved) and self.saving.soon(now):
+        if (self._unsaved or self.instance.unsaved) and self.saving.soon(now):
             self._unsaved = False
 
     def _save(self) -> None:

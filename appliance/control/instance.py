@@ -29,7 +29,7 @@ from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.judge import HealthTable
-from appliance.model import Address, Config, Forward, Health, Host, Scheduler, ServiceKey, XdpMode
+from appliance.model import Address, Config, Forward, Health, Host, ServiceKey, XdpMode
 from appliance.net import namespace
 from appliance.paths import Root
 
@@ -141,6 +141,11 @@ class Instance:
             self.saved += 1
             store.save_state(self.root.state_file, self.kept() | {"health": self.health.snapshot()})
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether something happened on its own that the state file should tell, beside verdicts."""
+        return self.links.stripping.unsaved or self.shares.ramps.unsaved
+
     def kept(self) -> dict[str, Any]:
         """What the state file holds beside the verdicts; never empty."""
         return self.state.snapshot() | {
@@ -158,7 +163,7 @@ class Instance:
         `dirty` names the services whose health has changed, where nothing else has. With `most`, only so many are
         looked at now, and `left` of the plan names the others.
         """
-        now, begun = time.monotonic(), dict(self.shares.ramps.since)
+        now = time.monotonic()
         made = plan(
             self.state,
             self.verdict,
@@ -173,8 +178,6 @@ class Instance:
             shares=self.shares,
             time=self.clock.at(now),
         )
-        if self.shares.ramps.since.keys() - begun.keys():
-            self.save()
         self.data.apply(made.desired)
         before = self.current.desired.vips if self.current else {}
         if made.desired.vips is not before:
@@ -284,10 +287,8 @@ class Instance:
         if generation is None or current is None or not counts:
             return due
         if self.flows.step(generation.memory, current.desired.idle):
-            looked = [one for one in services if one.scheduler is Scheduler.LEAST_CONNECTIONS]
             members = {one.key: one.members for one in current.desired.services}
-            flows = {one.key: self.active_flows(one.key) for one in looked}
-            due |= self.shares.observe(looked, members, flows)
+            due |= self.shares.observe(services, members, self.active_flows)
         return due
 
     def active_flows(self, key: ServiceKey) -> dict[Address, int]:

@@ -21,7 +21,7 @@ from appliance.dataplane.enums import State as Receives
 from appliance.model import Address, Service, ServiceKey
 
 STEPS = 64
-"""Into so many steps a share is divided: about one slot each, since services have 64 slots or more for a backend."""
+"""Into so many steps a share is divided: about one slot each, since services have 40 slots or more for a backend."""
 
 
 @dataclass
@@ -38,6 +38,8 @@ class Ramps:
     """Backends as old as their service of which nothing is known yet."""
     given: dict[Pair, int] = field(default_factory=dict)
     """The step that each was given last."""
+    saved: dict[Pair, int] = field(default_factory=dict)
+    """Beginnings as they were when they were last put down."""
 
     def look(self, service: Service, states: Mapping[Address, Receives], time: int) -> None:
         """Take note of what the backends of a service may receive."""
@@ -97,8 +99,14 @@ class Ramps:
         self.given = {pair: step for pair, step in self.given.items() if pair[0] in self.known}
 
     def snapshot(self) -> list[list[Any]]:
-        """The beginnings in JSON's terms."""
+        """The beginnings in JSON's terms, to be kept."""
+        self.saved = dict(self.since)
         return [[str(key), str(address), begun] for (key, address), begun in sorted(self.since.items(), key=str)]
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether somebody has begun since the last snapshot."""
+        return not self.since.items() <= self.saved.items()
 
     def restore(self, saved: object) -> int:
         """Take over beginnings; returns how many entries made no sense and were left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,24 +41,6 @@ class Facts:
     loop: Mapping[str, Any] = field(default_factory=dict)
     active_flows: Callable[[ServiceKey], Mapping[Address, int]] = no_flows
     """How many flows each backend of a service has, where that is known (instance.py)."""
-
-
-def status(
-    facts: Facts,
-    state: State,
-    plan: Plan,
-    health: HealthTable,
-    assumed: Mapping[tuple[ServiceKey, Address], Health],
-    data: DataPlane,
-    interfaces: list[Interface],
-) -> dict[str, Any]:
-    """Put together everything that an operator may ask for."""
-    members = {one.key: one.members for one in plan.desired.services}
-    services = [
-        service_status(one, facts, state, plan, members.get(one.key, ()), health, assumed, data)
-        for one in state.services()
-    ]
-    return overview(facts, state, plan, data, interfaces) | {"services": services}
 
 
 def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces: list[Interface]) -> dict[str, Any]:
@@ -112,7 +94,21 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     }
 
 
-def service_status(
+def services(
+    facts: Facts,
+    state: State,
+    plan: Plan,
+    health: HealthTable,
+    assumed: Mapping[tuple[ServiceKey, Address], Health],
+    data: DataPlane,
+) -> Iterator[dict[str, Any]]:
+    """What there is to say of each service, as it is when it is asked for."""
+    members = {one.key: one.members for one in plan.desired.services}
+    for service in state.services():
+        yield _service(service, facts, state, plan, members.get(service.key, ()), health, assumed, data)
+
+
+def _service(
     service: Service,
     facts: Facts,
     state: State,
@@ -122,7 +118,6 @@ def service_status(
     assumed: Mapping[tuple[ServiceKey, Address], Health],
     data: DataPlane,
 ) -> dict[str, Any]:
-    """What there is to say of one service."""
     key = service.key
     outcome = plan.services.get(key)
     table = data.tables.slots(key) if data.tables else None

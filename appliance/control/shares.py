@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from appliance.control.balance import SCALE, Balance
@@ -44,16 +44,17 @@ class Shares:
         self,
         services: Iterable[Service],
         members: Mapping[ServiceKey, Iterable[Member]],
-        flows: Mapping[ServiceKey, Mapping[Address, int]],
+        flows: Callable[[ServiceKey], Mapping[Address, int]],
     ) -> set[ServiceKey]:
         """Take note of how many flows each backend has; returns the services whose shares should change."""
         due = set()
         looked = [service for service in services if service.scheduler is Scheduler.LEAST_CONNECTIONS]
         self.balance.keep({service.key for service in looked})
         for service in looked:
+            counted = flows(service.key)
             weights = {backend.address: backend.weight for backend in service.backends}
             loads = {
-                member.address: (weights[member.address], flows.get(service.key, {}).get(member.address, 0))
+                member.address: (weights[member.address], counted.get(member.address, 0))
                 for member in members.get(service.key, ())
                 if member.state is Receives.AVAILABLE and weights.get(member.address)
             }

@@ -53,19 +53,10 @@ async def status(daemon: Daemon) -> Encoded:
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
     pieces = [f'{_encode(head)[:-1]}, "services": [']
-    members = {one.key: one.members for one in instance.current.desired.services}
     began = thread_time()
-    for service in instance.state.services():
-        told = report.service_status(
-            service,
-            facts,
-            instance.state,
-            instance.current,
-            members.get(service.key, ()),
-            instance.health,
-            instance.assumed,
-            instance.data,
-        )
+    for told in report.services(
+        facts, instance.state, instance.current, instance.health, instance.assumed, instance.data
+    ):
         pieces += [_encode(told), ", "]
         if thread_time() - began > TURN:
             await asyncio.sleep(0)

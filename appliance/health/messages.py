@@ -88,11 +88,6 @@ class Heartbeat:
     """Processor time of the prober since its start, in nanoseconds."""
 
 
-def encode_schedule(schedule: Schedule) -> bytes:
-    """Return the message of a schedule."""
-    return b"".join(schedule_pieces(schedule.generation, schedule.probes))
-
-
 def schedule_pieces(generation: int, probes: Iterable[Probe]) -> Iterator[bytes]:
     """Yield the message of a schedule in pieces that take a few milliseconds each; each distinct check stands once."""
     checks: dict[Check, int] = {}

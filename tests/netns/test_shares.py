@@ -128,6 +128,27 @@ def row(daemon: Daemon, last: int = 13) -> dict[str, Any]:
     return next(found for found in backends(daemon) if found["address"] == f"10.1.10.{last}")
 
 
+def test_slow_start_without_a_state_file(lab: Lab) -> None:
+    """Somebody who cannot keep what has begun can still steer."""
+    text = configuration(servers=THREE, service="slow_start: 12s")
+    with running(lab, "unkept", text) as daemon:
+        wait_all(daemon)
+        lab.backends["b3"].kill_servers()
+        wait_for("b3 to be dead", lambda: row(daemon)["state"] == "dead")
+        kept = daemon.places.state_file
+        wait_for("that to be put down", kept.is_file)
+        kept.unlink()
+        kept.mkdir()
+        (kept / "in-the-way").touch()
+        lab.backends["b3"].start_servers(lab.content, *Server)
+        wait_for("b3 to gain its share", lambda: row(daemon)["share"] > 0.1)
+        wait_for("the trouble to be told", lambda: str(kept) in daemon.errors)
+        assert "cannot follow" not in daemon.errors
+        (kept / "in-the-way").unlink()
+        kept.rmdir()
+        wait_for("the state to be put down again", kept.is_file)
+
+
 def test_slow_start_through_a_crash(lab: Lab) -> None:
     text = configuration(servers=THREE, service="slow_start: 12s")
     with running(lab, "slow", text) as daemon:

@@ -129,7 +129,7 @@ def test_shares_follow_configuration() -> None:
 
     def observe(*services: Service, flows: tuple[int, int]) -> bool:
         counted: dict[ServiceKey, dict[Address, int]] = {WEB: {address(1): flows[0], address(2): flows[1]}}
-        return WEB in share.observe(services, {WEB: members}, counted)
+        return WEB in share.observe(services, {WEB: members}, lambda key: counted.get(key, {}))
 
     assert not observe(one, flows=(200, 100))
     assert share.weigh(one, members, 1) == members

@@ -159,6 +159,37 @@ def test_the_plan_weighs_by_steps() -> None:
     assert weights(63) == {str(TLS): [1, 1], str(WEB): [1, 1]}
 
 
+def unsaved(ramps: Ramps) -> bool:
+    """As it is now, whatever it was before."""
+    return ramps.unsaved
+
+
+def test_a_beginning_is_unsaved_until_it_has_been_put_down() -> None:
+    ramps = Ramps()
+    shares(ramps, {1: AVAILABLE, 2: DEAD}, 1)
+    assert not unsaved(ramps)
+    shares(ramps, {1: AVAILABLE, 2: AVAILABLE}, 10)
+    assert unsaved(ramps)
+    assert ramps.snapshot() == [[str(WEB), str(address(2)), 10]]
+    assert not unsaved(ramps)
+    shares(ramps, {1: AVAILABLE, 2: AVAILABLE}, 70)
+    assert ramps.since == {}
+    assert not unsaved(ramps), "an end need not be known after a crash"
+    shares(ramps, {1: DEAD, 2: AVAILABLE}, 80)
+    shares(ramps, {1: AVAILABLE, 2: AVAILABLE}, 90)
+    assert unsaved(ramps)
+
+
+def test_a_backend_that_begins_anew_after_it_was_saved_is_unsaved() -> None:
+    ramps = Ramps()
+    shares(ramps, {1: AVAILABLE, 2: DEAD}, 1)
+    shares(ramps, {1: AVAILABLE, 2: AVAILABLE}, 10)
+    ramps.snapshot()
+    shares(ramps, {1: AVAILABLE, 2: DEAD}, 20)
+    shares(ramps, {1: AVAILABLE, 2: AVAILABLE}, 30)
+    assert unsaved(ramps)
+
+
 @pytest.mark.parametrize("backends", [2, 4, 10, 40])
 def test_a_ramp_changes_few_more_slots_than_one_step_would(backends: int) -> None:
     """The sum over all steps: what slow start costs the flow table."""

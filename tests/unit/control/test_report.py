@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from appliance.control.plan import Openings, plan
-from appliance.control.report import Facts, status
+from appliance.control.report import Facts, overview, services
 from appliance.control.state import Pair, State
 from appliance.dataplane.shape import shape_for
 from appliance.dataplane.sync import DataPlane
@@ -45,7 +45,9 @@ def told(state: State, health: HealthTable, data: DataPlane, **assumed: Health) 
     made = plan(state, verdict, host(1, 2), seed=SEED, now=160.0, openings=Openings())
     if data.generation is not None:
         data.apply(made.desired)
-    found: dict[str, Any] = json.loads(json.dumps(status(FACTS, state, made, health, known, data, [ETH0])))
+    body = overview(FACTS, state, made, data, [ETH0])
+    body["services"] = list(services(FACTS, state, made, health, known, data))
+    found: dict[str, Any] = json.loads(json.dumps(body))
     return found
 
 

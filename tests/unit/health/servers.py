@@ -12,12 +12,19 @@ from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
 
 from appliance.health.answer import Answer
-from appliance.health.messages import Probe
+from appliance.health.messages import Probe, Schedule, schedule_pieces
 from appliance.health.ports import Ports
 from appliance.health.runner import Job, Runner
 from appliance.model import Check
 
 VIP = ip_address("203.0.113.10")
+
+
+def encoded(schedule: Schedule) -> bytes:
+    """The whole message of a schedule."""
+    return b"".join(schedule_pieces(schedule.generation, schedule.probes))
+
+
 START = 0.1
 """Where pools of source ports begin: below the ports that the kernel hands out to everybody else on this host."""
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -23,11 +23,11 @@ from appliance.health.messages import (
     decode_schedule,
     encode_heartbeat,
     encode_report,
-    encode_schedule,
     schedule_pieces,
 )
 from appliance.model import Check, CheckKind, Outcome
 from tests.profile import PARSER_INPUTS
+from tests.unit.health.servers import encoded
 
 HTTP = Check(CheckKind.HTTPS, 443, "www.example.com", "/health", "HEAD", (200, 204), 1.5, 0.5, 3, 4)
 PROBES = (
@@ -42,7 +42,7 @@ HEARTBEAT = Heartbeat(4, 500, 1, "no port", 17, 3, 10**12)
 
 def test_a_schedule_survives_the_journey_and_names_each_check_once() -> None:
     schedule = Schedule(9, PROBES)
-    line = encode_schedule(schedule)
+    line = encoded(schedule)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert decode_schedule(line) == schedule
@@ -73,7 +73,7 @@ def test_heartbeats_survive_the_journey() -> None:
 
 def changed(path: list[Any], value: object) -> bytes:
     """Return a good schedule with one thing in it replaced."""
-    message: Any = json.loads(encode_schedule(Schedule(9, PROBES)))
+    message: Any = json.loads(encoded(Schedule(9, PROBES)))
     place = message
     for step in path[:-1]:
         place = place[step]
@@ -207,7 +207,7 @@ def test_garbage_is_refused_and_never_raises_anything_else(line: bytes) -> None:
 @settings(max_examples=PARSER_INPUTS)
 @given(st.data())
 def test_one_wrong_thing_anywhere_never_raises_anything_else(data: st.DataObject) -> None:
-    message: Any = json.loads(encode_schedule(Schedule(9, PROBES)))
+    message: Any = json.loads(encoded(Schedule(9, PROBES)))
     place: Any = message
     while True:
         steps = list(place) if isinstance(place, dict) else list(range(len(place)))

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.health.messages import Heartbeat, Probe, Report, Schedule, decode_from_prober, encode_schedule
+from appliance.health.messages import Heartbeat, Probe, Report, Schedule, decode_from_prober
 from appliance.model import Check, CheckKind, Outcome
 from appliance.paths import PACKAGE
-from tests.unit.health.servers import VIP
+from tests.unit.health.servers import VIP, encoded
 from tests.unit.health.test_tcp import listening
 
 TCP = Check(CheckKind.TCP, 80, interval=0.2)
@@ -118,7 +118,7 @@ def test_it_probes_what_the_newest_schedule_says() -> None:
         check = replace(TCP, port=listener.getsockname()[1])
         first = Probe(1, VIP, ip_address("127.0.0.1"), check)
         second = Probe(2, VIP, ip_address("127.0.0.2"), check)
-        daemon.sendall(encode_schedule(Schedule(1, (first, second))))
+        daemon.sendall(encoded(Schedule(1, (first, second))))
         seen: dict[int, Outcome] = {}
         generation = 0
         stream = messages(daemon)
@@ -129,7 +129,7 @@ def test_it_probes_what_the_newest_schedule_says() -> None:
             else:
                 generation = message.generation
         assert (seen, generation) == ({1: Outcome.OK, 2: Outcome.NONE}, 1)
-        daemon.sendall(encode_schedule(Schedule(2, (second,))))
+        daemon.sendall(encoded(Schedule(2, (second,))))
         while not (isinstance(message := next(stream), Heartbeat) and message.generation == 2):
             pass
         after = [next(stream) for _ in range(10)]
@@ -138,8 +138,8 @@ def test_it_probes_what_the_newest_schedule_says() -> None:
 
 def test_two_messages_at_once_and_one_in_pieces() -> None:
     with prober() as (daemon, _):
-        line = encode_schedule(Schedule(1, (Probe(1, VIP, ip_address("127.0.0.1"), TCP),)))
-        daemon.sendall(encode_schedule(Schedule(5, ())) + line[:10])
+        line = encoded(Schedule(1, (Probe(1, VIP, ip_address("127.0.0.1"), TCP),)))
+        daemon.sendall(encoded(Schedule(5, ())) + line[:10])
         stream = messages(daemon)
         while not (isinstance(message := next(stream), Heartbeat) and message.generation == 5):
             pass
