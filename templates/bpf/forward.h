@@ -102,15 +102,20 @@ static __always_inline int vc5_opens(u64 flags)
 	return (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
 }
 
-/*% if shape.tunnels or shape.nat %*/
 static __always_inline void vc5_one_hop_less(void *ip, u64 family)
 {
+/*% if shape.ipv6 %*/
 	if (family == VC5_IPV6)
 		((struct vc5_ipv6 *)ip)->hops -= 1;
 	else
+/*% endif %*/
 		vc5_decrement_ttl(ip);
 }
-/*% endif %*/
+
+static __always_inline u64 vc5_chosen(const struct vc5_service *service, struct vc5_choice choice)
+{
+	return (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
+}
 /*% if shape.tunnels %*/
 
 /* By a tunnel, into which the packet fits. */
@@ -178,12 +183,7 @@ static __always_inline void vc5_deliver(struct xdp_md *ctx, struct vc5_verdict *
 		return;
 	}
 /*% endif %*/
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6)
-		((struct vc5_ipv6 *)ip)->hops -= 1;
-	else
-/*% endif %*/
-		vc5_decrement_ttl(ip);
+	vc5_one_hop_less(ip, packet->family);
 	vc5_send(ctx, verdict, frame, l2, destination);
 }
 
@@ -192,7 +192,7 @@ static __always_inline void vc5_deliver_choice(struct xdp_md *ctx, struct vc5_ve
 					       void *ip, const struct vc5_service *service,
 					       const struct vc5_packet *packet, struct vc5_choice choice)
 {
-	u64 number = (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
+	u64 number = vc5_chosen(service, choice);
 
 	verdict->destination = number;
 	verdict->octets = packet->octets;
@@ -208,11 +208,6 @@ static __always_inline void vc5_deliver_choice(struct xdp_md *ctx, struct vc5_ve
 	vc5_deliver(ctx, verdict, frame, l2, ip, packet, number, vc5_hash(service, packet));
 }
 /*% if shape.nat %*/
-
-static __always_inline u64 vc5_chosen(const struct vc5_service *service, struct vc5_choice choice)
-{
-	return (service->destinations + choice.index) & (VC5_DESTINATIONS - 1);
-}
 
 static __always_inline int vc5_is_behind_nat(u64 number)
 {

@@ -62,10 +62,7 @@ static __always_inline enum vc5_way vc5_settle(struct xdp_md *ctx, struct vc5_ve
 	verdict->destination = word;
 	verdict->octets = octets;
 	verdict->flows = vc5_opens(flags);
-	if (family == VC5_IPV6)
-		((struct vc5_ipv6 *)(frame + l2))->hops -= 1;
-	else
-		vc5_decrement_ttl(frame + l2);
+	vc5_one_hop_less(frame + l2, family);
 	vc5_send(ctx, verdict, frame, l2, destination);
 	return VC5_WAY_LEAVE;
 }

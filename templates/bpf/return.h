@@ -101,12 +101,7 @@ static __always_inline void vc5_send_back(struct xdp_md *ctx, struct vc5_verdict
 {
 	u8 macs[16] __attribute__((aligned(8))) = {};
 
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6)
-		((struct vc5_ipv6 *)header)->hops -= 1;
-	else
-/*% endif %*/
-		vc5_decrement_ttl(header);
+	vc5_one_hop_less(header, packet->family);
 	__builtin_memcpy(macs, way->dmac, ETH_ALEN);
 	__builtin_memcpy(macs + ETH_ALEN, way->smac, ETH_ALEN);
 	vc5_send_by(ctx, verdict, header - l2, l2, leg, *(u64 *)macs, *(u32 *)(macs + 8));
@@ -258,6 +253,7 @@ static __always_inline void vc5_nat_packet(struct xdp_md *ctx, struct vc5_verdic
 	if (identity->mapped && !vc5_translate(packet, ip, walk.at, end, VC5_DESTINATION, identity->backend,
 					       identity->mapped, identity->clamp))
 		return;
+	vc5_one_hop_less(ip, packet->family);
 	verdict->destination = number;
 	verdict->octets = packet->octets;
 	verdict->flows = vc5_opens(packet->flags);
@@ -278,7 +274,6 @@ static __always_inline u32 vc5_nat_frame(struct xdp_md *ctx, struct vc5_verdict 
 			return 0;
 		vc5_read_addresses6(&packet, ip);
 		walk = vc5_walk6(ctx, l2, &packet, ip, end, 0);
-		((struct vc5_ipv6 *)ip)->hops -= 1;
 		vc5_nat_packet(ctx, verdict, l2, ip, end, &packet, &walk);
 		return 0;
 	}
@@ -286,7 +281,6 @@ static __always_inline u32 vc5_nat_frame(struct xdp_md *ctx, struct vc5_verdict 
 	vc5_note_source4(verdict, ip);
 	vc5_read_addresses4(&packet, ip);
 	walk = vc5_walk4(ctx, l2, &packet, ip, end);
-	vc5_decrement_ttl(ip);
 	vc5_nat_packet(ctx, verdict, l2, ip, end, &packet, &walk);
 	return 0;
 }

@@ -12,8 +12,8 @@ enum {
 	VC5_ENTROPY_PORTS = 0xc000, /* the dynamic ports, RFC 6335 section 6 */
 	VC5_FLOW_LABEL = 0xfffff,
 	VC5_DSCP = 0xfc, /* of the traffic class; the rest is ECN */
-	VC5_SUM_CHUNK = 128,
-	VC5_SUM_CHUNKS = 75, /* no frame is longer than a page, or than 9,600 bytes in several */
+	VC5_SUM_CHUNK = 64,
+	VC5_SUM_CHUNKS = 150, /* no frame is longer than a page, or than 9,600 bytes in several */
 };
 
 /* A packet on its way into a tunnel; all its lengths have been checked. */

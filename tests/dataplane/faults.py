@@ -145,8 +145,12 @@ MODE_FAULTS = (
     # Of IPv6, in a program with every family and every kind of frame.
     Fault("address of IPv6 not compared", "if (service->key != key || service->source_factor != high ||", "if ("),
     Fault("half of an IPv6 VIP not compared", "vip->high == high && vip->low == low", "vip->low == low"),
-    Fault("hop limit not decremented", "((struct vc5_ipv6 *)(frame + l2))->hops -= 1;", ";"),
-    Fault("hop limit of a tracked packet not decremented", "((struct vc5_ipv6 *)ip)->hops -= 1;", ";"),
+    Fault("hop limit not decremented", "vc5_one_hop_less(frame + l2, family);", ";"),
+    Fault(
+        "hop limit of a tracked packet not decremented",
+        "vc5_one_hop_less(ip, packet->family);\n\tvc5_send(",
+        "vc5_send(",
+    ),
     Fault("hop limit 1 forwarded", "end) || ip->hops <= 1)", "end) || ip->hops < 1)"),
     Fault("a word of the source not hashed", " + fourth * keys->wide[3]", ""),
     Fault(
@@ -217,7 +221,7 @@ NAT_FAULTS = (
     Fault("an option without length followed", "option[1] < 2)", "0)"),
     Fault("answers to the balancer translated", "if (!vc5_to_own(packet, header, &vc5_identities[number]))", "if (1)"),
     Fault("answers on other MACs translated", "return second == middle && first == tail;", "return 1;"),
-    Fault("hops of answers not counted", "\t\tvc5_decrement_ttl(header);", "\t\t;"),
+    Fault("hops of answers not counted", "vc5_one_hop_less(header, packet->family);\n\t__builtin", "__builtin"),
     Fault(
         "answers without hops returned",
         "if (hops <= 1) {\n\t\tverdict->destination = number;\n\t\tvc5_decide",

@@ -35,5 +35,14 @@ NAT_PART_FAULTS = (
         "return;\n\t\tvc5_hand",
     ),
     Fault("connections in fragments not counted", "\t\tpacket->flags = tcp[13];", "\t\t;"),
-    Fault("hops of parts not counted", "vc5_one_hop_less(header, packet->family);", ";"),
+    Fault(
+        "hops of parts not counted",
+        "vc5_one_hop_less(header, packet->family);\n\tverdict->destination = part",
+        "verdict->destination = part",
+    ),
+    Fault(
+        "hops of what goes behind NAT not counted",
+        "vc5_one_hop_less(ip, packet->family);\n\tverdict->destination",
+        "verdict->destination",
+    ),
 )
