@@ -8,16 +8,6 @@ static long (*vc5_find_way)(void *ctx, void *way, int size, u32 flags) = (void *
 
 enum { VC5_AF_INET = 2, VC5_AF_INET6 = 10, VC5_HEADERS_MASK = 0x3fff, VC5_AS_IT_CAME = VC5_LEGS };
 
-/* A number of which the verifier knows nothing any more: it must not follow each number of extension headers through all
- * that comes after them. `anything` lies inside the frame, and does not change between two looks at it.
- */
-static __always_inline u32 vc5_forgotten(u32 number, const void *anything)
-{
-	const volatile u16 *word = anything;
-
-	return number + *word - *word;
-}
-
 static __always_inline struct vc5_walk vc5_walked(const struct vc5_walk *from, void *ip)
 {
 	struct vc5_walk walk = *from;
