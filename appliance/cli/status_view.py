@@ -68,7 +68,12 @@ def _header(body: dict[str, Any], to: Screen) -> Iterator[str]:
         attach = _text(interface.get("attach")) or "not attached"
         style = {"native": Style.GOOD, "generic": Style.WORRY}.get(attach, Style.BAD)
         parts = [_text(interface.get("name")), to.paint(attach, style)]
-        yield GAP.join(["interface", *parts, _text(interface.get("address")), _text(interface.get("mac"))]).rstrip()
+        parts += [_text(interface[name]) for name in ("address", "mac") if interface.get(name)]
+        if interface.get("up") is False:
+            parts.append(to.paint("no link", Style.BAD))
+        if interface.get("standby"):
+            parts.append("on standby in its bond")
+        yield GAP.join(["interface", *parts])
 
 
 def _health(prober: dict[str, Any], to: Screen) -> str:

@@ -149,9 +149,8 @@ def _interface(fields: dict[str, Any], index: int, place: str) -> Interface:
     mtu = fields.get("mtu", 1500)
     if type(mtu) is not int or not 68 <= mtu <= 65536:
         raise ValueError(f"{place}.mtu: must be a whole number of bytes from 68 to 65536, not {json.dumps(mtu)[:60]}")
-    up = fields.get("up", True)
-    if type(up) is not bool:
-        raise ValueError(f"{place}.up: must be true or false, not {json.dumps(up)[:60]}")
+    up = _yes_or_no(fields.get("up", True), f"{place}.up")
+    standby = _yes_or_no(fields.get("standby", False), f"{place}.standby")
     addresses = _list(fields.get("addresses", []), f"{place}.addresses")
     return Interface(
         fields["name"],
@@ -161,7 +160,14 @@ def _interface(fields: dict[str, Any], index: int, place: str) -> Interface:
         mtu,
         up,
         _vlan(fields.get("vlan"), f"{place}.vlan"),
+        standby=standby,
     )
+
+
+def _yes_or_no(value: Any, place: str) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"{place}: must be true or false, not {json.dumps(value)[:60]}")
+    return value
 
 
 def _vlan(value: Any, place: str) -> int | None:

@@ -65,6 +65,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
                 "address": ", ".join(str(address) for address in interface.addresses),
                 "mtu": interface.mtu,
                 "up": interface.up,
+                "standby": interface.standby,
             }
             for interface in interfaces
         ]

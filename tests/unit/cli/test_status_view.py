@@ -57,6 +57,21 @@ def test_what_a_backend_lacks_is_said() -> None:
     assert status_view.lines(body, Screen(200))[-1].endswith(lack["message"])
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"up": True, "standby": False}, ""),
+        ({"up": False, "standby": False}, "  no link"),
+        ({"up": True, "standby": True}, "  on standby in its bond"),
+        ({"up": False, "standby": True}, "  no link  on standby in its bond"),
+    ],
+)
+def test_an_interface_that_carries_nothing_is_said(more: dict[str, bool], words: str) -> None:
+    interface = {"name": "eth1", "attach": "native", "address": "", "mac": "02:00:0a:01:0b:05", **more}
+    lines = status_view.lines({"interfaces": [interface]}, Screen())
+    assert f"interface  eth1  native  02:00:0a:01:0b:05{words}" in lines
+
+
 def test_a_refused_flow_is_said() -> None:
     body = {"flow_table": {"size": 1024, "used": 1024, "refused": 7}}
     assert "flow table 1.02k of 1.02k  7 refused" in status_view.lines(body, Screen())

@@ -42,6 +42,7 @@ INTERFACES: dict[str, tuple[Config, list[dict[str, Any]], tuple[Interface, ...]]
         SIMPLE, [ETH0 | {"addresses": ["10.1.0.5/16"], "mtu": 9000}], (made("eth0", 1, "10.1.0.5/16", mtu=9000),)),
     "null is no VLAN": (SIMPLE, [ETH0 | {"vlan": None}], (made("eth0", 1),)),
     "down": (SIMPLE, [ETH0 | {"up": False}], (made("eth0", 1, up=False),)),
+    "on standby": (SIMPLE, [ETH0 | {"standby": True}], (replace(made("eth0", 1), standby=True),)),
     "others are left out": (SIMPLE, [{"name": "eth9", "mac": MAC}, ETH0], (made("eth0", 2),)),
     "VLANs on top, by name and as the first": (
         TAGGED,
@@ -125,6 +126,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"interfaces": [ETH0 | {"vlan": True}]}, "interfaces[0].vlan: must be a VLAN id"),
     ({"interfaces": [ETH0 | {"vlan": "10"}]}, "interfaces[0].vlan: must be a VLAN id"),
     ({"interfaces": [ETH0 | {"up": 1}]}, "interfaces[0].up: must be true or false, not 1"),
+    ({"interfaces": [ETH0 | {"standby": "no"}]}, 'interfaces[0].standby: must be true or false, not "no"'),
     ({"interfaces": [ETH0, VLAN10 | {"parent": "eth7"}]}, "interfaces[1].parent: must name one of the interfaces"),
     ({"interfaces": [ETH0, VLAN10 | {"parent": []}]}, "interfaces[1].parent: must name one of the interfaces"),
     ({"interfaces": [ETH0 | {"master": 7}]}, "interfaces[0].master: must name one of the interfaces"),
@@ -159,7 +161,7 @@ ANYTHING = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(NAMES), inner, max_size=5)),
     max_leaves=12,
 )
-FIELDS = st.dictionaries(st.sampled_from(["name", "vlan", "parent", "master", "up"]), LEAVES)
+FIELDS = st.dictionaries(st.sampled_from(["name", "vlan", "parent", "master", "up", "standby"]), LEAVES)
 NEAR = st.builds(lambda first, second: {**ETH0, **first, **second}, st.sampled_from([{}, VLAN10, VLAN20]), FIELDS)
 NEAR_ROUTES = st.dictionaries(st.sampled_from(["prefix", "via", "interface", "vlan", "metric"]), LEAVES)
 NEARLY = st.fixed_dictionaries(

@@ -80,6 +80,7 @@ def test_before_there_is_a_data_plane(tmp_path: Path) -> None:
             "address": "10.1.0.1/16",
             "mtu": 1500,
             "up": True,
+            "standby": False,
         }
     ]
     assert found["vips"] == [{"vip": "203.0.113.10", "up": False, "since_s": 10.0}]
