@@ -13,7 +13,7 @@ from appliance.model import Address
 from tests.lab.addresses import ECHO, HTTP
 from tests.lab.backend import Server, nginx_configuration
 from tests.lab.daemon import Daemon
-from tests.lab.namespace import Namespace
+from tests.lab.namespace import LabError, Namespace
 from tests.lab.patience import wait_for
 from tests.lab.site import BALANCER, ROUTER, Site
 from tests.netns.scenario_site import VIPS, rows
@@ -135,8 +135,12 @@ def translating(site: Site, mode: str) -> Iterator[Daemon]:
 
 
 def wait_translating(daemon: Daemon) -> None:
-    """Wait until all backends are available."""
-    wait_for("available backends", lambda: {row["state"] for row in rows(daemon)} == {"available"}, 20)
+    """Wait until all backends of all services are available."""
+    try:
+        wait_for("available backends", lambda: {row["state"] for row in rows(daemon)} == {"available"}, 20)
+    except LabError as error:
+        seen = [(row["address"], row["state"], row["health"], row.get("diagnostic")) for row in rows(daemon)]
+        raise AssertionError(f"{error}\n{seen}\n{daemon.errors[-3000:]}") from None
 
 
 def _route(site: Site) -> None:

@@ -33,6 +33,8 @@ WITH_PORT = (TunnelKind.FOU, TunnelKind.GUE)
 FIRST_PORT = 5000
 CONNECTIONS, ENOUGH = 2, 40
 """Made at least for every service, and at most until both backends have answered."""
+TABLE = 100
+"""Of a backend's routes for the answers from its VIPs, whatever its default route is."""
 PACKETS = 6
 """Of a connection to its backend: SYN, ACK, data of three segments, FIN."""
 
@@ -45,6 +47,9 @@ class Row:
     kind: TunnelKind
     outer: int
     inner: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.inner}-in-{self.outer}"
 
     @property
     def vip(self) -> Address:
@@ -64,14 +69,18 @@ class Row:
         """Both settings occur with each kind, and in each family."""
         return (self.outer == self.inner) == (self.kind is TunnelKind.FOU)
 
-    def entry(self, servers: Mapping[int, Sequence[Address]], astray: int = 0) -> str:
-        """Return the lines of the configuration; `servers` are the backends' addresses by IP version."""
+    def entry(self, servers: Mapping[int, Sequence[Address]], astray: int = 0, http: int = HTTP) -> str:
+        """Return the lines of the configuration.
+
+        `servers` are the backends' addresses by IP version, `astray` is added to the tunnel's port, and the backends'
+        web servers listen on the port `http`.
+        """
         listed = ", ".join(f"'{address}'" for address in servers[self.outer])
         lines = [f"  - virtual: '{self.vip}'", f"    servers: [{listed}]", f"    tunnel-type: {self.kind}"]
         if self.port:
             lines += [f"    tunnel-port: {self.port + astray}"]
             lines += [f"    tunnel-checksum: {'yes' if self.checksum else 'no'}"]
-        lines += [f"    policy: {{{ECHO}/tcp: {{checks: [{{type: http, port: {HTTP}, path: /alive}}]}}}}", ""]
+        lines += [f"    policy: {{{ECHO}/tcp: {{checks: [{{type: http, port: {http}, path: /alive}}]}}}}", ""]
         return "\n".join(lines)
 
 
@@ -98,7 +107,8 @@ def _unpack(site: Site, backend: Backend, rows: Sequence[Row]) -> None:
     for version, gateway in ((4, network.address(ROUTER)), (6, network.address6(ROUTER))):
         lines = ["rule add pref 20 lookup local", "rule del pref 0"]
         lines += [f"rule add pref 10 iif eth0 to {VIPS[version]} blackhole"]
-        lines += [f"route replace default via {gateway} advmss {ADVMSS}", ""]
+        lines += [f"rule add pref 15 from {VIPS[version]} lookup {TABLE}"]
+        lines += [f"route replace default via {gateway} advmss {ADVMSS} table {TABLE}", ""]
         space.run("ip", f"-{version}", "-batch", "-", text="\n".join(lines))
     for row in rows:
         prepare(space, row.kind, site.address(backend.name, row.outer), row.vip, row.port)

@@ -20,6 +20,7 @@ from tests.lab.traffic import LongFlows, Requests
 from tests.netns.scenario_nat import (
     CLAMP,
     CLOSED,
+    MAPPED,
     REPEATED,
     ask,
     behind,
@@ -31,7 +32,7 @@ from tests.netns.scenario_nat import (
 from tests.netns.scenario_site import SOURCES, TRUNK, VIPS
 from tests.vm import ahead
 from tests.vm.trunk import Trunk, head
-from tests.vm.tunnelled import ROWS, carry, route, unpack, wait_available
+from tests.vm.tunnelled import ROWS, Row, carry, route, unpack
 
 pytestmark = pytest.mark.root
 
@@ -55,60 +56,53 @@ TIMESTAMPS = 12
 LONG = 4000
 """Bytes of a datagram that is sent in several pieces."""
 
-TRANSLATING = "\n".join([*head("eth0"), *services(SERVERS), ""])
-TUNNELLING = "\n".join([*head("eth0"), *(row.entry(SERVERS) for row in TUNNELS)])
-AHEAD = [TRANSLATING, TUNNELLING]
+CONFIGURATION = "\n".join([*head("eth0"), *services(SERVERS), *(row.entry(SERVERS, http=MAPPED) for row in TUNNELS)])
+AHEAD = [CONFIGURATION]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site() -> Iterator[Trunk]:
     with Trunk() as standing:
-        yield standing
+        route(standing)
+        unpack(standing, TUNNELS)
+        with behind(standing):
+            yield standing
 
 
-def started(site: Trunk, configuration: str) -> Daemon:
-    """Return a daemon that has the program of its configuration, to be entered."""
-    daemon = Daemon(site.balancer, site.root(), configuration)
-    ahead.give(daemon.places)
-    return daemon
+@pytest.fixture(scope="module")
+def daemon(site: Trunk) -> Iterator[Daemon]:
+    """One for all tests, with all backends available; it ends well, and leaves nothing."""
+    balancing = Daemon(site.balancer, site.root(), CONFIGURATION)
+    ahead.give(balancing.places)
+    with balancing:
+        wait_translating(balancing)
+        yield balancing
+        assert balancing.stop() == 0
+        assert balancing.leftovers() == []
+        assert "Traceback" not in balancing.errors
 
 
-def ended_well(daemon: Daemon) -> None:
-    assert daemon.stop() == 0
-    assert daemon.leftovers() == []
-    assert "Traceback" not in daemon.errors
+@pytest.mark.parametrize("version", VIPS)
+def test_nat(site: Trunk, daemon: Daemon, version: int) -> None:
+    vip, sources, before = VIPS[version], SOURCES[version], reasons(daemon)
+    with Requests(site.client, vip=vip, sources=sources, count=12, rate=10, timeout=10) as loop:
+        report = loop.finish()
+    assert report.failed == []
+    assert set(report.backends()) == set(site.backends)
+    with LongFlows(site.client, busy=8, idle=2, vip=vip, sources=sources, interval=0.5, alternate=1.0) as talk:
+        assert {flow.state for flow in talk.opened.flows} == {"open"}
+        for space, side in ((site.client, "dport"), *((b.namespace, "sport") for b in site.backends.values())):
+            assert segments(space, side) == {CLAMP - TIMESTAMPS}
+        done = talk.stop()
+        assert (done.broken, set(done.by_backend())) == ([], set(site.backends))
+    # A datagram in one piece and one in several, and what a backend's kernel says where nobody listens.
+    assert ask(site, version, REPEATED, sources[1], "x,9,sum", f"y,{LONG},sum") == ["x" * 9, "whole"]
+    assert ask(site, version, CLOSED, sources[1], "x,9,sum") == ["ConnectionRefusedError"]
+    after = reasons(daemon)
+    assert after["return"] - before.get("return", 0) > 100
+    assert "no-route" not in after
 
 
-def test_nat(site: Trunk) -> None:
-    with behind(site), started(site, TRANSLATING) as daemon:
-        wait_translating(daemon)
-        for version, vip in VIPS.items():
-            sources = SOURCES[version]
-            with Requests(site.client, vip=vip, sources=sources, count=12, rate=10, timeout=10) as loop:
-                report = loop.finish()
-            assert report.failed == []
-            assert set(report.backends()) == set(site.backends)
-            with LongFlows(site.client, busy=8, idle=2, vip=vip, sources=sources, interval=0.5, alternate=1.0) as talk:
-                assert {flow.state for flow in talk.opened.flows} == {"open"}
-                for space, side in ((site.client, "dport"), *((b.namespace, "sport") for b in site.backends.values())):
-                    assert segments(space, side) == {CLAMP - TIMESTAMPS}
-                done = talk.stop()
-                assert (done.broken, set(done.by_backend())) == ([], set(site.backends))
-            # One whole, one in pieces, and what the backend's kernel says where nobody listens.
-            told = ask(site, version, REPEATED, sources[1], "x,9,sum", f"y,{LONG},sum")
-            assert told == ["x" * 9, "whole"]
-            assert ask(site, version, CLOSED, sources[1], "x,9,sum") == ["ConnectionRefusedError"]
-        counted = reasons(daemon)
-        assert counted["return"] > 100
-        assert "no-route" not in counted
-        ended_well(daemon)
-
-
-def test_tunnels(site: Trunk) -> None:
-    route(site)
-    unpack(site, TUNNELS)
-    with started(site, TUNNELLING) as daemon:
-        wait_available(daemon, TUNNELS)
-        for row in TUNNELS:
-            carry(site, row)
-        ended_well(daemon)
+@pytest.mark.parametrize("row", TUNNELS, ids=str)
+def test_a_tunnel(site: Trunk, daemon: Daemon, row: Row) -> None:
+    carry(site, row)
