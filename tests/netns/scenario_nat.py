@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from appliance.cli.client import call
+from appliance.model import Address
 from tests.lab.addresses import ECHO, HTTP
 from tests.lab.backend import Server, nginx_configuration
 from tests.lab.daemon import Daemon
-from tests.lab.namespace import Namespace
+from tests.lab.namespace import LabError, Namespace
 from tests.lab.patience import wait_for
 from tests.lab.site import BALANCER, ROUTER, Site
 from tests.netns.scenario_site import VIPS, rows
@@ -88,35 +89,58 @@ def configuration(site: Site, mode: str) -> str:
     for name, prefix in (("vlans", "10.1.{}.0/24"), ("vlans6", "2001:db8:{}::/64")) if networks else ():
         lines += [f"{name}:", *(f"  {network.id}: {prefix.format(network.id)}" for network in networks)]
     lines += ["interval: 100ms", "timeout: 2s", "rise: 1", "fall: 2", "services:"]
+    servers = {version: [site.address(name, version) for name in site.backends] for version in VIPS}
+    return "\n".join([*lines, *services(servers), ""])
+
+
+def services(servers: Mapping[int, Sequence[Address]]) -> list[str]:
+    """Return the lines of the services of both families, whose backends are these."""
+    lines = []
     for version in VIPS:
-        last, nat = list(site.backends)[-1], ["    forward: nat", f"    clamp_mss: {CLAMP}", "    policy:"]
-        lines += [f"  - virtual: '{VIPS[version]}'", f"    servers: [{site.servers(version)}]", *nat]
+        nat = ["    forward: nat", f"    clamp_mss: {CLAMP}", "    policy:"]
+        listed = ", ".join(f"'{address}'" for address in servers[version])
+        lines += [f"  - virtual: '{VIPS[version]}'", f"    servers: [{listed}]", *nat]
         lines += [f"      http: {{bind: {MAPPED}, checks: [{{type: http, path: /alive}}]}}"]
         lines += [f"      {ECHO}/tcp: {{checks: [{{type: syn}}, {{type: tcp}}]}}"]
         lines += [f"      {ECHO}/udp: {{checks: [{{type: tcp, port: {ECHO}}}]}}"]
-        lines += [f"  - virtual: '{VIPS[version]}'", f"    servers: ['{site.address(last, version)}']", *nat]
+        lines += [f"  - virtual: '{VIPS[version]}'", f"    servers: ['{servers[version][-1]}']", *nat]
         lines += [f"      {REPEATED}/udp: {{bind: {BEHIND}, checks: [{{type: tcp, port: {ECHO}}}]}}"]
         lines += [f"      {CLOSED}/udp: {{checks: [{{type: tcp, port: {ECHO}}}]}}"]
-    return "\n".join([*lines, ""])
+    return lines
 
 
 @contextmanager
-def translating(site: Site, mode: str) -> Iterator[Daemon]:
-    """Yield a daemon with all backends available; none of them holds a VIP, and all reach clients by way of it."""
+def behind(site: Site) -> Iterator[None]:
+    """Take the VIPs from all backends, and make the balancer their router."""
     started: list[subprocess.Popen[str]] = []
     try:
         _route(site)
         for name in site.backends:
             started += _turn(site, name)
-        with Daemon(site.balancer, site.root(), configuration(site, mode)) as daemon:
-            wait_for("available backends", lambda: {row["state"] for row in rows(daemon)} == {"available"}, 20)
-            yield daemon
-            assert daemon.stop() == 0
-            assert "Traceback" not in daemon.errors
+        yield
     finally:
         for process in started:
             process.kill()
             process.communicate()
+
+
+@contextmanager
+def translating(site: Site, mode: str) -> Iterator[Daemon]:
+    """Yield a daemon with all backends available; none of them holds a VIP, and all reach clients by way of it."""
+    with behind(site), Daemon(site.balancer, site.root(), configuration(site, mode)) as daemon:
+        wait_translating(daemon)
+        yield daemon
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.errors
+
+
+def wait_translating(daemon: Daemon) -> None:
+    """Wait until all backends of all services are available."""
+    try:
+        wait_for("available backends", lambda: {row["state"] for row in rows(daemon)} == {"available"}, 20)
+    except LabError as error:
+        seen = [(row["address"], row["state"], row["health"], row.get("diagnostic")) for row in rows(daemon)]
+        raise AssertionError(f"{error}\n{seen}\n{daemon.errors[-3000:]}") from None
 
 
 def _route(site: Site) -> None:
@@ -125,7 +149,7 @@ def _route(site: Site) -> None:
     for path in FORWARDING.values():
         site.balancer.run("sh", "-c", f"echo 1 > {path}")
     for router in (first.address(ROUTER), first.address6(ROUTER)):
-        site.balancer.run("ip", "route", "replace", "default", "via", str(router), "dev", first.interface)
+        site.balancer.run("ip", "route", "replace", "default", "via", str(router))
 
 
 def _turn(site: Site, name: str) -> list[subprocess.Popen[str]]:

@@ -1,7 +1,7 @@
 """NAT with real traffic in the other modes and over IPv6: ports mapped, segments clamped, datagrams, errors, fragments.
 
 A VLAN's answers that leave tagged need VLAN interfaces, which this kernel may not have: here they come in tagged and
-leave untagged.
+leave untagged. Where all is tagged is tests/vm/guest/test_vlan_modes.py.
 """
 
 from __future__ import annotations

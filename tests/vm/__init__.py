@@ -4,6 +4,8 @@
     machine.py     one machine: boot, save, restore, run commands in it, copy files, reboot, cut its power
     worktree.py    this working tree in the machine, and pytest run there
     ahead.py       programs for daemons in the machine, compiled outside of it
+    trunk.py       a lab whose balancer has the kernel's VLAN interfaces, on a bond or not
+    decapsulation.py, tunnelled.py   backends whose kernel unpacks tunnels, and services with such backends
     guest/         ordinary pytest files that run inside the machine; test_guest.py runs each in a fresh one
 
 The emulation is QEMU's own (TCG): slower than KVM by a factor of ten, and the same everywhere.

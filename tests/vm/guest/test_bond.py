@@ -5,15 +5,13 @@
                      `-- bond0 -'
     switch -- eth1 -'            active-backup: one member carries all, the other one waits
 
-The lab is that of tests.lab.site, but nothing is told to anybody: the switch learns by which member the balancer can be
-reached, neighbours ask for each other's MAC addresses, the daemon asks the kernel for what is on top of its interfaces.
+The rest of the lab is that of tests.vm.trunk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -23,64 +21,24 @@ from tests.lab.addresses import ECHO, HTTP
 from tests.lab.daemon import Daemon
 from tests.lab.flows import FlowRecord
 from tests.lab.patience import wait_for
-from tests.lab.site import BALANCER, FIRST, Site, _addresses, _settings
-from tests.lab.topology import _configure
+from tests.lab.site import BALANCER, FIRST
 from tests.lab.traffic import LongFlows
 from tests.netns.scenario_site import SOURCES, TRUNK, VIPS, wait_available
 from tests.vm import ahead
+from tests.vm.trunk import Trunk, head
 
 pytestmark = pytest.mark.root
 
 MEMBERS = ("eth0", "eth1")
 
 
-class Trunk(Site):
-    """The balancer's two interfaces are members of a bond, and its addresses are on VLAN interfaces."""
-
-    def __init__(self) -> None:
-        super().__init__(TRUNK, 1, members=1)
-
-    def _build(self) -> None:
-        super()._build()
-        legs = [(self.router, f"lan{network.id}") for network in TRUNK]
-        for space, name in (*legs, *((backend.namespace, "eth0") for backend in self.backends.values())):
-            space.run("ip", "neighbour", "flush", "dev", name, "nud", "permanent")
-
-    def _set_up_switch(self) -> None:
-        super()._set_up_switch()
-        script = [f"bridge fdb delete {self._mac()} dev balancer-eth0 master"]
-        script += [f"bridge link set dev balancer-{name} learning on" for name in MEMBERS]
-        self.switch.run("sh", "-ec", "\n".join(script))
-
-    def _set_up_balancer(self) -> None:
-        lines = ["link add bond0 type bond mode active-backup miimon 50"]
-        lines += [f"link set {name} down master bond0" for name in MEMBERS]
-        lines += [f"link set {name} up" for name in ("bond0", *MEMBERS)]
-        for network in TRUNK:
-            name = f"bond0.{network.id}"
-            lines += [
-                f"link add link bond0 name {name} type vlan id {network.id}",
-                *_addresses(network, BALANCER, name),
-            ]
-            lines += [f"link set {name} up"]
-        _configure(self.balancer, MEMBERS, lines, _settings(MEMBERS))
-
-    def carrier(self) -> str:
-        """The member that carries all."""
-        text = self.balancer.call(lambda: Path("/proc/thread-self/net/bonding/bond0").read_text(encoding="ascii"))
-        [line] = [line for line in text.splitlines() if line.startswith("Currently Active Slave: ")]
-        return line.partition(": ")[2]
-
-    def stripping(self) -> list[str]:
-        """The members that take tags off before the program sees the frame."""
-        return [name for name in MEMBERS if self.balancer.call(lambda name=name: nic.read(name)).vlan_stripping]  # type: ignore[misc]
+def stripping(site: Trunk) -> list[str]:
+    """The members that take tags off before the program sees the frame."""
+    return [name for name in MEMBERS if site.balancer.call(lambda name=name: nic.read(name)).vlan_stripping]  # type: ignore[misc]
 
 
 def configuration() -> str:
-    lines = ["interfaces: [eth0, eth1]", "xdp: native", "mode: vlan"]
-    for name, prefix in (("vlans", "10.1.{}.0/24"), ("vlans6", "2001:db8:{}::/64")):
-        lines += [f"{name}:", *(f"  {network.id}: {prefix.format(network.id)}" for network in TRUNK)]
-    lines += ["interval: 1s", "timeout: 4s", "rise: 1", "fall: 2", "services:"]
+    lines = head(*MEMBERS)
     for version, vip in VIPS.items():
         hosts = [network.address(FIRST) if version == 4 else network.address6(FIRST) for network in TRUNK]
         servers = ", ".join(f"'{host}'" for host in hosts)
@@ -94,7 +52,7 @@ AHEAD = [configuration()]
 
 @pytest.fixture
 def site() -> Iterator[Trunk]:
-    with Trunk() as standing:
+    with Trunk(members=1) as standing:
         yield standing
 
 
@@ -133,14 +91,14 @@ def carries(site: Trunk, member: str, talks: list[LongFlows]) -> None:
 
 
 def test_a_member_of_the_bond_goes_and_comes_back(site: Trunk) -> None:
-    assert site.stripping() == list(MEMBERS)
+    assert stripping(site) == list(MEMBERS)
     daemon = Daemon(site.balancer, site.root(), configuration())
     ahead.give(daemon.places)
     with daemon, ExitStack() as stack:
         wait_available(daemon, site, *site.backends)
         attached = [(row["name"], row["attach"]) for row in call(daemon.places, "status")["interfaces"]]
         assert [row for row in attached if row[0] in MEMBERS] == [(name, "native") for name in MEMBERS]
-        assert site.stripping() == []
+        assert stripping(site) == []
         talks = [stack.enter_context(flows(site, version)) for version in VIPS]
         carries(site, "eth0", talks)
         site.balancer.run("ip", "link", "set", "eth0", "down")
@@ -156,4 +114,4 @@ def test_a_member_of_the_bond_goes_and_comes_back(site: Trunk) -> None:
         assert daemon.stop() == 0
         assert daemon.leftovers() == []
         assert "Traceback" not in daemon.errors
-    assert site.stripping() == list(MEMBERS)
+    assert stripping(site) == list(MEMBERS)

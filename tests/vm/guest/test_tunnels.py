@@ -1,178 +1,51 @@
 """Every tunnel from the balancer to backends whose kernel unpacks it, all as services of one daemon on one program.
 
-The lab is that of tests.lab.site, in simple mode: both families, two backends. Each service has a VIP of its own. What
-comes for one of them to a backend's cable is thrown away there; only what a tunnel device lets out is taken in.
+The lab is that of tests.lab.site, in simple mode: both families, two backends.
 """
 
 from __future__ import annotations
 
-import random
-import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from io import BufferedReader
-from itertools import product
 
 import pytest
 
 from appliance.cli.client import call
-from appliance.model import Address, TunnelKind
-from tests.lab.addresses import CLIENT_ADDRESSES, ECHO, HTTP, VIP
-from tests.lab.backend import Backend
+from appliance.model import Address
+from tests.lab.addresses import CLIENT_ADDRESSES
 from tests.lab.daemon import Daemon
 from tests.lab.namespace import LabError
-from tests.lab.patience import SLOWNESS, wait_for
-from tests.lab.site import BALANCER, CLIENT_ADDRESSES6, FIRST, ROUTER, VIP6, Site
-from tests.lab.wire import BYE, DATA, HEADER, HELLO, Frame, decode, decode_header
+from tests.lab.site import CLIENT_ADDRESSES6, FIRST, Site
 from tests.netns.scenario_site import MODES
 from tests.vm import ahead
-from tests.vm.decapsulation import device_of, prepare, received
+from tests.vm.decapsulation import device_of
+from tests.vm.tunnelled import ROWS, carry, route, unpack, wait_available
 
 pytestmark = pytest.mark.root
 
-ADVMSS = 1300
-"""What backends ask their clients for, so that there is room for the longest outer header."""
-VIPS = {4: "203.0.113.0/24", 6: "2001:db8:f::/64"}
 [NETWORK] = MODES["simple"]
 BACKENDS = 2
-KINDS = (TunnelKind.IPIP, TunnelKind.GRE, TunnelKind.FOU, TunnelKind.GUE)
-WITH_PORT = (TunnelKind.FOU, TunnelKind.GUE)
-FIRST_PORT = 5000
-CONNECTIONS, ENOUGH = 2, 40
-"""Made at least for every service, and at most until both backends have answered."""
-PACKETS = 6
-"""Of a connection to its backend: SYN, ACK, data of three segments, FIN."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A service: the tunnel to its backends, and the IP versions outside and inside."""
-
-    number: int
-    kind: TunnelKind
-    outer: int
-    inner: int
-
-    @property
-    def vip(self) -> Address:
-        return (VIP if self.inner == 4 else VIP6) + 10 + self.number
-
-    @property
-    def service(self) -> str:
-        return f"[{self.vip}]:{ECHO}/tcp" if self.inner == 6 else f"{self.vip}:{ECHO}/tcp"
-
-    @property
-    def port(self) -> int:
-        """Every service of fou and gue has its own; the others have none."""
-        return FIRST_PORT + self.number if self.kind in WITH_PORT else 0
-
-    @property
-    def checksum(self) -> bool:
-        """Both settings occur with each kind, and in each family."""
-        return (self.outer == self.inner) == (self.kind is TunnelKind.FOU)
-
-    def entry(self, astray: int = 0) -> str:
-        """Return the lines of the configuration."""
-        hosts = range(FIRST, FIRST + BACKENDS)
-        addresses = [NETWORK.address6(host) if self.outer == 6 else NETWORK.address(host) for host in hosts]
-        servers = ", ".join(f"'{address}'" for address in addresses)
-        lines = [f"  - virtual: '{self.vip}'", f"    servers: [{servers}]", f"    tunnel-type: {self.kind}"]
-        if self.port:
-            lines += [f"    tunnel-port: {self.port + astray}"]
-            lines += [f"    tunnel-checksum: {'yes' if self.checksum else 'no'}"]
-        lines += [f"    policy: {{{ECHO}/tcp: {{checks: [{{type: http, port: {HTTP}, path: /alive}}]}}}}", ""]
-        return "\n".join(lines)
-
-
-ROWS = [Row(number, *row) for number, row in enumerate(product(KINDS, (4, 6), (4, 6)), start=1)]
 
 
 def configuration(astray: int = 0) -> str:
     """Return the file with all services; `astray` is added to every port."""
+    hosts = range(FIRST, FIRST + BACKENDS)
+    servers: dict[int, list[Address]] = {
+        4: [NETWORK.address(host) for host in hosts],
+        6: [NETWORK.address6(host) for host in hosts],
+    }
     top = "interfaces: eth0\nxdp: native\nmode: simple\ninterval: 1s\ntimeout: 4s\nrise: 1\nfall: 2\nservices:\n"
-    return top + "".join(row.entry(astray) for row in ROWS)
+    return top + "".join(row.entry(servers, astray) for row in ROWS)
 
 
 AHEAD = [configuration()]
 
 
-def set_up(site: Site, backend: Backend) -> None:
-    space = backend.namespace
-    for version, gateway in ((4, NETWORK.address(ROUTER)), (6, NETWORK.address6(ROUTER))):
-        lines = ["rule add pref 20 lookup local", "rule del pref 0"]
-        lines += [f"rule add pref 10 iif eth0 to {VIPS[version]} blackhole"]
-        lines += [f"route replace default via {gateway} advmss {ADVMSS}", ""]
-        space.run("ip", f"-{version}", "-batch", "-", text="\n".join(lines))
-    for row in ROWS:
-        prepare(space, row.kind, site.address(backend.name, row.outer), row.vip, row.port)
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with Site([NETWORK], BACKENDS) as standing:
-        lines = [f"route replace {VIPS[4]} via {NETWORK.address(BALANCER)}"]
-        lines += [f"route replace {VIPS[6]} via {NETWORK.address6(BALANCER)}", ""]
-        standing.router.run("ip", "-batch", "-", text="\n".join(lines))
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda backend: set_up(standing, backend), standing.backends.values()))
+        route(standing)
+        unpack(standing, ROWS)
         yield standing
-
-
-def states(daemon: Daemon) -> dict[str, set[str]]:
-    """Return the states of each service's backends."""
-    services = call(daemon.places, "status")["services"]
-    return {one["service"]: {backend["state"] for backend in one["backends"]} for one in services}
-
-
-def wait_available(daemon: Daemon, rows: list[Row], seconds: float = 20.0) -> None:
-    """Wait until these services have all their backends, and the others none."""
-    wanted = {row.service: row in rows for row in ROWS}
-
-    def look() -> bool:
-        found = {service: "available" in seen for service, seen in states(daemon).items()}
-        mixed = [seen for seen in states(daemon).values() if len(seen) > 1 and "available" in seen]
-        return found == wanted and not mixed
-
-    try:
-        wait_for(f"{len(rows)} of {len(ROWS)} services", look, seconds)
-    except LabError as error:
-        raise AssertionError(f"{error}\n{states(daemon)}\n{daemon.errors[-3000:]}") from None
-
-
-def receive(stream: BufferedReader) -> Frame:
-    """Return the next frame of a connection."""
-    header = stream.read(HEADER.size)
-    return decode(header + stream.read(decode_header(header)[2]))
-
-
-def talk(row: Row) -> str:
-    """Say something of three segments to the echo server behind a VIP, and return the name of who answered."""
-    payload = random.Random(row.number).randbytes(3 * ADVMSS)
-    with socket.create_connection((str(row.vip), ECHO), timeout=5 * SLOWNESS) as connection:
-        stream = connection.makefile("rb")
-        hello = receive(stream)
-        assert hello.kind == HELLO
-        connection.sendall(Frame(DATA, 0, payload).encode())
-        assert receive(stream) == Frame(DATA, 0, payload[::-1])
-        connection.sendall(Frame(BYE, 1, b"").encode())
-        assert receive(stream).kind == BYE
-        return hello.payload.decode()
-
-
-def converse(row: Row, names: set[str]) -> list[str]:
-    """Talk until everybody has answered; return who did, one for every connection."""
-    answered = [talk(row) for _ in range(CONNECTIONS)]
-    while set(answered) < names and len(answered) < ENOUGH:
-        answered.append(talk(row))
-    return answered
-
-
-def unpacked(site: Site, row: Row) -> dict[str, int]:
-    """Return how many packets came out of the service's device, for each backend."""
-    device = device_of(row.kind, row.outer, row.inner).name
-    return {name: received(backend.namespace, device) for name, backend in site.backends.items()}
 
 
 def test_nothing_is_taken_from_the_cable(site: Site) -> None:
@@ -191,15 +64,11 @@ def test_the_backends_kernel_unpacks_what_the_balancer_packs(site: Site) -> None
     with daemon:
         wait_available(daemon, ROWS)
         for row in ROWS:
-            before = unpacked(site, row)
-            answered = site.client.call(partial(converse, row, set(site.backends)))
-            after = unpacked(site, row)
-            assert set(answered) == set(site.backends), row
-            for name in site.backends:
-                assert after[name] - before[name] >= PACKETS * answered.count(name), (row, name)
+            carry(site, row)
         daemon.configuration_file.write_text(configuration(astray=100))
         assert not call(daemon.places, "reload")["compiled"]
-        wait_available(daemon, [row for row in ROWS if not row.port])
+        with_port = [row for row in ROWS if row.port]
+        wait_available(daemon, [row for row in ROWS if not row.port], with_port)
         daemon.configuration_file.write_text(configuration())
         call(daemon.places, "reload")
         wait_available(daemon, ROWS)
