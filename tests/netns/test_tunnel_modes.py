@@ -5,7 +5,7 @@ One daemon has services by every tunnel and services without; each has a VIP of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -104,7 +104,7 @@ def _serving(site: Site, mode: str) -> Iterator[Daemon]:
         assert "Traceback" not in daemon.errors
 
 
-def _wait_available(daemon: Daemon, site: Site, names: dict[Row, Sequence[str]]) -> None:
+def _wait_available(daemon: Daemon, site: Site, names: Mapping[Row, Sequence[str]]) -> None:
     """Wait until these services have exactly these backends."""
     wanted = {row.service: {str(site.address(name, row.outer)) for name in names[row]} for row in names}
 
