@@ -113,7 +113,7 @@ class Daemon:
 
     # ---- life
 
-    def start(self, ready_within: float = 30.0) -> None:
+    def start(self, ready_within: float = 90.0) -> None:
         """Start, and wait for READY=1. Raises LabError with the daemon's standard error if it ends or is too slow."""
         ensure_bpffs()
         started = time.monotonic()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.addresses import VIP
+from tests.lab.lock import exclusive
 from tests.lab.topology import Lab
 from tests.netns.watch_scene import Scene, make_scene
 
@@ -24,3 +25,10 @@ def scene() -> Iterator[Scene]:
     """Two namespaces for a host watch."""
     with make_scene() as made:
         yield made
+
+
+@pytest.fixture
+def kept_labs() -> Iterator[None]:
+    """Labs that are left standing: one test at a time, or who sweeps them would end another's."""
+    with exclusive("kept"):
+        yield

@@ -145,6 +145,7 @@ def test_a_demo_whose_daemon_dies_says_so_and_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.usefixtures("kept_labs")
 def test_a_kept_lab_can_be_used_and_ended(tmp_path: Path) -> None:
     done = run_demo("--keep", "--output", str(tmp_path))
     try:

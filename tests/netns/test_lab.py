@@ -83,6 +83,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.usefixtures("kept_labs")
 @pytest.mark.parametrize(
     ("before_the_end", "kept"),
     [("", False), ("lab.keep()", True)],
@@ -93,8 +94,7 @@ def test_sweep_removes(before_the_end: str, kept: bool) -> None:
     done = subprocess.run([sys.executable, "-c", text], cwd=REPOSITORY, capture_output=True, text=True)
     name = done.stdout.strip()
     assert name.startswith(PREFIX), done.stderr
-    assert traces(name)
-    with Lab(backends=0) as mine:  # sweeps as it begins
+    with Lab(backends=0) as mine:  # sweeps as it begins, unless a lab beside it has done so before
         assert bool(traces(name)) == kept
         assert len(inhabitants(namespaces_of(name))) == (2 if kept else 0), "nginx and echo go on"
         Lab.sweep(kept=True)
@@ -103,9 +103,9 @@ def test_sweep_removes(before_the_end: str, kept: bool) -> None:
 
 
 def test_sweep_removes_namespaces_that_no_lab_knows() -> None:
-    name = f"{PREFIX}0-1"
+    name = f"{PREFIX}0-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", f"{name}-client"], check=True)
-    assert name in Lab.sweep()
+    Lab.sweep()  # unless a lab beside it has done so before
     assert traces(name) == []
 
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.addresses import ROUTER, VIP
+from tests.lab.addresses import ROUTER
+from tests.lab.backend import REPOSITORY
+from tests.lab.capture import Capture
+from tests.lab.daemon import Daemon
+from tests.lab.site import Site
 from tests.lab.topology import Lab
 from tests.lab.traffic import LongFlows
 from tests.lab.xdp_decap import PORT, take_off
+from tests.netns import scenario_site
 from tests.netns.scenario_operator import ECHO_SERVICE, configuration, prepared, wait_states
+from tests.netns.scenario_site import SOURCES, UNTAGGED, VIPS, wait_available
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 REMOTE, REMOTE_ROUTER = "10.77.0.5", "10.77.0.1"
 
-RULES = f"""
-table ip vc5 {{
-    chain from_balancer {{
-        type filter hook prerouting priority raw
-        ip dscp 46 meta l4proto {{ tcp, udp }} notrack ip daddr set {VIP}
-    }}
-}}
-"""
-"""What the README tells of the backends of a service with `dscp: 46`."""
+README = REPOSITORY / "README.md"
+DSCP = 46
+"""The code in the rules that the README shows, for the VIPs of the lab."""
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +56,27 @@ def test_connections_through_a_tunnel(lab: Lab, kind: str) -> None:
     _talk(lab, f"tunnel-{kind}", f"tunnel-type: {kind}{port}")
 
 
-def test_connections_by_dscp(lab: Lab) -> None:
-    for backend in lab.backends.values():
-        backend.namespace.run("nft", "-f", "-", text=RULES)
-    try:
-        _talk(lab, "dscp", "tunnel-type: dscp\ndscp: 46")
-    finally:
-        for backend in lab.backends.values():
-            backend.namespace.run("nft", "delete", "table", "ip", "vc5")
+def test_connections_by_dscp() -> None:
+    """Services of both families with one code, to backends that have the rules of the README word for word."""
+    [rules] = re.findall(r"^```\n(table .*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    with Site(UNTAGGED, 2) as site:
+        for backend in site.backends.values():
+            backend.namespace.run("nft", "-f", "-", text=rules)
+        text = scenario_site.configuration(site, "simple")
+        text = text.replace("    policy:\n", f"    tunnel-type: dscp\n    dscp: {DSCP}\n    policy:\n")
+        with Daemon(site.balancer, site.root(), text) as daemon:
+            wait_available(daemon, site, *site.backends)
+            captures = [Capture(site.switch, backend, PORT) for backend in site.backends.values()]
+            for version in VIPS:
+                with LongFlows(site.client, busy=30, idle=5, vip=VIPS[version], sources=SOURCES[version]) as flows:
+                    assert set(flows.opened.by_backend()) == {"b1", "b2"}
+                    assert flows.stop().broken == []
+            for capture in captures:
+                assert not set(VIPS.values()) & set(capture.finish())
+            # A backend that does not know the code takes nothing.
+            site.backends["b2"].namespace.run("nft", "delete", "table", "inet", "vc5")
+            wait_available(daemon, site, "b1")
+            assert daemon.stop() == 0
 
 
 def _move_away(lab: Lab, name: str) -> None:
