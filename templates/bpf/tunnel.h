@@ -96,7 +96,8 @@ static __always_inline u64 vc5_promised_sum(const void *packet, const void *end,
 		return (u64)header->first + *(const u16 *)&header->next + (0xffff ^ bpf_htons(header->next));
 	}
 	pseudo = (u64)ip->saddr + ip->daddr + bpf_htons(ip->protocol) + bpf_htons(vc5_length(ip->tot_len) - sizeof(*ip));
-	return 0xffff ^ vc5_fold16(pseudo);
+	/* Its complement: what makes it come to a multiple of 0xffff. */
+	return (0xffffULL << 20) - pseudo;
 }
 
 /* Adds `size` bytes from an offset of the frame on. They are copied first: where they lie is then only a number to the
