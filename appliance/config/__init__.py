@@ -6,6 +6,7 @@ reader     nodes -> values, by `settings`   (the table of all settings, in parts
 resolve    values -> services, inheritance resolved
 networks   mode and VLANs
 forwarding how packets are shared out and travel, for each policy
+host, bgp  the host's own settings, its log, its routers
 rules      what concerns several settings at once
 reach      what concerns the way to backends and back
 expansion  the configuration in force, as JSON and as text
@@ -22,6 +23,7 @@ from appliance.config.expansion import expand as _expand
 from appliance.config.explain import explain_text as _explain
 from appliance.config.file import read_text
 from appliance.config.findings import Findings
+from appliance.config.host import resolve_host
 from appliance.config.kinds import Place, Section
 from appliance.config.networks import resolve_networks
 from appliance.config.nodes import Mapping
@@ -78,6 +80,7 @@ def _load(text: str, findings: Findings) -> Loaded:
     if top is not None:
         networks = resolve_networks(top.value, findings)
         config, drafts = resolve(top.value, networks, findings)
+        config = resolve_host(top.value, config, findings)
         apply_rules(top.value, config, drafts, findings)
         apply_reach(networks, drafts, findings)
     if findings.errors:

@@ -38,7 +38,8 @@ FOUR = rf"({_OCTET}\.){{3}}{_OCTET}"
 """An IPv4 address, for JSON Schema."""
 SIX = "[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}"
 """Roughly an IPv6 address, likewise."""
-_ADDRESS = rf"({FOUR}|{SIX}|\[{SIX}\])"
+ADDRESS = rf"({FOUR}|{SIX}|\[{SIX}\])"
+"""Either, an IPv6 address with brackets or without."""
 
 
 def parse_address(text: str) -> Address:
@@ -83,16 +84,22 @@ def _why_no_address(text: str) -> str:
 
 @dataclass(frozen=True)
 class HostAddress(ScalarKind):
-    """A plain unicast address."""
+    """A plain unicast address, of one family or of either."""
+
+    version: int | None = None
 
     def words(self) -> str:
-        return "an IPv4 or IPv6 address"
+        return f"an IPv{self.version} address" if self.version else "an IPv4 or IPv6 address"
 
     def parse(self, text: str) -> Address:
-        return parse_address(text)
+        address = parse_address(text)
+        if self.version not in (None, address.version):
+            raise Invalid
+        return address
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": f"^{_ADDRESS}$"}
+        patterns = {None: ADDRESS, 4: FOUR, 6: rf"({SIX}|\[{SIX}\])"}
+        return {"type": "string", "pattern": f"^{patterns[self.version]}$"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class VirtualKind(ScalarKind):
         return VirtualAddress(parse_address(text.removesuffix("*")), not text.endswith("*"))
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^{_ADDRESS}\*?$"}
+        return {"type": "string", "pattern": rf"^{ADDRESS}\*?$"}
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ class ServerKind(ScalarKind):
         return Server(address, weight, not first.endswith("*"))
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^{_ADDRESS}\*?( +weight=(100|[1-9]?[0-9]))?$"}
+        return {"type": "string", "pattern": rf"^{ADDRESS}\*?( +weight=(100|[1-9]?[0-9]))?$"}
 
 
 _NAME = r"[A-Za-z0-9_]([A-Za-z0-9_.\-]*[A-Za-z0-9_.])?(:[1-9][0-9]{0,4})?"

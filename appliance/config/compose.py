@@ -211,7 +211,7 @@ class _Composer:
     def _add(self, frame: _Frame, key: Scalar, value: Node) -> None:
         first = frame.entries.get(key.text)
         if first:
-            where = f"line {first[0].line}, column {first[0].column}"
+            where = first[0].where
             message = f"{quote(key.text)} is given twice; the first is at {where}"
             self._findings.error(key, join(frame.path, key.text), "duplicate-key", message, "keep one of them")
             return

@@ -107,6 +107,6 @@ def _overlaps(prefixes: list[Given], findings: Findings) -> None:
             widest = given
             continue
         first, second = sorted((widest, given), key=lambda one: (one.node.line, one.node.column))
-        where = f"{first.value.network} at line {first.node.line}, column {first.node.column}"
+        where = f"{first.value.network} at {first.node.where}"
         message = f"{second.value.network} overlaps {where}"
         findings.error(second.node, second.path, "overlap", message, "an address must be in one network only")

@@ -28,6 +28,12 @@ _PLACES = {
     Place.SERVER: ("Servers", "An item of a list of servers may be a text, or a map of these."),
     Place.POLICY: ("Policies", "A policy maps what to serve (below) to nothing, or to a map of these."),
     Place.CHECK: ("Checks", "Each item of `checks`."),
+    Place.DEFAULTS: ("Defaults", "What `defaults` may hold: values for services, servers and checks that have none."),
+    Place.BGP: ("BGP", "What `bgp` may hold. A value given here is that of every peer whose group has none."),
+    Place.GROUP: ("Groups of BGP peers", "Each item of `groups`."),
+    Place.BFD: ("BFD", "What `bfd` may hold if it is a map."),
+    Place.LOGGING: ("Logging", "What `logging` may hold."),
+    Place.ELASTICSEARCH: ("Elasticsearch", "What `elasticsearch` may hold."),
 }
 
 
@@ -57,6 +63,8 @@ def _default(row: Setting) -> str:
 
 
 def _meaning(row: Setting) -> str:
+    if row.successor:
+        return f"{row.help} Has no effect any more: {row.successor}."
     return f"{row.help} Only for {' and '.join(row.checks)} checks." if row.checks else row.help
 
 

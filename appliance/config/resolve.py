@@ -138,7 +138,7 @@ class _Services:
         for address, item in listed(servers):
             first = seen.setdefault(address, item)
             if first is not item:
-                where = f"line {first.node.line}, column {first.node.column}"
+                where = first.node.where
                 message = f"{address} is given twice; the first is at {where}"
                 self._findings.error(item.node, item.path, "duplicate-server", message, "keep one of them")
 
@@ -187,6 +187,7 @@ class _Services:
             forward=travel.forward,
             tunnel=travel.tunnel,
             clamp_mss=travel.clamp_mss,
+            priority=effective("priority", *levels),
         )
 
     def _of(self, servers: Given, port: int | None) -> tuple[Backend, ...]:
