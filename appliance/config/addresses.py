@@ -126,10 +126,10 @@ class VirtualKind(ScalarKind):
 
 @dataclass(frozen=True)
 class Server:
-    """One entry of a server list. A disabled server keeps its flows and gets no new ones."""
+    """One entry of a server list; `weight` is None where it gives none. A disabled one gets no new flows."""
 
     address: Address
-    weight: int = 1
+    weight: int | None = None
     enabled: bool = True
 
 
@@ -143,7 +143,7 @@ class ServerKind(ScalarKind):
     def parse(self, text: str) -> Server:
         first, *options = text.split(" ") if text else [""]
         address = parse_address(first.removesuffix("*"))
-        weight = 1
+        weight = None
         options = [option for option in options if option]
         for option in options:
             name, _, value = option.partition("=")

@@ -35,7 +35,18 @@ LATER: dict[Place, dict[str, str]] = {
 }
 """Names that this version does not have although people may well write them, with what to do about each."""
 
+_OWN = frozenset({"name", "description", "servers"})
+"""What services and policies have in common, but each for itself."""
+
+
+def _inherited(row: Setting) -> bool:
+    """Whether `defaults` may give it: what a policy has from elsewhere, and the weight of servers."""
+    common = Place.POLICY in row.places and (Place.SERVICE in row.places or TOP in row.places)
+    return (common and not row.successor and row.name not in _OWN) or row.name == "weight"
+
+
 _BY_PLACE = {place: {row.name: row for row in SETTINGS if place in row.places} for place in Place}
+_BY_PLACE[Place.DEFAULTS] = {row.name: row for row in SETTINGS if _inherited(row)}
 
 
 def settings_of(place: Place) -> dict[str, Setting]:

@@ -23,7 +23,8 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         "virtual",
         (SERVICE,),
         ListOf(VirtualKind(), "a VIP or a list of VIPs", one=True, at_least=1),
-        "The VIPs of the service.",
+        "The VIPs of the service. `*` after an address disables that VIP, for every service that has it: routers are "
+        "not told of it; packets that come all the same are served.",
         "[203.0.113.10, 203.0.113.11]",
         required=True,
     ),
@@ -31,10 +32,16 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         "servers",
         (SERVICE,),
         Either(LIST_NAME, SERVERS, "a list of servers, or the name of one"),
-        "The backends: a list, or the name of a list under the top level's `servers`. `*` after an address disables "
-        "the backend: it keeps its flows and gets no new ones.",
+        "The backends: a list, or the name of a list under the top level's `servers`; needed unless every key of the "
+        "policy has its own. `*` after an address disables the backend: it keeps its flows and gets no new ones.",
         "[10.1.1.5, 10.1.1.6 weight=3, 10.1.1.7*, {address: 10.1.1.8, weight: 2, enabled: no}]",
-        required=True,
+    ),
+    Setting(
+        "servers",
+        (POLICY,),
+        Either(LIST_NAME, SERVERS, "a list of servers, or the name of one"),
+        "Backends of its own, instead of the service's.",
+        "[10.1.2.5, 10.1.2.6]",
     ),
     Setting(
         "policy",

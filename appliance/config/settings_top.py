@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.config.kinds import Boolean, Choice, Duration, Integer, ListOf, MapOf, Section, Text
+from appliance.config.kinds import Boolean, Choice, Duration, Integer, ListOf, MapOf, Place, Section, Text
 from appliance.config.prefixes import BlockedPrefix, VlanId, VlanPrefix
 from appliance.config.setting import LIST_NAME, POLICIES, SERVERS, SERVICE, TOP, Setting, words
 from appliance.config.values import Seed
@@ -90,6 +90,13 @@ TOP_SETTINGS: tuple[Setting, ...] = (
         MapOf(LIST_NAME, POLICIES, "a map from names to policies", null_is_empty=True),
         "Named policies, for `policy` of a service.",
         "{web: {http: , https: }}",
+    ),
+    Setting(
+        "defaults",
+        (TOP,),
+        Section(Place.DEFAULTS, "a map of settings", null_is_empty=True),
+        "Values for all services, servers and checks that are not given closer to them.",
+        "{need: 2, weight: 10, interval: 5s, path: /alive}",
     ),
     Setting(
         "hash_seed",
