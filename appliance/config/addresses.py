@@ -50,7 +50,7 @@ def parse_address(text: str) -> Address:
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:
-        raise Invalid(hint=_why_no_address(text)) from None
+        raise Invalid(hint=why_no_address(text)) from None
     if isinstance(address, ipaddress.IPv4Address) and bare is not text:
         raise Invalid(hint="only an IPv6 address stands in brackets")
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
@@ -68,7 +68,8 @@ def unusable(address: Address) -> str:
     return next((word for network, word in _UNUSABLE if address in network), "")
 
 
-def _why_no_address(text: str) -> str:
+def why_no_address(text: str) -> str:
+    """Return advice for a text that is no address; empty for none."""
     if re.fullmatch(r"([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)/[0-9]+", text):
         return "write the address alone, without a prefix length"
     if re.fullmatch(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+", text):

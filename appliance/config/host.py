@@ -55,7 +55,7 @@ def _once(name: str, top: Fields, bgp: Fields | None, findings: Findings) -> Any
     """Return a value that may stand at the top level or in `bgp`, but not with two values."""
     outer, inner = top.get(name), bgp.get(name) if bgp else None
     if outer and inner and outer.value != inner.value:
-        message = f"`bgp.{name}` is {_text(inner)}, but `{name}` is {_text(outer)}, at {outer.node.where}"
+        message = f"`bgp.{name}` is {_text(inner)}, but `{name}` is {_text(outer)} at {outer.node.where}"
         findings.error(inner.node, inner.path, "conflict", message, "keep one of them")
     given = inner or outer
     return given.value if given else default_of(name)

@@ -160,7 +160,7 @@ def _read_section(kind: Section, node: Node, path: str, findings: Findings, oute
 def _place(key: Scalar, value: Node) -> Node:
     """Return the value; an absent one moved to its key, because the parser puts it where the next text begins."""
     if isinstance(value, Scalar) and value.is_null:
-        return Scalar(key.line, key.column, 1, value.text, value.plain)
+        return Scalar(key.line, key.column, 1, value.text, value.plain, file=key.file)
     return value
 
 

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.config.addresses import ADDRESS, FOUR, SIX
-from appliance.config.findings import Invalid
+from appliance.config.addresses import ADDRESS, FOUR, SIX, why_no_address
+from appliance.config.findings import Invalid, suggestion
 from appliance.config.kinds import Integer, ScalarKind
 from appliance.config.nodes import quote
 from appliance.config.prefixes import BlockedPrefix
@@ -18,7 +18,7 @@ from appliance.model_bgp import Community
 # RFC 7607, RFC 6793 (AS_TRANS), RFC 7300.
 _RESERVED_AS = {
     0: "is reserved",
-    23456: "stands for others in old routers",
+    23456: "stands for those that old routers do not know",
     65535: "is reserved",
     2**32 - 1: "is reserved",
 }
@@ -104,6 +104,8 @@ WELL_KNOWN = {
     "blackhole": (0xFFFF, 666),
 }
 
+_NAMES = f"the names are {', '.join(WELL_KNOWN)}"
+
 
 @dataclass(frozen=True)
 class CommunityKind(ScalarKind):
@@ -117,7 +119,8 @@ class CommunityKind(ScalarKind):
             return Community(WELL_KNOWN[text])
         parts = text.split(":")
         if len(parts) not in (2, 3) or not all(re.fullmatch("0|[1-9][0-9]{0,9}", part) for part in parts):
-            raise Invalid(hint="" if re.match("[0-9]", text) else f"the names are {', '.join(WELL_KNOWN)}")
+            hint = "" if re.match("[0-9-]", text) or len(text) > 60 else suggestion(text, WELL_KNOWN) or _NAMES
+            raise Invalid(hint=hint)
         numbers = tuple(int(part) for part in parts)
         most = 0xFFFF if len(parts) == 2 else 2**32 - 1
         if max(numbers) > most:
@@ -141,11 +144,14 @@ class PeerAddress(ScalarKind):
         try:
             address = ipaddress.ip_address(bare)
         except ValueError:
-            hint = "write the address alone; sessions go to port 179" if re.search(r"[0-9\]]:[0-9]+$", text) else ""
+            port = len(text) <= 64 and re.fullmatch(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+", text)
+            hint = "write the address alone; sessions go to port 179" if port else why_no_address(text[:64])
             raise Invalid(hint=hint) from None
         if address.version == 4 and bare is not text:
             raise Invalid(hint="only an IPv6 address stands in brackets")
-        if isinstance(address, ipaddress.IPv6Address) and (address.is_link_local or address.scope_id is not None):
+        if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+            raise Invalid(hint="a zone (%) is not supported; write a global address")
+        if address.version == 6 and address.is_link_local:
             raise Invalid(f"{address} is a link-local address", "write a global address", "address")
         if address.is_multicast or address.is_unspecified or address == ipaddress.IPv4Address("255.255.255.255"):
             raise Invalid(f"{address} is no address of a router", "write the router's own address", "address")
