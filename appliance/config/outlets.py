@@ -118,7 +118,7 @@ class Url(ScalarKind):
         return "a URL that begins with https:// or http://"
 
     def parse(self, text: str) -> str:
-        host = r"([A-Za-z0-9._~%!$&'()*+,;=:-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])"
+        host = r"([A-Za-z0-9._~%!$&'()*+,;=:-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+\])"
         if len(text) > 2048 or not re.fullmatch(rf"https?://{host}(:[1-9][0-9]{{0,4}})?([/?][!-~]*)?", text):
             raise Invalid("must be " + self.words(), "for example https://elastic.example.com:9200")
         return text

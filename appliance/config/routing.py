@@ -179,9 +179,12 @@ class PrefixOrAddress(ScalarKind):
 
     def parse(self, text: str) -> Network:
         try:
-            return ipaddress.ip_network(ipaddress.ip_address(text))
+            address = ipaddress.ip_address(text)
         except ValueError:
             return BlockedPrefix().parse(text)
+        if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+            raise Invalid(hint="a zone (%) means nothing here; remove it")
+        return ipaddress.ip_network(address)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": rf"^({FOUR}(/[0-9]{{1,2}})?|{SIX}(/[0-9]{{1,3}})?)$"}
