@@ -26,6 +26,7 @@ class Place(Enum):
     POLICY = "policy"
     CHECK = "check"
     DEFAULTS = "map of defaults"
+    VLAN = "VLAN"
     BGP = "map of BGP"
     GROUP = "group of BGP peers"
     BFD = "map of BFD"

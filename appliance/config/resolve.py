@@ -38,7 +38,7 @@ class Draft:
 
 def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config, list[Draft]]:
     """Return the configuration and its services with their origins; what cannot be resolved is in `findings`."""
-    drafts = _Services(top, _bottom(top, findings), findings).all()
+    drafts = _Services(top, _bottom(top, findings), networks, findings).all()
     interfaces = top.get("interfaces")
     seed = top.get("hash_seed")
     idle = effective("idle", top)
@@ -83,8 +83,9 @@ def _bottom(top: Fields, findings: Findings) -> Fields:
 
 
 class _Services:
-    def __init__(self, top: Fields, bottom: Fields, findings: Findings) -> None:
+    def __init__(self, top: Fields, bottom: Fields, networks: Networks, findings: Findings) -> None:
         self._top = top
+        self._networks = networks
         self._bottom = bottom
         self._findings = findings
         self._lists: dict[str, Given] = self._named("servers")
@@ -258,13 +259,14 @@ class _Services:
 
     def _backend(self, address: Address, item: Given, port: int | None) -> Backend:
         """Return an entry of a server list, written as a text or as a map."""
-        if isinstance(item.value, Server):
-            weight = item.value.weight
-            return Backend(
-                address, effective("weight", self._bottom) if weight is None else weight, item.value.enabled, port
-            )
-        fields: Fields = item.value
-        return Backend(address, effective("weight", fields, self._bottom), effective("enabled", fields), port)
+        override = self._networks.override(address)
+        around = (override, self._bottom) if override else (self._bottom,)
+        if not isinstance(item.value, Server):
+            levels = (item.value, *around)
+            return Backend(address, effective("weight", *levels), effective("enabled", *levels), port)
+        server = item.value
+        weight = effective("weight", *around) if server.weight is None else server.weight
+        return Backend(address, weight, server.enabled and effective("enabled", *around), port)
 
 
 def listed(servers: Given) -> list[tuple[Address, Given]]:

@@ -19,7 +19,7 @@ MAX_CHECKS = 16
 """Checks of one service."""
 
 TOP, SERVICE, SERVER, POLICY, CHECK = Place.TOP, Place.SERVICE, Place.SERVER, Place.POLICY, Place.CHECK
-BGP, GROUP = Place.BGP, Place.GROUP
+BGP, GROUP, VLAN = Place.BGP, Place.GROUP, Place.VLAN
 
 LIST_NAME = Text(r"[A-Za-z0-9][A-Za-z0-9_.\-]*", "a name of letters, digits, hyphens, dots and underscores", most=64)
 SERVERS = ListOf(

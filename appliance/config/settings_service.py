@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.config.addresses import WEIGHT, HostAddress, VirtualKind
 from appliance.config.kinds import Boolean, Choice, Duration, Either, Integer, ListOf, Text
+from appliance.config.prefixes import AnyPrefix
 from appliance.config.setting import (
     LIST_NAME,
     MAX_BACKENDS,
@@ -13,6 +14,7 @@ from appliance.config.setting import (
     SERVERS,
     SERVICE,
     TOP,
+    VLAN,
     Setting,
     words,
 )
@@ -52,8 +54,30 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         required=True,
     ),
     Setting("address", (SERVER,), HostAddress(), "The backend's address.", "10.1.1.5", required=True),
-    Setting("weight", (SERVER,), WEIGHT, "Its share of new flows, relative to the others.", "3", "1"),
-    Setting("enabled", (SERVER,), Boolean(), "Whether it gets new flows.", "no", "yes"),
+    Setting(
+        "weight",
+        (SERVER, VLAN),
+        WEIGHT,
+        "The share of new flows, relative to others: the server's, or that of servers in the VLAN that have none.",
+        "3",
+        "1",
+    ),
+    Setting(
+        "enabled",
+        (SERVER, VLAN),
+        Boolean(),
+        "Whether the server gets new flows, or the servers in the VLAN unless they say so themselves.",
+        "no",
+        "yes",
+    ),
+    Setting("prefix", (VLAN,), AnyPrefix(), "The network of the VLAN.", "10.1.30.0/24", required=True),
+    Setting(
+        "gateway",
+        (VLAN,),
+        HostAddress(),
+        "The gateway that leads to tunnelled backends in no VLAN.",
+        "10.1.30.1",
+    ),
     Setting(
         "name",
         (SERVICE, POLICY),
