@@ -14,6 +14,9 @@ from appliance.config.settings import default_of
 from appliance.model import Address, Network
 from appliance.model_bgp import Bfd, Bgp, Peer
 
+MAX_FILTERED = 200_000
+"""Prefixes of `accept` and `reject`, counted for each peer; more would be a mistake that costs memory."""
+
 
 def resolve_bgp(top: Fields, findings: Findings) -> Bgp:
     """Return all peers with their values in force; what cannot be resolved is in `findings`."""
@@ -57,6 +60,11 @@ class _Section:
                 self._findings.warning(item.node, item.path, "duplicate-peer", message, "keep one of them")
             else:
                 found[item.value] = self._peer(item.value, (self._bgp,))
+        if sum(len(peer.accept) + len(peer.reject) for peer in found.values()) > MAX_FILTERED:
+            message = f"more than {MAX_FILTERED:,} prefixes in filters, counted for each peer"
+            hint = "join neighbours into shorter prefixes"
+            self._findings.error(self._bgp.node, self._bgp.path, "limit", message, hint)
+            return ()
         return tuple(sorted(found.values(), key=lambda peer: (peer.address.version, int(peer.address))))
 
     def _listed(self, level: Fields, seen: dict[Address, Given]) -> Iterator[Given]:
