@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from appliance.model_address import Address as Address
+from appliance.model_address import Endpoint
+from appliance.model_address import Network as Network
+from appliance.model_bgp import Bgp
+from appliance.model_host import Host as Host
+from appliance.model_host import Interface as Interface
+from appliance.model_host import Route as Route
+from appliance.model_logging import Logging, Priority
 
 
 class Protocol(IntEnum):
@@ -97,6 +102,13 @@ class UnknownPort(StrEnum):
     """What happens to packets for a VIP on a port that no service has."""
 
     DROP = "drop"
+    PASS = "pass"
+
+
+class OnOrphan(StrEnum):
+    """What the program does with packets when no daemon has refreshed its tables for a while."""
+
+    FORWARD = "forward"
     PASS = "pass"
 
 
@@ -249,6 +261,9 @@ class Service:
     tunnel: Tunnel | None = None
     clamp_mss: int = 0
     """With NAT, the largest segment that SYNs may announce, bytes; 0: as they come."""
+    priority: Priority = Priority.CRITICAL
+    vip_enabled: bool = True
+    """Whether the VIP may be announced to routers; packets that come all the same are served."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +300,21 @@ class Config:
     """Whether packets are counted by /20 of their source."""
     mixed_tags: bool = False
     """In mode vlan: whether untagged packets come and go as well, by interfaces of their own."""
+    on_orphan: OnOrphan = OnOrphan.FORWARD
+    address: ipaddress.IPv4Address | None = None
+    """The host's primary address."""
+    router_id: ipaddress.IPv4Address | None = None
+    """What it calls itself in BGP (RFC 6286); not 0.0.0.0."""
+    host_id: str | None = None
+    """What it calls itself in the log."""
+    webserver: Endpoint | None = None
+    multicast: Endpoint | None = None
+    learn: float | None = None
+    """Seconds to wait after the start before anything is announced."""
+    listen: bool = False
+    """Whether routers may connect to the BGP port."""
+    bgp: Bgp = field(default_factory=Bgp)
+    logging: Logging = field(default_factory=Logging)
 
 
 @dataclass(frozen=True)
@@ -330,47 +360,3 @@ class Event:
     backend: Address | None = None
     outcome: str = ""
     details: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Interface:
-    """A network interface of the host. `mac` is 6 bytes; `addresses` carry their prefix; `mtu` in bytes.
-
-    `vlan` is set on a VLAN interface, and `parent` is then the index of the one below it. `master` is the index of the
-    bond that it is a member of; one on `standby` is kept by it in reserve, and the bond drops what comes in there.
-    """
-
-    name: str
-    index: int
-    mac: bytes
-    addresses: tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, ...] = ()
-    mtu: int = 1500
-    up: bool = True
-    vlan: int | None = None
-    parent: int = 0
-    master: int = 0
-    standby: bool = False
-
-
-@dataclass(frozen=True)
-class Route:
-    """A route of the host's main table; `gateway` is None where the destination is on the link."""
-
-    prefix: Network
-    gateway: Address | None
-    interface: int
-    metric: int = 0
-
-
-@dataclass(frozen=True)
-class Host:
-    """What the host's network looks like at one moment.
-
-    `interfaces` are in the order of the configuration, those missing left out; behind them the VLAN interfaces on top
-    of them, and bonds above them. `neighbours` maps (interface index, address) to the 6-byte MAC of every
-    neighbour that is resolved. `routes` are those through these interfaces.
-    """
-
-    interfaces: tuple[Interface, ...] = ()
-    neighbours: Mapping[tuple[int, Address], bytes] = field(default_factory=dict)
-    routes: tuple[Route, ...] = ()

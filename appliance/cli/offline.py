@@ -6,10 +6,14 @@ import json
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from appliance.cli.arguments import UsageError
 from appliance.cli.tables import printable
 from appliance.paths import Root
+
+if TYPE_CHECKING:
+    from appliance.config import Source
 
 
 def run(root: Root, arguments: Namespace) -> int:
@@ -96,8 +100,11 @@ def balance(root: Root, arguments: Namespace) -> int:
     return balancing.run(root, arguments)
 
 
-def _config(root: Root, arguments: Namespace) -> Path:
-    return Path(arguments.config) if arguments.config else root.config
+def _config(root: Root, arguments: Namespace) -> Source:
+    """Return the configuration that is named, alone, or else that of the root with its conf.d."""
+    from appliance.config import Source
+
+    return Source(Path(arguments.config)) if arguments.config else Source(root.config, root.config_dir)
 
 
 def log(root: Root, arguments: Namespace) -> int:

@@ -38,7 +38,8 @@ FOUR = rf"({_OCTET}\.){{3}}{_OCTET}"
 """An IPv4 address, for JSON Schema."""
 SIX = "[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}"
 """Roughly an IPv6 address, likewise."""
-_ADDRESS = rf"({FOUR}|{SIX}|\[{SIX}\])"
+ADDRESS = rf"({FOUR}|{SIX}|\[{SIX}\])"
+"""Either, an IPv6 address with brackets or without."""
 
 
 def parse_address(text: str) -> Address:
@@ -49,7 +50,7 @@ def parse_address(text: str) -> Address:
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:
-        raise Invalid(hint=_why_no_address(text)) from None
+        raise Invalid(hint=why_no_address(text)) from None
     if isinstance(address, ipaddress.IPv4Address) and bare is not text:
         raise Invalid(hint="only an IPv6 address stands in brackets")
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
@@ -67,7 +68,8 @@ def unusable(address: Address) -> str:
     return next((word for network, word in _UNUSABLE if address in network), "")
 
 
-def _why_no_address(text: str) -> str:
+def why_no_address(text: str) -> str:
+    """Return advice for a text that is no address; empty for none."""
     if re.fullmatch(r"([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)/[0-9]+", text):
         return "write the address alone, without a prefix length"
     if re.fullmatch(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+", text):
@@ -83,16 +85,22 @@ def _why_no_address(text: str) -> str:
 
 @dataclass(frozen=True)
 class HostAddress(ScalarKind):
-    """A plain unicast address."""
+    """A plain unicast address, of one family or of either."""
+
+    version: int | None = None
 
     def words(self) -> str:
-        return "an IPv4 or IPv6 address"
+        return f"an IPv{self.version} address" if self.version else "an IPv4 or IPv6 address"
 
     def parse(self, text: str) -> Address:
-        return parse_address(text)
+        address = parse_address(text)
+        if self.version not in (None, address.version):
+            raise Invalid
+        return address
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": f"^{_ADDRESS}$"}
+        patterns = {None: ADDRESS, 4: FOUR, 6: rf"({SIX}|\[{SIX}\])"}
+        return {"type": "string", "pattern": f"^{patterns[self.version]}$"}
 
 
 @dataclass(frozen=True)
@@ -114,15 +122,15 @@ class VirtualKind(ScalarKind):
         return VirtualAddress(parse_address(text.removesuffix("*")), not text.endswith("*"))
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^{_ADDRESS}\*?$"}
+        return {"type": "string", "pattern": rf"^{ADDRESS}\*?$"}
 
 
 @dataclass(frozen=True)
 class Server:
-    """One entry of a server list. A disabled server keeps its flows and gets no new ones."""
+    """One entry of a server list; `weight` is None where it gives none. A disabled one gets no new flows."""
 
     address: Address
-    weight: int = 1
+    weight: int | None = None
     enabled: bool = True
 
 
@@ -136,7 +144,7 @@ class ServerKind(ScalarKind):
     def parse(self, text: str) -> Server:
         first, *options = text.split(" ") if text else [""]
         address = parse_address(first.removesuffix("*"))
-        weight = 1
+        weight = None
         options = [option for option in options if option]
         for option in options:
             name, _, value = option.partition("=")
@@ -150,7 +158,7 @@ class ServerKind(ScalarKind):
         return Server(address, weight, not first.endswith("*"))
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^{_ADDRESS}\*?( +weight=(100|[1-9]?[0-9]))?$"}
+        return {"type": "string", "pattern": rf"^{ADDRESS}\*?( +weight=(100|[1-9]?[0-9]))?$"}
 
 
 _NAME = r"[A-Za-z0-9_]([A-Za-z0-9_.\-]*[A-Za-z0-9_.])?(:[1-9][0-9]{0,4})?"

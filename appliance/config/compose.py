@@ -48,8 +48,11 @@ _COLONS = re.compile(r"(?:^|[\[{,\s])(?::|[0-9A-Fa-f:]*::)$")
 _BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]\S$")
 
 
-def compose(text: str, findings: Findings) -> Node | None:
-    """Return the document's root; None where the document is empty, or not usable (then `findings` says why)."""
+def compose(text: str, findings: Findings, file: str = "") -> Node | None:
+    """Return the document's root; None where the document is empty, or not usable (then `findings` says why).
+
+    `file` is noted in every node, for documents of several files.
+    """
     if len(text) > MAX_CHARACTERS:
         findings.refuse(0, 0, "limit", f"more than {MAX_CHARACTERS >> 20} MiB; this is no configuration file")
         return None
@@ -61,7 +64,7 @@ def compose(text: str, findings: Findings) -> Node | None:
         findings.refuse(line, column, "syntax", f"unprintable character {bad.group()!r}", "write plain UTF-8 text")
         return None
     try:
-        return _Composer(findings).compose(yaml.parse(text, Loader=_LOADER))
+        return _Composer(findings, file).compose(yaml.parse(text, Loader=_LOADER))
     except _Refused as refused:
         findings.refuse(refused.line, refused.column, refused.code, refused.message, refused.hint)
     except yaml.MarkedYAMLError as error:
@@ -118,8 +121,9 @@ class _Frame:
 
 
 class _Composer:
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, file: str) -> None:
         self._findings = findings
+        self._file = file
         self._anchors: dict[str, Node | None] = {}
         """None while the anchor's own collection is not finished."""
         self._stack: list[_Frame] = []
@@ -147,7 +151,7 @@ class _Composer:
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         mark: Any = event.start_mark
         self._refuse_tag(event)
-        node = Scalar(mark.line + 1, mark.column + 1, 1, event.value, not event.style)
+        node = Scalar(mark.line + 1, mark.column + 1, 1, event.value, not event.style, file=self._file)
         if event.anchor:
             self._anchors[event.anchor] = node
         self._attach(node, mark)
@@ -170,9 +174,10 @@ class _Composer:
         if frame.is_map:
             self._merge(frame)
             pairs = tuple(frame.entries.values())
-            node = Mapping(line, column, 1 + sum(1 + value.size for _, value in pairs), pairs)
+            node = Mapping(line, column, 1 + sum(1 + value.size for _, value in pairs), pairs, file=self._file)
         else:
-            node = Sequence(line, column, 1 + sum(item.size for item in frame.items), tuple(frame.items))
+            size = 1 + sum(item.size for item in frame.items)
+            node = Sequence(line, column, size, tuple(frame.items), file=self._file)
         if frame.anchor:
             self._anchors[frame.anchor] = node
         self._attach(node, frame.mark)
@@ -211,7 +216,7 @@ class _Composer:
     def _add(self, frame: _Frame, key: Scalar, value: Node) -> None:
         first = frame.entries.get(key.text)
         if first:
-            where = f"line {first[0].line}, column {first[0].column}"
+            where = first[0].where
             message = f"{quote(key.text)} is given twice; the first is at {where}"
             self._findings.error(key, join(frame.path, key.text), "duplicate-key", message, "keep one of them")
             return

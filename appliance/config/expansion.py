@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from appliance.config.kinds import Place
+from appliance.config.outlets import without_password
 from appliance.config.settings import settings_of
 from appliance.errors import Issue
 from appliance.model import Check, Config, Service, Tunnel, TunnelKind, Vlan
+from appliance.model_bgp import Peer
+from appliance.model_logging import Logging
+
+MASK = "***"
+"""What stands for a secret."""
 
 
 def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str, Any]:
-    """Return the whole document. What this version does not have is null, empty, or the only way it works."""
+    """Return the whole document."""
+    learn = None if config.learn is None else seconds(config.learn)
     return {
         "services": [_service(service) for service in config.services],
-        "bgp": {"peers": [], "learn": None, "listen": False},
+        "bgp": {"peers": [_peer(peer) for peer in config.bgp.peers], "learn": learn, "listen": config.listen},
         "vlans": _vlans(config.vlans),
         "mode": str(config.mode),
         "shape": shape,
@@ -22,13 +29,14 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
             "mode": str(config.mode),
             "interfaces": list(config.interfaces),
             "xdp": str(config.xdp),
-            "address": None,
-            "router_id": None,
-            "host_id": None,
-            "webserver": None,
-            "multicast": None,
-            "learn": None,
-            "listen": False,
+            "address": _text(config.address),
+            "router_id": _text(config.router_id),
+            "host_id": config.host_id,
+            "webserver": _text(config.webserver),
+            "multicast": _text(config.multicast),
+            "learn": learn,
+            "listen": config.listen,
+            "on_orphan": str(config.on_orphan),
             "hash_seed": "generated" if config.hash_seed is None else "given",
             "max_flows": config.max_flows,
             "idle": seconds(config.idle),
@@ -38,7 +46,7 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
             "block": [str(prefix) for prefix in config.block],
             "count_prefixes": config.count_prefixes,
             "mixed_tags": config.mixed_tags,
-            "logging": None,
+            "logging": _logging(config.logging),
         },
         "warnings": [issue.as_json() for issue in warnings],
     }
@@ -47,6 +55,56 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
 def seconds(value: float) -> int | float:
     """Return a time as a JSON number, without a fraction where it has none."""
     return int(value) if value == int(value) else value
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _masked(secret: str) -> str | None:
+    return MASK if secret else None
+
+
+def _peer(peer: Peer) -> dict[str, Any]:
+    return {
+        "address": str(peer.address),
+        "group": peer.group or None,
+        "local_as": peer.local_as,
+        "remote_as": peer.remote_as,
+        "hold_time": peer.hold_time,
+        "local_pref": peer.local_pref,
+        "med": peer.med,
+        "source_ip": _text(peer.source_ip),
+        "next_hop_4": _text(peer.next_hop_4),
+        "next_hop_6": _text(peer.next_hop_6),
+        "multiprotocol": peer.multiprotocol,
+        "communities": [str(community) for community in peer.communities if not community.large],
+        "large_communities": [str(community) for community in peer.communities if community.large],
+        "accept": [str(prefix) for prefix in peer.accept],
+        "reject": [str(prefix) for prefix in peer.reject],
+        "password": _masked(peer.password),
+        "bfd": {"interval": seconds(peer.bfd.interval), "multiplier": peer.bfd.multiplier} if peer.bfd else None,
+        "multihop": peer.multihop,
+        "ttl_security": peer.ttl_security,
+        "passive": peer.passive,
+    }
+
+
+def _logging(logging: Logging) -> dict[str, Any]:
+    search = logging.elasticsearch
+    return {
+        "alert": logging.alert,
+        "teams": _masked(logging.teams),
+        "slack": _masked(logging.slack),
+        "syslog": logging.syslog,
+        "elasticsearch": search
+        and {
+            "index": search.index,
+            "addresses": [without_password(url) for url in search.addresses],
+            "username": search.username or None,
+            "password": _masked(search.password),
+        },
+    }
 
 
 def _service(service: Service) -> dict[str, Any]:
@@ -58,7 +116,7 @@ def _service(service: Service) -> dict[str, Any]:
         "description": service.description,
         "need": service.need,
         "sticky": service.sticky,
-        "priority": "critical",
+        "priority": str(service.priority),
         "scheduler": str(service.scheduler),
         "eject_most_loaded": service.eject_most_loaded,
         "tracking": str(service.tracking),
@@ -68,7 +126,7 @@ def _service(service: Service) -> dict[str, Any]:
         "on_dead": str(service.on_dead),
         "on_down": str(service.on_down),
         "drain_timeout": seconds(service.drain_timeout),
-        "vip_enabled": True,
+        "vip_enabled": service.vip_enabled,
         "tunnel": _tunnel(service.tunnel),
         "backends": [
             {

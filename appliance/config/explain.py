@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from appliance.config.expansion import MASK
 from appliance.config.kinds import duration_text
+from appliance.config.outlets import without_password
 from appliance.model import Backend, Check, CheckKind, Config, Service, TunnelKind, Vlan
+from appliance.model_bgp import Peer
+from appliance.model_logging import Logging
 
 
 def explain_text(config: Config) -> str:
@@ -21,12 +25,73 @@ def explain_text(config: Config) -> str:
         ("block", " ".join(str(prefix) for prefix in config.block) or "none"),
         ("count_prefixes", "yes" if config.count_prefixes else "no"),
         ("mixed_tags", "yes" if config.mixed_tags else "no"),
+        ("on_orphan", str(config.on_orphan)),
+        *((name, str(value)) for name, value in _host(config) if value is not None),
         *((f"vlan {vlan.id}", _vlan(vlan)) for vlan in config.vlans),
+        *_outlets(config.logging),
     ]
     count = len(config.services)
-    blocks = ["\n".join(_table(settings)), f"{count or 'no'} service{'s' if count != 1 else ''}"]
+    blocks = ["\n".join(_table(settings))]
+    blocks.extend("\n".join(_peer(peer)) for peer in config.bgp.peers)
+    blocks.append(f"{count or 'no'} service{'s' if count != 1 else ''}")
     blocks.extend("\n".join(_service(service)) for service in config.services)
     return "\n\n".join(blocks) + "\n"
+
+
+def _host(config: Config) -> tuple[tuple[str, object], ...]:
+    """Return what need not be there; None where it is not."""
+    return (
+        ("address", config.address),
+        ("router_id", config.router_id),
+        ("host_id", config.host_id),
+        ("webserver", config.webserver),
+        ("multicast", config.multicast),
+        ("learn", None if config.learn is None else duration_text(config.learn)),
+        ("listen", "yes" if config.listen else None),
+    )
+
+
+def _outlets(logging: Logging) -> list[tuple[str, str]]:
+    """Return the log's outlets that are in use, secrets masked."""
+    found = [
+        (f"logging {name}", f"{MASK} from severity {logging.alert}")
+        for name, url in (("teams", logging.teams), ("slack", logging.slack))
+        if url
+    ]
+    if logging.syslog:
+        found.append(("logging syslog", "yes"))
+    search = logging.elasticsearch
+    if search is not None:
+        addresses = " ".join(without_password(url) for url in search.addresses)
+        login = f" as {search.username}" if search.username else ""
+        found.append(("logging elasticsearch", f"index {search.index or 'none'} at {addresses or 'none'}{login}"))
+    return found
+
+
+def _peer(peer: Peer) -> list[str]:
+    """Return a router and what it is told; what is off is left out."""
+    remote = "any AS" if peer.remote_as is None else f"AS {peer.remote_as}"
+    words = [f"hold_time {peer.hold_time}s", f"local_pref {peer.local_pref}"]
+    words.extend(
+        f"{name} {value}"
+        for name, value in (
+            ("med", peer.med),
+            ("source_ip", peer.source_ip),
+            ("next_hop_4", peer.next_hop_4),
+            ("next_hop_6", peer.next_hop_6),
+            ("communities", " ".join(str(community) for community in peer.communities)),
+            ("multihop", peer.multihop),
+            ("password", MASK if peer.password else ""),
+            ("bfd", f"{duration_text(peer.bfd.interval)} x {peer.bfd.multiplier}" if peer.bfd else ""),
+        )
+        if value
+    )
+    words.extend(name for name in ("ttl_security", "passive") if getattr(peer, name))
+    lines = [f"peer {peer.address} {peer.group}".rstrip(), f"  from AS {peer.local_as} to {remote}, {', '.join(words)}"]
+    for name, prefixes in (("accept", peer.accept), ("reject", peer.reject)):
+        if prefixes:
+            lines.append(f"  {name} {' '.join(str(prefix) for prefix in prefixes)}")
+    return lines
 
 
 def _vlan(vlan: Vlan) -> str:
@@ -38,8 +103,10 @@ def _service(service: Service) -> list[str]:
     lines = [f"{title}  {service.description}".rstrip()]
     facts = (
         f"need {service.need}, on_dead {service.on_dead}, on_down {service.on_down}, "
-        f"drain_timeout {duration_text(service.drain_timeout)}"
+        f"drain_timeout {duration_text(service.drain_timeout)}, priority {service.priority}"
     )
+    if not service.vip_enabled:
+        facts += ", the VIP is disabled: not announced"
     lines.extend(("  " + facts, "  " + ", ".join(_way(service))))
     backends = [("backend", "port", "weight", "state"), *(_backend(backend, service) for backend in service.backends)]
     checks = [

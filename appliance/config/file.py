@@ -1,11 +1,38 @@
-"""Reading a configuration file, within bounds; the only place of this package that touches the file system."""
+"""Reading configuration files, within bounds; the only place of this package that touches the file system."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.config.compose import MAX_CHARACTERS
 from appliance.config.findings import Findings
+
+MAX_PARTS = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a configuration is: a file, and the directory of those that add to it (it need not exist)."""
+
+    file: Path
+    directory: Path | None = None
+
+
+def parts_of(directory: Path, findings: Findings) -> tuple[Path, ...]:
+    """Return the `*.yaml` of a directory in the order of their names, hidden ones left out."""
+    findings.enter(str(directory))
+    try:
+        found = [path for path in directory.iterdir() if path.suffix == ".yaml" and not path.name.startswith(".")]
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        findings.refuse(0, 0, "file", f"cannot be read: {error.strerror}", "check the path and its permissions")
+        return ()
+    if len(found) > MAX_PARTS:
+        findings.refuse(0, 0, "limit", f"more than {MAX_PARTS:,} files", "join some of them")
+        return ()
+    return tuple(sorted(found, key=lambda path: path.name))
 
 
 def read_text(path: Path, findings: Findings) -> str | None:

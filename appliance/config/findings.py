@@ -1,4 +1,4 @@
-"""Everything that is found about one file, in one place, so that nothing stops at the first mistake."""
+"""Everything that is found about a configuration, in one place, so that nothing stops at the first mistake."""
 
 from __future__ import annotations
 
@@ -33,40 +33,49 @@ class Findings:
         self.file = file
         self.errors = 0
         self._issues: list[Issue] = []
-        self._seen: set[tuple[int, int, str]] = set()
+        self._seen: set[tuple[str, int, int, str]] = set()
+        self._files = {file: 0}
 
     @property
     def full(self) -> bool:
         """Whether further findings are dropped."""
         return len(self._issues) >= MAX_ISSUES
 
+    def enter(self, file: str) -> None:
+        """Go on with another file, for what is found where no node says which."""
+        self.file = file
+        self._files.setdefault(file, len(self._files))
+
     def error(self, at: Node, path: str, code: str, message: str, hint: str = "") -> None:
         """Report something that refuses the file."""
         self.errors += 1
-        self._add(at.line, at.column, path, Severity.ERROR, code, message, hint)
+        self._add(at.file, at.line, at.column, path, Severity.ERROR, code, message, hint)
 
     def warning(self, at: Node, path: str, code: str, message: str, hint: str = "") -> None:
         """Report something that is accepted, but hardly meant."""
-        self._add(at.line, at.column, path, Severity.WARNING, code, message, hint)
+        self._add(at.file, at.line, at.column, path, Severity.WARNING, code, message, hint)
 
     def refuse(self, line: int, column: int, code: str, message: str, hint: str = "") -> None:
         """Report an error that has no node; line 0 where it has no position."""
         self.errors += 1
-        self._add(line, column, "", Severity.ERROR, code, message, hint)
+        self._add("", line, column, "", Severity.ERROR, code, message, hint)
 
     def issues(self) -> tuple[Issue, ...]:
-        """Return what was found, in file order."""
-        found = sorted(self._issues, key=lambda issue: (issue.line, issue.column))
+        """Return what was found, in the order of files and their lines."""
+        found = sorted(self._issues, key=lambda issue: (self._files[issue.file], issue.line, issue.column))
         if self.full:
             text = f"more than {MAX_ISSUES} issues; the rest is left out"
             found.append(Issue(self.file, 0, 0, "", Severity.ERROR, "limit", text))
         return tuple(found)
 
-    def _add(self, line: int, column: int, path: str, severity: Severity, code: str, message: str, hint: str) -> None:
-        if self.full or (line, column, message) in self._seen:
+    def _add(
+        self, file: str, line: int, column: int, path: str, severity: Severity, code: str, message: str, hint: str
+    ) -> None:
+        file = file or self.file
+        if self.full or (file, line, column, message) in self._seen:
             return
-        self._seen.add((line, column, message))
-        self._issues.append(Issue(self.file, line, column, path, severity, code, message, hint))
+        self._seen.add((file, line, column, message))
+        self._issues.append(Issue(file, line, column, path, severity, code, message, hint))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -25,6 +25,13 @@ class Place(Enum):
     SERVER = "server"
     POLICY = "policy"
     CHECK = "check"
+    DEFAULTS = "map of defaults"
+    VLAN = "VLAN"
+    BGP = "map of BGP"
+    GROUP = "group of BGP peers"
+    BFD = "map of BFD"
+    LOGGING = "map of logging"
+    ELASTICSEARCH = "map of Elasticsearch"
 
 
 class ScalarKind(ABC):
@@ -75,6 +82,7 @@ class Section:
 
     place: Place
     accepted: str
+    null_is_empty: bool = False
 
 
 @dataclass(frozen=True)

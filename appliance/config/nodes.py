@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -18,6 +18,13 @@ class Node:
     line: int
     column: int
     size: int
+    file: str = field(default="", kw_only=True)
+    """Where several files make one document, the one that this is in."""
+
+    @property
+    def where(self) -> str:
+        """The position in words: `line 3, column 5`, and of which file where there are several."""
+        return f"line {self.line}, column {self.column}" + (f" of {self.file}" if self.file else "")
 
 
 @dataclass(slots=True, eq=False)

@@ -86,6 +86,20 @@ class VlanPrefix(ScalarKind):
 
 
 @dataclass(frozen=True)
+class AnyPrefix(ScalarKind):
+    """A network of either family, as `VlanPrefix` has it."""
+
+    def words(self) -> str:
+        return "an IPv4 or IPv6 prefix"
+
+    def parse(self, text: str) -> Interface:
+        return VlanPrefix(_parse(text).version).parse(text)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^({_PATTERNS[4]}|{_PATTERNS[6]})$"}
+
+
+@dataclass(frozen=True)
 class BlockedPrefix(ScalarKind):
     """A network of either family, without host bits."""
 

@@ -146,7 +146,7 @@ def _place(draft: Draft, other: Draft) -> Given:
 
 def _where(draft: Draft, other: Draft) -> str:
     node = _place(draft, other).node
-    return f"line {node.line}, column {node.column}"
+    return node.where
 
 
 def _blame(draft: Draft, other: Draft, code: str, message: str, hint: str, findings: Findings) -> None:

@@ -124,6 +124,8 @@ def _read_map(kind: MapOf, node: Node, path: str, findings: Findings, outer: Kin
 
 
 def _read_section(kind: Section, node: Node, path: str, findings: Findings, outer: Kind) -> Given | None:
+    if _is_null(node) and kind.null_is_empty:
+        return Given(Fields(node, path), node, path)
     if not isinstance(node, Mapping):
         _refuse(node, path, findings, outer)
         return None
@@ -136,6 +138,9 @@ def _read_section(kind: Section, node: Node, path: str, findings: Findings, oute
             _unknown(kind, key, where, findings)
             fields.refused.add(key.text)
             continue
+        if row.successor:
+            message = f"{quote(key.text)} is accepted, but has no effect any more"
+            findings.warning(key, where, "obsolete", message, row.successor)
         value = read(row.kind, _place(key, value_node), where, findings)
         if value is None:
             fields.refused.add(key.text)
@@ -155,7 +160,7 @@ def _read_section(kind: Section, node: Node, path: str, findings: Findings, oute
 def _place(key: Scalar, value: Node) -> Node:
     """Return the value; an absent one moved to its key, because the parser puts it where the next text begins."""
     if isinstance(value, Scalar) and value.is_null:
-        return Scalar(key.line, key.column, 1, value.text, value.plain)
+        return Scalar(key.line, key.column, 1, value.text, value.plain, file=key.file)
     return value
 
 

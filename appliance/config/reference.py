@@ -11,12 +11,14 @@ from appliance.model import CheckKind
 _INTRODUCTION = """\
 # Configuration reference
 
-One YAML file, by default `/etc/vc5/config.yaml`; `vc5 check FILE` validates it and prints what is in force. Every
-setting knows its own type, so YAML's surprises do not occur: `010` is refused, not read as 8. Unknown and repeated
-keys are errors. Anchors, aliases and merge keys (`<<`) work; tags (`!!str`) do not.
+One YAML file, by default `/etc/vc5/config.yaml`; `vc5 check FILE` validates it and prints what is in force. Where no
+file is named, `/etc/vc5/conf.d/*.yaml` add to it in the order of their names: maps are merged, lists joined, and one
+value that two files give differently is an error. Every setting knows its own type, so YAML's surprises do not occur:
+`010` is refused, not read as 8. Unknown and repeated keys are errors. Anchors, aliases and merge keys (`<<`) work; tags
+(`!!str`) do not.
 
 Times are seconds, or have a unit: `500ms`, `2s`, `15m`, `1h`. A value given for a check wins over that of its policy,
-that over the service's, that over the top level's.
+that over the service's, that over the top level's or that of `defaults`.
 """
 
 _PLACES = {
@@ -28,6 +30,13 @@ _PLACES = {
     Place.SERVER: ("Servers", "An item of a list of servers may be a text, or a map of these."),
     Place.POLICY: ("Policies", "A policy maps what to serve (below) to nothing, or to a map of these."),
     Place.CHECK: ("Checks", "Each item of `checks`."),
+    Place.DEFAULTS: ("Defaults", "What `defaults` may hold: values for services, servers and checks that have none."),
+    Place.VLAN: ("VLANs", "What an entry of `vlans` or `vlans6` may hold if it is a map."),
+    Place.BGP: ("BGP", "What `bgp` may hold. A value given here is that of every peer whose group has none."),
+    Place.GROUP: ("Groups of BGP peers", "Each item of `groups`."),
+    Place.BFD: ("BFD", "What `bfd` may hold if it is a map."),
+    Place.LOGGING: ("Logging", "What `logging` may hold."),
+    Place.ELASTICSEARCH: ("Elasticsearch", "What `elasticsearch` may hold."),
 }
 
 
@@ -57,6 +66,8 @@ def _default(row: Setting) -> str:
 
 
 def _meaning(row: Setting) -> str:
+    if row.successor:
+        return f"{row.help} Has no effect any more: {row.successor}."
     return f"{row.help} Only for {' and '.join(row.checks)} checks." if row.checks else row.help
 
 

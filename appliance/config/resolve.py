@@ -8,11 +8,12 @@ from appliance.config.addresses import Server, VirtualAddress
 from appliance.config.checks import effective, given_at, resolve_checks, validate_policy
 from appliance.config.findings import Findings, suggestion
 from appliance.config.forwarding import Forwarding, Travel
+from appliance.config.kinds import Place
 from appliance.config.networks import Networks
 from appliance.config.nodes import Mapping, quote
 from appliance.config.policy import Form
 from appliance.config.reader import Fields, Given
-from appliance.config.settings import default_of
+from appliance.config.settings import default_of, settings_of
 from appliance.model import Address, Backend, Check, Config, Network, Service, ServiceKey
 
 MAX_SERVICES = 10_000
@@ -37,7 +38,7 @@ class Draft:
 
 def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config, list[Draft]]:
     """Return the configuration and its services with their origins; what cannot be resolved is in `findings`."""
-    drafts = _Services(top, findings).all()
+    drafts = _Services(top, _bottom(top, findings), networks, findings).all()
     interfaces = top.get("interfaces")
     seed = top.get("hash_seed")
     idle = effective("idle", top)
@@ -68,9 +69,24 @@ def _blocked(top: Fields) -> tuple[Network, ...]:
     return tuple(sorted(found, key=lambda prefix: (prefix.version, int(prefix.network_address), prefix.prefixlen)))
 
 
+def _bottom(top: Fields, findings: Findings) -> Fields:
+    """Return the level below services: the top level's settings together with those of `defaults`."""
+    section = top.get("defaults")
+    if section is None:
+        return top
+    defaults: Fields = section.value
+    for name, given in defaults.given.items():
+        if name in top.given:
+            message = f"`{name}` is given at the top level too, at {top.given[name].node.where}"
+            findings.error(given.node, given.path, "conflict", message, "keep one of them")
+    return Fields(top.node, top.path, {**top.given, **defaults.given}, top.refused | defaults.refused)
+
+
 class _Services:
-    def __init__(self, top: Fields, findings: Findings) -> None:
+    def __init__(self, top: Fields, bottom: Fields, networks: Networks, findings: Findings) -> None:
         self._top = top
+        self._networks = networks
+        self._bottom = bottom
         self._findings = findings
         self._lists: dict[str, Given] = self._named("servers")
         self._policies: dict[str, Given] = self._named("policy")
@@ -82,6 +98,9 @@ class _Services:
         self._backends: dict[tuple[int, int | None], tuple[Backend, ...]] = {}
         """By identity of the list that they come from, and port: a named list is built once."""
         self._mapped = 0
+        self._found: dict[int, Given | None] = {}
+        """What was looked up, by identity of what asked for it."""
+        self._disabled = self._disabled_vips()
 
     def all(self) -> list[Draft]:
         services = self._top.get("services")
@@ -89,9 +108,10 @@ class _Services:
         for entry in services.value if services else ():
             fields: Fields = entry.value
             virtual = fields.get("virtual")
-            servers = self._look_up(fields, "servers", self._lists)
             policy = self._look_up(fields, "policy", self._policies)
-            if virtual is None or servers is None or policy is None:
+            nothing = fields.get("policy") is None
+            servers = self._servers(entry, policy.value if policy else (), alone=nothing)
+            if virtual is None or policy is None:
                 continue
             count = len(virtual.value) * sum(len(key.value.protocols) for key, _ in policy.value)
             if len(drafts) + count > MAX_SERVICES:
@@ -102,15 +122,47 @@ class _Services:
         self._forwarding.report_unused()
         return drafts
 
+    def _disabled_vips(self) -> frozenset[Address]:
+        """Return the VIPs that carry the mark anywhere."""
+        services = self._top.get("services")
+        lists = [entry.value.get("virtual") for entry in services.value] if services else []
+        vips: list[VirtualAddress] = [item.value for given in lists if given for item in given.value]
+        return frozenset(vip.address for vip in vips if not vip.enabled)
+
+    def _servers(self, entry: Given, policy: Pairs, alone: bool) -> list[Given | None]:
+        """Return the server list of each key of a policy: its own, else the service's; None where that is refused.
+
+        `alone` says that there is no policy which could have servers of its own.
+        """
+        fields: Fields = entry.value
+        common = self._look_up(fields, "servers", self._lists)
+        found = []
+        for _, value in policy:
+            own = value.value if isinstance(value.value, Fields) else None
+            if own is not None and ("servers" in own.given or "servers" in own.refused):
+                found.append(self._look_up(own, "servers", self._lists))
+                continue
+            alone = True
+            found.append(common)
+        if alone and "servers" not in fields.given and "servers" not in fields.refused:
+            hint = f"for example servers: {settings_of(Place.SERVICE)['servers'].example}"
+            self._findings.error(entry.node, entry.path, "missing", "'servers' is missing", hint)
+        return found
+
     def _named(self, name: str) -> dict[str, Given]:
         given = self._top.get(name)
         return {key.value: value for key, value in given.value} if given else {}
 
     def _look_up(self, service: Fields, name: str, named: dict[str, Given]) -> Given | None:
-        """Return the list or policy of a service, followed by name where it is a name."""
+        """Return the list or policy of a service or policy, followed by name where it is a name."""
         given = service.get(name)
         if given is None:
             return None
+        if id(given) not in self._found:
+            self._found[id(given)] = self._resolve(given, name, named)
+        return self._found[id(given)]
+
+    def _resolve(self, given: Given, name: str, named: dict[str, Given]) -> Given | None:
         if not isinstance(given.value, str):
             if name == "servers":
                 self._refuse_twins(given)
@@ -138,19 +190,20 @@ class _Services:
         for address, item in listed(servers):
             first = seen.setdefault(address, item)
             if first is not item:
-                where = f"line {first.node.line}, column {first.node.column}"
+                where = first.node.where
                 message = f"{address} is given twice; the first is at {where}"
                 self._findings.error(item.node, item.path, "duplicate-server", message, "keep one of them")
 
-    def _entry(self, service: Fields, virtual: tuple[Given, ...], servers: Given, policy: Pairs) -> list[Draft]:
+    def _entry(
+        self, service: Fields, virtual: tuple[Given, ...], lists: list[Given | None], policy: Pairs
+    ) -> list[Draft]:
         drafts = []
         travels = [self._travel(service, key, value) for key, value in policy]
         for vip in virtual:
             address: VirtualAddress = vip.value
-            if not address.enabled:
-                message = f"disabling a VIP is not supported by this version; {address.address} stays enabled"
-                self._findings.warning(vip.node, vip.path, "unsupported", message, "remove the VIP or the *")
-            for (key, _), travel in zip(policy, travels, strict=True):
+            for (key, _), servers, travel in zip(policy, lists, travels, strict=True):
+                if servers is None:
+                    continue
                 form: Form = key.value
                 checks = resolve_checks(form, travel.port or form.port, travel.levels, address.address, self._findings)
                 need = given_at("need", *travel.levels)
@@ -163,7 +216,7 @@ class _Services:
 
     def _travel(self, service: Fields, key: Given, value: Given) -> Travel:
         policy = value.value if isinstance(value.value, Fields) else Fields(key.node, key.path)
-        return self._forwarding.resolve(key.value, value, (policy, service, self._top))
+        return self._forwarding.resolve(key.value, value, (policy, service, self._bottom))
 
     def _service(
         self, key: ServiceKey, travel: Travel, backends: tuple[Backend, ...], checks: tuple[Check, ...]
@@ -187,6 +240,8 @@ class _Services:
             forward=travel.forward,
             tunnel=travel.tunnel,
             clamp_mss=travel.clamp_mss,
+            priority=effective("priority", *levels),
+            vip_enabled=key.vip not in self._disabled,
         )
 
     def _of(self, servers: Given, port: int | None) -> tuple[Backend, ...]:
@@ -197,26 +252,32 @@ class _Services:
                 message = f"more than {MAX_MAPPED:,} backends with mapped ports"
                 self._findings.error(servers.node, servers.path, "limit", message, "map fewer ports")
                 return ()
-            found = [_server(item) for item in servers.value]
-            unique = {server.address: server for server in found if server is not None}
-            ordered = sorted(unique.values(), key=lambda server: (server.address.version, int(server.address)))
-            made = tuple(Backend(server.address, server.weight, server.enabled, port) for server in ordered)
+            unique = {address: self._backend(address, item, port) for address, item in listed(servers)}
+            made = tuple(sorted(unique.values(), key=lambda one: (one.address.version, int(one.address))))
             self._backends[(id(servers), port)] = made
         return made
+
+    def _backend(self, address: Address, item: Given, port: int | None) -> Backend:
+        """Return an entry of a server list, written as a text or as a map."""
+        override = self._networks.override(address)
+        around = (override, self._bottom) if override else (self._bottom,)
+        if not isinstance(item.value, Server):
+            levels = (item.value, *around)
+            return Backend(address, effective("weight", *levels), effective("enabled", *levels), port)
+        server = item.value
+        weight = effective("weight", *around) if server.weight is None else server.weight
+        return Backend(address, weight, server.enabled and effective("enabled", *around), port)
 
 
 def listed(servers: Given) -> list[tuple[Address, Given]]:
     """Return the addresses of a server list with their places, those refused left out."""
-    found = [(_server(item), item) for item in servers.value]
-    return [(server.address, item) for server, item in found if server is not None]
+    found = [(_address(item), item) for item in servers.value]
+    return [(address, item) for address, item in found if address is not None]
 
 
-def _server(item: Given) -> Server | None:
-    """Return an entry of a server list, written as a text or as a map; None where its address is refused."""
+def _address(item: Given) -> Address | None:
+    """Return the address of an entry of a server list; None where it is refused."""
     if isinstance(item.value, Server):
-        return item.value
-    fields: Fields = item.value
-    address = fields.get("address")
-    if address is None:
-        return None
-    return Server(address.value, effective("weight", fields), effective("enabled", fields))
+        return item.value.address
+    given = item.value.get("address")
+    return given.value if given else None

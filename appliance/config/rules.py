@@ -56,7 +56,7 @@ def _block(top: Fields, findings: Findings) -> None:
         prefix: Network = item.value
         first = seen.setdefault(prefix, item)
         if first is not item:
-            where = f"line {first.node.line}, column {first.node.column}"
+            where = first.node.where
             message = f"{prefix} is given twice; the first is at {where}"
             findings.error(item.node, item.path, "duplicate-prefix", message, "keep one of them")
         if len(seen) > BLOCKED_LIMIT:
@@ -77,9 +77,7 @@ def _same_service(drafts: list[Draft], findings: Findings) -> None:
         # Two keys of one policy are told apart by the key, two entries (which may share a policy) by the VIP.
         same_vip = first.vip is draft.vip
         at, other = (draft.form, first.form) if same_vip else (draft.vip, first.vip)
-        message = (
-            f"{draft.service.key} is defined twice; the first is at line {other.node.line}, column {other.node.column}"
-        )
+        message = f"{draft.service.key} is defined twice; the first is at {other.node.where}"
         findings.error(at.node, at.path, "duplicate-service", message, "remove one of them")
 
 
@@ -95,7 +93,7 @@ def _vip_as_backend(drafts: list[Draft], findings: Findings) -> None:
         for address, item in listed(draft.servers):
             if address in vips:
                 vip = vips[address].vip
-                where = f"line {vip.node.line}, column {vip.node.column}"
+                where = vip.node.where
                 message = f"{address} is a backend, but also the VIP at {where}"
                 findings.error(item.node, item.path, "vip-is-backend", message, "use the backend's own address")
 

@@ -46,6 +46,8 @@ def _setting(row: Setting) -> dict[str, Any]:
     described = {"description": row.help, **_kind(row.kind)}
     if row.default is not None:
         described["default"] = row.default
+    if row.successor:
+        described["deprecated"] = True
     return described
 
 
@@ -69,7 +71,8 @@ def _kind(kind: Kind) -> dict[str, Any]:
     if isinstance(kind, Either):
         return {"anyOf": [kind.scalar.schema(), _kind(kind.other)]}
     if isinstance(kind, Section):
-        return {"$ref": f"#/$defs/{kind.place.name.lower()}"}
+        reference = {"$ref": f"#/$defs/{kind.place.name.lower()}"}
+        return {"anyOf": [reference, {"type": "null"}]} if kind.null_is_empty else reference
     if isinstance(kind, ListOf):
         return _list(kind)
     return _map(kind)

@@ -19,6 +19,7 @@ MAX_CHECKS = 16
 """Checks of one service."""
 
 TOP, SERVICE, SERVER, POLICY, CHECK = Place.TOP, Place.SERVICE, Place.SERVER, Place.POLICY, Place.CHECK
+BGP, GROUP, VLAN = Place.BGP, Place.GROUP, Place.VLAN
 
 LIST_NAME = Text(r"[A-Za-z0-9][A-Za-z0-9_.\-]*", "a name of letters, digits, hyphens, dots and underscores", most=64)
 SERVERS = ListOf(
@@ -48,6 +49,8 @@ class Setting:
     required: bool = False
     checks: tuple[CheckKind, ...] = ()
     """The types of check that know this setting; empty for all."""
+    successor: str = ""
+    """What to do instead, where the setting is of the dialect but means nothing any more; using it is a warning."""
 
 
 def words(members: Iterable[Enum]) -> dict[str, Any]:

@@ -10,36 +10,43 @@ from functools import cache
 from typing import Any
 
 from appliance.config.kinds import Either, Place, ScalarKind
-from appliance.config.setting import CHECK, POLICY, SERVER, SERVICE, TOP, Setting
+from appliance.config.setting import TOP, Setting
+from appliance.config.settings_bgp import BGP_SETTINGS
 from appliance.config.settings_check import CHECK_SETTINGS
 from appliance.config.settings_forward import FORWARD_SETTINGS
+from appliance.config.settings_host import HOST_SETTINGS
 from appliance.config.settings_service import SERVICE_SETTINGS
 from appliance.config.settings_top import TOP_SETTINGS
 
-SETTINGS: tuple[Setting, ...] = (*TOP_SETTINGS, *SERVICE_SETTINGS, *FORWARD_SETTINGS, *CHECK_SETTINGS)
+SETTINGS: tuple[Setting, ...] = (
+    *TOP_SETTINGS,
+    *SERVICE_SETTINGS,
+    *FORWARD_SETTINGS,
+    *CHECK_SETTINGS,
+    *HOST_SETTINGS,
+    *BGP_SETTINGS,
+)
 
-_REMOVE = "remove it"
-_TOP_LATER = "bgp logging prefixes learn multicast webserver webroot address router_id host_id defcon listen"
-_SERVICE_LATER = "priority persist reset"
+_EARLIER = "this is an earlier dialect; `vc5 convert` makes today's configuration of it"
 
 LATER: dict[Place, dict[str, str]] = {
-    TOP: {
-        **dict.fromkeys(_TOP_LATER.split(), _REMOVE),
-        "native": "write `xdp: native`",
-        "rhi": "this is an earlier dialect; remove it",
-        "reals": "this is an earlier dialect; write named lists under `servers`",
-    },
-    SERVICE: dict.fromkeys(_SERVICE_LATER.split(), _REMOVE),
-    POLICY: {
-        **dict.fromkeys(_SERVICE_LATER.split(), _REMOVE),
-        "servers": "write a service of its own for these servers",
-    },
-    SERVER: {},
-    CHECK: {},
+    **{place: {} for place in Place},
+    TOP: {"rhi": _EARLIER, "reals": _EARLIER},
 }
-"""Names of the dialect that this version does not have, with what to do about each."""
+"""Names that this version does not have although people may well write them, with what to do about each."""
+
+_OWN = frozenset({"name", "description", "servers"})
+"""What services and policies have in common, but each for itself."""
+
+
+def _inherited(row: Setting) -> bool:
+    """Whether `defaults` may give it: what a policy has from elsewhere, and the weight of servers."""
+    common = Place.POLICY in row.places and (Place.SERVICE in row.places or TOP in row.places)
+    return (common and not row.successor and row.name not in _OWN) or row.name == "weight"
+
 
 _BY_PLACE = {place: {row.name: row for row in SETTINGS if place in row.places} for place in Place}
+_BY_PLACE[Place.DEFAULTS] = {row.name: row for row in SETTINGS if _inherited(row)}
 
 
 def settings_of(place: Place) -> dict[str, Setting]:
@@ -48,10 +55,10 @@ def settings_of(place: Place) -> dict[str, Setting]:
 
 
 @cache
-def default_of(name: str) -> Any:
-    """Return the parsed default of a setting; None where it has none."""
+def default_of(name: str, place: Place | None = None) -> Any:
+    """Return the parsed default of a setting, of the first one with that name where no place is said; None: none."""
     for row in SETTINGS:
-        if row.name == name and row.default is not None:
+        if row.name == name and row.default is not None and (place is None or place in row.places):
             kind = row.kind.scalar if isinstance(row.kind, Either) else row.kind
             assert isinstance(kind, ScalarKind)
             return kind.parse(row.default)

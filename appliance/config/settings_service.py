@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.config.addresses import WEIGHT, HostAddress, VirtualKind
 from appliance.config.kinds import Boolean, Choice, Duration, Either, Integer, ListOf, Text
+from appliance.config.prefixes import AnyPrefix
 from appliance.config.setting import (
     LIST_NAME,
     MAX_BACKENDS,
@@ -13,6 +14,7 @@ from appliance.config.setting import (
     SERVERS,
     SERVICE,
     TOP,
+    VLAN,
     Setting,
     words,
 )
@@ -23,7 +25,8 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         "virtual",
         (SERVICE,),
         ListOf(VirtualKind(), "a VIP or a list of VIPs", one=True, at_least=1),
-        "The VIPs of the service.",
+        "The VIPs of the service. `*` after an address disables that VIP, for every service that has it: routers are "
+        "not told of it; packets that come all the same are served.",
         "[203.0.113.10, 203.0.113.11]",
         required=True,
     ),
@@ -31,10 +34,16 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         "servers",
         (SERVICE,),
         Either(LIST_NAME, SERVERS, "a list of servers, or the name of one"),
-        "The backends: a list, or the name of a list under the top level's `servers`. `*` after an address disables "
-        "the backend: it keeps its flows and gets no new ones.",
+        "The backends: a list, or the name of a list under the top level's `servers`; needed unless every key of the "
+        "policy has its own. `*` after an address disables the backend: it keeps its flows and gets no new ones.",
         "[10.1.1.5, 10.1.1.6 weight=3, 10.1.1.7*, {address: 10.1.1.8, weight: 2, enabled: no}]",
-        required=True,
+    ),
+    Setting(
+        "servers",
+        (POLICY,),
+        Either(LIST_NAME, SERVERS, "a list of servers, or the name of one"),
+        "Backends of its own, instead of the service's.",
+        "[10.1.2.5, 10.1.2.6]",
     ),
     Setting(
         "policy",
@@ -45,8 +54,30 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         required=True,
     ),
     Setting("address", (SERVER,), HostAddress(), "The backend's address.", "10.1.1.5", required=True),
-    Setting("weight", (SERVER,), WEIGHT, "Its share of new flows, relative to the others.", "3", "1"),
-    Setting("enabled", (SERVER,), Boolean(), "Whether it gets new flows.", "no", "yes"),
+    Setting(
+        "weight",
+        (SERVER, VLAN),
+        WEIGHT,
+        "The share of new flows, relative to others: the server's, or that of servers in the VLAN that have none.",
+        "3",
+        "1",
+    ),
+    Setting(
+        "enabled",
+        (SERVER, VLAN),
+        Boolean(),
+        "Whether the server gets new flows, or the servers in the VLAN unless they say so themselves.",
+        "no",
+        "yes",
+    ),
+    Setting("prefix", (VLAN,), AnyPrefix(), "The network of the VLAN.", "10.1.30.0/24", required=True),
+    Setting(
+        "gateway",
+        (VLAN,),
+        HostAddress(),
+        "The gateway that leads to tunnelled backends in no VLAN.",
+        "10.1.30.1",
+    ),
     Setting(
         "name",
         (SERVICE, POLICY),

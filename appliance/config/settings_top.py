@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from appliance.config.kinds import Boolean, Choice, Duration, Integer, ListOf, MapOf, Section, Text
+from appliance.config.kinds import Boolean, Choice, Duration, Either, Integer, ListOf, MapOf, Place, Section, Text
 from appliance.config.prefixes import BlockedPrefix, VlanId, VlanPrefix
-from appliance.config.setting import LIST_NAME, POLICIES, SERVERS, SERVICE, TOP, Setting, words
+from appliance.config.setting import LIST_NAME, POLICIES, SERVERS, SERVICE, TOP, VLAN, Setting, words
 from appliance.config.values import Seed
 from appliance.model import Mode, UnknownPort, XdpMode
 
 _INTERFACE = Text(
     r"[^\s/:.][^\s/:]{0,14}", "an interface name of 1 to 15 characters, without blanks, slashes and colons", most=15
 )
+
+
+def _vlan(version: int) -> Either:
+    return Either(VlanPrefix(version), Section(VLAN, "a map"), f"an IPv{version} prefix")
+
 
 TOP_SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -40,15 +45,15 @@ TOP_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "vlans",
         (TOP,),
-        MapOf(VlanId(), VlanPrefix(4), "a map from VLAN ids to IPv4 prefixes", null_is_empty=True),
+        MapOf(VlanId(), _vlan(4), "a map from VLAN ids to IPv4 prefixes", null_is_empty=True),
         "The IPv4 network of each VLAN. A prefix with a host part names the gateway that leads to tunnelled backends "
-        "in no VLAN. In mode multi-nic the ids only number the networks.",
-        "{10: 10.1.10.0/24, 20: 10.1.20.1/24}",
+        "in no VLAN. A map may say more. In mode multi-nic the ids only number the networks.",
+        "{10: 10.1.10.0/24, 20: 10.1.20.1/24, 30: {prefix: 10.1.30.0/24, enabled: no}}",
     ),
     Setting(
         "vlans6",
         (TOP,),
-        MapOf(VlanId(), VlanPrefix(6), "a map from VLAN ids to IPv6 prefixes", null_is_empty=True),
+        MapOf(VlanId(), _vlan(6), "a map from VLAN ids to IPv6 prefixes", null_is_empty=True),
         "The IPv6 network of each VLAN, likewise.",
         "{10: '2001:db8:10::/64', 20: '2001:db8:20::1/64'}",
     ),
@@ -90,6 +95,13 @@ TOP_SETTINGS: tuple[Setting, ...] = (
         MapOf(LIST_NAME, POLICIES, "a map from names to policies", null_is_empty=True),
         "Named policies, for `policy` of a service.",
         "{web: {http: , https: }}",
+    ),
+    Setting(
+        "defaults",
+        (TOP,),
+        Section(Place.DEFAULTS, "a map of settings", null_is_empty=True),
+        "Values for all services, servers and checks that are not given closer to them.",
+        "{need: 2, weight: 10, interval: 5s, path: /alive}",
     ),
     Setting(
         "hash_seed",

@@ -48,7 +48,7 @@ COMPILE_TIME = 180.0
 class Daemon:
     """One instance and all that keeps it going."""
 
-    def __init__(self, root: Root, file: Path) -> None:
+    def __init__(self, root: Root, file: config.Source) -> None:
         self.root = root
         self.file = file
         self.notifier = Notifier()
@@ -389,7 +389,7 @@ class Daemon:
         self.recorder.event(kind, message, **more)
 
 
-def run(root: Root, file: Path) -> int:
+def run(root: Root, file: config.Source) -> int:
     """Run the daemon in the foreground; returns its exit status."""
     log_to_stderr()
     heap.grow()

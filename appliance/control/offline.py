@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from appliance import config
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.footprint import described, footprint
@@ -14,9 +12,9 @@ from appliance.model import Config
 from appliance.paths import TEMPLATES
 
 
-def render_text(path: Path) -> str:
+def render_text(source: config.Source) -> str:
     """The C text of the program for a configuration on this host."""
-    return render(shape_for(config.load(path).config, read_possible_cpus()), TEMPLATES)
+    return render(shape_for(config.load(source).config, read_possible_cpus()), TEMPLATES)
 
 
 def tables_text(wanted: Config) -> str:

@@ -244,6 +244,35 @@ def test_the_configuration_of_the_package_starts_and_forwards_nothing(lab: Lab) 
     assert links(lab.balancer) == before
 
 
+DIALECT = """\
+defcon: 5
+webroot: /srv
+address: 10.1.10.5
+learn: 1
+listen: yes
+webserver: 127.0.0.1:9090
+multicast: 224.0.0.1:9999
+prefixes: {site: [203.0.113.0/24]}
+bgp: {as_number: 65001, peers: [10.1.10.252, '2001:db8::1'], accept: [site], reject: any, password: hush}
+logging: {alert: 4, slack: 'https://hooks.example.com/hush', syslog: yes}
+"""
+
+
+def test_what_is_not_acted_on_yet_is_no_obstacle(lab: Lab) -> None:
+    with Daemon(lab.balancer, lab.root("dialect"), configuration(top=DIALECT)) as daemon:
+        wait_states(daemon, b11="available", b12="available")
+        assert fetch(lab)
+        status = daemon.vc5("status", "--json").stdout
+        assert "'defcon' is accepted, but has no effect any more" in status
+        assert "hush" not in status + daemon.errors
+        answer = daemon.reload(configuration(top=DIALECT.replace("defcon: 5", "persist: 5")))
+        assert answer.returncode == 78
+        assert daemon.reload(configuration(top=DIALECT.replace("65001", "65002"))).returncode == 0
+        assert fetch(lab)
+        assert daemon.stop() == 0
+        assert daemon.leftovers() == []
+
+
 STATES = {
     "random bytes": b"\xff\xfe{",
     "empty": b"",

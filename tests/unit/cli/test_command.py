@@ -270,6 +270,46 @@ def test_a_file_that_is_not_there(root: Root, capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out)["issues"][0]["severity"] == "error"
 
 
+WARNED = """\
+interfaces: [eth0]
+defcon: 5
+bgp: {as_number: 65001, peers: [10.1.1.254], password: hush}
+logging: {slack: 'https://hooks.example.com/hush'}
+services: [{virtual: 203.0.113.1*, servers: [10.1.1.5], policy: {http: }}]
+"""
+
+
+def test_check_shows_warnings_beside_what_is_in_force(root: Root, capsys: pytest.CaptureFixture[str]) -> None:
+    root.config.write_text(WARNED)
+    assert main(["check"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"{root.config}:2:1: warning: defcon: ")
+    assert printed.err.count("\n") == 1
+    assert "peer 10.1.1.254" in printed.out
+    assert "hush" not in printed.out
+    assert main(["check", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "hush" not in printed.out
+    body = json.loads(printed.out)
+    assert [issue["code"] for issue in body["warnings"]] == ["obsolete"]
+    assert [peer["password"] for peer in body["bgp"]["peers"]] == ["***"]
+    assert body["services"][0]["vip_enabled"] is False
+
+
+def test_parts_belong_to_the_roots_own_configuration(root: Root, capsys: pytest.CaptureFixture[str]) -> None:
+    root.config.write_text("interfaces: [eth0]\n")
+    root.config_dir.mkdir()
+    part = root.config_dir / "10-shop.yaml"
+    part.write_text("services: [{virtual: 203.0.113.1, servers: [10.1.1.5], policy: {http: }}]\n")
+    for arguments, services in ((["check", "--json"], 1), (["check", "--json", str(root.config)], 0)):
+        assert main(arguments) == 0
+        assert len(json.loads(capsys.readouterr().out)["services"]) == services
+    part.write_text("interfaces: eth1\nidle: never\n")
+    assert main(["check"]) == 78
+    assert f"{part}:2:7: idle: must be a time" in capsys.readouterr().err
+
+
 def test_environment_and_option_name_the_root(root: Root, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     other = tmp_path / "other"
     assert main(["--root", str(other), "status"]) == 1

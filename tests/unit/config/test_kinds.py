@@ -7,14 +7,27 @@ from typing import Any
 
 import pytest
 
-from appliance.config.addresses import HostName, Server, ServerKind, VirtualAddress, VirtualKind
+from appliance.config.addresses import HostAddress, HostName, Server, ServerKind, VirtualAddress, VirtualKind
 from appliance.config.explain import codes_text
 from appliance.config.findings import Invalid
 from appliance.config.kinds import Boolean, Choice, Duration, Integer, ScalarKind, duration_text
+from appliance.config.outlets import Listening, MulticastGroup, RouterId, Secret, Url, without_password
 from appliance.config.policy import FormKind
 from appliance.config.prefixes import BlockedPrefix, VlanId, VlanPrefix
+from appliance.config.routing import (
+    AsNumber,
+    CommunityKind,
+    Filter,
+    HoldTime,
+    Hops,
+    PeerAddress,
+    PrefixName,
+    PrefixOrAddress,
+)
 from appliance.config.values import RequestPath, Seed, SegmentSize, StatusCodes
 from appliance.model import CheckKind, Protocol
+from appliance.model_address import Endpoint
+from appliance.model_bgp import Community
 
 DAY = Duration(0, 86400)
 FIVE = ip_address("10.1.1.5")
@@ -69,6 +82,48 @@ READ: list[tuple[ScalarKind, str, Any]] = [
     (SegmentSize(), "0", 0),
     (SegmentSize(), "536", 536),
     (Choice({"new": 1}, also={"old": 2}), "old", 2),
+    (AsNumber(), "65001", 65001),
+    (AsNumber(), "4294967294", 4294967294),
+    (AsNumber(), "1.10", 65546),
+    (AsNumber(), "0.1", 1),
+    (AsNumber(), "65535.65534", 4294967294),
+    (HoldTime(10), "0", 10),
+    (HoldTime(10), "3", 3),
+    (HoldTime(10), "65535", 65535),
+    (Hops(), "1", 1),
+    (Hops(), "255", 255),
+    (Hops(), "Yes", 255),
+    (Hops(), "off", 0),
+    (CommunityKind(), "65000:10", Community((65000, 10))),
+    (CommunityKind(), "0:65535", Community((0, 65535))),
+    (CommunityKind(), "blackhole", Community((65535, 666))),
+    (CommunityKind(), "4294967295:0:1", Community((4294967295, 0, 1))),
+    (PeerAddress(), "127.0.0.1", ip_address("127.0.0.1")),
+    (PeerAddress(), "[2001:DB8::6]", SIX),
+    (PeerAddress(), "2001:db8::6", SIX),
+    (PrefixOrAddress(), "10.1.1.5", ip_network("10.1.1.5/32")),
+    (PrefixOrAddress(), "2001:db8::6", ip_network("2001:db8::6/128")),
+    (PrefixOrAddress(), "0.0.0.0/0", ip_network("0.0.0.0/0")),
+    (Filter(), "any", (ip_network("0.0.0.0/0"), ip_network("::/0"))),
+    (Filter(), "10.1.1.5", (ip_network("10.1.1.5/32"),)),
+    (Filter(), "2001:db8::/32", (ip_network("2001:db8::/32"),)),
+    (Filter(), "site-a.1", "site-a.1"),
+    (Filter(), "10a", "10a"),
+    (PrefixName(), "Any", "Any"),
+    (HostAddress(6), "[2001:db8::6]", SIX),
+    (HostAddress(4), "10.1.1.5", FIVE),
+    (Listening(), ":80", Endpoint(None, 80)),
+    (Listening(), "0.0.0.0:80", Endpoint(None, 80)),
+    (Listening(), "[::]:80", Endpoint(None, 80)),
+    (Listening(), "127.0.0.1:65535", Endpoint(ip_address("127.0.0.1"), 65535)),
+    (Listening(), "[2001:db8::6]:1", Endpoint(SIX, 1)),
+    (MulticastGroup(), "239.255.255.255:1", Endpoint(ip_address("239.255.255.255"), 1)),
+    (MulticastGroup(), "[ff02::1]:9999", Endpoint(ip_address("ff02::1"), 9999)),
+    (RouterId(), "0.0.0.1", ip_address("0.0.0.1")),
+    (RouterId(), "255.255.255.255", ip_address("255.255.255.255")),
+    (Secret(3), "ä1", "ä1"),
+    (Url(), "https://u:p@[2001:db8::6]:9200/x?y=#z", "https://u:p@[2001:db8::6]:9200/x?y=#z"),
+    (Url(), "http://elastic", "http://elastic"),
 ]
 
 REFUSED: list[tuple[ScalarKind, str]] = [
@@ -95,6 +150,29 @@ REFUSED: list[tuple[ScalarKind, str]] = [
     *[(VirtualKind(), text) for text in ("", "*", "10.1.1.5**", "*10.1.1.5", "10.1.1.5 *", "10.1.1", "10.1.1.05")],
     *[(ServerKind(), text) for text in ("", "10.1.1.5 weight", "10.1.1.5 weight=", "10.1.1.5weight=1")],
     *[(ServerKind(), text) for text in ("10.1.1.5 weight=1 weight=2", "10.1.1.5 3", "10.1.1.5\tweight=1", " 10.1.1.5")],
+    *[(AsNumber(), text) for text in ("", "0", "-1", "1.", ".1", "1.1.1", "0.0", "0.23456", "65535", "65535.65535")],
+    *[(AsNumber(), text) for text in ("4294967295", "9" * 5000, "1.65536", "65536.0", "01", "1.01", "٣", "AS1")],
+    *[(HoldTime(10), text) for text in ("", "1", "2", "-3", "65536", "3s", "00")],
+    *[(Hops(), text) for text in ("", "0", "256", "far", "1.5")],
+    *[(CommunityKind(), text) for text in ("", ":", "1", "1:", ":1", "1:2:3:4", "65536:0", "0:65536", "01:1", "٣:1")],
+    *[(CommunityKind(), text) for text in ("1:2:4294967296", "No-Export", "9" * 5000, "x" * 5000, "1:9" * 1000)],
+    *[(PeerAddress(), text) for text in ("", "[]", "[10.1.1.5]", "10.1.1.5:179", "fe80::1", "::", "ff02::1", "a")],
+    *[(PeerAddress(), text) for text in ("2001:db8::6%eth0", "255.255.255.255", "10.1.1.5/32", "9:" * 5000, "1" * 99)],
+    *[(PrefixOrAddress(), text) for text in ("", "any", "10.1.1.1/24", "10.1.1", "[2001:db8::6]", "2001:db8::6%1")],
+    *[
+        (Filter(), text)
+        for text in ("", "a b", "10.1.1.300", "10.1.1.1/24", "-a", "x" * 65, "2001:db8::/129", ":", "/")
+    ],
+    *[(PrefixName(), text) for text in ("", "any", "10.1.1.1", "1", "a/b", "a:b", "-a", "x" * 65)],
+    *[(HostAddress(4), text) for text in ("", "2001:db8::6", "127.0.0.1")],
+    *[(HostAddress(6), text) for text in ("", "10.1.1.5", "::1")],
+    *[(Listening(), text) for text in ("", "80", ":", ":0", ":65536", "a:80", "2001:db8::6:80", "[10.1.1.5]:80:1")],
+    *[(Listening(), text) for text in ("224.0.0.1:80", "[fe80::1%a]:80", "[]:80", "10.1.1.5", "9" * 5000, ":080")],
+    *[(MulticastGroup(), text) for text in ("", ":9", "10.1.1.1:9", "224.0.0.1", "ff02::1:9", "[224.0.0.1]:9")],
+    *[(RouterId(), text) for text in ("", "0.0.0.0", "1", "2001:db8::6", "1.2.3", "1.2.3.04")],
+    *[(Secret(3), text) for text in ("", "1234", "ää", "a\n", "\ud800")],
+    *[(Url(), text) for text in ("", "https://", "ftp://a", "elastic", "https://a b", "https://a/\n", "https://-a")],
+    *[(Url(), text) for text in ("https://a:0", "https://a/" + "x" * 2048, "HTTPS://a", "https://[a]")],
     *[(FormKind(), text) for text in ("", "*", "/", "80/", "/http", "http/80", "80/TCP", "HTTP", "080", "0", "65536")],
     *[(FormKind(), text) for text in ("80**", "80/tcp/tcp", "ssh/tcp", "2525/smtp", "-1", "8 0", "٣", "9" * 5000)],
 ]
@@ -110,6 +188,33 @@ def test_read(kind: ScalarKind, text: str, value: Any) -> None:
 def test_refused(kind: ScalarKind, text: str) -> None:
     with pytest.raises(Invalid):
         kind.parse(text)
+
+
+@pytest.mark.parametrize("kind", [Secret(3), Url()], ids=["secret", "url"])
+def test_no_message_repeats_a_secret(kind: ScalarKind) -> None:
+    with pytest.raises(Invalid) as caught:
+        kind.parse("hush hush")
+    assert caught.value.message
+    assert "hush" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("https://a", "https://a"),
+        ("https://u:p@a/x@y", "https://***@a/x@y"),
+        ("http://token@a:1?b@c", "http://***@a:1?b@c"),
+        ("http://a?b@c", "http://a?b@c"),
+    ],
+)
+def test_urls_without_passwords(url: str, text: str) -> None:
+    assert Url().parse(url) == url
+    assert without_password(url) == text
+
+
+@pytest.mark.parametrize("text", [":80", "127.0.0.1:80", "[2001:db8::6]:80"])
+def test_endpoints_are_written_as_they_are_read(text: str) -> None:
+    assert str(Listening().parse(text)) == text
 
 
 TCP, UDP = Protocol.TCP, Protocol.UDP

@@ -27,6 +27,15 @@ def test_a_thousand_services() -> None:
     assert len({backend.address for service in loaded.config.services for backend in service.backends}) == 20_000
 
 
+def test_filters_are_bounded_by_what_they_come_to() -> None:
+    prefixes = ", ".join(f"10.{n // 256}.{n % 256}.0/24" for n in range(1000))
+    peers = [f"10.1.{n // 256}.{n % 256}" for n in range(1, 202)]
+    text = f"prefixes: {{many: [{prefixes}]}}\nbgp: {{as_number: 65001, reject: many, peers: [%s]}}\n"
+    assert len(config.load_text(text % ", ".join(peers[:200]), "f").config.bgp.peers) == 200
+    with pytest.raises(ConfigError, match="f:2:6: bgp: more than 200,000 prefixes in filters"):
+        config.load_text(text % ", ".join(peers), "f")
+
+
 def test_as_many_blocked_prefixes_as_the_tables_hold() -> None:
     prefixes = [f"10.{n // 256}.{n % 256}.0/24" for n in range(BLOCKED_LIMIT)]
     loaded = config.load_text(f"interfaces: [eth0]\nblock: [{', '.join(prefixes)}]\n", "f")

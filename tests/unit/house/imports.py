@@ -74,7 +74,10 @@ PURE_CONTROL = (
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.
 LAYERS: dict[str, Layer] = {
     **dict.fromkeys(
-        ("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
+        (
+            *("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
+            *("appliance.model_address", "appliance.model_bgp", "appliance.model_host", "appliance.model_logging"),
+        ),
         Layer.ERRORS_AND_NOUNS,
     ),
     **dict.fromkeys(
