@@ -22,12 +22,12 @@ from appliance.config.convert.document import Block, Items, TooLong, render
 from appliance.config.convert.fold import fold
 from appliance.config.convert.lists import Services
 from appliance.config.convert.options import scheduler_of
-from appliance.config.convert.source import Job, Old
+from appliance.config.convert.source import Job, Old, is_secret
 from appliance.config.findings import Findings
 from appliance.config.nodes import Mapping
 from appliance.errors import ConfigError, Issue, Severity
 
-__all__ = ["Converted", "Dialect", "convert_text"]
+__all__ = ["Converted", "Dialect", "convert_text", "is_secret"]
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,10 @@ def _service(key: ServiceKey, old: Old, job: Job) -> OldService:
     disabled = _is_true(old, "disabled", job, notes)
     reals, port, checks = _reals(key, old, job, notes)
     form, settings = policy_of(key.port, udp, checks)
-    if port != key.port:
+    tunnel = options.entry("tunnel-type")
+    if port != key.port and tunnel is not None and tunnel.value != "none":
+        notes.append(job.lost(old.node, old.path, f"the servers' port {port} cannot be reached through a tunnel"))
+    elif port != key.port:
         notes.append(job.guessed(old.node, old.path, NAT, NAT_HINT))
         settings = {"bind": port, "forward": "nat", **settings}
     for entry in options.entries:

@@ -18,17 +18,17 @@ def fold(services: list[OldService], node: Node, job: Job) -> Items:
     families: dict[tuple[Address, tuple[str, ...]], list[OldService]] = {}
     for service in services:
         families.setdefault((service.key.vip, service.servers), []).append(service)
-    entries: dict[str, tuple[list[Address], list[OldService], list[str]]] = {}
+    entries: dict[str, tuple[list[Address], list[OldService]]] = {}
     for (vip, _), members in families.items():
         members = _domains(members)
         signature = repr([(one.servers, one.form, sorted(one.options.items()), one.checks) for one in members])
-        vips, _, notes = entries.setdefault(signature, ([], members, []))
+        vips, first = entries.setdefault(signature, ([], members))
         vips.append(vip)
-        for member in members:
-            notes.extend(note for note in member.notes if note not in notes)
+        for mine, other in zip(first, members, strict=True):
+            mine.notes.extend(note for note in other.notes if note not in mine.notes)
     result = Items()
-    for vips, members, notes in entries.values():
-        result.items.append(Item(_entry(vips, members, marks), [*_disabled(vips, marks), *notes]))
+    for vips, members in entries.values():
+        result.items.append(Item(_entry(vips, members, marks), _disabled(vips, marks)))
     return result
 
 
@@ -74,7 +74,6 @@ def _entry(vips: list[Address], members: list[OldService], marks: dict[Address, 
     shared = {
         key: value for key, value in first.items() if all(_same(member.options, key, value) for member in members)
     }
-    # A policy inherits what the service has, so that a tunnel and its port must stand in one place.
     block = Block()
     for key in _FIRST:
         if key in shared:
@@ -88,7 +87,7 @@ def _entry(vips: list[Address], members: list[OldService], marks: dict[Address, 
     policy = Block()
     for member in members:
         own = {key: value for key, value in member.options.items() if key not in shared}
-        policy.add(member.form, settings_value({**own, **member.checks}))
+        policy.add(member.form, settings_value({**own, **member.checks}), *member.notes)
     block.add("policy", policy)
     return block
 

@@ -9,6 +9,9 @@ from appliance.config.nodes import Mapping, Node, Scalar
 
 _ALERT = Integer(0, 7)
 
+MASK = "*" * 12
+"""What the former daemon shows in place of a secret."""
+
 
 def logging_section(old: Old, job: Job) -> Block:
     """Return today's `logging`."""
@@ -62,7 +65,10 @@ def _secret(old: Old, name: str, block: Block, job: Job) -> None:
     node = old.take(name)
     if node is None:
         return
-    if _fits(node):
+    if isinstance(node, Scalar) and node.text == MASK:
+        hint = "convert the configuration file, not what the daemon shows of it, or write the secret here"
+        block.tail.append(job.lost(node, old.where(name), "this is a mask in place of a secret", hint))
+    elif _fits(node):
         assert isinstance(node, Scalar)
         block.add(name, node.text)
     else:

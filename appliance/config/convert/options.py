@@ -25,6 +25,9 @@ _LEAST = ("least", "leastconns")
 _UDP_TUNNELS = ("fou", "gue")
 _NAME_LENGTH = 63
 
+MISSPELT = "critcal"
+"""What the former daemon writes for `critical` when asked for its configuration."""
+
 
 def read_options(old: Old, place: Place, job: Job, outer: str = "") -> Block:
     """Return the options of a service or a policy. `outer` is the tunnel type that it inherits."""
@@ -98,6 +101,8 @@ def _plain(old: Old, name: str, place: Place, block: Block, job: Job) -> None:
     node = old.take(name)
     if node is None:
         return
+    if isinstance(node, Scalar) and node.text == MISSPELT:
+        node = Scalar(node.line, node.column, 1, "critical", node.plain)
     kind = scalar_kind(place, name) or _PRIORITY
     why, hint = refusal(kind, node, old.where(name))
     if why:

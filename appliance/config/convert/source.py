@@ -25,6 +25,11 @@ MAX_TEXT = 4096
 _SECRET = re.compile(r"(^|[.\[])(logging|password|teams|slack|elasticsearch|secret|token)\b", re.IGNORECASE)
 
 
+def is_secret(path: str) -> bool:
+    """Whether what stands at a path may be a secret."""
+    return _SECRET.search(path) is not None
+
+
 class Job:
     """One conversion: what was found, which names need an address, and what is known of them."""
 
@@ -157,7 +162,7 @@ def each(node: Node, path: str) -> Iterator[tuple[Node, str]]:
 
 def refusal(kind: ScalarKind, node: Node, path: str) -> tuple[str, str]:
     """Return why a kind does not accept a value, and what to do about it; empty where it does."""
-    secret = _SECRET.search(path) is not None
+    secret = is_secret(path)
     if not isinstance(node, Scalar):
         return f"must be {kind.words()}, not {describe(node)}", ""
     if len(node.text) > MAX_TEXT:
