@@ -28,7 +28,7 @@ PORTS = st.sampled_from([1, 22, 25, 53, 80, 443, 8080, 65535])
 def checks(draw: st.DrawFn) -> dict[str, Any]:
     """Draw one check."""
     kind = draw(st.sampled_from(["http", "https", "syn", "tcp"]))
-    check = {"type": kind, **(draw(HTTP) if kind.startswith("http") else {})}
+    check: dict[str, Any] = {"type": kind, **(draw(HTTP) if kind.startswith("http") else {})}
     if draw(st.booleans()):
         check["port"] = draw(PORTS)
     return check
@@ -44,7 +44,7 @@ OPTIONS = st.fixed_dictionaries(
         "scheduler": st.sampled_from(["maglev", "leastconn"]),
     },
 )
-TUNNELS = st.sampled_from(
+TUNNELS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {},
         {},
@@ -127,7 +127,9 @@ def daemon_json(services: list[dict[str, Any]], short: bool) -> str:
 
 def daemon_check(check: dict[str, Any], service: dict[str, Any], port: int, short: bool) -> dict[str, Any]:
     """Return one check in the daemon's words."""
-    own = {key: check[key] for key in ("type", "port", "host", "path", "method", "expect") if key in check}
+    own: dict[str, Any] = {
+        key: check[key] for key in ("type", "port", "host", "path", "method", "expect") if key in check
+    }
     if "expect" in own:
         own["expect"] = [0] if own["expect"] == "any" else own["expect"]
     if own.get("host") == service["vip"]:
