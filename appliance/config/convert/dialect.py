@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from appliance.config.convert.lists import OLDEST
+from appliance.config.convert.source import is_null
 from appliance.config.convert.top import is_peers
 from appliance.config.findings import Findings, suggestion
 from appliance.config.kinds import Place
@@ -35,7 +36,7 @@ def recognise(node: Node | None, findings: Findings) -> Dialect | None:
         findings.error(node, "", "dialect", f"this is {describe(node)}, not a configuration of any dialect", _HINT)
         return None
     top = {key.text: value for key, value in node.entries}
-    services = top.get("services")
+    services = None if is_null(top.get("services", node)) else top.get("services")
     if isinstance(services, Mapping):
         return Dialect.DAEMON
     entries = [item for item in services.items if isinstance(item, Mapping)] if isinstance(services, Sequence) else []
