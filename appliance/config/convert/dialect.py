@@ -46,7 +46,9 @@ def recognise(node: Node | None, findings: Findings) -> Dialect | None:
     bgp = top.get("bgp")
     if services is None and isinstance(bgp, Mapping) and is_peers(bgp):
         return Dialect.DAEMON
-    if "rhi" in top or any(_is_middle(entry, top) for entry in keys):
+    named = top.get("policy")
+    policies = [value for _, value in named.entries] if isinstance(named, Mapping) else []
+    if "rhi" in top or any(map(_is_old_policies, policies)) or any(map(_is_middle, keys)):
         return Dialect.MIDDLE
     known = {*settings_of(Place.TOP), *LATER[Place.TOP]}
     if any(name in known for name in top):
@@ -60,17 +62,16 @@ def recognise(node: Node | None, findings: Findings) -> Dialect | None:
     return None
 
 
-def _is_middle(entry: dict[str, Node], top: dict[str, Node]) -> bool:
+def _is_middle(entry: dict[str, Node]) -> bool:
     """Whether a service of a list has something that only 2022 and 2023 had."""
     if any(name in entry for name in _OLD_SERVICE) or isinstance(entry.get("servers"), Mapping):
         return True
-    policy = entry.get("policy")
-    if policy is None:
+    if "policy" not in entry:
         return "virtual" in entry and "servers" in entry
-    named = top.get("policy")
-    if isinstance(policy, Scalar) and isinstance(named, Mapping):
-        name = policy.text
-        policy = next((value for key, value in named.entries if key.text == name), None)
+    return _is_old_policies(entry["policy"])
+
+
+def _is_old_policies(policy: Node) -> bool:
     return isinstance(policy, Mapping) and any(
         key.text in _OLD_WORDS or (isinstance(value, Mapping) and _is_old_policy(value))
         for key, value in policy.entries

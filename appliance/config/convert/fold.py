@@ -18,36 +18,37 @@ def fold(services: list[OldService], node: Node, job: Job) -> Items:
     families: dict[tuple[Address, tuple[str, ...]], list[OldService]] = {}
     for service in services:
         families.setdefault((service.key.vip, service.servers), []).append(service)
-    entries: dict[str, tuple[list[Address], list[OldService]]] = {}
+    entries: dict[str, tuple[list[Address], list[list[OldService]]]] = {}
     for (vip, _), members in families.items():
         members = _domains(members)
         signature = repr([(one.servers, one.form, sorted(one.options.items()), one.checks) for one in members])
-        vips, first = entries.setdefault(signature, ([], members))
+        vips, columns = entries.setdefault(signature, ([], [[] for _ in members]))
         vips.append(vip)
-        for mine, other in zip(first, members, strict=True):
-            mine.notes.extend(note for note in other.notes if note not in mine.notes)
+        for column, member in zip(columns, members, strict=True):
+            column.append(member)
     result = Items()
-    for vips, members in entries.values():
-        result.items.append(Item(_entry(vips, members, marks), _disabled(vips, marks)))
+    for vips, columns in entries.values():
+        for column in columns:
+            column[0].notes = list(dict.fromkeys(note for member in column for note in member.notes))
+        result.items.append(Item(_entry(vips, [column[0] for column in columns], marks), _disabled(vips, marks)))
     return result
 
 
 def _marks(services: list[OldService], node: Node, job: Job) -> dict[Address, str]:
     """Return the comment for each disabled VIP: one of which every service is."""
-    states: dict[Address, set[bool]] = {}
+    states: dict[Address, list[OldService]] = {}
     for service in services:
-        states.setdefault(service.key.vip, set()).add(service.disabled)
+        states.setdefault(service.key.vip, []).append(service)
     marks = {}
-    for vip, disabled in states.items():
-        if disabled == {True}:
+    for vip, members in states.items():
+        disabled = [member for member in members if member.disabled]
+        if len(disabled) == len(members):
             marks[vip] = job.guessed(node, "services", f"{vip}: {DISABLED}")
-        elif True in disabled:
-            reason = f"{vip}: only some of its services were marked as disabled, without effect; a VIP is on or off"
-            for service in services:
-                if service.key.vip == vip and service.disabled:
-                    service.notes.append(
-                        job.dropped(node, f"services.{service.key}.disabled", reason).partition("; line")[0]
-                    )
+            continue
+        reason = f"{vip}: only some of its services were marked as disabled, without effect; a VIP is on or off"
+        for member in disabled:
+            job.findings.warning(node, f"services.{member.key}", "left-out", reason)
+            member.notes.append(f"left out: {reason}")
     return marks
 
 

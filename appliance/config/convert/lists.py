@@ -21,6 +21,10 @@ OLDEST = ("addr", "port", "real")
 """Keys that only services of 2021 have."""
 
 
+MAX_PORTS = 1024
+"""Ports of a service of 2021; each gets all of its checks."""
+
+
 class Services:
     """The services of a file, and the lists that they name."""
 
@@ -30,6 +34,7 @@ class Services:
         self.lists = Block()
         self.policies = Block()
         self._tags: set[str] = set()
+        self._policies: set[str] = set()
         self._expanded = 0
         self.services = Items()
         self._read_lists(old)
@@ -58,7 +63,7 @@ class Services:
                 continue
             for key, value in node.entries:
                 where = join(name, key.text)
-                if self.lists.entry(key.text):
+                if key.text in self._tags:
                     self.lists.tail.append(self._job.lost(value, where, f"a list {quote(key.text)} is there already"))
                     continue
                 why, hint = refusal(LIST_NAME, key, where)
@@ -86,8 +91,8 @@ class Services:
                 reason = why or f"a policy is a map, not {describe(value)}"
                 self.policies.tail.append(self._job.lost(value, where, reason, hint))
                 continue
-            policy = read_policy(value, where, self._job)
-            self.policies.add(key.text, policy)
+            self._policies.add(key.text)
+            self.policies.add(key.text, read_policy(value, where, self._job))
 
     def _service(self, old: Old) -> None:
         job = self._job
@@ -161,25 +166,28 @@ class Services:
     def _ports(self, old: Old) -> Entry | None:
         """Return the policy of 2021: every port with all checks, whose own port is the first by default."""
         job = self._job
-        ports: list[int] = []
+        ports: dict[int, None] = {}
         policy = Block()
         node = old.take("port")
         for item, where in each(node, old.where("port")) if node is not None else ():
             why, hint = refusal(PORT, item, where)
             if why:
                 policy.tail.append(job.lost(item, where, why, hint))
-            elif isinstance(item, Scalar) and int(item.text) not in ports:
-                ports.append(int(item.text))
+            elif len(ports) == MAX_PORTS:
+                policy.tail.append(job.lost(item, where, f"more than {MAX_PORTS:,} ports"))
+                break
+            elif isinstance(item, Scalar):
+                ports[int(item.text)] = None
         checks: tuple[OldCheck, ...] = ()
         at = old.take("checks")
         if at is not None:
             checks, notes = read_checks(at, old.where("checks"), job, None, False)
             policy.tail.extend(notes)
+        first = next(iter(ports), 0)
         for port in ports:
             # Without a port of its own a check goes to the first one, whichever port it is made for.
             mine = tuple(
-                replace(check, port=None if (check.port or ports[0]) == port else check.port or ports[0])
-                for check in checks
+                replace(check, port=None if (check.port or first) == port else check.port or first) for check in checks
             )
             key, settings = policy_of(port, False, mine)
             policy.add(key, settings_value(settings))
@@ -194,7 +202,7 @@ class Services:
             note = self._job.guessed(old.node, old.path, "a service without a policy serves http and https")
             return Entry("policy", Block([Entry("http", None), Entry("https", None)]), [note])
         if isinstance(node, Scalar):
-            if self.policies.entry(node.text):
+            if node.text in self._policies:
                 return Entry("policy", node.text)
             return Entry("policy", Block(tail=[self._job.lost(node, path, f"there is no policy {quote(node.text)}")]))
         if not isinstance(node, Mapping):

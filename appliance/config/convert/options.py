@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from appliance.config.convert.document import Block
-from appliance.config.convert.source import Job, Old, refusal, scalar_kind
+from appliance.config.convert.source import MAX_TEXT, Job, Old, refusal, scalar_kind
 from appliance.config.kinds import Choice, Integer, Place
 from appliance.config.nodes import Node, Scalar, describe, quote
 from appliance.config.policy import PORT
@@ -87,6 +87,9 @@ def _description(old: Old, block: Block, place: Place, job: Job) -> None:
     kind = scalar_kind(place, "description")
     assert kind is not None
     text = node.text if isinstance(node, Scalar) else ""
+    if len(text) > MAX_TEXT:
+        block.tail.append(job.lost(node, old.where(key), f"must be one line; this has {len(text):,} characters"))
+        return
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     candidate = Scalar(node.line, node.column, 1, line, False) if isinstance(node, Scalar) else node
     why, hint = refusal(kind, candidate, old.where(key))

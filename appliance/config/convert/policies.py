@@ -20,6 +20,7 @@ _WORDS = {"dns": "53/udp", "dns/udp": "53/udp", "dns/tcp": "53/tcp"}
 def read_policy(node: Mapping, path: str, job: Job, tunnel: str = "") -> Block:
     """Return today's policy; `tunnel` is the tunnel type of the service."""
     policy = Block()
+    seen: set[str] = set()
     for key, value in node.entries:
         where = join(path, key.text)
         starred = key.text.endswith("*")
@@ -27,10 +28,11 @@ def read_policy(node: Mapping, path: str, job: Job, tunnel: str = "") -> Block:
         word = _WORDS.get(body, body) + ("*" if starred else "")
         at = Scalar(key.line, key.column, 1, word, key.plain)
         why, hint = refusal(FormKind(), at, where)
-        if why or policy.entry(word):
+        if why or word in seen:
             reason = why or f"{word} is there already"
             policy.tail.append(job.lost(value if why else key, where, reason, hint))
             continue
+        seen.add(word)
         notes = []
         if body in _WORDS:
             reason = "`dns` was UDP without a check" if word.startswith("53/udp") else "`dns/tcp` was a syn check"

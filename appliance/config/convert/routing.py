@@ -94,6 +94,8 @@ def bgp_peers(old: Old, job: Job) -> Block:
         if first is not block:
             first.tail.extend(block.tail)
             for mine, other in zip(first.entries, block.entries, strict=True):
+                if isinstance(mine.value, Items) and isinstance(other.value, Items):
+                    mine.value.tail.extend(other.value.tail)
                 mine.notes.extend(note for note in other.notes if note not in mine.notes)
         peers.append(peer)
     for block, peers in groups.values():

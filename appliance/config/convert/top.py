@@ -39,7 +39,7 @@ def settings(old: Old, job: Job, dead: bool) -> Block:
             if notes is not None and dead:
                 notes.append(job.guessed(node, old.where(name), _DEAD))
     bgp = _bgp(old, job)
-    _listen(old, bgp, job)
+    _listen(old, bgp, block, job)
     if bgp is not None:
         block.entries.append(bgp)
     logging = old.take("logging")
@@ -173,17 +173,13 @@ def _prefix_names(old: Old) -> list[str]:
     return [key.text for key, _ in node.entries] if isinstance(node, Mapping) else []
 
 
-def _listen(old: Old, bgp: Entry | None, job: Job) -> None:
-    """Move the top level's `listen` to where it belongs."""
+def _listen(old: Old, bgp: Entry | None, block: Block, job: Job) -> None:
+    """Put the top level's `listen` to its peers, if there are any."""
     if bgp is None or not isinstance(bgp.value, Block):
+        _flag(old, "listen", block, job)
         return
-    node = old.take("listen")
-    if node is None:
-        return
-    on = isinstance(node, Scalar) and node.text == "true"
-    notes = [] if on else [job.guessed(node, "listen", "only true turned this on")]
     if bgp.value.entry("listen") is None:
-        bgp.value.add("listen", on, *notes)
+        _flag(old, "listen", bgp.value, job)
 
 
 def _prefixes(old: Old, block: Block, job: Job) -> None:
