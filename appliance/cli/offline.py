@@ -59,6 +59,13 @@ def schema(root: Root, arguments: Namespace) -> int:
     return 0
 
 
+def convert(root: Root, arguments: Namespace) -> int:
+    """`vc5 convert`."""
+    from appliance.cli import convert as converting
+
+    return converting.run(arguments)
+
+
 def doctor(root: Root, arguments: Namespace) -> int:
     """`vc5 doctor`: 1 where something will not work."""
     from appliance import config

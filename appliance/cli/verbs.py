@@ -20,6 +20,21 @@ VERBS = (
     Verb("render", offline.render, "print the C text of the data plane for a configuration", (CONFIG_FILE,)),
     Verb("schema", offline.schema, "print the JSON Schema of the configuration"),
     Verb(
+        "convert",
+        offline.convert,
+        "turn an earlier configuration (YAML of 2021 to 2023, or the daemon's JSON) into today's YAML",
+        (
+            Argument("old", "the earlier configuration", {"metavar": "OLD"}),
+            Argument("-o", "write to this new file (default: standard output)", {"metavar": "FILE", "dest": "output"}),
+            Argument("--resolve", "ask this host's resolver for the addresses of host names", {"action": "store_true"}),
+            Argument(
+                "--interface",
+                "an interface that packets for the VIPs arrive on; may be repeated",
+                {"metavar": "NAME", "action": "append"},
+            ),
+        ),
+    ),
+    Verb(
         "explain",
         offline.explain,
         "run the data plane on one packet and tell what it does with it",

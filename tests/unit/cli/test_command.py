@@ -115,7 +115,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
     needed = {"drain": ["s", "b"], "undrain": ["s", "b"], "reattach": ["i"], "balance": ["i", "v", "b", "b"]}
-    needed["block"] = ["list"]
+    needed |= {"block": ["list"], "convert": ["old"]}
     for verb in VERBS:
         for line in (["--root", "/r", verb.name, "--json"], [verb.name, "--json", "--root", "/r"]):
             parsed = parser().parse_args([*line, *needed.get(verb.name, [])])
