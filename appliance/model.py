@@ -5,21 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
+
+from appliance.check import Check as Check
+from appliance.check import CheckKind as CheckKind
+from appliance.check import Outcome as Outcome
+from appliance.check import Protocol as Protocol
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class Protocol(IntEnum):
-    """A transport protocol, by its IANA number (the `protocol` field of the IPv4 header)."""
-
-    TCP = 6
-    UDP = 17
-
-    def __str__(self) -> str:
-        return self.name.lower()
 
 
 class Mode(StrEnum):
@@ -112,23 +107,6 @@ class Health(StrEnum):
     """It does not answer: refused, reset, timed out."""
 
 
-class CheckKind(StrEnum):
-    """The types of health check."""
-
-    HTTP = "http"
-    HTTPS = "https"
-    TCP = "tcp"
-    SYN = "syn"
-
-
-class Outcome(StrEnum):
-    """How one probe ended."""
-
-    OK = "ok"
-    WRONG = "wrong-answer"
-    NONE = "no-answer"
-
-
 @dataclass(frozen=True)
 class ServiceKey:
     """A service is named by VIP, port (1..65535) and protocol; written `203.0.113.10:443/tcp`."""
@@ -176,26 +154,6 @@ class ServiceKey:
         except ValueError:
             raise ValueError(f"{text!r}: {host!r} is not an IP address") from None
         return cls(vip, int(port), Protocol[protocol.upper()])
-
-
-@dataclass(frozen=True)
-class Check:
-    """One health check with all its values in force. Times are seconds.
-
-    `expect` holds the HTTP status codes that pass, ascending; empty means any. `host`, `path`, `method` and `expect`
-    mean nothing to `tcp` and `syn`. `rise` good results in a row make a backend up, `fall` bad ones down.
-    """
-
-    kind: CheckKind
-    port: int
-    host: str = ""
-    path: str = "/"
-    method: str = "GET"
-    expect: tuple[int, ...] = (200,)
-    interval: float = 2.0
-    timeout: float = 2.0
-    rise: int = 2
-    fall: int = 2
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,21 @@ Precedence: check, policy, service, top level, default.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from appliance.config.findings import Findings
 from appliance.config.kinds import Place, duration_text
-from appliance.config.nodes import Mapping, join, quote
-from appliance.config.policy import NO_DNS, Form
+from appliance.config.nodes import Mapping, Node, join, quote
+from appliance.config.policy import Form
 from appliance.config.reader import Fields, Given
 from appliance.config.settings import default_of, settings_of
-from appliance.model import Address, Check, CheckKind
+from appliance.model import Address, Check, CheckKind, Protocol
+
+_NOTHING = Fields(Node(0, 0, 1), "")
+"""The settings of a check that is made without being written."""
 
 
 def effective(name: str, *levels: Fields) -> Any:
@@ -41,10 +46,6 @@ def validate_policy(pairs: tuple[tuple[Given, Given], ...], findings: Findings) 
         if checks is not None and checks.value and form.starred:
             message = f"{quote(form.text)} means no checks, but checks are given"
             findings.error(checks.node, checks.path, "conflict", message, "remove the * or the checks")
-        undecided = fields is not None and "checks" in fields.refused
-        if checks is None and not form.starred and not undecided and not isinstance(form.default, CheckKind | None):
-            hint = f"write {form.port}/udp or {form.port}/tcp"
-            findings.error(key.node, key.path, "unsupported", NO_DNS, hint)
         for check in checks.value if checks else ():
             _validate_check(check.value, findings)
 
@@ -61,30 +62,44 @@ def _validate_check(check: Fields, findings: Findings) -> None:
             known = " and ".join(row.checks)
             message = f"a {kind.value} check has no {key.text}"
             findings.error(key, join(check.path, key.text), "conflict", message, f"{key.text} is for {known} checks")
+    method = check.get("method")
+    if method is not None and kind.value in rows["method"].checks:
+        good = Protocol if kind.value is CheckKind.DNS else str
+        if not isinstance(method.value, good):
+            accepted = "tcp or udp" if good is Protocol else "GET or HEAD"
+            findings.error(method.node, method.path, "conflict", f"a {kind.value} check goes by {accepted}")
 
 
 def resolve_checks(
     form: Form, port: int, levels: tuple[Fields, Fields, Fields], vip: Address, findings: Findings
-) -> tuple[Check, ...]:
-    """Return the checks of one service, all values in force.
+) -> dict[Protocol, tuple[Check, ...]]:
+    """Return the checks of each service that a policy's key makes, all values in force.
 
     `port` is the backends', `levels` are policy, service and top level; the policy is empty where the key has no map.
     """
-    if form.starred:
-        return ()
     explicit = levels[0].get("checks")
-    if explicit is None:
-        if not isinstance(form.default, CheckKind):
-            return ()
-        return (_check(form.default, port, vip, levels, findings),)
-    found = []
-    for item in explicit.value:
-        fields: Fields = item.value
-        kind = fields.get("type")
-        if kind is not None:
-            own = fields.get("port")
-            found.append(_check(kind.value, own.value if own else port, vip, (fields, *levels), findings))
-    return tuple(found)
+    found: list[tuple[Check, bool]] = []
+    if form.starred or (explicit is None and form.default is None):
+        pass
+    elif explicit is None:
+        assert form.default is not None
+        found.append((_check(form.default, port, vip, (_NOTHING, *levels), findings), False))
+    else:
+        for item in explicit.value:
+            fields: Fields = item.value
+            kind = fields.get("type")
+            if kind is not None:
+                own = fields.get("port")
+                check = _check(kind.value, own.value if own else port, vip, (fields, *levels), findings)
+                found.append((check, "method" in fields.given))
+    return {protocol: tuple(_over(protocol, *each) for each in found) for protocol in form.protocols}
+
+
+def _over(protocol: Protocol, check: Check, settled: bool) -> Check:
+    """Return a check as that of a service: a DNS question travels as its packets unless the check says how."""
+    if check.kind is not CheckKind.DNS or settled:
+        return check
+    return replace(check, transport=protocol)
 
 
 def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...], findings: Findings) -> Check:
@@ -100,17 +115,41 @@ def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...],
         "rise": effective("rise", *levels),
         "fall": effective("fall", *levels),
     }
-    if kind not in settings_of(Place.CHECK)["path"].checks:
-        return Check(kind, port, **timing)
-    return Check(
-        kind,
-        port,
-        host=effective("host", *levels) or str(vip),
-        path=effective("path", *levels),
-        method=effective("method", *levels),
-        expect=_codes(effective("expect", *levels)),
-        **timing,
-    )
+    own = levels[0]
+    values = _VALUES[kind](own, levels, vip) if kind in _VALUES else {}
+    return Check(kind, port, **timing, **values)
+
+
+def _of_http(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    return {
+        "host": effective("host", *levels) or str(vip),
+        "path": effective("path", *levels),
+        "method": effective("method", *levels),
+        "expect": _codes(effective("expect", *levels)),
+    }
+
+
+def _of_dns(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    given = {"query": own.get("name"), "transport": own.get("method")}
+    return {
+        **{name: value.value for name, value in given.items() if value is not None},
+        "qtype": effective("qtype", own),
+        "rcode": effective("rcode", own),
+    }
+
+
+def _of_udp(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    given = {name: own.get(name) for name in ("send", "receive")}
+    return {name: value.value for name, value in given.items() if value is not None}
+
+
+_VALUES: dict[CheckKind, Callable[[Fields, tuple[Fields, ...], Address], dict[str, Any]]] = {
+    CheckKind.HTTP: _of_http,
+    CheckKind.HTTPS: _of_http,
+    CheckKind.DNS: _of_dns,
+    CheckKind.UDP: _of_udp,
+}
+"""What a kind of check has besides its timing, from the check's own settings and from all levels."""
 
 
 def _codes(value: Any) -> tuple[int, ...]:

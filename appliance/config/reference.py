@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.config.kinds import Place, words_of
-from appliance.config.policy import DNS, NAMES
+from appliance.config.policy import NAMES
 from appliance.config.setting import Setting
 from appliance.config.settings import settings_of
 from appliance.model import CheckKind
@@ -68,8 +68,7 @@ def _forms() -> list[tuple[str, ...]]:
     for name, (port, protocols, default, prefixed) in NAMES.items():
         keys = f"`{name}`, `N/{name}`" if prefixed else f"`{name}`"
         service = " and ".join(f"{str(protocol).upper()} {port}" for protocol in protocols)
-        check = "not in this version: needs `*` or `checks`" if default == DNS else str(default)
-        rows.append((keys, service + (" or N" if prefixed else ""), check))
+        rows.append((keys, service + (" or N" if prefixed else ""), str(default)))
     return rows
 
 

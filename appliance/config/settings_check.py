@@ -7,10 +7,14 @@ from appliance.config.kinds import Choice, Duration, Either, Integer, ListOf, Se
 from appliance.config.policy import PORT
 from appliance.config.setting import CHECK, MAX_CHECKS, POLICY, SERVICE, TOP, Setting, words
 from appliance.config.values import RequestPath, StatusCodes
-from appliance.model import CheckKind
+from appliance.config.values_check import QTYPES, DomainName, Payload, ResponseCodes
+from appliance.model import CheckKind, Protocol
 
 _LEVELS = (TOP, SERVICE, POLICY, CHECK)
 _HTTP = (CheckKind.HTTP, CheckKind.HTTPS)
+_DNS = (CheckKind.DNS,)
+_UDP = (CheckKind.UDP,)
+_METHODS = {"GET": "GET", "HEAD": "HEAD"}
 
 CHECK_SETTINGS: tuple[Setting, ...] = (
     Setting("interval", _LEVELS, Duration(0.1, 3600), "The time from one check to the next.", "5s", "2s"),
@@ -49,12 +53,20 @@ CHECK_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "method",
-        (SERVICE, POLICY, CHECK),
-        Choice({"GET": "GET", "HEAD": "HEAD"}),
+        (SERVICE, POLICY),
+        Choice(_METHODS),
         "The request's method.",
         "HEAD",
         "GET",
         checks=_HTTP,
+    ),
+    Setting(
+        "method",
+        (CHECK,),
+        Choice({**_METHODS, **words(Protocol)}),
+        "The request's method, GET or HEAD. How a DNS question travels, tcp or udp; absent: as the service's packets.",
+        "HEAD",
+        checks=(*_HTTP, CheckKind.DNS),
     ),
     Setting(
         "checks",
@@ -66,10 +78,47 @@ CHECK_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "type",
         (CHECK,),
-        Choice(words(CheckKind), {"dns": "write syn or tcp"}),
-        "http, https: a request; tcp: a full connection; syn: half a connection (SYN, SYN-ACK, RST).",
+        Choice(words(CheckKind)),
+        "http, https: a request; tcp: a full connection; syn: half a connection (SYN, SYN-ACK, RST); dns: a question; "
+        "udp: a datagram and its answer.",
         "http",
         required=True,
     ),
     Setting("port", (CHECK,), PORT, "The port to check. Absent: the backend's port.", "8500"),
+    Setting(
+        "name",
+        (CHECK,),
+        DomainName(),
+        "The name to ask for; `.` is the root. Absent: localhost, which resolvers know without asking anybody.",
+        "www.example.com",
+        checks=_DNS,
+    ),
+    Setting(
+        "qtype", (CHECK,), Choice({name: name for name in QTYPES}), "The type to ask for.", "SOA", "A", checks=_DNS
+    ),
+    Setting(
+        "rcode",
+        (CHECK,),
+        ResponseCodes(),
+        "The response codes that are good.",
+        "NOERROR NXDOMAIN",
+        "NOERROR",
+        checks=_DNS,
+    ),
+    Setting(
+        "send",
+        (CHECK,),
+        Payload(),
+        "What the datagram holds. Absent: nothing, an empty datagram.",
+        '"hex:0102ff"',
+        checks=_UDP,
+    ),
+    Setting(
+        "receive",
+        (CHECK,),
+        Payload(),
+        "How the answer must begin. Absent: any answer is good.",
+        "PONG",
+        checks=_UDP,
+    ),
 )

@@ -32,7 +32,7 @@ from appliance.health.messages import (
     schedule_pieces,
 )
 from appliance.health.process import ProberProcess
-from appliance.model import Address, Check, ProbeResult, Protocol, ServiceKey
+from appliance.model import Address, Check, ProbeResult, ServiceKey
 from appliance.paths import Root
 
 SILENCE = 5.0
@@ -68,7 +68,7 @@ class Target:
         """Address and port of the backend at which probes of a check arrive, None where that is the VIP."""
         if self.mapped is None:
             return None
-        of_service = (check.port, Protocol.TCP) == (self.service.port, self.service.protocol)
+        of_service = (check.port, check.protocol) == (self.service.port, self.service.protocol)
         return self.backend, self.mapped if of_service else check.port
 
 

@@ -23,8 +23,9 @@ from itertools import islice
 from typing import Any
 
 from appliance.health.answer import Answer
+from appliance.health.checks import decode_check, encode_check, integer, text
 from appliance.health.diagnostic import LIMIT, printable
-from appliance.model import Address, Check, CheckKind, Outcome
+from appliance.model import Address, Check, Outcome
 
 MAX_SCHEDULE = 32 << 20
 """Bytes in a schedule, at most: some 400,000 probes."""
@@ -102,7 +103,7 @@ def schedule_pieces(generation: int, probes: Iterable[Probe]) -> Iterator[bytes]
     ]:
         yield comma + _ENCODER.encode(some)[1:-1].encode()
         comma = b","
-    yield b'],"checks":' + _line([asdict(check) for check in checks])[:-1] + b"}\n"
+    yield b'],"checks":' + _line([encode_check(check) for check in checks])[:-1] + b"}\n"
 
 
 def decode_schedule(line: bytes) -> Schedule:
@@ -110,10 +111,10 @@ def decode_schedule(line: bytes) -> Schedule:
     message = _parse(line, "schedule")
     if not isinstance(message, dict) or message.keys() != {"schedule", "checks", "probes"}:
         raise ValueError("not a schedule: it needs the keys schedule, checks, probes")
-    generation = _integer(message["schedule"], "generation", 1, _NANOSECONDS)
+    generation = integer(message["schedule"], "generation", 1, _NANOSECONDS)
     if not isinstance(message["checks"], list) or not isinstance(message["probes"], list):
         raise ValueError("checks and probes must be lists")
-    checks = [_check(item, f"checks[{index}]") for index, item in enumerate(message["checks"])]
+    checks = [decode_check(item, f"checks[{index}]") for index, item in enumerate(message["checks"])]
     probes = tuple(_probe(item, f"probes[{index}]", checks) for index, item in enumerate(message["probes"]))
     if len({probe.number for probe in probes}) != len(probes):
         raise ValueError("two probes have the same number")
@@ -165,48 +166,11 @@ def _parse(line: bytes, what: str) -> Any:
         raise ValueError(f"{what}: not JSON: {printable(str(error))}") from None
 
 
-def _integer(value: object, what: str, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"{what}: {printable(repr(value))} is not an integer from {least} to {most}")
-    return value
-
-
-def _seconds(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86400:
-        raise ValueError(f"{what}: {printable(repr(value))} is not a number of seconds above 0, up to a day")
-    return float(value)
-
-
-def _text(value: object, what: str, limit: int = 4096) -> str:
-    if not isinstance(value, str) or len(value) > limit:
-        raise ValueError(f"{what}: not a text of at most {limit} characters")
-    return value
-
-
 def _address(value: object, what: str) -> Address:
     try:
-        return ipaddress.ip_address(_text(value, what, 64))
+        return ipaddress.ip_address(text(value, what, 64))
     except ValueError:
         raise ValueError(f"{what}: {printable(repr(value))} is not an IP address") from None
-
-
-def _check(item: object, where: str) -> Check:
-    if not isinstance(item, dict) or item.keys() != Check.__dataclass_fields__.keys():
-        raise ValueError(f"{where}: a check needs exactly the keys {', '.join(Check.__dataclass_fields__)}")
-    if item["kind"] not in tuple(CheckKind) or not isinstance(item["expect"], list):
-        raise ValueError(f"{where}: unknown kind, or expect is not a list")
-    return Check(
-        kind=CheckKind(item["kind"]),
-        port=_integer(item["port"], f"{where}.port", 1, 65535),
-        host=_text(item["host"], f"{where}.host"),
-        path=_text(item["path"], f"{where}.path"),
-        method=_text(item["method"], f"{where}.method", 16),
-        expect=tuple(_integer(code, f"{where}.expect", 0, 999) for code in item["expect"]),
-        interval=_seconds(item["interval"], f"{where}.interval"),
-        timeout=_seconds(item["timeout"], f"{where}.timeout"),
-        rise=_integer(item["rise"], f"{where}.rise", 1, 1000),
-        fall=_integer(item["fall"], f"{where}.fall", 1, 1000),
-    )
 
 
 def _probe(item: object, where: str, checks: list[Check]) -> Probe:
@@ -215,12 +179,12 @@ def _probe(item: object, where: str, checks: list[Check]) -> Probe:
     number, vip, nat, check, *rest = item
     arrival = None
     if rest:
-        arrival = _address(rest[0], f"{where}: address"), _integer(rest[1], f"{where}: port", 1, 65535)
+        arrival = _address(rest[0], f"{where}: address"), integer(rest[1], f"{where}: port", 1, 65535)
     return Probe(
-        _integer(number, f"{where}: number", 0, _NANOSECONDS),
+        integer(number, f"{where}: number", 0, _NANOSECONDS),
         _address(vip, f"{where}: VIP"),
         _address(nat, f"{where}: NAT address"),
-        checks[_integer(check, f"{where}: check", 0, len(checks) - 1)],
+        checks[integer(check, f"{where}: check", 0, len(checks) - 1)],
         arrival,
     )
 
@@ -235,26 +199,26 @@ def _report(item: list[object]) -> Report:
         raise ValueError("report: the time is not in seconds since the epoch")
     answer = Answer(
         outcome=Outcome(outcome),
-        diagnostic=printable(_text(diagnostic, "diagnostic", LIMIT)),
-        total_ns=_integer(total, "total", 0, _NANOSECONDS),
-        connect_ns=_integer(connect, "connect", 0, _NANOSECONDS),
-        tls_ns=_integer(tls, "tls", 0, _NANOSECONDS),
-        first_byte_ns=_integer(first_byte, "first byte", 0, _NANOSECONDS),
-        http_status=_integer(status, "status", 0, 999),
-        tls_version=printable(_text(version, "TLS version", 16)),
+        diagnostic=printable(text(diagnostic, "diagnostic", LIMIT)),
+        total_ns=integer(total, "total", 0, _NANOSECONDS),
+        connect_ns=integer(connect, "connect", 0, _NANOSECONDS),
+        tls_ns=integer(tls, "tls", 0, _NANOSECONDS),
+        first_byte_ns=integer(first_byte, "first byte", 0, _NANOSECONDS),
+        http_status=integer(status, "status", 0, 999),
+        tls_version=printable(text(version, "TLS version", 16)),
     )
-    return Report(_integer(number, "number", 0, _NANOSECONDS), float(at), answer)
+    return Report(integer(number, "number", 0, _NANOSECONDS), float(at), answer)
 
 
 def _heartbeat(item: dict[str, object]) -> Heartbeat:
     if item.keys() != Heartbeat.__dataclass_fields__.keys():
         raise ValueError(f"a heartbeat needs exactly the keys {', '.join(Heartbeat.__dataclass_fields__)}")
     return Heartbeat(
-        generation=_integer(item["generation"], "generation", 0, _NANOSECONDS),
-        finished=_integer(item["finished"], "finished", 0, _NANOSECONDS),
-        unsent=_integer(item["unsent"], "unsent", 0, _NANOSECONDS),
-        trouble=printable(_text(item["trouble"], "trouble", LIMIT)),
-        outstanding=_integer(item["outstanding"], "outstanding", 0, _NANOSECONDS),
-        late_ms=_integer(item["late_ms"], "late_ms", 0, _NANOSECONDS),
-        cpu_ns=_integer(item["cpu_ns"], "cpu_ns", 0, 1 << 63),
+        generation=integer(item["generation"], "generation", 0, _NANOSECONDS),
+        finished=integer(item["finished"], "finished", 0, _NANOSECONDS),
+        unsent=integer(item["unsent"], "unsent", 0, _NANOSECONDS),
+        trouble=printable(text(item["trouble"], "trouble", LIMIT)),
+        outstanding=integer(item["outstanding"], "outstanding", 0, _NANOSECONDS),
+        late_ms=integer(item["late_ms"], "late_ms", 0, _NANOSECONDS),
+        cpu_ns=integer(item["cpu_ns"], "cpu_ns", 0, 1 << 63),
     )

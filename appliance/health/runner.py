@@ -11,8 +11,9 @@ from appliance.health.answer import Answer
 from appliance.health.diagnostic import printable
 from appliance.health.messages import Probe
 from appliance.health.ports import Destination, Ports
-from appliance.health.probes import http, syn, tcp
+from appliance.health.probes import dns, http, syn, tcp, udp
 from appliance.health.probes.connection import Connection, PortTaken
+from appliance.health.probes.datagram import Datagram
 from appliance.health.probes.deadline import Deadline
 from appliance.health.probes.failure import ProbeFailed, ProbeNotSent
 from appliance.health.probes.readiness import Readiness
@@ -40,7 +41,8 @@ class Job:
         """Prepare a probe."""
         family = socket.AF_INET if probe.nat.version == 4 else socket.AF_INET6
         address, port = probe.arrival or (probe.vip, probe.check.port)
-        destination = (str(address), port, int(Protocol.TCP), probe.check.kind is CheckKind.SYN)
+        half_open = probe.check.kind is CheckKind.SYN
+        destination = (str(address), port, int(probe.check.protocol), half_open)
         return cls(probe.number, probe.check, probe.vip, family, str(probe.nat), destination)
 
 
@@ -61,7 +63,7 @@ class Runner:
             if port is None:
                 break
             try:
-                return await (self._half(job, port) if job.check.kind is CheckKind.SYN else self._full(job, port))
+                return await self._attempt(job, port)
             except PortTaken:
                 continue
             finally:
@@ -72,6 +74,13 @@ class Runner:
         """Close what is shared; no probe may be running."""
         self._half_open.close()
         self._readiness.close()
+
+    async def _attempt(self, job: Job, source_port: int) -> Answer:
+        if job.check.kind is CheckKind.SYN:
+            return await self._half(job, source_port)
+        if job.check.protocol is Protocol.UDP:
+            return await self._datagram(job, source_port)
+        return await self._full(job, source_port)
 
     async def _half(self, job: Job, source_port: int) -> Answer:
         began = monotonic_ns()
@@ -89,6 +98,24 @@ class Runner:
             deadline.close()
         return Answer(outcome, diagnostic, total_ns=monotonic_ns() - began, connect_ns=connect_ns)
 
+    async def _datagram(self, job: Job, source_port: int) -> Answer:
+        began = monotonic_ns()
+        deadline = Deadline(self._loop, job.check.timeout)
+        datagram = Datagram(self._readiness, deadline)
+        talk = dns.over_udp if job.check.kind is CheckKind.DNS else udp.converse
+        try:
+            datagram.open(job.family, job.host, job.check.port, source_port)
+            outcome, diagnostic = Outcome.OK, await talk(datagram, job.check)
+        except ProbeFailed as failure:
+            outcome, diagnostic = failure.outcome, failure.diagnostic
+        except TimeoutError:
+            outcome, diagnostic = Outcome.NONE, "timeout (no answer)"
+        finally:
+            deadline.close()
+            datagram.close()
+        total_ns = monotonic_ns() - began
+        return Answer(outcome, printable(diagnostic), total_ns=total_ns, first_byte_ns=datagram.first_byte_ns)
+
     async def _full(self, job: Job, source_port: int) -> Answer:
         began = monotonic_ns()
         deadline = Deadline(self._loop, job.check.timeout)
@@ -100,7 +127,10 @@ class Runner:
                 outcome = Outcome.OK
             else:
                 await connection.open(job.family, job.host, job.check.port, source_port)
-                outcome, diagnostic, status = await http.converse(connection, job.check, job.vip)
+                if job.check.kind is CheckKind.DNS:
+                    outcome, diagnostic = Outcome.OK, await dns.over_tcp(connection, job.check)
+                else:
+                    outcome, diagnostic, status = await http.converse(connection, job.check, job.vip)
         except ProbeFailed as failure:
             outcome, diagnostic = failure.outcome, failure.diagnostic
         except TimeoutError:

@@ -25,16 +25,33 @@ from appliance.health.messages import (
     encode_report,
     schedule_pieces,
 )
-from appliance.model import Check, CheckKind, Outcome
+from appliance.model import Check, CheckKind, Outcome, Protocol
 from tests.profile import PARSER_INPUTS
 from tests.unit.health.servers import encoded
 
 HTTP = Check(CheckKind.HTTPS, 443, "www.example.com", "/health", "HEAD", (200, 204), 1.5, 0.5, 3, 4)
+EVERYTHING = Check(
+    CheckKind.DNS,
+    53,
+    body="ok",
+    verify=True,
+    ca="/etc/ca.pem",
+    expiry_warning=3,
+    transport=Protocol.UDP,
+    query="example.com",
+    qtype="NS",
+    rcode=(0, 3),
+    send=b"\0\xff",
+    receive=b"PONG",
+    service="shop",
+    tls=True,
+)
 PROBES = (
     Probe(1, ip_address("203.0.113.1"), ip_address("10.255.0.1"), HTTP),
     Probe(2, ip_address("2001:db8::1"), ip_address("fd00::1"), HTTP),
     Probe(7, ip_address("203.0.113.1"), ip_address("10.255.0.2"), Check(CheckKind.SYN, 22, expect=())),
     Probe(8, ip_address("203.0.113.1"), ip_address("10.255.0.3"), HTTP, (ip_address("10.1.1.5"), 8443)),
+    Probe(9, ip_address("203.0.113.1"), ip_address("10.255.0.3"), EVERYTHING),
 )
 REPORT = Report(3, 1795265728.25, Answer(Outcome.WRONG, "HTTP 503", 10, 2, 3, 4, 503, "TLSv1.3"))
 HEARTBEAT = Heartbeat(4, 500, 1, "no port", 17, 3, 10**12)
@@ -46,7 +63,7 @@ def test_a_schedule_survives_the_journey_and_names_each_check_once() -> None:
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert decode_schedule(line) == schedule
-    assert len(json.loads(line)["checks"]) == 2
+    assert len(json.loads(line)["checks"]) == 3
 
 
 @pytest.mark.parametrize("count", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5])
@@ -99,8 +116,8 @@ def changed(path: list[Any], value: object) -> bytes:
         (changed(["probes", 0, 0], -1), "number"),
         (changed(["probes", 0, 1], "x"), r"probes\[0\]: VIP: 'x' is not an IP address"),
         (changed(["probes", 0, 2], 7), "NAT address"),
-        (changed(["probes", 0, 3], 2), "check: 2 is not an integer from 0 to 1"),
-        (changed(["checks", 0, "kind"], "dns"), "unknown kind"),
+        (changed(["probes", 0, 3], 3), "check: 3 is not an integer from 0 to 2"),
+        (changed(["checks", 0, "kind"], "gopher"), "unknown kind"),
         (changed(["checks", 0, "kind"], []), "unknown kind"),
         (changed(["checks", 0, "port"], 0), r"checks\[0\].port"),
         (changed(["checks", 0, "port"], 65536), r"checks\[0\].port"),
@@ -113,6 +130,15 @@ def changed(path: list[Any], value: object) -> bytes:
         (changed(["checks", 0, "timeout"], "2"), r"checks\[0\].timeout"),
         (changed(["checks", 0, "rise"], 0), r"checks\[0\].rise"),
         (changed(["checks", 0, "other"], 0), "exactly the keys"),
+        (changed(["checks", 0, "body"], 5), r"checks\[0\].body"),
+        (changed(["checks", 0, "verify"], 1), r"checks\[0\].verify: 1 is neither true nor false"),
+        (changed(["checks", 0, "expiry_warning"], -1), r"checks\[0\].expiry_warning"),
+        (changed(["checks", 0, "transport"], 1), r"checks\[0\].transport: 1 is no protocol"),
+        (changed(["checks", 0, "transport"], "tcp"), r"checks\[0\].transport: 'tcp' is no protocol"),
+        (changed(["checks", 0, "rcode"], 0), "rcode is not a list"),
+        (changed(["checks", 0, "rcode"], [16]), r"checks\[0\].rcode"),
+        (changed(["checks", 0, "send"], "0g"), r"checks\[0\].send: not hexadecimal"),
+        (changed(["checks", 0, "receive"], None), r"checks\[0\].receive"),
     ],
 )
 def test_malformed_schedules_are_refused_with_words(line: bytes, words: str) -> None:

@@ -52,7 +52,7 @@ PURE_DATAPLANE = (
     ),
     *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
-PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
+PURE_HEALTH = ("answer", "checks", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
 PURE_CONTROL = (
     "balance",
     "blocks",
@@ -74,7 +74,7 @@ PURE_CONTROL = (
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.
 LAYERS: dict[str, Layer] = {
     **dict.fromkeys(
-        ("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
+        ("appliance", "appliance.check", "appliance.errors", "appliance.paths", "appliance.model"),
         Layer.ERRORS_AND_NOUNS,
     ),
     **dict.fromkeys(
