@@ -25,6 +25,7 @@ class CheckKind(StrEnum):
     SYN = "syn"
     DNS = "dns"
     UDP = "udp"
+    GRPC = "grpc"
 
 
 class Outcome(StrEnum):

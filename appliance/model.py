@@ -263,6 +263,8 @@ class ProbeResult:
     first_byte_ns: int = 0
     http_status: int = 0
     tls_version: str = ""
+    certificate_expires: int = 0
+    """In seconds since the epoch; 0: not known."""
 
 
 class EventKind(StrEnum):

@@ -15,6 +15,7 @@ from appliance.config.kinds import Place, duration_text
 from appliance.config.nodes import Mapping, Node, join, quote
 from appliance.config.policy import Form
 from appliance.config.reader import Fields, Given
+from appliance.config.setting import list_text
 from appliance.config.settings import default_of, settings_of
 from appliance.model import Address, Check, CheckKind, Protocol
 
@@ -59,7 +60,7 @@ def _validate_check(check: Fields, findings: Findings) -> None:
     for key, _ in check.node.entries:
         row = rows.get(key.text)
         if row is not None and row.checks and kind.value not in row.checks:
-            known = " and ".join(row.checks)
+            known = list_text(row.checks)
             message = f"a {kind.value} check has no {key.text}"
             findings.error(key, join(check.path, key.text), "conflict", message, f"{key.text} is for {known} checks")
     method = check.get("method")
@@ -116,8 +117,27 @@ def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...],
         "fall": effective("fall", *levels),
     }
     own = levels[0]
+    _agree(kind, levels, findings)
     values = _VALUES[kind](own, levels, vip) if kind in _VALUES else {}
     return Check(kind, port, **timing, **values)
+
+
+def _agree(kind: CheckKind, levels: tuple[Fields, ...], findings: Findings) -> None:
+    """Report settings of one check that do not go together."""
+    own = levels[0]
+    body = own.get("body")
+    if body is not None and effective("method", *levels) == "HEAD":
+        findings.error(body.node, body.path, "conflict", "the answer to HEAD has no body", "write `method: GET`")
+    if kind is CheckKind.GRPC and not effective("tls", own):
+        for given in (own.get("verify"), own.get("ca"), own.get("expiry_warning")):
+            if given is not None:
+                message = "there is no certificate without TLS"
+                findings.error(given.key or given.node, given.path, "conflict", message, "write `tls: true`")
+    elif kind in settings_of(Place.CHECK)["ca"].checks and not effective("verify", *levels):
+        ca = given_at("ca", *levels)
+        if ca is not None:
+            message = "certificates to verify by, but `verify` is not true"
+            findings.error(ca.node, ca.path, "conflict", message, "write `verify: true`, or remove `ca`")
 
 
 def _of_http(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
@@ -126,6 +146,29 @@ def _of_http(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str,
         "path": effective("path", *levels),
         "method": effective("method", *levels),
         "expect": _codes(effective("expect", *levels)),
+        "body": effective("body", own) or "",
+    }
+
+
+def _of_tls(levels: tuple[Fields, ...]) -> dict[str, Any]:
+    return {
+        "verify": effective("verify", *levels),
+        "ca": effective("ca", *levels) or "",
+        "expiry_warning": effective("expiry_warning", *levels),
+    }
+
+
+def _of_https(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    return _of_http(own, levels, vip) | _of_tls(levels)
+
+
+def _of_grpc(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    tls = effective("tls", own)
+    return {
+        "host": effective("host", *levels) or str(vip),
+        "service": effective("service", own) or "",
+        "tls": tls,
+        **(_of_tls(levels) if tls else {}),
     }
 
 
@@ -145,7 +188,8 @@ def _of_udp(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, 
 
 _VALUES: dict[CheckKind, Callable[[Fields, tuple[Fields, ...], Address], dict[str, Any]]] = {
     CheckKind.HTTP: _of_http,
-    CheckKind.HTTPS: _of_http,
+    CheckKind.HTTPS: _of_https,
+    CheckKind.GRPC: _of_grpc,
     CheckKind.DNS: _of_dns,
     CheckKind.UDP: _of_udp,
 }

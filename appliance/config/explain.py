@@ -94,7 +94,18 @@ def _check(check: Check) -> tuple[str, ...]:
 
 def _of_http(check: Check) -> tuple[str, str]:
     host = f"[{check.host}]" if check.host.count(":") > 1 and not check.host.startswith("[") else check.host
-    return f"{check.method} {host}{check.path}", codes_text(check.expect)
+    expected = codes_text(check.expect)
+    return f"{check.method} {host}{check.path}", f"{expected}, {check.body!r}" if check.body else expected
+
+
+def _of_https(check: Check) -> tuple[str, str]:
+    request, expected = _of_http(check)
+    return request, f"{expected}, a valid certificate" if check.verify else expected
+
+
+def _of_grpc(check: Check) -> tuple[str, str]:
+    request = f"{check.service or 'the server'}{' over TLS' if check.tls else ''}"
+    return request, "SERVING, a valid certificate" if check.verify else "SERVING"
 
 
 def _of_dns(check: Check) -> tuple[str, str]:
@@ -108,7 +119,8 @@ def _of_udp(check: Check) -> tuple[str, str]:
 
 _REQUESTS: dict[CheckKind, Callable[[Check], tuple[str, str]]] = {
     CheckKind.HTTP: _of_http,
-    CheckKind.HTTPS: _of_http,
+    CheckKind.HTTPS: _of_https,
+    CheckKind.GRPC: _of_grpc,
     CheckKind.DNS: _of_dns,
     CheckKind.UDP: _of_udp,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance.config.kinds import Place, words_of
 from appliance.config.policy import NAMES
-from appliance.config.setting import Setting
+from appliance.config.setting import Setting, list_text
 from appliance.config.settings import settings_of
 from appliance.model import CheckKind
 
@@ -57,7 +57,7 @@ def _default(row: Setting) -> str:
 
 
 def _meaning(row: Setting) -> str:
-    return f"{row.help} Only for {' and '.join(row.checks)} checks." if row.checks else row.help
+    return f"{row.help} Only for {list_text(row.checks)} checks." if row.checks else row.help
 
 
 def _forms() -> list[tuple[str, ...]]:

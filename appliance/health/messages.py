@@ -1,9 +1,11 @@
 """What the daemon and the prober say to each other: JSON, one message on a line, UTF-8, in both directions.
 
-daemon -> prober   {"schedule": GENERATION, "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK], ...], "checks": [{...}, ...]}
+daemon -> prober   {"schedule": GENERATION, "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK], ...], "checks": [{...}, ...],
+                    "authorities": {FILE: CERTIFICATES, ...}}
                    the whole of what should be probed; it takes the place of what was said before; where packets do not
                    arrive at the VIP and the check's port, a probe goes on with ADDRESS, PORT
-prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST BYTE, STATUS, TLS VERSION]
+prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST BYTE, STATUS, TLS VERSION,
+                    CERTIFICATE EXPIRES]
                    one finished probe; AT in wall-clock seconds, durations in nanoseconds
                    {"heartbeat": {...}}
                    at the start, after each new schedule, and each second
@@ -32,6 +34,9 @@ MAX_SCHEDULE = 32 << 20
 MAX_REPORT = 1 << 16
 """Bytes in a message of the prober, at most."""
 
+MAX_AUTHORITY = 1 << 20
+"""Characters of a file of certificates, at most."""
+
 PIECE = 512
 """Probes in a piece of a schedule."""
 
@@ -52,6 +57,8 @@ class Probe:
     nat: Address
     check: Check
     arrival: tuple[Address, int] | None = None
+    authority: str = ""
+    """What is in the check's file of certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,30 +99,39 @@ class Heartbeat:
 def schedule_pieces(generation: int, probes: Iterable[Probe]) -> Iterator[bytes]:
     """Yield the message of a schedule in pieces that take a few milliseconds each; each distinct check stands once."""
     checks: dict[Check, int] = {}
+    authorities: dict[str, str] = {}
     yield b'{"schedule":%d,"probes":[' % generation
     left, comma = iter(probes), b""
-    while some := [
-        [
-            *(probe.number, str(probe.vip), str(probe.nat), checks.setdefault(probe.check, len(checks))),
-            *((str(probe.arrival[0]), probe.arrival[1]) if probe.arrival else ()),
+    while piece := list(islice(left, PIECE)):
+        some = [
+            [
+                *(probe.number, str(probe.vip), str(probe.nat), checks.setdefault(probe.check, len(checks))),
+                *((str(probe.arrival[0]), probe.arrival[1]) if probe.arrival else ()),
+            ]
+            for probe in piece
         ]
-        for probe in islice(left, PIECE)
-    ]:
+        authorities.update((probe.check.ca, probe.authority) for probe in piece if probe.authority)
         yield comma + _ENCODER.encode(some)[1:-1].encode()
         comma = b","
-    yield b'],"checks":' + _line([encode_check(check) for check in checks])[:-1] + b"}\n"
+    yield b'],"checks":' + _line([encode_check(check) for check in checks])[:-1]
+    yield b',"authorities":' + _line(authorities)[:-1] + b"}\n"
 
 
 def decode_schedule(line: bytes) -> Schedule:
     """Read the message of a schedule; raises ValueError."""
     message = _parse(line, "schedule")
-    if not isinstance(message, dict) or message.keys() != {"schedule", "checks", "probes"}:
-        raise ValueError("not a schedule: it needs the keys schedule, checks, probes")
+    if not isinstance(message, dict) or message.keys() != {"schedule", "checks", "probes", "authorities"}:
+        raise ValueError("not a schedule: it needs the keys schedule, checks, probes, authorities")
     generation = integer(message["schedule"], "generation", 1, _NANOSECONDS)
     if not isinstance(message["checks"], list) or not isinstance(message["probes"], list):
         raise ValueError("checks and probes must be lists")
+    if not isinstance(message["authorities"], dict):
+        raise ValueError("authorities must be a map")
+    authorities = {path: text(pem, "authorities", MAX_AUTHORITY) for path, pem in message["authorities"].items()}
     checks = [decode_check(item, f"checks[{index}]") for index, item in enumerate(message["checks"])]
-    probes = tuple(_probe(item, f"probes[{index}]", checks) for index, item in enumerate(message["probes"]))
+    probes = tuple(
+        _probe(item, f"probes[{index}]", checks, authorities) for index, item in enumerate(message["probes"])
+    )
     if len({probe.number for probe in probes}) != len(probes):
         raise ValueError("two probes have the same number")
     return Schedule(generation, probes)
@@ -136,6 +152,7 @@ def encode_report(report: Report) -> bytes:
             answer.first_byte_ns,
             answer.http_status,
             answer.tls_version,
+            answer.certificate_expires,
         ]
     )
 
@@ -173,26 +190,28 @@ def _address(value: object, what: str) -> Address:
         raise ValueError(f"{what}: {printable(repr(value))} is not an IP address") from None
 
 
-def _probe(item: object, where: str, checks: list[Check]) -> Probe:
+def _probe(item: object, where: str, checks: list[Check], authorities: dict[str, str]) -> Probe:
     if not isinstance(item, list) or len(item) not in (4, 6):
         raise ValueError(f"{where}: a probe is [number, VIP, NAT address, index of its check], then address and port")
     number, vip, nat, check, *rest = item
     arrival = None
     if rest:
         arrival = _address(rest[0], f"{where}: address"), integer(rest[1], f"{where}: port", 1, 65535)
+    asked = checks[integer(check, f"{where}: check", 0, len(checks) - 1)]
     return Probe(
         integer(number, f"{where}: number", 0, _NANOSECONDS),
         _address(vip, f"{where}: VIP"),
         _address(nat, f"{where}: NAT address"),
-        checks[integer(check, f"{where}: check", 0, len(checks) - 1)],
+        asked,
         arrival,
+        authorities.get(asked.ca, ""),
     )
 
 
 def _report(item: list[object]) -> Report:
-    if len(item) != 10:
-        raise ValueError(f"a report has 10 items, not {len(item)}")
-    number, outcome, diagnostic, at, total, connect, tls, first_byte, status, version = item
+    if len(item) != 11:
+        raise ValueError(f"a report has 11 items, not {len(item)}")
+    number, outcome, diagnostic, at, total, connect, tls, first_byte, status, version, expires = item
     if not isinstance(outcome, str) or outcome not in tuple(Outcome):
         raise ValueError(f"report: {printable(repr(outcome))} is no outcome")
     if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at < 1e12:
@@ -206,6 +225,7 @@ def _report(item: list[object]) -> Report:
         first_byte_ns=integer(first_byte, "first byte", 0, _NANOSECONDS),
         http_status=integer(status, "status", 0, 999),
         tls_version=printable(text(version, "TLS version", 16)),
+        certificate_expires=integer(expires, "certificate expires", 0, 1 << 40),
     )
     return Report(integer(number, "number", 0, _NANOSECONDS), float(at), answer)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
-from time import monotonic_ns
+from time import monotonic_ns, time
 
 from appliance.health.answer import Answer
 from appliance.health.diagnostic import printable
 from appliance.health.messages import Probe
 from appliance.health.ports import Destination, Ports
-from appliance.health.probes import dns, http, syn, tcp, udp
+from appliance.health.probes import dns, grpc, http, syn, tcp, udp
+from appliance.health.probes.certificate import expiry, remark
 from appliance.health.probes.connection import Connection, PortTaken
 from appliance.health.probes.datagram import Datagram
 from appliance.health.probes.deadline import Deadline
@@ -35,6 +36,8 @@ class Job:
     """The NAT address as text."""
     destination: Destination
     """What the data plane turns the private address and the port into."""
+    authority: str = ""
+    """What is in the check's file of certificates."""
 
     @classmethod
     def of(cls, probe: Probe) -> Job:
@@ -43,7 +46,7 @@ class Job:
         address, port = probe.arrival or (probe.vip, probe.check.port)
         half_open = probe.check.kind is CheckKind.SYN
         destination = (str(address), port, int(probe.check.protocol), half_open)
-        return cls(probe.number, probe.check, probe.vip, family, str(probe.nat), destination)
+        return cls(probe.number, probe.check, probe.vip, family, str(probe.nat), destination, probe.authority)
 
 
 class Runner:
@@ -129,8 +132,11 @@ class Runner:
                 await connection.open(job.family, job.host, job.check.port, source_port)
                 if job.check.kind is CheckKind.DNS:
                     outcome, diagnostic = Outcome.OK, await dns.over_tcp(connection, job.check)
+                elif job.check.kind is CheckKind.GRPC:
+                    diagnostic = await grpc.converse(connection, job.check, job.vip, job.authority)
+                    outcome = Outcome.OK
                 else:
-                    outcome, diagnostic, status = await http.converse(connection, job.check, job.vip)
+                    outcome, diagnostic, status = await http.converse(connection, job.check, job.vip, job.authority)
         except ProbeFailed as failure:
             outcome, diagnostic = failure.outcome, failure.diagnostic
         except TimeoutError:
@@ -138,6 +144,9 @@ class Runner:
         finally:
             deadline.close()
             connection.close()
+        expires = expiry(connection.certificate)
+        if outcome is Outcome.OK and (warning := remark(expires, time(), job.check.expiry_warning)):
+            diagnostic = f"{diagnostic}, {warning}"
         return Answer(
             outcome,
             printable(diagnostic),
@@ -147,4 +156,5 @@ class Runner:
             first_byte_ns=connection.first_byte_ns,
             http_status=status,
             tls_version=connection.tls_version,
+            certificate_expires=expires,
         )

@@ -51,9 +51,9 @@ PROBES = (
     Probe(2, ip_address("2001:db8::1"), ip_address("fd00::1"), HTTP),
     Probe(7, ip_address("203.0.113.1"), ip_address("10.255.0.2"), Check(CheckKind.SYN, 22, expect=())),
     Probe(8, ip_address("203.0.113.1"), ip_address("10.255.0.3"), HTTP, (ip_address("10.1.1.5"), 8443)),
-    Probe(9, ip_address("203.0.113.1"), ip_address("10.255.0.3"), EVERYTHING),
+    Probe(9, ip_address("203.0.113.1"), ip_address("10.255.0.3"), EVERYTHING, authority="PEM"),
 )
-REPORT = Report(3, 1795265728.25, Answer(Outcome.WRONG, "HTTP 503", 10, 2, 3, 4, 503, "TLSv1.3"))
+REPORT = Report(3, 1795265728.25, Answer(Outcome.WRONG, "HTTP 503", 10, 2, 3, 4, 503, "TLSv1.3", 1795300000))
 HEARTBEAT = Heartbeat(4, 500, 1, "no port", 17, 3, 10**12)
 
 
@@ -73,7 +73,7 @@ def test_a_schedule_of_many_pieces_is_one_line(count: int) -> None:
         Probe(at, ip_address("203.0.113.1"), ip_address("10.255.0.0") + at, checks[at % 2]) for at in range(count)
     )
     pieces = list(schedule_pieces(4, probes))
-    assert len(pieces) == -(-count // PIECE) + 2
+    assert len(pieces) == -(-count // PIECE) + 3
     assert b"\n" not in b"".join(pieces)[:-1]
     assert decode_schedule(b"".join(pieces)) == Schedule(4, probes)
 
@@ -110,6 +110,8 @@ def changed(path: list[Any], value: object) -> bytes:
         (changed(["schedule"], 0), "generation"),
         (changed(["schedule"], True), "generation"),
         (changed(["checks"], {}), "must be lists"),
+        (changed(["authorities"], []), "must be a map"),
+        (changed(["authorities", "/etc/ca.pem"], 5), "authorities: not a text"),
         (changed(["probes", 0], {}), r"probes\[0\]: a probe is"),
         (changed(["probes", 0], [1, 2]), r"probes\[0\]: a probe is"),
         (changed(["probes", 0, 0], 2), "same number"),
@@ -148,7 +150,7 @@ def test_malformed_schedules_are_refused_with_words(line: bytes, words: str) -> 
     assert str(caught.value).isprintable()
 
 
-GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, ""]
+GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, "", 0]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, ""]
         ({"heartbeat": 3}, "neither"),
         ({"heartbeat": {}}, "exactly the keys"),
         ({"heartbeat": {**json.loads(encode_heartbeat(HEARTBEAT))["heartbeat"], "unsent": -1}}, "unsent"),
-        ([], "10 items"),
+        ([], "11 items"),
         (["3", *GOOD[1:]], "number"),
         ([3, "fine", *GOOD[2:]], "no outcome"),
         ([3, ["ok"], *GOOD[2:]], "no outcome"),
@@ -168,8 +170,9 @@ GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, ""]
         ([3, "ok", "", float("nan"), *GOOD[4:]], "time"),
         ([*GOOD[:4], -1, *GOOD[5:]], "total"),
         ([*GOOD[:4], 1.5, *GOOD[5:]], "total"),
-        ([*GOOD[:8], 1000, ""], "status"),
-        ([*GOOD[:9], None], "TLS version"),
+        ([*GOOD[:8], 1000, "", 0], "status"),
+        ([*GOOD[:9], None, 0], "TLS version"),
+        ([*GOOD[:10], -1], "certificate expires"),
     ],
 )
 def test_a_prober_that_talks_nonsense_is_refused(message: object, words: str) -> None:

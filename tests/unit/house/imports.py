@@ -102,6 +102,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("appliance.config",),
     "pyroute2": ("appliance.net",),
     "h11": ("appliance.health",),
+    "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.
