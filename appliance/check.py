@@ -26,6 +26,7 @@ class CheckKind(StrEnum):
     DNS = "dns"
     UDP = "udp"
     GRPC = "grpc"
+    ICMP = "icmp"
 
 
 class Outcome(StrEnum):

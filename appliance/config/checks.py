@@ -61,14 +61,18 @@ def _validate_check(check: Fields, findings: Findings) -> None:
         row = rows.get(key.text)
         if row is not None and row.checks and kind.value not in row.checks:
             known = list_text(row.checks)
-            message = f"a {kind.value} check has no {key.text}"
+            message = f"{_a(kind.value)} check has no {key.text}"
             findings.error(key, join(check.path, key.text), "conflict", message, f"{key.text} is for {known} checks")
     method = check.get("method")
     if method is not None and kind.value in rows["method"].checks:
         good = Protocol if kind.value is CheckKind.DNS else str
         if not isinstance(method.value, good):
             accepted = "tcp or udp" if good is Protocol else "GET or HEAD"
-            findings.error(method.node, method.path, "conflict", f"a {kind.value} check goes by {accepted}")
+            findings.error(method.node, method.path, "conflict", f"{_a(kind.value)} check goes by {accepted}")
+
+
+def _a(kind: CheckKind) -> str:
+    return f"an {kind}" if kind[0] in "hi" else f"a {kind}"
 
 
 def resolve_checks(
@@ -125,6 +129,10 @@ def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...],
 def _agree(kind: CheckKind, levels: tuple[Fields, ...], findings: Findings) -> None:
     """Report settings of one check that do not go together."""
     own = levels[0]
+    kind_given = own.get("type")
+    if kind_given is not None and kind is CheckKind.ICMP:
+        message = "icmp checks are not supported by this version: the data plane carries no echo to one backend"
+        findings.error(kind_given.node, kind_given.path, "unsupported", message, "write syn, tcp or udp")
     body = own.get("body")
     if body is not None and effective("method", *levels) == "HEAD":
         findings.error(body.node, body.path, "conflict", "the answer to HEAD has no body", "write `method: GET`")

@@ -110,6 +110,7 @@ def _vlans(vlans: tuple[Vlan, ...]) -> dict[str, Any]:
 
 
 _OF_CHECKS: dict[str, Callable[[Check], Any]] = {
+    "port": lambda check: check.port,
     "method": lambda check: check.transport if check.kind is CheckKind.DNS else check.method,
     "path": lambda check: check.path,
     "host": lambda check: check.host,
@@ -137,7 +138,6 @@ def check_json(check: Check) -> dict[str, Any]:
         own["transport"] = str(own.pop("method"))
     return {
         "type": str(check.kind),
-        "port": check.port,
         **own,
         "interval": seconds(check.interval),
         "timeout": seconds(check.timeout),

@@ -83,7 +83,7 @@ def _backend(backend: Backend, service: Service) -> tuple[str, ...]:
 def _check(check: Check) -> tuple[str, ...]:
     common = (
         str(check.kind),
-        str(check.port),
+        str(check.port) if check.kind is not CheckKind.ICMP else "",
         duration_text(check.interval),
         duration_text(check.timeout),
         str(check.rise),

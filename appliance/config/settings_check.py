@@ -83,7 +83,7 @@ CHECK_SETTINGS: tuple[Setting, ...] = (
         (CHECK,),
         Choice(words(CheckKind)),
         "http, https: a request; tcp: a full connection; syn: half a connection (SYN, SYN-ACK, RST); dns: a question; "
-        "udp: a datagram and its answer; grpc: a call of the health service.",
+        "udp: a datagram and its answer; grpc: a call of the health service; icmp: an echo request.",
         "http",
         required=True,
     ),
@@ -130,7 +130,14 @@ CHECK_SETTINGS: tuple[Setting, ...] = (
         "shop.v1.Orders",
         checks=_GRPC,
     ),
-    Setting("port", (CHECK,), PORT, "The port to check. Absent: the backend's port.", "8500"),
+    Setting(
+        "port",
+        (CHECK,),
+        PORT,
+        "The port to check. Absent: the backend's port.",
+        "8500",
+        checks=tuple(kind for kind in CheckKind if kind is not CheckKind.ICMP),
+    ),
     Setting(
         "name",
         (CHECK,),

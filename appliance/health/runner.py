@@ -11,7 +11,7 @@ from appliance.health.answer import Answer
 from appliance.health.diagnostic import printable
 from appliance.health.messages import Probe
 from appliance.health.ports import Destination, Ports
-from appliance.health.probes import dns, grpc, http, syn, tcp, udp
+from appliance.health.probes import dns, grpc, http, icmp, syn, tcp, udp
 from appliance.health.probes.certificate import expiry, remark
 from appliance.health.probes.connection import Connection, PortTaken
 from appliance.health.probes.datagram import Datagram
@@ -44,8 +44,13 @@ class Job:
         """Prepare a probe."""
         family = socket.AF_INET if probe.nat.version == 4 else socket.AF_INET6
         address, port = probe.arrival or (probe.vip, probe.check.port)
-        half_open = probe.check.kind is CheckKind.SYN
-        destination = (str(address), port, int(probe.check.protocol), half_open)
+        if probe.check.kind is CheckKind.ICMP:
+            # An identifier is to an echo request what a source port is to others; there is no other port.
+            protocol = socket.IPPROTO_ICMP if probe.vip.version == 4 else socket.IPPROTO_ICMPV6
+            destination = (str(address), 0, int(protocol), True)
+        else:
+            half_open = probe.check.kind is CheckKind.SYN
+            destination = (str(address), port, int(probe.check.protocol), half_open)
         return cls(probe.number, probe.check, probe.vip, family, str(probe.nat), destination, probe.authority)
 
 
@@ -57,6 +62,7 @@ class Runner:
         self._ports = ports
         self._readiness = Readiness(loop)
         self._half_open = syn.HalfOpen(loop)
+        self._echo = icmp.Echo(loop)
 
     async def run(self, job: Job) -> Answer:
         """Return how the probe ended; raises ProbeNotSent if it never left this host."""
@@ -76,10 +82,11 @@ class Runner:
     def close(self) -> None:
         """Close what is shared; no probe may be running."""
         self._half_open.close()
+        self._echo.close()
         self._readiness.close()
 
     async def _attempt(self, job: Job, source_port: int) -> Answer:
-        if job.check.kind is CheckKind.SYN:
+        if job.check.kind in (CheckKind.SYN, CheckKind.ICMP):
             return await self._half(job, source_port)
         if job.check.protocol is Protocol.UDP:
             return await self._datagram(job, source_port)
@@ -90,7 +97,10 @@ class Runner:
         deadline = Deadline(self._loop, job.check.timeout)
         connect_ns = 0
         try:
-            diagnostic = await self._half_open.converse(job.family, job.host, job.check.port, source_port, deadline)
+            if job.check.kind is CheckKind.ICMP:
+                diagnostic = await self._echo.converse(job.family, job.host, source_port, deadline)
+            else:
+                diagnostic = await self._half_open.converse(job.family, job.host, job.check.port, source_port, deadline)
             outcome = Outcome.OK
             connect_ns = monotonic_ns() - began
         except ProbeFailed as failure:
