@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 from appliance.model_address import Address as Address
 from appliance.model_address import Endpoint
 from appliance.model_address import Network as Network
 from appliance.model_bgp import Bgp
+from appliance.model_check import Check as Check
+from appliance.model_check import CheckKind as CheckKind
+from appliance.model_check import Outcome as Outcome
+from appliance.model_check import Protocol as Protocol
 from appliance.model_host import Host as Host
 from appliance.model_host import Interface as Interface
 from appliance.model_host import Route as Route
 from appliance.model_logging import Logging, Priority
-
-
-class Protocol(IntEnum):
-    """A transport protocol, by its IANA number (the `protocol` field of the IPv4 header)."""
-
-    TCP = 6
-    UDP = 17
-
-    def __str__(self) -> str:
-        return self.name.lower()
 
 
 class Mode(StrEnum):
@@ -124,23 +118,6 @@ class Health(StrEnum):
     """It does not answer: refused, reset, timed out."""
 
 
-class CheckKind(StrEnum):
-    """The types of health check."""
-
-    HTTP = "http"
-    HTTPS = "https"
-    TCP = "tcp"
-    SYN = "syn"
-
-
-class Outcome(StrEnum):
-    """How one probe ended."""
-
-    OK = "ok"
-    WRONG = "wrong-answer"
-    NONE = "no-answer"
-
-
 @dataclass(frozen=True)
 class ServiceKey:
     """A service is named by VIP, port (1..65535) and protocol; written `203.0.113.10:443/tcp`."""
@@ -188,26 +165,6 @@ class ServiceKey:
         except ValueError:
             raise ValueError(f"{text!r}: {host!r} is not an IP address") from None
         return cls(vip, int(port), Protocol[protocol.upper()])
-
-
-@dataclass(frozen=True)
-class Check:
-    """One health check with all its values in force. Times are seconds.
-
-    `expect` holds the HTTP status codes that pass, ascending; empty means any. `host`, `path`, `method` and `expect`
-    mean nothing to `tcp` and `syn`. `rise` good results in a row make a backend up, `fall` bad ones down.
-    """
-
-    kind: CheckKind
-    port: int
-    host: str = ""
-    path: str = "/"
-    method: str = "GET"
-    expect: tuple[int, ...] = (200,)
-    interval: float = 2.0
-    timeout: float = 2.0
-    rise: int = 2
-    fall: int = 2
 
 
 @dataclass(frozen=True)
@@ -335,6 +292,8 @@ class ProbeResult:
     first_byte_ns: int = 0
     http_status: int = 0
     tls_version: str = ""
+    certificate_expires: int = 0
+    """In seconds since the epoch; 0: not known."""
 
 
 class EventKind(StrEnum):

@@ -5,16 +5,22 @@ Precedence: check, policy, service, top level, default.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from appliance.config.findings import Findings
 from appliance.config.kinds import Place, duration_text
-from appliance.config.nodes import Mapping, join, quote
-from appliance.config.policy import NO_DNS, Form
+from appliance.config.nodes import Mapping, Node, join, quote
+from appliance.config.policy import Form
 from appliance.config.reader import Fields, Given
+from appliance.config.setting import list_text
 from appliance.config.settings import default_of, settings_of
-from appliance.model import Address, Check, CheckKind
+from appliance.model import Address, Check, CheckKind, Protocol
+
+_NOTHING = Fields(Node(0, 0, 1), "")
+"""The settings of a check that is made without being written."""
 
 
 def effective(name: str, *levels: Fields) -> Any:
@@ -41,10 +47,6 @@ def validate_policy(pairs: tuple[tuple[Given, Given], ...], findings: Findings) 
         if checks is not None and checks.value and form.starred:
             message = f"{quote(form.text)} means no checks, but checks are given"
             findings.error(checks.node, checks.path, "conflict", message, "remove the * or the checks")
-        undecided = fields is not None and "checks" in fields.refused
-        if checks is None and not form.starred and not undecided and not isinstance(form.default, CheckKind | None):
-            hint = f"write {form.port}/udp or {form.port}/tcp"
-            findings.error(key.node, key.path, "unsupported", NO_DNS, hint)
         for check in checks.value if checks else ():
             _validate_check(check.value, findings)
 
@@ -58,33 +60,51 @@ def _validate_check(check: Fields, findings: Findings) -> None:
     for key, _ in check.node.entries:
         row = rows.get(key.text)
         if row is not None and row.checks and kind.value not in row.checks:
-            known = " and ".join(row.checks)
-            message = f"a {kind.value} check has no {key.text}"
+            known = list_text(row.checks)
+            message = f"{_a(kind.value)} check has no {key.text}"
             findings.error(key, join(check.path, key.text), "conflict", message, f"{key.text} is for {known} checks")
+    method = check.get("method")
+    if method is not None and kind.value in rows["method"].checks:
+        good = Protocol if kind.value is CheckKind.DNS else str
+        if not isinstance(method.value, good):
+            accepted = "tcp or udp" if good is Protocol else "GET or HEAD"
+            findings.error(method.node, method.path, "conflict", f"{_a(kind.value)} check goes by {accepted}")
+
+
+def _a(kind: CheckKind) -> str:
+    return f"an {kind}" if kind[0] in "hi" else f"a {kind}"
 
 
 def resolve_checks(
     form: Form, port: int, levels: tuple[Fields, Fields, Fields], vip: Address, findings: Findings
-) -> tuple[Check, ...]:
-    """Return the checks of one service, all values in force.
+) -> dict[Protocol, tuple[Check, ...]]:
+    """Return the checks of each service that a policy's key makes, all values in force.
 
     `port` is the backends', `levels` are policy, service and top level; the policy is empty where the key has no map.
     """
-    if form.starred:
-        return ()
     explicit = levels[0].get("checks")
-    if explicit is None:
-        if not isinstance(form.default, CheckKind):
-            return ()
-        return (_check(form.default, port, vip, levels, findings),)
-    found = []
-    for item in explicit.value:
-        fields: Fields = item.value
-        kind = fields.get("type")
-        if kind is not None:
-            own = fields.get("port")
-            found.append(_check(kind.value, own.value if own else port, vip, (fields, *levels), findings))
-    return tuple(found)
+    found: list[tuple[Check, bool]] = []
+    if form.starred or (explicit is None and form.default is None):
+        pass
+    elif explicit is None:
+        assert form.default is not None
+        found.append((_check(form.default, port, vip, (_NOTHING, *levels), findings), False))
+    else:
+        for item in explicit.value:
+            fields: Fields = item.value
+            kind = fields.get("type")
+            if kind is not None:
+                own = fields.get("port")
+                check = _check(kind.value, own.value if own else port, vip, (fields, *levels), findings)
+                found.append((check, "method" in fields.given))
+    return {protocol: tuple(_over(protocol, *each) for each in found) for protocol in form.protocols}
+
+
+def _over(protocol: Protocol, check: Check, settled: bool) -> Check:
+    """Return a check as that of a service: a DNS question travels as its packets unless the check says how."""
+    if check.kind is not CheckKind.DNS or settled:
+        return check
+    return replace(check, transport=protocol)
 
 
 def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...], findings: Findings) -> Check:
@@ -100,17 +120,88 @@ def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...],
         "rise": effective("rise", *levels),
         "fall": effective("fall", *levels),
     }
-    if kind not in settings_of(Place.CHECK)["path"].checks:
-        return Check(kind, port, **timing)
-    return Check(
-        kind,
-        port,
-        host=effective("host", *levels) or str(vip),
-        path=effective("path", *levels),
-        method=effective("method", *levels),
-        expect=_codes(effective("expect", *levels)),
-        **timing,
-    )
+    own = levels[0]
+    _agree(kind, levels, findings)
+    values = _VALUES[kind](own, levels, vip) if kind in _VALUES else {}
+    return Check(kind, port, **timing, **values)
+
+
+def _agree(kind: CheckKind, levels: tuple[Fields, ...], findings: Findings) -> None:
+    """Report settings of one check that do not go together."""
+    own = levels[0]
+    kind_given = own.get("type")
+    if kind_given is not None and kind is CheckKind.ICMP:
+        message = "icmp checks are not supported by this version: the data plane carries no echo to one backend"
+        findings.error(kind_given.node, kind_given.path, "unsupported", message, "write syn, tcp or udp")
+    body = own.get("body")
+    if body is not None and effective("method", *levels) == "HEAD":
+        findings.error(body.node, body.path, "conflict", "the answer to HEAD has no body", "write `method: GET`")
+    if kind is CheckKind.GRPC and not effective("tls", own):
+        for given in (own.get("verify"), own.get("ca"), own.get("expiry_warning")):
+            if given is not None:
+                message = "there is no certificate without TLS"
+                findings.error(given.key or given.node, given.path, "conflict", message, "write `tls: true`")
+    elif kind in settings_of(Place.CHECK)["ca"].checks and not effective("verify", *levels):
+        ca = given_at("ca", *levels)
+        if ca is not None:
+            message = "certificates to verify by, but `verify` is not true"
+            findings.error(ca.node, ca.path, "conflict", message, "write `verify: true`, or remove `ca`")
+
+
+def _of_http(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    return {
+        "host": effective("host", *levels) or str(vip),
+        "path": effective("path", *levels),
+        "method": effective("method", *levels),
+        "expect": _codes(effective("expect", *levels)),
+        "body": effective("body", own) or "",
+    }
+
+
+def _of_tls(levels: tuple[Fields, ...]) -> dict[str, Any]:
+    return {
+        "verify": effective("verify", *levels),
+        "ca": effective("ca", *levels) or "",
+        "expiry_warning": effective("expiry_warning", *levels),
+    }
+
+
+def _of_https(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    return _of_http(own, levels, vip) | _of_tls(levels)
+
+
+def _of_grpc(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    tls = effective("tls", own)
+    return {
+        "host": effective("host", *levels) or str(vip),
+        "service": effective("service", own) or "",
+        "tls": tls,
+        **(_of_tls(levels) if tls else {}),
+    }
+
+
+def _of_dns(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    given = {"query": own.get("name"), "transport": own.get("method")}
+    return {
+        **{name: value.value for name, value in given.items() if value is not None},
+        "qtype": effective("qtype", own),
+        "rcode": effective("rcode", own),
+    }
+
+
+def _of_udp(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str, Any]:
+    given = {name: own.get(name) for name in ("send", "receive")}
+    return {name: value.value for name, value in given.items() if value is not None}
+
+
+_VALUES: dict[CheckKind, Callable[[Fields, tuple[Fields, ...], Address], dict[str, Any]]] = {
+    CheckKind.HTTP: _of_http,
+    CheckKind.HTTPS: _of_https,
+    CheckKind.GRPC: _of_grpc,
+    CheckKind.DNS: _of_dns,
+    CheckKind.UDP: _of_udp,
+}
+"""What a kind of check has besides its timing, from the check's own settings and from all levels."""
 
 
 def _codes(value: Any) -> tuple[int, ...]:

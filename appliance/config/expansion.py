@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from appliance.config.kinds import Place
 from appliance.config.outlets import without_password
 from appliance.config.settings import settings_of
+from appliance.config.values_check import payload_text, rcodes_text
 from appliance.errors import Issue
-from appliance.model import Check, Config, Service, Tunnel, TunnelKind, Vlan
+from appliance.model import Check, CheckKind, Config, Service, Tunnel, TunnelKind, Vlan
 from appliance.model_bgp import Peer
 from appliance.model_logging import Logging
 
@@ -165,19 +167,35 @@ def _vlans(vlans: tuple[Vlan, ...]) -> dict[str, Any]:
     return {"v4": families[4], "v6": families[6], "gateways": gateways}
 
 
+_OF_CHECKS: dict[str, Callable[[Check], Any]] = {
+    "port": lambda check: check.port,
+    "method": lambda check: check.transport if check.kind is CheckKind.DNS else check.method,
+    "path": lambda check: check.path,
+    "host": lambda check: check.host,
+    "expect": lambda check: list(check.expect) or "any",
+    "body": lambda check: check.body,
+    "verify": lambda check: check.verify,
+    "ca": lambda check: check.ca,
+    "expiry_warning": lambda check: check.expiry_warning,
+    "tls": lambda check: check.tls,
+    "service": lambda check: check.service,
+    "name": lambda check: check.query or ".",
+    "qtype": lambda check: check.qtype,
+    "rcode": lambda check: rcodes_text(check.rcode).split() if check.rcode else "any",
+    "send": lambda check: payload_text(check.send) if check.send else "",
+    "receive": lambda check: payload_text(check.receive) if check.receive else "",
+}
+"""What some types of check alone have, as the settings are called."""
+
+
 def check_json(check: Check) -> dict[str, Any]:
     """Return a check with the keys that its type has; `window` null means that rise and fall count in a row."""
-    values: dict[str, Any] = {
-        "method": check.method,
-        "path": check.path,
-        "host": check.host,
-        "expect": list(check.expect) or "any",
-    }
     rows = settings_of(Place.CHECK)
-    own = {name: value for name, value in values.items() if check.kind in rows[name].checks}
+    own = {name: value(check) for name, value in _OF_CHECKS.items() if check.kind in rows[name].checks}
+    if check.kind is CheckKind.DNS:
+        own["transport"] = str(own.pop("method"))
     return {
         "type": str(check.kind),
-        "port": check.port,
         **own,
         "interval": seconds(check.interval),
         "timeout": seconds(check.timeout),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from appliance.config.expansion import MASK
 from appliance.config.kinds import duration_text
 from appliance.config.outlets import without_password
+from appliance.config.values_check import payload_text, rcodes_text
 from appliance.model import Backend, Check, CheckKind, Config, Service, TunnelKind, Vlan
 from appliance.model_bgp import Peer
 from appliance.model_logging import Logging
@@ -147,16 +150,48 @@ def _backend(backend: Backend, service: Service) -> tuple[str, ...]:
 def _check(check: Check) -> tuple[str, ...]:
     common = (
         str(check.kind),
-        str(check.port),
+        str(check.port) if check.kind is not CheckKind.ICMP else "",
         duration_text(check.interval),
         duration_text(check.timeout),
         str(check.rise),
         str(check.fall),
     )
-    if check.kind not in (CheckKind.HTTP, CheckKind.HTTPS):
-        return (*common, "", "")
+    return (*common, *_REQUESTS[check.kind](check)) if check.kind in _REQUESTS else (*common, "", "")
+
+
+def _of_http(check: Check) -> tuple[str, str]:
     host = f"[{check.host}]" if check.host.count(":") > 1 and not check.host.startswith("[") else check.host
-    return (*common, f"{check.method} {host}{check.path}", codes_text(check.expect))
+    expected = codes_text(check.expect)
+    return f"{check.method} {host}{check.path}", f"{expected}, {check.body!r}" if check.body else expected
+
+
+def _of_https(check: Check) -> tuple[str, str]:
+    request, expected = _of_http(check)
+    return request, f"{expected}, a valid certificate" if check.verify else expected
+
+
+def _of_grpc(check: Check) -> tuple[str, str]:
+    request = f"{check.service or 'the server'}{' over TLS' if check.tls else ''}"
+    return request, "SERVING, a valid certificate" if check.verify else "SERVING"
+
+
+def _of_dns(check: Check) -> tuple[str, str]:
+    return f"{check.query or '.'} {check.qtype} over {str(check.transport).upper()}", rcodes_text(check.rcode)
+
+
+def _of_udp(check: Check) -> tuple[str, str]:
+    sent = payload_text(check.send) if check.send else "an empty datagram"
+    return sent, payload_text(check.receive) if check.receive else "any answer"
+
+
+_REQUESTS: dict[CheckKind, Callable[[Check], tuple[str, str]]] = {
+    CheckKind.HTTP: _of_http,
+    CheckKind.HTTPS: _of_https,
+    CheckKind.GRPC: _of_grpc,
+    CheckKind.DNS: _of_dns,
+    CheckKind.UDP: _of_udp,
+}
+"""What is asked, and what is expected."""
 
 
 def codes_text(codes: tuple[int, ...]) -> str:

@@ -13,22 +13,17 @@ from appliance.model import CheckKind, Protocol
 
 PORT = Integer(1, 65535)
 
-DNS = "dns"
-"""The default check of `domain`; no version of the prober can do it yet."""
-
-NO_DNS = "dns checks are not supported by this version"
-
 _TCP = (Protocol.TCP,)
 _BOTH = (Protocol.TCP, Protocol.UDP)
 _UDP = (Protocol.UDP,)
 
 # name: port, protocols, default check, whether `N/name` is a form too
-NAMES: dict[str, tuple[int, tuple[Protocol, ...], CheckKind | str, bool]] = {
+NAMES: dict[str, tuple[int, tuple[Protocol, ...], CheckKind, bool]] = {
     "http": (80, _TCP, CheckKind.HTTP, True),
     "https": (443, _TCP, CheckKind.HTTPS, True),
-    "domain": (53, _BOTH, DNS, True),
-    "domain/tcp": (53, _TCP, DNS, False),
-    "domain/udp": (53, _UDP, DNS, False),
+    "domain": (53, _BOTH, CheckKind.DNS, True),
+    "domain/tcp": (53, _TCP, CheckKind.DNS, False),
+    "domain/udp": (53, _UDP, CheckKind.DNS, False),
     "ftp": (21, _TCP, CheckKind.SYN, False),
     "ssh": (22, _TCP, CheckKind.SYN, False),
     "telnet": (23, _TCP, CheckKind.SYN, False),
@@ -42,9 +37,6 @@ NAMES: dict[str, tuple[int, tuple[Protocol, ...], CheckKind | str, bool]] = {
 _PREFIXED = tuple(name for name, row in NAMES.items() if row[3])
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
-DOMAIN_PATTERN = rf"^(domain(/tcp|/udp)?|{_PORT}/domain)$"
-"""Forms whose default check this version cannot do."""
-
 
 @dataclass(frozen=True)
 class Form:
@@ -53,7 +45,7 @@ class Form:
     text: str
     port: int
     protocols: tuple[Protocol, ...]
-    default: CheckKind | str | None
+    default: CheckKind | None
     starred: bool
 
 
@@ -92,10 +84,8 @@ class FormKind(ScalarKind):
         raise Invalid(hint=suggestion(name, ("tcp", "udp", *_PREFIXED)))
 
     def schema(self) -> dict[str, Any]:
-        names = "|".join(name for name, row in NAMES.items() if row[2] != DNS)
-        domain = DOMAIN_PATTERN.strip("^$")
-        plain = rf"({names}|{_PORT}(/(tcp|udp|http|https))?)\*?"
-        return {"type": "string", "pattern": rf"^({plain}|{domain}\*)$"}
+        names = "|".join(NAMES)
+        return {"type": "string", "pattern": rf"^({names}|{_PORT}(/(tcp|udp|{'|'.join(_PREFIXED)}))?)\*?$"}
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from appliance.config.kinds import Place, words_of
-from appliance.config.policy import DNS, NAMES
-from appliance.config.setting import Setting
+from appliance.config.policy import NAMES
+from appliance.config.setting import Setting, list_text
 from appliance.config.settings import settings_of
 from appliance.model import CheckKind
 
@@ -68,7 +68,7 @@ def _default(row: Setting) -> str:
 def _meaning(row: Setting) -> str:
     if row.successor:
         return f"{row.help} Has no effect any more: {row.successor}."
-    return f"{row.help} Only for {' and '.join(row.checks)} checks." if row.checks else row.help
+    return f"{row.help} Only for {list_text(row.checks)} checks." if row.checks else row.help
 
 
 def _forms() -> list[tuple[str, ...]]:
@@ -79,8 +79,7 @@ def _forms() -> list[tuple[str, ...]]:
     for name, (port, protocols, default, prefixed) in NAMES.items():
         keys = f"`{name}`, `N/{name}`" if prefixed else f"`{name}`"
         service = " and ".join(f"{str(protocol).upper()} {port}" for protocol in protocols)
-        check = "not in this version: needs `*` or `checks`" if default == DNS else str(default)
-        rows.append((keys, service + (" or N" if prefixed else ""), check))
+        rows.append((keys, service + (" or N" if prefixed else ""), str(default)))
     return rows
 
 

@@ -209,7 +209,10 @@ class _Services:
                 need = given_at("need", *travel.levels)
                 for protocol in form.protocols:
                     made = self._service(
-                        ServiceKey(address.address, form.port, protocol), travel, self._of(servers, travel.port), checks
+                        ServiceKey(address.address, form.port, protocol),
+                        travel,
+                        self._of(servers, travel.port),
+                        checks[protocol],
                     )
                     drafts.append(Draft(made, vip, key, servers, need))
         return drafts

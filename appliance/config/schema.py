@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from appliance.config.kinds import Either, Kind, ListOf, MapOf, Place, ScalarKind, Section
-from appliance.config.policy import DOMAIN_PATTERN, FormKind
 from appliance.config.setting import Setting
 from appliance.config.settings import settings_of
 
@@ -99,9 +98,6 @@ def _map(kind: MapOf) -> dict[str, Any]:
         "patternProperties": {kind.key.schema()["pattern"]: value},
         "additionalProperties": False,
     }
-    if isinstance(kind.key, FormKind):
-        # These keys have a default check that does not exist; with checks of their own they are fine.
-        schema["patternProperties"][DOMAIN_PATTERN] = {"allOf": [value, {"type": "object", "required": ["checks"]}]}
     if kind.at_least:
         schema["minProperties"] = kind.at_least
     return schema

@@ -56,3 +56,9 @@ class Setting:
 def words(members: Iterable[Enum]) -> dict[str, Any]:
     """Return the words of an enumeration with their members."""
     return {str(member): member for member in members}
+
+
+def list_text(names: Iterable[str]) -> str:
+    """Return `a, b and c`."""
+    *most, last = names
+    return " and ".join([", ".join(most), last] if most else [last])

@@ -48,7 +48,7 @@ class Recorder:
     def probe(self, result: ProbeResult) -> None:
         """Take down a probe."""
         details: dict[str, Any] = {"check": result.check, "total_ns": result.total_ns}
-        for name in ("connect_ns", "tls_ns", "first_byte_ns", "http_status", "tls_version"):
+        for name in ("connect_ns", "tls_ns", "first_byte_ns", "http_status", "tls_version", "certificate_expires"):
             if value := getattr(result, name):
                 details[name] = value
         self._journal.append(

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from appliance.control.blocks import Blocks
+from appliance.health.checks import decode_check, encode_check
 from appliance.model import (
     Address,
     Backend,
@@ -166,7 +167,8 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-_CHECK_FIELDS = ("port", "host", "path", "method", "interval", "timeout", "rise", "fall")
+_DEFAULTS = encode_check(Check(CheckKind.SYN, 1))
+"""Fills in what an earlier version did not write."""
 
 
 def _leaving_json(entry: Leaving) -> dict[str, Any]:
@@ -184,11 +186,7 @@ def _leaving_json(entry: Leaving) -> dict[str, Any]:
         "tracking": str(service.tracking),
         "forward": str(service.forward),
         "tunnel": _tunnel_json(service.tunnel),
-        "checks": [
-            {"kind": str(check.kind), "expect": list(check.expect)}
-            | {name: getattr(check, name) for name in _CHECK_FIELDS}
-            for check in service.checks
-        ],
+        "checks": [encode_check(check) for check in service.checks],
     }
 
 
@@ -208,19 +206,7 @@ def _leaving(item: Mapping[str, Any]) -> Leaving:
         ipaddress.ip_address(item["backend"]), int(item["weight"]), port=None if port is None else int(port)
     )
     checks = tuple(
-        Check(
-            kind=CheckKind(check["kind"]),
-            port=int(check["port"]),
-            host=str(check["host"]),
-            path=str(check["path"]),
-            method=str(check["method"]),
-            expect=tuple(int(code) for code in check["expect"]),
-            interval=float(check["interval"]),
-            timeout=float(check["timeout"]),
-            rise=int(check["rise"]),
-            fall=int(check["fall"]),
-        )
-        for check in item["checks"]
+        decode_check({**_DEFAULTS, **check}, f"checks[{index}]") for index, check in enumerate(item["checks"])
     )
     service = Service(
         key=ServiceKey.parse(item["service"]),

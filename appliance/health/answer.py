@@ -27,3 +27,5 @@ class Answer:
     """From the request to the first byte of the response."""
     http_status: int = 0
     tls_version: str = ""
+    certificate_expires: int = 0
+    """When the server's certificate ends, in seconds since the epoch; 0 where that is not known."""

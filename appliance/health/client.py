@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from appliance.errors import HostError, ProberGone
+from appliance.health.authorities import Authorities
 from appliance.health.messages import (
     MAX_REPORT,
     Heartbeat,
@@ -32,7 +33,7 @@ from appliance.health.messages import (
     schedule_pieces,
 )
 from appliance.health.process import ProberProcess
-from appliance.model import Address, Check, ProbeResult, Protocol, ServiceKey
+from appliance.model import Address, Check, ProbeResult, ServiceKey
 from appliance.paths import Root
 
 SILENCE = 5.0
@@ -68,12 +69,13 @@ class Target:
         """Address and port of the backend at which probes of a check arrive, None where that is the VIP."""
         if self.mapped is None:
             return None
-        of_service = (check.port, Protocol.TCP) == (self.service.port, self.service.protocol)
+        of_service = (check.port, check.protocol) == (self.service.port, self.service.protocol)
         return self.backend, self.mapped if of_service else check.port
 
 
-_Name = tuple[ServiceKey, Address, Address, int, Check, tuple[Address, int] | None]
-"""What a number stands for: service, backend, private address, index of the check, check, and where probes arrive."""
+_Name = tuple[ServiceKey, Address, Address, int, Check, tuple[Address, int] | None, str]
+"""What a number stands for: service, backend, private address, index of the check, check, where probes arrive, and the
+certificates by which the check verifies servers."""
 
 
 class ProberClient:
@@ -89,6 +91,7 @@ class ProberClient:
         self._root = root
         self._on_result = on_result
         self._on_state = on_state
+        self._authorities = Authorities()
         self._numbers: dict[_Name, int] = {}
         self._names: dict[int, _Name] = {}
         self._next_number = itertools.count(1)
@@ -121,7 +124,8 @@ class ProberClient:
         names: dict[_Name, int] = {}
         for target in targets:
             for index, check in enumerate(target.checks):
-                name = (target.service, target.backend, target.nat, index, check, target.arrival(check))
+                authority = self._authorities.text(check.ca) if check.ca else ""
+                name = (target.service, target.backend, target.nat, index, check, target.arrival(check), authority)
                 number = self._numbers.get(name)
                 names[name] = next(self._next_number) if number is None else number
         self._numbers = names
@@ -230,6 +234,7 @@ class ProberClient:
                 first_byte_ns=answer.first_byte_ns,
                 http_status=answer.http_status,
                 tls_version=answer.tls_version,
+                certificate_expires=answer.certificate_expires,
             )
         )
 
@@ -250,8 +255,8 @@ class ProberClient:
             if not self._generation:
                 continue
             probes = (
-                Probe(number, service.vip, nat, check, arrival)
-                for number, (service, _, nat, _, check, arrival) in self._names.items()
+                Probe(number, service.vip, nat, check, arrival, authority)
+                for number, (service, _, nat, _, check, arrival, authority) in self._names.items()
             )
             try:
                 for piece in schedule_pieces(self._generation, probes):

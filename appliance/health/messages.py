@@ -1,9 +1,11 @@
 """What the daemon and the prober say to each other: JSON, one message on a line, UTF-8, in both directions.
 
-daemon -> prober   {"schedule": GENERATION, "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK], ...], "checks": [{...}, ...]}
+daemon -> prober   {"schedule": GENERATION, "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK], ...], "checks": [{...}, ...],
+                    "authorities": {FILE: CERTIFICATES, ...}}
                    the whole of what should be probed; it takes the place of what was said before; where packets do not
                    arrive at the VIP and the check's port, a probe goes on with ADDRESS, PORT
-prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST BYTE, STATUS, TLS VERSION]
+prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST BYTE, STATUS, TLS VERSION,
+                    CERTIFICATE EXPIRES]
                    one finished probe; AT in wall-clock seconds, durations in nanoseconds
                    {"heartbeat": {...}}
                    at the start, after each new schedule, and each second
@@ -23,13 +25,17 @@ from itertools import islice
 from typing import Any
 
 from appliance.health.answer import Answer
+from appliance.health.checks import decode_check, encode_check, integer, text
 from appliance.health.diagnostic import LIMIT, printable
-from appliance.model import Address, Check, CheckKind, Outcome
+from appliance.model import Address, Check, Outcome
 
 MAX_SCHEDULE = 32 << 20
 """Bytes in a schedule, at most: some 400,000 probes."""
 MAX_REPORT = 1 << 16
 """Bytes in a message of the prober, at most."""
+
+MAX_AUTHORITY = 1 << 20
+"""Characters of a file of certificates, at most."""
 
 PIECE = 512
 """Probes in a piece of a schedule."""
@@ -51,6 +57,8 @@ class Probe:
     nat: Address
     check: Check
     arrival: tuple[Address, int] | None = None
+    authority: str = ""
+    """What is in the check's file of certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,30 +99,39 @@ class Heartbeat:
 def schedule_pieces(generation: int, probes: Iterable[Probe]) -> Iterator[bytes]:
     """Yield the message of a schedule in pieces that take a few milliseconds each; each distinct check stands once."""
     checks: dict[Check, int] = {}
+    authorities: dict[str, str] = {}
     yield b'{"schedule":%d,"probes":[' % generation
     left, comma = iter(probes), b""
-    while some := [
-        [
-            *(probe.number, str(probe.vip), str(probe.nat), checks.setdefault(probe.check, len(checks))),
-            *((str(probe.arrival[0]), probe.arrival[1]) if probe.arrival else ()),
+    while piece := list(islice(left, PIECE)):
+        some = [
+            [
+                *(probe.number, str(probe.vip), str(probe.nat), checks.setdefault(probe.check, len(checks))),
+                *((str(probe.arrival[0]), probe.arrival[1]) if probe.arrival else ()),
+            ]
+            for probe in piece
         ]
-        for probe in islice(left, PIECE)
-    ]:
+        authorities.update((probe.check.ca, probe.authority) for probe in piece if probe.authority)
         yield comma + _ENCODER.encode(some)[1:-1].encode()
         comma = b","
-    yield b'],"checks":' + _line([asdict(check) for check in checks])[:-1] + b"}\n"
+    yield b'],"checks":' + _line([encode_check(check) for check in checks])[:-1]
+    yield b',"authorities":' + _line(authorities)[:-1] + b"}\n"
 
 
 def decode_schedule(line: bytes) -> Schedule:
     """Read the message of a schedule; raises ValueError."""
     message = _parse(line, "schedule")
-    if not isinstance(message, dict) or message.keys() != {"schedule", "checks", "probes"}:
-        raise ValueError("not a schedule: it needs the keys schedule, checks, probes")
-    generation = _integer(message["schedule"], "generation", 1, _NANOSECONDS)
+    if not isinstance(message, dict) or message.keys() != {"schedule", "checks", "probes", "authorities"}:
+        raise ValueError("not a schedule: it needs the keys schedule, checks, probes, authorities")
+    generation = integer(message["schedule"], "generation", 1, _NANOSECONDS)
     if not isinstance(message["checks"], list) or not isinstance(message["probes"], list):
         raise ValueError("checks and probes must be lists")
-    checks = [_check(item, f"checks[{index}]") for index, item in enumerate(message["checks"])]
-    probes = tuple(_probe(item, f"probes[{index}]", checks) for index, item in enumerate(message["probes"]))
+    if not isinstance(message["authorities"], dict):
+        raise ValueError("authorities must be a map")
+    authorities = {path: text(pem, "authorities", MAX_AUTHORITY) for path, pem in message["authorities"].items()}
+    checks = [decode_check(item, f"checks[{index}]") for index, item in enumerate(message["checks"])]
+    probes = tuple(
+        _probe(item, f"probes[{index}]", checks, authorities) for index, item in enumerate(message["probes"])
+    )
     if len({probe.number for probe in probes}) != len(probes):
         raise ValueError("two probes have the same number")
     return Schedule(generation, probes)
@@ -135,6 +152,7 @@ def encode_report(report: Report) -> bytes:
             answer.first_byte_ns,
             answer.http_status,
             answer.tls_version,
+            answer.certificate_expires,
         ]
     )
 
@@ -165,96 +183,62 @@ def _parse(line: bytes, what: str) -> Any:
         raise ValueError(f"{what}: not JSON: {printable(str(error))}") from None
 
 
-def _integer(value: object, what: str, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"{what}: {printable(repr(value))} is not an integer from {least} to {most}")
-    return value
-
-
-def _seconds(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86400:
-        raise ValueError(f"{what}: {printable(repr(value))} is not a number of seconds above 0, up to a day")
-    return float(value)
-
-
-def _text(value: object, what: str, limit: int = 4096) -> str:
-    if not isinstance(value, str) or len(value) > limit:
-        raise ValueError(f"{what}: not a text of at most {limit} characters")
-    return value
-
-
 def _address(value: object, what: str) -> Address:
     try:
-        return ipaddress.ip_address(_text(value, what, 64))
+        return ipaddress.ip_address(text(value, what, 64))
     except ValueError:
         raise ValueError(f"{what}: {printable(repr(value))} is not an IP address") from None
 
 
-def _check(item: object, where: str) -> Check:
-    if not isinstance(item, dict) or item.keys() != Check.__dataclass_fields__.keys():
-        raise ValueError(f"{where}: a check needs exactly the keys {', '.join(Check.__dataclass_fields__)}")
-    if item["kind"] not in tuple(CheckKind) or not isinstance(item["expect"], list):
-        raise ValueError(f"{where}: unknown kind, or expect is not a list")
-    return Check(
-        kind=CheckKind(item["kind"]),
-        port=_integer(item["port"], f"{where}.port", 1, 65535),
-        host=_text(item["host"], f"{where}.host"),
-        path=_text(item["path"], f"{where}.path"),
-        method=_text(item["method"], f"{where}.method", 16),
-        expect=tuple(_integer(code, f"{where}.expect", 0, 999) for code in item["expect"]),
-        interval=_seconds(item["interval"], f"{where}.interval"),
-        timeout=_seconds(item["timeout"], f"{where}.timeout"),
-        rise=_integer(item["rise"], f"{where}.rise", 1, 1000),
-        fall=_integer(item["fall"], f"{where}.fall", 1, 1000),
-    )
-
-
-def _probe(item: object, where: str, checks: list[Check]) -> Probe:
+def _probe(item: object, where: str, checks: list[Check], authorities: dict[str, str]) -> Probe:
     if not isinstance(item, list) or len(item) not in (4, 6):
         raise ValueError(f"{where}: a probe is [number, VIP, NAT address, index of its check], then address and port")
     number, vip, nat, check, *rest = item
     arrival = None
     if rest:
-        arrival = _address(rest[0], f"{where}: address"), _integer(rest[1], f"{where}: port", 1, 65535)
+        arrival = _address(rest[0], f"{where}: address"), integer(rest[1], f"{where}: port", 1, 65535)
+    asked = checks[integer(check, f"{where}: check", 0, len(checks) - 1)]
     return Probe(
-        _integer(number, f"{where}: number", 0, _NANOSECONDS),
+        integer(number, f"{where}: number", 0, _NANOSECONDS),
         _address(vip, f"{where}: VIP"),
         _address(nat, f"{where}: NAT address"),
-        checks[_integer(check, f"{where}: check", 0, len(checks) - 1)],
+        asked,
         arrival,
+        authorities.get(asked.ca, ""),
     )
 
 
 def _report(item: list[object]) -> Report:
-    if len(item) != 10:
-        raise ValueError(f"a report has 10 items, not {len(item)}")
-    number, outcome, diagnostic, at, total, connect, tls, first_byte, status, version = item
+    if len(item) != 11:
+        raise ValueError(f"a report has 11 items, not {len(item)}")
+    number, outcome, diagnostic, at, total, connect, tls, first_byte, status, version, expires = item
     if not isinstance(outcome, str) or outcome not in tuple(Outcome):
         raise ValueError(f"report: {printable(repr(outcome))} is no outcome")
     if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at < 1e12:
         raise ValueError("report: the time is not in seconds since the epoch")
     answer = Answer(
         outcome=Outcome(outcome),
-        diagnostic=printable(_text(diagnostic, "diagnostic", LIMIT)),
-        total_ns=_integer(total, "total", 0, _NANOSECONDS),
-        connect_ns=_integer(connect, "connect", 0, _NANOSECONDS),
-        tls_ns=_integer(tls, "tls", 0, _NANOSECONDS),
-        first_byte_ns=_integer(first_byte, "first byte", 0, _NANOSECONDS),
-        http_status=_integer(status, "status", 0, 999),
-        tls_version=printable(_text(version, "TLS version", 16)),
+        diagnostic=printable(text(diagnostic, "diagnostic", LIMIT)),
+        total_ns=integer(total, "total", 0, _NANOSECONDS),
+        connect_ns=integer(connect, "connect", 0, _NANOSECONDS),
+        tls_ns=integer(tls, "tls", 0, _NANOSECONDS),
+        first_byte_ns=integer(first_byte, "first byte", 0, _NANOSECONDS),
+        http_status=integer(status, "status", 0, 999),
+        tls_version=printable(text(version, "TLS version", 16)),
+        certificate_expires=integer(expires, "certificate expires", 0, 1 << 40),
     )
-    return Report(_integer(number, "number", 0, _NANOSECONDS), float(at), answer)
+    return Report(integer(number, "number", 0, _NANOSECONDS), float(at), answer)
 
 
 def _heartbeat(item: dict[str, object]) -> Heartbeat:
     if item.keys() != Heartbeat.__dataclass_fields__.keys():
         raise ValueError(f"a heartbeat needs exactly the keys {', '.join(Heartbeat.__dataclass_fields__)}")
     return Heartbeat(
-        generation=_integer(item["generation"], "generation", 0, _NANOSECONDS),
-        finished=_integer(item["finished"], "finished", 0, _NANOSECONDS),
-        unsent=_integer(item["unsent"], "unsent", 0, _NANOSECONDS),
-        trouble=printable(_text(item["trouble"], "trouble", LIMIT)),
-        outstanding=_integer(item["outstanding"], "outstanding", 0, _NANOSECONDS),
-        late_ms=_integer(item["late_ms"], "late_ms", 0, _NANOSECONDS),
-        cpu_ns=_integer(item["cpu_ns"], "cpu_ns", 0, 1 << 63),
+        generation=integer(item["generation"], "generation", 0, _NANOSECONDS),
+        finished=integer(item["finished"], "finished", 0, _NANOSECONDS),
+        unsent=integer(item["unsent"], "unsent", 0, _NANOSECONDS),
+        trouble=printable(text(item["trouble"], "trouble", LIMIT)),
+        outstanding=integer(item["outstanding"], "outstanding", 0, _NANOSECONDS),
+        late_ms=integer(item["late_ms"], "late_ms", 0, _NANOSECONDS),
+        cpu_ns=integer(item["cpu_ns"], "cpu_ns", 0, 1 << 63),
     )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
-from time import monotonic_ns
+from time import monotonic_ns, time
 
 from appliance.health.answer import Answer
 from appliance.health.diagnostic import printable
 from appliance.health.messages import Probe
 from appliance.health.ports import Destination, Ports
-from appliance.health.probes import http, syn, tcp
+from appliance.health.probes import dns, grpc, http, icmp, syn, tcp, udp
+from appliance.health.probes.certificate import expiry, remark
 from appliance.health.probes.connection import Connection, PortTaken
+from appliance.health.probes.datagram import Datagram
 from appliance.health.probes.deadline import Deadline
 from appliance.health.probes.failure import ProbeFailed, ProbeNotSent
 from appliance.health.probes.readiness import Readiness
@@ -34,14 +36,22 @@ class Job:
     """The NAT address as text."""
     destination: Destination
     """What the data plane turns the private address and the port into."""
+    authority: str = ""
+    """What is in the check's file of certificates."""
 
     @classmethod
     def of(cls, probe: Probe) -> Job:
         """Prepare a probe."""
         family = socket.AF_INET if probe.nat.version == 4 else socket.AF_INET6
         address, port = probe.arrival or (probe.vip, probe.check.port)
-        destination = (str(address), port, int(Protocol.TCP), probe.check.kind is CheckKind.SYN)
-        return cls(probe.number, probe.check, probe.vip, family, str(probe.nat), destination)
+        if probe.check.kind is CheckKind.ICMP:
+            # An identifier is to an echo request what a source port is to others; there is no other port.
+            protocol = socket.IPPROTO_ICMP if probe.vip.version == 4 else socket.IPPROTO_ICMPV6
+            destination = (str(address), 0, int(protocol), True)
+        else:
+            half_open = probe.check.kind is CheckKind.SYN
+            destination = (str(address), port, int(probe.check.protocol), half_open)
+        return cls(probe.number, probe.check, probe.vip, family, str(probe.nat), destination, probe.authority)
 
 
 class Runner:
@@ -52,6 +62,7 @@ class Runner:
         self._ports = ports
         self._readiness = Readiness(loop)
         self._half_open = syn.HalfOpen(loop)
+        self._echo = icmp.Echo(loop)
 
     async def run(self, job: Job) -> Answer:
         """Return how the probe ended; raises ProbeNotSent if it never left this host."""
@@ -61,7 +72,7 @@ class Runner:
             if port is None:
                 break
             try:
-                return await (self._half(job, port) if job.check.kind is CheckKind.SYN else self._full(job, port))
+                return await self._attempt(job, port)
             except PortTaken:
                 continue
             finally:
@@ -71,14 +82,25 @@ class Runner:
     def close(self) -> None:
         """Close what is shared; no probe may be running."""
         self._half_open.close()
+        self._echo.close()
         self._readiness.close()
+
+    async def _attempt(self, job: Job, source_port: int) -> Answer:
+        if job.check.kind in (CheckKind.SYN, CheckKind.ICMP):
+            return await self._half(job, source_port)
+        if job.check.protocol is Protocol.UDP:
+            return await self._datagram(job, source_port)
+        return await self._full(job, source_port)
 
     async def _half(self, job: Job, source_port: int) -> Answer:
         began = monotonic_ns()
         deadline = Deadline(self._loop, job.check.timeout)
         connect_ns = 0
         try:
-            diagnostic = await self._half_open.converse(job.family, job.host, job.check.port, source_port, deadline)
+            if job.check.kind is CheckKind.ICMP:
+                diagnostic = await self._echo.converse(job.family, job.host, source_port, deadline)
+            else:
+                diagnostic = await self._half_open.converse(job.family, job.host, job.check.port, source_port, deadline)
             outcome = Outcome.OK
             connect_ns = monotonic_ns() - began
         except ProbeFailed as failure:
@@ -88,6 +110,24 @@ class Runner:
         finally:
             deadline.close()
         return Answer(outcome, diagnostic, total_ns=monotonic_ns() - began, connect_ns=connect_ns)
+
+    async def _datagram(self, job: Job, source_port: int) -> Answer:
+        began = monotonic_ns()
+        deadline = Deadline(self._loop, job.check.timeout)
+        datagram = Datagram(self._readiness, deadline)
+        talk = dns.over_udp if job.check.kind is CheckKind.DNS else udp.converse
+        try:
+            datagram.open(job.family, job.host, job.check.port, source_port)
+            outcome, diagnostic = Outcome.OK, await talk(datagram, job.check)
+        except ProbeFailed as failure:
+            outcome, diagnostic = failure.outcome, failure.diagnostic
+        except TimeoutError:
+            outcome, diagnostic = Outcome.NONE, "timeout (no answer)"
+        finally:
+            deadline.close()
+            datagram.close()
+        total_ns = monotonic_ns() - began
+        return Answer(outcome, printable(diagnostic), total_ns=total_ns, first_byte_ns=datagram.first_byte_ns)
 
     async def _full(self, job: Job, source_port: int) -> Answer:
         began = monotonic_ns()
@@ -100,7 +140,13 @@ class Runner:
                 outcome = Outcome.OK
             else:
                 await connection.open(job.family, job.host, job.check.port, source_port)
-                outcome, diagnostic, status = await http.converse(connection, job.check, job.vip)
+                if job.check.kind is CheckKind.DNS:
+                    outcome, diagnostic = Outcome.OK, await dns.over_tcp(connection, job.check)
+                elif job.check.kind is CheckKind.GRPC:
+                    diagnostic = await grpc.converse(connection, job.check, job.vip, job.authority)
+                    outcome = Outcome.OK
+                else:
+                    outcome, diagnostic, status = await http.converse(connection, job.check, job.vip, job.authority)
         except ProbeFailed as failure:
             outcome, diagnostic = failure.outcome, failure.diagnostic
         except TimeoutError:
@@ -108,6 +154,9 @@ class Runner:
         finally:
             deadline.close()
             connection.close()
+        expires = expiry(connection.certificate)
+        if outcome is Outcome.OK and (warning := remark(expires, time(), job.check.expiry_warning)):
+            diagnostic = f"{diagnostic}, {warning}"
         return Answer(
             outcome,
             printable(diagnostic),
@@ -117,4 +166,5 @@ class Runner:
             first_byte_ns=connection.first_byte_ns,
             http_status=status,
             tls_version=connection.tls_version,
+            certificate_expires=expires,
         )

@@ -276,7 +276,7 @@ def test_silent_it_is_replaced(place: Place, monkeypatch: pytest.MonkeyPatch) ->
     [
         ("echo nonsense >&{fd}; exec sleep 60", "it said something malformed (report: not JSON"),
         ("head -c 70000 /dev/zero >&{fd}; exec sleep 60", "it said something malformed (more than 65536 bytes"),
-        ("echo '[1]' >&{fd}; exec sleep 60", "it said something malformed (a report has 10 items, not 1)"),
+        ("echo '[1]' >&{fd}; exec sleep 60", "it said something malformed (a report has 11 items, not 1)"),
         ("echo 'cannot \033[31mstart' >&2; exit 3", r"ended with status 3: cannot \x1b[31mstart"),
     ],
 )

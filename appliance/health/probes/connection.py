@@ -52,6 +52,8 @@ class Connection:
         """What it is about just now, in words for a diagnostic."""
         self.received = 0
         """Bytes received so far, TLS records included."""
+        self.certificate = b""
+        """The server's certificate (DER); empty without TLS."""
         self.connect_ns = 0
         self.tls_ns = 0
         self.first_byte_ns = 0
@@ -104,6 +106,7 @@ class Connection:
             except ssl.SSLError as error:
                 raise await self._tls_failed(error) from None
         await self._flush()
+        self.certificate = tls.getpeercert(True) or b""
         self.tls_ns = monotonic_ns() - began
         self.phase = RESPONSE
 
@@ -111,6 +114,11 @@ class Connection:
     def tls_version(self) -> str:
         """`TLSv1.3` and so on; empty without TLS."""
         return (self._tls.version() or "") if self._tls else ""
+
+    @property
+    def application(self) -> str:
+        """What was agreed on by ALPN; empty for nothing."""
+        return (self._tls.selected_alpn_protocol() or "") if self._tls else ""
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`: the request. That the backend takes no more of it is reported by `receive`.
@@ -208,6 +216,8 @@ class Connection:
 
     async def _tls_failed(self, error: ssl.SSLError) -> ProbeFailed:
         reason = (error.reason or str(error)).lower().replace("_", " ")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            reason = f"certificate refused: {error.verify_message}"
         failure = ProbeFailed(Outcome.WRONG, f"TLS: {reason}")
         try:
             await self._flush()  # the alert that tells the backend why

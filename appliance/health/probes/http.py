@@ -1,20 +1,20 @@
 """The checks `http` and `https`: one request, one response, on a connection of its own.
 
 No redirect is followed and no connection is used twice, so a server that no longer accepts connections is noticed. The
-body is read to its end or to 1 MiB. Certificates are not verified (the balancer does not know whom clients trust); SNI
-carries the host if it is a name. h11 parses; every limit below is one that a hostile server runs into.
+body is read to its end or to 1 MiB. SNI carries the host if it is a name; a certificate that is verified must be valid
+for the host. h11 parses; every limit below is one that a hostile server runs into.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import ssl
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import h11
 
 from appliance.health.probes.connection import Connection
 from appliance.health.probes.failure import ProbeFailed
+from appliance.health.probes.tls import context_of
 from appliance.model import Address, Check, CheckKind, Outcome
 
 MAX_HEAD = 16384
@@ -29,14 +29,14 @@ MAX_INTERIM = 10
 _DEFAULT_PORT = {CheckKind.HTTP: 80, CheckKind.HTTPS: 443}
 
 
-async def converse(connection: Connection, check: Check, vip: Address) -> tuple[Outcome, str, int]:
+async def converse(connection: Connection, check: Check, vip: Address, authority: str) -> tuple[Outcome, str, int]:
     """Ask over an open connection; return outcome, diagnostic and status.
 
-    Raises ProbeFailed, and TimeoutError at the deadline.
+    `authority` is what is in the check's file of certificates. Raises ProbeFailed, and TimeoutError at the deadline.
     """
     request, server_name = prepare(check, vip)
     if check.kind is CheckKind.HTTPS:
-        await connection.start_tls(tls_context(), server_name)
+        await connection.start_tls(context_of(check, authority), server_name)
     parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     await connection.send((parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b""))
     try:
@@ -44,9 +44,11 @@ async def converse(connection: Connection, check: Check, vip: Address) -> tuple[
         if check.expect and status not in check.expect:
             expected = ", ".join(map(str, check.expect[:5])) + (", ..." if len(check.expect) > 5 else "")
             return Outcome.WRONG, f"HTTP {status}, expected {expected}", status
-        await _body(connection, parser)
+        whole = await _body(connection, parser, check.body.encode())
     except h11.RemoteProtocolError as error:
         raise ProbeFailed(Outcome.WRONG, f"not valid HTTP: {error}") from None
+    if not whole:
+        return Outcome.WRONG, f"HTTP {status}, but the body does not contain {check.body!r}", status
     return Outcome.OK, f"HTTP {status}", status
 
 
@@ -68,9 +70,10 @@ async def _status(connection: Connection, parser: h11.Connection) -> int:
             raise ProbeFailed(Outcome.WRONG, "no final response")
 
 
-async def _body(connection: Connection, parser: h11.Connection) -> None:
-    """Read to the end of the body, or to where it does not matter any more."""
+async def _body(connection: Connection, parser: h11.Connection, wanted: bytes) -> bool:
+    """Read to the end of the body, or to where it does not matter any more; return whether it contains something."""
     size = pieces = 0
+    found, tail = not wanted, b""
     while size < MAX_BODY and pieces < MAX_PIECES:
         event = parser.next_event()
         if event is h11.NEED_DATA:
@@ -78,8 +81,13 @@ async def _body(connection: Connection, parser: h11.Connection) -> None:
         elif isinstance(event, h11.Data):
             size += len(event.data)
             pieces += 1
+            if not found:
+                tail += event.data
+                found = wanted in tail
+                tail = tail[-len(wanted) :]
         else:
-            return
+            break
+    return found
 
 
 def split_host(text: str) -> tuple[str, str]:
@@ -94,34 +102,30 @@ def split_host(text: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
-    """Return the request of a check and the name for SNI (None for an address); raises ProbeFailed.
-
-    An absent host is the VIP. The Host header carries the check's port unless it is the scheme's own (RFC 9110 section
-    7.2); a host that has a port is sent as it is.
-    """
-    host, port = split_host(check.host or str(vip))
-    name: str | None = host
+    """Return the request of a check and the name for TLS; raises ProbeFailed."""
+    host, name = authority_of(check, vip)
     try:
-        address = ipaddress.ip_address(host)
-        name = None
-        host = f"[{address}]" if address.version == 6 else str(address)
-    except ValueError:
-        pass
-    if not port and check.port != _DEFAULT_PORT[check.kind]:
-        port = f":{check.port}"
-    try:
-        headers = [("Host", host + port), ("User-Agent", "vc5"), ("Accept", "*/*"), ("Connection", "close")]
+        headers = [("Host", host), ("User-Agent", "vc5"), ("Accept", "*/*"), ("Connection", "close")]
         return h11.Request(method=check.method, target=check.path or "/", headers=headers), name
     except (h11.LocalProtocolError, UnicodeError) as error:
         raise ProbeFailed(Outcome.WRONG, f"the check cannot be sent, correct its host or path: {error}") from None
 
 
-@cache
-def tls_context() -> ssl.SSLContext:
-    """Return the settings of all TLS connections: any certificate, TLS 1.2 or later, no renegotiation."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context
+def authority_of(check: Check, vip: Address) -> tuple[str, str | None]:
+    """Return host and port as a request names them, and the name for TLS.
+
+    An absent host is the VIP. The port is the check's, unless it is the scheme's own (RFC 9110 section 7.2); a host
+    that has a port is sent as it is. The name is None for an address, which SNI does not carry; but a certificate that
+    is verified must be that of the address.
+    """
+    host, port = split_host(check.host or str(vip))
+    name: str | None = host
+    try:
+        address = ipaddress.ip_address(host)
+        name = str(address) if check.verify else None
+        host = f"[{address}]" if address.version == 6 else str(address)
+    except ValueError:
+        pass
+    if not port and check.port != _DEFAULT_PORT.get(check.kind):
+        port = f":{check.port}"
+    return host + port, name

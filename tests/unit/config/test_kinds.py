@@ -25,6 +25,7 @@ from appliance.config.routing import (
     PrefixOrAddress,
 )
 from appliance.config.values import RequestPath, Seed, SegmentSize, StatusCodes
+from appliance.config.values_check import DomainName, Payload, ResponseCodes
 from appliance.model import CheckKind, Protocol
 from appliance.model_address import Endpoint
 from appliance.model_bgp import Community
@@ -79,6 +80,13 @@ READ: list[tuple[ScalarKind, str, Any]] = [
     (BlockedPrefix(), "0.0.0.0/0", ip_network("0.0.0.0/0")),
     (BlockedPrefix(), "192.0.2.1/32", ip_network("192.0.2.1/32")),
     (BlockedPrefix(), "2001:db8::/32", ip_network("2001:db8::/32")),
+    (DomainName(), ".", ""),
+    (DomainName(), "a.Example_1.com.", "a.Example_1.com"),
+    (ResponseCodes(), "NXDOMAIN NOERROR NXDOMAIN", (0, 3)),
+    (ResponseCodes(), "any", ()),
+    (Payload(), "PING\n", b"PING\n"),
+    (Payload(), "ä", b"\xc3\xa4"),
+    (Payload(), "hex:00fF", b"\0\xff"),
     (SegmentSize(), "0", 0),
     (SegmentSize(), "536", 536),
     (Choice({"new": 1}, also={"old": 2}), "old", 2),
@@ -140,6 +148,9 @@ REFUSED: list[tuple[ScalarKind, str]] = [
     *[(VlanPrefix(4), text) for text in ("10.1.1.255/24", "224.0.0.0/4", "0.0.0.0/0", "10.1.1.0/24/24", "9" * 5000)],
     *[(VlanPrefix(6), text) for text in ("::/0", "fe80::/64", "2001:db8::/129", "2001:db8::%1/64", "10.0.0.0/8")],
     *[(BlockedPrefix(), text) for text in ("", "any", "10.1.1.1/24", "2001:db8::1/64", "10.1.1.1", "10.1.1.0/٣")],
+    *[(DomainName(), text) for text in ("", "..", "a..b", ".a", "-a", "a-", "a b", "ä", "a" * 64, "a." * 127 + "aa")],
+    *[(ResponseCodes(), text) for text in ("", " ", "0", "noerror", "any NOERROR", "NOERROR,NXDOMAIN")],
+    *[(Payload(), text) for text in ("", "hex:", "hex:0", "hex:0g", "hex:00 00", "a" * 1025, "hex:" + "00" * 1025)],
     *[(SegmentSize(), text) for text in ("", "-1", "1", "535", "65536", "00")],
     *[(Integer(0, 99), text) for text in ("", "1.0", "+1", "1 ", "1_0", "0x1", "00", "-0", "100", "9" * 5000, "1e1")],
     *[(Boolean(), text) for text in ("", "1", "0", "y", "n", "truE ", "ﬁ", "null")],
@@ -227,10 +238,10 @@ FORMS = [
     ("8000/http", 8000, (TCP,), CheckKind.HTTP),
     ("https", 443, (TCP,), CheckKind.HTTPS),
     ("8443/https", 8443, (TCP,), CheckKind.HTTPS),
-    ("domain", 53, (TCP, UDP), "dns"),
-    ("5353/domain", 5353, (TCP, UDP), "dns"),
-    ("domain/tcp", 53, (TCP,), "dns"),
-    ("domain/udp", 53, (UDP,), "dns"),
+    ("domain", 53, (TCP, UDP), CheckKind.DNS),
+    ("5353/domain", 5353, (TCP, UDP), CheckKind.DNS),
+    ("domain/tcp", 53, (TCP,), CheckKind.DNS),
+    ("domain/udp", 53, (UDP,), CheckKind.DNS),
     ("ftp", 21, (TCP,), CheckKind.SYN),
     ("ssh", 22, (TCP,), CheckKind.SYN),
     ("telnet", 23, (TCP,), CheckKind.SYN),
@@ -244,9 +255,7 @@ FORMS = [
 
 @pytest.mark.parametrize("star", ["", "*"])
 @pytest.mark.parametrize(("text", "port", "protocols", "default"), FORMS)
-def test_forms(
-    text: str, port: int, protocols: tuple[Protocol, ...], default: CheckKind | str | None, star: str
-) -> None:
+def test_forms(text: str, port: int, protocols: tuple[Protocol, ...], default: CheckKind | None, star: str) -> None:
     form = FormKind().parse(text + star)
     assert (form.port, form.protocols, form.default, form.starred) == (port, protocols, default, bool(star))
 

@@ -114,10 +114,10 @@ def running() -> Iterator[Runner]:
         runner.close()
 
 
-async def probe(check: Check, host: str = "127.0.0.1") -> Answer:
+async def probe(check: Check, host: str = "127.0.0.1", authority: str = "") -> Answer:
     """Run one probe."""
     with running() as runner:
-        return await runner.run(Job.of(Probe(1, VIP, ip_address(host), check)))
+        return await runner.run(Job.of(Probe(1, VIP, ip_address(host), check, authority=authority)))
 
 
 def descriptors() -> set[str]:

@@ -36,7 +36,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A throwaway certificate with its key in one file."""
     file = tmp_path_factory.mktemp("tls") / "both.pem"
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    made = [*new, "-keyout", "-", "-out", "-", "-days", "1", "-subj", "/CN=test.invalid"]
+    made = [*new, "-keyout", "-", "-out", "-", "-days", "30", "-subj", "/CN=test.invalid"]
     file.write_bytes(subprocess.run(made, check=True, capture_output=True).stdout)
     return file
 
@@ -82,6 +82,30 @@ def judge(answer: Answer, outcome: Outcome, words: str) -> None:
             WRONG,
             "HTTP 200, expected 300, 301, 302, 303, 304, ...",
             id="many expected",
+        ),
+        pytest.param(says(FINE), {"body": "ok"}, OK, "HTTP 200", id="body"),
+        pytest.param(
+            says(FINE), {"body": "o'k"}, WRONG, 'HTTP 200, but the body does not contain "o\'k"', id="another body"
+        ),
+        pytest.param(
+            says(CHUNKED, b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n"), {"body": "ok"}, OK, "HTTP 200", id="body in pieces"
+        ),
+        pytest.param(
+            says(OPEN_END, b"x" * 99999, b"\xc3", b"\xa4"), {"body": "xä"}, OK, "HTTP 200", id="body at the end"
+        ),
+        pytest.param(
+            repeats(OPEN_END, b"x" * 65536),
+            {"body": "y" * 200},
+            WRONG,
+            "HTTP 200, but the body does not contain 'y+\\.\\.\\.",
+            id="endless body, nothing found",
+        ),
+        pytest.param(
+            says(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nok"),
+            {"body": "ok"},
+            WRONG,
+            "HTTP 503, expected 200",
+            id="body of an error",
         ),
         pytest.param(
             says(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n", then="wait"),

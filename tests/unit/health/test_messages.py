@@ -25,18 +25,35 @@ from appliance.health.messages import (
     encode_report,
     schedule_pieces,
 )
-from appliance.model import Check, CheckKind, Outcome
+from appliance.model import Check, CheckKind, Outcome, Protocol
 from tests.profile import PARSER_INPUTS
 from tests.unit.health.servers import encoded
 
 HTTP = Check(CheckKind.HTTPS, 443, "www.example.com", "/health", "HEAD", (200, 204), 1.5, 0.5, 3, 4)
+EVERYTHING = Check(
+    CheckKind.DNS,
+    53,
+    body="ok",
+    verify=True,
+    ca="/etc/ca.pem",
+    expiry_warning=3,
+    transport=Protocol.UDP,
+    query="example.com",
+    qtype="NS",
+    rcode=(0, 3),
+    send=b"\0\xff",
+    receive=b"PONG",
+    service="shop",
+    tls=True,
+)
 PROBES = (
     Probe(1, ip_address("203.0.113.1"), ip_address("10.255.0.1"), HTTP),
     Probe(2, ip_address("2001:db8::1"), ip_address("fd00::1"), HTTP),
     Probe(7, ip_address("203.0.113.1"), ip_address("10.255.0.2"), Check(CheckKind.SYN, 22, expect=())),
     Probe(8, ip_address("203.0.113.1"), ip_address("10.255.0.3"), HTTP, (ip_address("10.1.1.5"), 8443)),
+    Probe(9, ip_address("203.0.113.1"), ip_address("10.255.0.3"), EVERYTHING, authority="PEM"),
 )
-REPORT = Report(3, 1795265728.25, Answer(Outcome.WRONG, "HTTP 503", 10, 2, 3, 4, 503, "TLSv1.3"))
+REPORT = Report(3, 1795265728.25, Answer(Outcome.WRONG, "HTTP 503", 10, 2, 3, 4, 503, "TLSv1.3", 1795300000))
 HEARTBEAT = Heartbeat(4, 500, 1, "no port", 17, 3, 10**12)
 
 
@@ -46,7 +63,7 @@ def test_a_schedule_survives_the_journey_and_names_each_check_once() -> None:
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert decode_schedule(line) == schedule
-    assert len(json.loads(line)["checks"]) == 2
+    assert len(json.loads(line)["checks"]) == 3
 
 
 @pytest.mark.parametrize("count", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5])
@@ -56,7 +73,7 @@ def test_a_schedule_of_many_pieces_is_one_line(count: int) -> None:
         Probe(at, ip_address("203.0.113.1"), ip_address("10.255.0.0") + at, checks[at % 2]) for at in range(count)
     )
     pieces = list(schedule_pieces(4, probes))
-    assert len(pieces) == -(-count // PIECE) + 2
+    assert len(pieces) == -(-count // PIECE) + 3
     assert b"\n" not in b"".join(pieces)[:-1]
     assert decode_schedule(b"".join(pieces)) == Schedule(4, probes)
 
@@ -93,14 +110,16 @@ def changed(path: list[Any], value: object) -> bytes:
         (changed(["schedule"], 0), "generation"),
         (changed(["schedule"], True), "generation"),
         (changed(["checks"], {}), "must be lists"),
+        (changed(["authorities"], []), "must be a map"),
+        (changed(["authorities", "/etc/ca.pem"], 5), "authorities: not a text"),
         (changed(["probes", 0], {}), r"probes\[0\]: a probe is"),
         (changed(["probes", 0], [1, 2]), r"probes\[0\]: a probe is"),
         (changed(["probes", 0, 0], 2), "same number"),
         (changed(["probes", 0, 0], -1), "number"),
         (changed(["probes", 0, 1], "x"), r"probes\[0\]: VIP: 'x' is not an IP address"),
         (changed(["probes", 0, 2], 7), "NAT address"),
-        (changed(["probes", 0, 3], 2), "check: 2 is not an integer from 0 to 1"),
-        (changed(["checks", 0, "kind"], "dns"), "unknown kind"),
+        (changed(["probes", 0, 3], 3), "check: 3 is not an integer from 0 to 2"),
+        (changed(["checks", 0, "kind"], "gopher"), "unknown kind"),
         (changed(["checks", 0, "kind"], []), "unknown kind"),
         (changed(["checks", 0, "port"], 0), r"checks\[0\].port"),
         (changed(["checks", 0, "port"], 65536), r"checks\[0\].port"),
@@ -113,6 +132,15 @@ def changed(path: list[Any], value: object) -> bytes:
         (changed(["checks", 0, "timeout"], "2"), r"checks\[0\].timeout"),
         (changed(["checks", 0, "rise"], 0), r"checks\[0\].rise"),
         (changed(["checks", 0, "other"], 0), "exactly the keys"),
+        (changed(["checks", 0, "body"], 5), r"checks\[0\].body"),
+        (changed(["checks", 0, "verify"], 1), r"checks\[0\].verify: 1 is neither true nor false"),
+        (changed(["checks", 0, "expiry_warning"], -1), r"checks\[0\].expiry_warning"),
+        (changed(["checks", 0, "transport"], 1), r"checks\[0\].transport: 1 is no protocol"),
+        (changed(["checks", 0, "transport"], "tcp"), r"checks\[0\].transport: 'tcp' is no protocol"),
+        (changed(["checks", 0, "rcode"], 0), "rcode is not a list"),
+        (changed(["checks", 0, "rcode"], [16]), r"checks\[0\].rcode"),
+        (changed(["checks", 0, "send"], "0g"), r"checks\[0\].send: not hexadecimal"),
+        (changed(["checks", 0, "receive"], None), r"checks\[0\].receive"),
     ],
 )
 def test_malformed_schedules_are_refused_with_words(line: bytes, words: str) -> None:
@@ -122,7 +150,7 @@ def test_malformed_schedules_are_refused_with_words(line: bytes, words: str) -> 
     assert str(caught.value).isprintable()
 
 
-GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, ""]
+GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, "", 0]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +160,7 @@ GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, ""]
         ({"heartbeat": 3}, "neither"),
         ({"heartbeat": {}}, "exactly the keys"),
         ({"heartbeat": {**json.loads(encode_heartbeat(HEARTBEAT))["heartbeat"], "unsent": -1}}, "unsent"),
-        ([], "10 items"),
+        ([], "11 items"),
         (["3", *GOOD[1:]], "number"),
         ([3, "fine", *GOOD[2:]], "no outcome"),
         ([3, ["ok"], *GOOD[2:]], "no outcome"),
@@ -142,8 +170,9 @@ GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, ""]
         ([3, "ok", "", float("nan"), *GOOD[4:]], "time"),
         ([*GOOD[:4], -1, *GOOD[5:]], "total"),
         ([*GOOD[:4], 1.5, *GOOD[5:]], "total"),
-        ([*GOOD[:8], 1000, ""], "status"),
-        ([*GOOD[:9], None], "TLS version"),
+        ([*GOOD[:8], 1000, "", 0], "status"),
+        ([*GOOD[:9], None, 0], "TLS version"),
+        ([*GOOD[:10], -1], "certificate expires"),
     ],
 )
 def test_a_prober_that_talks_nonsense_is_refused(message: object, words: str) -> None:

@@ -52,7 +52,7 @@ PURE_DATAPLANE = (
     ),
     *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
-PURE_HEALTH = ("answer", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
+PURE_HEALTH = ("answer", "checks", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
 PURE_CONTROL = (
     "balance",
     "blocks",
@@ -76,7 +76,8 @@ LAYERS: dict[str, Layer] = {
     **dict.fromkeys(
         (
             *("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
-            *("appliance.model_address", "appliance.model_bgp", "appliance.model_host", "appliance.model_logging"),
+            *("appliance.model_address", "appliance.model_bgp", "appliance.model_check"),
+            *("appliance.model_host", "appliance.model_logging"),
         ),
         Layer.ERRORS_AND_NOUNS,
     ),
@@ -105,6 +106,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("appliance.config",),
     "pyroute2": ("appliance.net",),
     "h11": ("appliance.health",),
+    "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.
