@@ -251,3 +251,23 @@ def test_interfaces_can_be_named() -> None:
     result = convert_text('{"services": {}}', "f", interfaces=("bond0", "eth 1"))
     assert 'interfaces: [bond0, "eth 1"]' in result.text
     assert result.issues == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"need": 2},
+        {"sticky": True},
+        {"name": "other"},
+        {"reals": {"10.1.1.2:80": real({"type": "http"})}},
+        {"reals": {"10.1.1.1:80": real({"type": "http"}, disabled=True)}},
+        {"reals": {"10.1.1.1:80": real({"type": "http", "path": "/other"})}},
+        {"reals": {"10.1.1.1:80": real({"type": "http", "port": 81})}},
+        {"reals": {"10.1.1.1:80": real({"type": "http"}, {"type": "syn"})}},
+        {"reals": {"10.1.1.1:8080": real({"type": "http"})}},
+    ],
+)
+def test_services_that_differ_in_anything_have_entries_of_their_own(change: dict[str, Any]) -> None:
+    one = {"need": 1, "reals": {"10.1.1.1:80": real({"type": "http"})}}
+    result = daemon(**{"203.0.113.1:80:tcp": one, "203.0.113.2:80:tcp": one | change})
+    assert result.text.count("virtual:") == 2
