@@ -58,7 +58,8 @@ class Content:
         (directory / "big").write_bytes(big)
         run(
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=lab", "-keyout", f"{directory}/key.pem", "-out", f"{directory}/cert.pem"),
+            *("-days", "30", "-subj", "/CN=lab", "-addext", "subjectAltName=DNS:lab"),
+            *("-keyout", f"{directory}/key.pem", "-out", f"{directory}/cert.pem"),
         )
         return cls(directory, hashlib.sha256(big).hexdigest())
 
