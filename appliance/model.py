@@ -183,7 +183,8 @@ class Check:
     """One health check with all its values in force. Times are seconds.
 
     `expect` holds the HTTP status codes that pass, ascending; empty means any. `host`, `path`, `method` and `expect`
-    mean nothing to `tcp` and `syn`. `rise` good results in a row make a backend up, `fall` bad ones down.
+    mean nothing to `tcp` and `syn`. `rise` good results make a backend up, `fall` bad ones down: in a row, or of the
+    latest `window` ones.
     """
 
     kind: CheckKind
@@ -196,6 +197,7 @@ class Check:
     timeout: float = 2.0
     rise: int = 2
     fall: int = 2
+    window: int | None = None
 
 
 @dataclass(frozen=True)

@@ -78,13 +78,14 @@ def _backend(backend: Backend, service: Service) -> tuple[str, ...]:
 
 
 def _check(check: Check) -> tuple[str, ...]:
+    window = f" of {check.window}" if check.window else ""
     common = (
         str(check.kind),
         str(check.port),
         duration_text(check.interval),
         duration_text(check.timeout),
-        str(check.rise),
-        str(check.fall),
+        f"{check.rise}{window}",
+        f"{check.fall}{window}",
     )
     if check.kind not in (CheckKind.HTTP, CheckKind.HTTPS):
         return (*common, "", "")

@@ -179,7 +179,7 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-_CHECK_FIELDS = ("port", "host", "path", "method", "interval", "timeout", "rise", "fall")
+_CHECK_FIELDS = ("port", "host", "path", "method", "interval", "timeout", "rise", "fall", "window")
 
 
 def _leaving_json(entry: Leaving) -> dict[str, Any]:
@@ -232,6 +232,7 @@ def _leaving(item: Mapping[str, Any]) -> Leaving:
             timeout=float(check["timeout"]),
             rise=int(check["rise"]),
             fall=int(check["fall"]),
+            window=None if check.get("window") is None else int(check["window"]),
         )
         for check in item["checks"]
     )
@@ -256,7 +257,7 @@ def _leaving(item: Mapping[str, Any]) -> Leaving:
 def _sane(service: Service, backend: Backend) -> bool:
     """Whether all values are such that tables can hold them, and checks go on."""
     times = [value for check in service.checks for value in (check.interval, check.timeout)]
-    counts = [value for check in service.checks for value in (check.rise, check.fall)]
+    counts = [value for check in service.checks for value in (check.rise, check.fall, check.window or 1)]
     return (
         0 <= backend.weight <= 100
         and (backend.port is None or 1 <= backend.port <= 65535)

@@ -206,6 +206,7 @@ def _check(item: object, where: str) -> Check:
         timeout=_seconds(item["timeout"], f"{where}.timeout"),
         rise=_integer(item["rise"], f"{where}.rise", 1, 1000),
         fall=_integer(item["fall"], f"{where}.fall", 1, 1000),
+        window=None if item["window"] is None else _integer(item["window"], f"{where}.window", 1, 1000),
     )
 
 
