@@ -41,8 +41,9 @@ class Outcome(StrEnum):
 class Check:
     """One health check with all its values in force. Times are seconds.
 
-    `expect` holds the HTTP status codes that pass, ascending; empty means any. `rise` good results in a row make a
-    backend up, `fall` bad ones down. What a kind does not know (the table of settings says which) has its default.
+    `expect` holds the HTTP status codes that pass, ascending; empty means any. `rise` good results make a backend up,
+    `fall` bad ones down: in a row, or of the latest `window` ones. What a kind does not know (the table of settings
+    says which) has its default.
     """
 
     kind: CheckKind
@@ -55,6 +56,7 @@ class Check:
     timeout: float = 2.0
     rise: int = 2
     fall: int = 2
+    window: int | None = None
     body: str = ""
     """What the body of the response must contain; empty: anything will do."""
     verify: bool = False

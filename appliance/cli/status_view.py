@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from appliance.cli.tables import GAP, Cell, Column, Screen, Style, count, duration, octets, printable, table
+from appliance.cli.overrides import words
+from appliance.cli.tables import GAP, Cell, Column, Screen, Style, count, duration, moment, octets, printable, table
 
 SERVICES = (
     Column("SERVICE"),
@@ -136,7 +137,8 @@ def _backend_row(backend: dict[str, Any]) -> list[Cell | str]:
     state = _text(backend.get("state"))
     who = backend.get("drained_by")
     drained = "removed from the configuration" if who == "removed" else f"by {_text(who)}" if who else ""
-    notes = [drained, backend.get("diagnostic") or ""]
+    said = [_said(one) for one in _dicts(backend.get("overrides"))]
+    notes = [*(said or [drained]), backend.get("diagnostic") or ""]
     notes += [trouble.get("message", "") for trouble in _dicts(backend.get("troubles"))]
     took = backend.get("took_ms")
     share = backend.get("share")
@@ -153,6 +155,11 @@ def _backend_row(backend: dict[str, Any]) -> list[Cell | str]:
         _loss(backend.get("drops")),
         _text(", ".join(str(note) for note in notes if note)),
     ]
+
+
+def _said(one: dict[str, Any]) -> str:
+    since = moment(one.get("since"))
+    return f"{words(one)} by {one.get('who')}" + (f" since {since}" if since else "")
 
 
 def _loss(number: object) -> Cell:

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import TextIO
 
@@ -189,6 +190,16 @@ def _scaled(value: float, step: float, units: Sequence[str]) -> str:
     if unit == 0:
         return f"{value:.0f}{units[0]}"
     return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f}{units[unit]}"
+
+
+def moment(at: object) -> str:
+    """Return a wall-clock time, seconds since the epoch, as local time to the minute; nothing for what is none."""
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or at <= 0:
+        return ""
+    try:
+        return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def duration(seconds: object) -> str:

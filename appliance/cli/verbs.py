@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.cli import block, daemon, offline, status
+from appliance.cli import block, daemon, offline, overrides, status
 from appliance.cli.arguments import Argument, Verb
 
 CONFIG_FILE = Argument("config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"})
@@ -66,8 +66,19 @@ VERBS = (
     ),
     Verb("reload", daemon.reload, "make the daemon read its configuration again, and wait for the result"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),
-    Verb("drain", daemon.drain, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
-    Verb("undrain", daemon.undrain, "give a drained backend new flows again", (SERVICE, BACKEND)),
+    Verb("drain", overrides.operate, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
+    Verb("undrain", overrides.operate, "give a drained backend new flows again", (SERVICE, BACKEND)),
+    Verb(
+        "disable", overrides.operate, "as the configuration's mark: no new flows until `vc5 enable`", (SERVICE, BACKEND)
+    ),
+    Verb("enable", overrides.operate, "take back what disables a backend", (SERVICE, BACKEND)),
+    Verb(
+        "weight",
+        overrides.weight,
+        "give a backend another share of new flows than the configuration does",
+        (SERVICE, BACKEND, Argument("weight", "0 to 100, or `default` for the configured one")),
+    ),
+    Verb("overrides", overrides.overrides, "what operators said of backends, by whom and since when"),
     Verb(
         "reattach",
         daemon.reattach,

@@ -22,6 +22,9 @@ from appliance.model import Address, Check, CheckKind, Protocol
 _NOTHING = Fields(Node(0, 0, 1), "")
 """The settings of a check that is made without being written."""
 
+RISE, FALL, WINDOW = 5, 2, 5
+"""Up with 5 good ones of the latest 5, down with fewer than 4. FALL also stands for what is left out beside others."""
+
 
 def effective(name: str, *levels: Fields) -> Any:
     """Return the value in force: the first level that gives one, else the default."""
@@ -114,12 +117,8 @@ def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...],
         assert at is not None, "the defaults are in order"
         message = f"the timeout {duration_text(timeout)} is longer than the interval {duration_text(interval)}"
         findings.warning(at.node, at.path, "timeout", message, "a check may still run when the next one is due")
-    timing = {
-        "interval": interval,
-        "timeout": timeout,
-        "rise": effective("rise", *levels),
-        "fall": effective("fall", *levels),
-    }
+    rise, fall, window = _judgement(levels, findings)
+    timing: dict[str, Any] = {"interval": interval, "timeout": timeout, "rise": rise, "fall": fall, "window": window}
     own = levels[0]
     _agree(kind, levels, findings)
     values = _VALUES[kind](own, levels, vip) if kind in _VALUES else {}
@@ -202,6 +201,29 @@ _VALUES: dict[CheckKind, Callable[[Fields, tuple[Fields, ...], Address], dict[st
     CheckKind.UDP: _of_udp,
 }
 """What a kind of check has besides its timing, from the check's own settings and from all levels."""
+
+
+def _judgement(levels: tuple[Fields, ...], findings: Findings) -> tuple[int, int, int | None]:
+    """Return rise, fall and window: what is given, made whole; with nothing given, 5, 2 and 5."""
+    found = {name: given_at(name, *levels) for name in ("rise", "fall", "window")}
+    rise, fall, window = (given.value if given else None for given in found.values())
+    if rise is None and fall is None and window is None:
+        return RISE, FALL, WINDOW
+    if not window:
+        return rise or FALL, fall or FALL, None
+    rise, fall = rise or window, fall or min(FALL, window)
+    problems = [
+        ("rise", rise > window, f"{rise} good results of {window} cannot be"),
+        ("fall", fall > window, f"{fall} bad results of {window} cannot be"),
+        ("window", rise + fall <= window, f"{rise} good and {fall} bad of {window} may come together"),
+    ]
+    for name, wrong, message in problems:
+        at = found[name] or found["window"]
+        if wrong and at is not None:
+            hint = "rise and fall are at most the window, and together more than it"
+            findings.error(at.node, at.path, "range", message, hint)
+            break
+    return rise, fall, window
 
 
 def _codes(value: Any) -> tuple[int, ...]:

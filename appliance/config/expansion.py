@@ -201,5 +201,5 @@ def check_json(check: Check) -> dict[str, Any]:
         "timeout": seconds(check.timeout),
         "rise": check.rise,
         "fall": check.fall,
-        "window": None,
+        "window": check.window,
     }

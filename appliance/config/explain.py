@@ -148,13 +148,14 @@ def _backend(backend: Backend, service: Service) -> tuple[str, ...]:
 
 
 def _check(check: Check) -> tuple[str, ...]:
+    window = f" of {check.window}" if check.window else ""
     common = (
         str(check.kind),
         str(check.port) if check.kind is not CheckKind.ICMP else "",
         duration_text(check.interval),
         duration_text(check.timeout),
-        str(check.rise),
-        str(check.fall),
+        f"{check.rise}{window}",
+        f"{check.fall}{window}",
     )
     return (*common, *_REQUESTS[check.kind](check)) if check.kind in _REQUESTS else (*common, "", "")
 

@@ -22,8 +22,29 @@ _METHODS = {"GET": "GET", "HEAD": "HEAD"}
 CHECK_SETTINGS: tuple[Setting, ...] = (
     Setting("interval", _LEVELS, Duration(0.1, 3600), "The time from one check to the next.", "5s", "2s"),
     Setting("timeout", _LEVELS, Duration(0.01, 300), "How long a check may take.", "500ms", "2s"),
-    Setting("rise", _LEVELS, Integer(1, 100), "Good results in a row that make a backend up.", "3", "2"),
-    Setting("fall", _LEVELS, Integer(1, 100), "Bad results in a row that make a backend down.", "3", "2"),
+    Setting(
+        "rise",
+        _LEVELS,
+        Integer(1, 100),
+        "Good results that make a backend up: in a row, or of the latest `window` ones. Absent: the whole window, or 2 "
+        "in a row.",
+        "3",
+    ),
+    Setting(
+        "fall",
+        _LEVELS,
+        Integer(1, 100),
+        "Bad results that make a backend down: in a row, or of the latest `window` ones. Absent: 2.",
+        "3",
+    ),
+    Setting(
+        "window",
+        _LEVELS,
+        Integer(0, 100),
+        "How many of the latest results count, for `rise` and `fall` to be found among them; 0: they must be in a row. "
+        "Absent: 5, but 0 beside a `rise` or `fall`.",
+        "10",
+    ),
     Setting(
         "host",
         _BELOW_TOP,

@@ -21,6 +21,7 @@ from appliance import __version__, config
 from appliance.control import heap, requirements, standing, store
 from appliance.control.blocking import Blocking
 from appliance.control.instance import Instance, data_plane, state_for
+from appliance.control.judging import Judging
 from appliance.control.notify import Notifier
 from appliance.control.pulse import Pulse
 from appliance.control.recorder import Recorder, headline, log_to_stderr
@@ -32,8 +33,7 @@ from appliance.control.upkeep import Upkeep
 from appliance.dataplane.sync import Prepared
 from appliance.errors import HostError, NoRoom, Vc5Error
 from appliance.health.client import ProberClient
-from appliance.health.judge import Transition
-from appliance.model import Config, EventKind, Health, ProbeResult, ServiceKey
+from appliance.model import Config, EventKind, ServiceKey
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
 
@@ -56,7 +56,6 @@ class Daemon:
         self.loaded_at = time.time()
         self.generation = 1
         self.warnings: tuple[dict[str, Any], ...] = ()
-        self.frozen = ""
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self.reloading: asyncio.Lock
@@ -69,7 +68,7 @@ class Daemon:
         self.slices = Slices()
         self.pulse = Pulse()
         self.blocking = Blocking(self)
-        self.restarts = 0
+        self.judging = Judging(self)
 
     async def run(self) -> int:
         """Run until a signal; returns the exit status. Raises Vc5Error where it cannot start."""
@@ -148,7 +147,7 @@ class Daemon:
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
-        self.prober = ProberClient(self.root, self._probed, self._prober_state)
+        self.prober = ProberClient(self.root, self.judging.probed, self.judging.prober_state)
         self.prober.schedule(instance.targets())
         heap.trim()
         return True
@@ -196,7 +195,7 @@ class Daemon:
             now = time.monotonic()
             self.instance.tick()
             for service in self.instance.openings.due(now):
-                self._plan_soon(service)
+                self.plan_soon(service)
             if now >= second:
                 second = now + 1
                 self._each_second(now)
@@ -209,13 +208,14 @@ class Daemon:
 
     def _each_second(self, now: float) -> None:
         if self.instance.sweep():
-            self._plan_soon()
+            self.plan_soon()
         if self.blocking.look(now):
             self._unsaved = True
-            self._plan_soon()
+            self.plan_soon()
         for service in self.instance.reweigh():
-            self._plan_soon(service)
+            self.plan_soon(service)
         self.upkeep.look()
+        self.judging.look()
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
@@ -233,11 +233,15 @@ class Daemon:
         self.record(EventKind.ALARM, str(error))
 
     def _host_changed(self) -> None:
-        self._plan_soon()
+        self.plan_soon()
         self.upkeep.keep()
 
-    def _plan_soon(self, service: ServiceKey | None = None) -> None:
-        """Plan once for all that happens in this turn of the loop; for one service, or for all."""
+    def plan_soon(self, service: ServiceKey | None = None, *, unsaved: bool = False) -> None:
+        """Plan once for all that happens in this turn of the loop; for one service, or for all.
+
+        `unsaved`: something has changed that the state file should tell.
+        """
+        self._unsaved = self._unsaved or unsaved
         if service is None:
             self._dirty = None
         elif self._dirty is not None:
@@ -264,39 +268,13 @@ class Daemon:
         if self.instance.data.numbering() != numbering:
             self.prober.schedule(self.instance.targets())
         if made.left:
-            self._plan_soon(next(iter(made.left)))
+            self.plan_soon(next(iter(made.left)))
             return
+        self.tell_summary()
+
+    def tell_summary(self) -> None:
+        """Tell the service manager how things are."""
         self.notifier.status(standing.summary(self))
-
-    def _probed(self, result: ProbeResult) -> None:
-        transition = self.instance.health.observe(result, time.time())
-        self.recorder.probe(result)
-        if transition is not None:
-            self._moved(transition)
-
-    def _moved(self, transition: Transition) -> None:
-        assumed = self.instance.assumed.pop((transition.service, transition.backend), Health.UNKNOWN)
-        before = transition.before if transition.before is not Health.UNKNOWN else assumed
-        self._unsaved = True
-        self._plan_soon(transition.service)
-        if before is transition.after:
-            return
-        self.record(
-            EventKind.BACKEND,
-            f"{before} -> {transition.after}: {transition.diagnostic}",
-            service=transition.service,
-            backend=transition.backend,
-            outcome=str(transition.after),
-        )
-
-    def _prober_state(self, alive: bool, why: str) -> None:
-        self.frozen = "" if alive else why or "the prober is gone"
-        self.notifier.status(standing.summary(self))
-        if alive:
-            self.record(EventKind.DAEMON, f"the prober works: {why}" if why else "the prober works")
-            return
-        self.restarts += 1
-        self.record(EventKind.ALARM, f"health is frozen, all verdicts stand: {self.frozen}")
 
     def _hup(self) -> None:
         self.go_on(self._reload_quietly())
@@ -333,6 +311,7 @@ class Daemon:
                 self.notifier.ready(f"reload refused, the old configuration is in force: {headline(error)}")
                 raise
             self._watch_for(loaded.config.interfaces)
+            self.judging.look()
             self.upkeep.warn([name for name in loaded.config.interfaces if name not in known])
             self.upkeep.tell()
             self.prober.schedule(self.instance.targets())
@@ -373,7 +352,7 @@ class Daemon:
             self.watch.close()
             self.watch, self._watched = HostWatch(interfaces, self._host_changed), interfaces
             self._loop.add_reader(self.watch.fileno(), self.watch.read)
-            self._plan_soon()
+            self.plan_soon()
         if self.instance.current is not None:
             self.watch.want(self.instance.current.wanted, self.instance.current.neighbours)
 

@@ -17,6 +17,7 @@ from typing import Any
 from appliance.control import forwarding, requirements, store
 from appliance.control.clock import CoarseClock
 from appliance.control.links import Links
+from appliance.control.overrides import Overrides
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
 from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
@@ -29,7 +30,7 @@ from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.judge import HealthTable
-from appliance.model import Address, Config, Forward, Health, Host, ServiceKey, XdpMode
+from appliance.model import Address, Backend, Config, Forward, Health, Host, ServiceKey, XdpMode
 from appliance.net import namespace
 from appliance.paths import Root
 
@@ -81,7 +82,7 @@ class Instance:
     def shape(self, config: Config) -> Shape:
         """The shape that a configuration needs beside what still drains and what runs."""
         trial = copy.copy(self.state)
-        trial.leaving = dict(self.state.leaving)
+        trial.leaving, trial.overrides = dict(self.state.leaving), Overrides()
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         configured = {id(service) for service in config.services}  # to compare thousands with each other takes long
         extra = tuple(service for service in trial.services() if id(service) not in configured)
@@ -195,7 +196,7 @@ class Instance:
         self.data.install(prepared)
         try:
             self.state = copy.copy(self.state)
-            self.state.leaving, self.state.drains = dict(former[0].leaving), dict(former[0].drains)
+            self.state.leaving = dict(former[0].leaving)
             self.state.reconfigure(config, self.clock.at(time.monotonic()))
             self.seed = self.seed_for(config)
             self.health.configure(self.state.services(), time.time())
@@ -298,25 +299,16 @@ class Instance:
             return {}
         return {address: self.flows.flows(number) for address, number in self.data.tables.numbers(key).items()}
 
-    def drain(self, key: ServiceKey, address: Address, who: str) -> None:
-        """Let a backend's flows go on and give it no new ones. Raises HostError if it is not configured."""
-        self._known(key, address)
-        self.state.drains[key, address] = who
-
-    def undrain(self, key: ServiceKey, address: Address) -> None:
-        """Take a drain back. Raises HostError if the backend is not configured or not drained."""
-        self._known(key, address)
-        if self.state.drains.pop((key, address), None) is None:
-            raise HostError(f"{key} {address} is not drained by an operator; nothing to take back")
-
-    def _known(self, key: ServiceKey, address: Address) -> None:
+    def configured(self, key: ServiceKey, address: Address) -> Backend:
+        """Return a backend as the configuration has it. Raises HostError if it has none such."""
         services = {service.key: service for service in self.state.config.services}
         if key not in services:
             known = ", ".join(str(k) for k in list(services)[:8]) or "none"
             raise HostError(f"there is no service {key}; configured: {known}")
-        addresses = [backend.address for backend in services[key].backends]
-        if address not in addresses:
-            raise HostError(f"{key} has no backend {address}; it has {', '.join(map(str, addresses)) or 'none'}")
+        backends = {backend.address: backend for backend in services[key].backends}
+        if address not in backends:
+            raise HostError(f"{key} has no backend {address}; it has {', '.join(map(str, backends)) or 'none'}")
+        return backends[address]
 
     def targets(self) -> list[Target]:
         """What the prober is to check, and at which private address."""

@@ -125,9 +125,10 @@ def receives(service: Service, backend: Backend, health: Health, state: State) -
     if health is Health.DEAD or (health is Health.WRONG and service.on_down is OnDown.CUT):
         return Receives.DEAD
     leaves = False
-    if state.drains or state.leaving:
+    drains = state.overrides.drains
+    if drains or state.leaving:
         pair = (service.key, backend.address)
-        leaves = pair in state.drains or pair in state.leaving
+        leaves = pair in drains or pair in state.leaving
     if leaves or not backend.enabled or backend.weight == 0 or health is Health.WRONG:
         return Receives.DRAINING
     return Receives.AVAILABLE

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.control.overrides import What, as_json
 from appliance.control.plan import Plan, receives
 from appliance.control.state import State
 from appliance.control.trouble import summaries
@@ -137,7 +138,8 @@ def _service(
         standing = health.standing(*pair)
         number = numbers.get(backend.address)
         slots = owners.get(number - entry.destinations, 0) if number is not None and entry else 0
-        leaving = state.leaving.get(pair)
+        said = state.overrides.of(*pair)
+        drain = said.get(What.DRAIN)
         mac = memory.destinations.bytes_of(number, "mac_head", 6).hex(":") if memory and number is not None else ""
         backends.append(
             {
@@ -146,7 +148,8 @@ def _service(
                 "enabled": backend.enabled,
                 "state": str(receives(service, backend, verdict, state).name).lower(),
                 "health": str(verdict),
-                "drained_by": state.drains.get(pair) or ("removed" if leaving else None),
+                "drained_by": drain.who if drain else "removed" if pair in state.leaving else None,
+                "overrides": [as_json(what, override) for what, override in sorted(said.items())],
                 "since_s": round(facts.wall - standing.since, 3) if standing else None,
                 "diagnostic": standing.diagnostic if standing else "",
                 "took_ms": round(standing.last_ns / 1e6, 3) if standing else None,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from appliance.control import standing
+from appliance.control.overriding import handlers as overriding
 from appliance.control.socket import Handler, Peer, Request
 from appliance.errors import ControlError
-from appliance.model import Address, EventKind, ServiceKey
+from appliance.model import EventKind
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
@@ -25,20 +25,6 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     async def reload(request: Request) -> Any:
         # What has begun is brought to its end even if the one who asked goes away.
         return await asyncio.shield(asyncio.ensure_future(daemon.reload(_who(request.peer))))
-
-    async def drain(request: Request) -> Any:
-        key, address = _pair(request.arguments)
-        daemon.instance.drain(key, address, _who(request.peer))
-        daemon.changed()
-        daemon.record(EventKind.OPERATOR, f"drain, by {_who(request.peer)}", service=key, backend=address)
-        return {"service": str(key), "backend": str(address), "drained": True}
-
-    async def undrain(request: Request) -> Any:
-        key, address = _pair(request.arguments)
-        daemon.instance.undrain(key, address)
-        daemon.changed()
-        daemon.record(EventKind.OPERATOR, f"undrain, by {_who(request.peer)}", service=key, backend=address)
-        return {"service": str(key), "backend": str(address), "drained": False}
 
     async def reattach(request: Request) -> Any:
         name = _interface(request.arguments)
@@ -57,8 +43,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     return {
         "status": status,
         "reload": reload,
-        "drain": drain,
-        "undrain": undrain,
+        **overriding(daemon),
         "reattach": reattach,
         "explain": explain,
         "block": daemon.blocking.add,
@@ -77,13 +62,3 @@ def _interface(arguments: Mapping[str, Any]) -> str:
     if not isinstance(name, str):
         raise ControlError("the request names no interface")
     return name
-
-
-def _pair(arguments: Mapping[str, Any]) -> tuple[ServiceKey, Address]:
-    try:
-        key = ServiceKey.parse(str(arguments["service"]))
-        return key, ipaddress.ip_address(str(arguments["backend"]))
-    except KeyError as error:
-        raise ControlError(f"the request names no {error.args[0]}") from None
-    except ValueError as error:
-        raise ControlError(str(error)) from None

@@ -30,10 +30,10 @@ async def status(daemon: Daemon) -> Encoded:
     if instance.current is None:
         raise HostError("the daemon is still starting")
     prober = {
-        "alive": not daemon.frozen,
-        "frozen": bool(daemon.frozen),
-        "reason": daemon.frozen,
-        "restarts": daemon.restarts,
+        "alive": not daemon.judging.prober_gone,
+        "frozen": bool(daemon.judging.prober_gone),
+        "reason": daemon.judging.prober_gone,
+        "restarts": daemon.judging.restarts,
     }
     facts = report.Facts(
         version=__version__,
@@ -90,5 +90,5 @@ def summary(daemon: Daemon) -> str:
     """One line for `systemctl status`."""
     services = daemon.instance.current.services if daemon.instance.current else {}
     up = sum(1 for service in services.values() if service.up)
-    frozen = f"; HEALTH FROZEN: {daemon.frozen}" if daemon.frozen else ""
+    frozen = f"; HEALTH FROZEN: {daemon.judging.prober_gone}" if daemon.judging.prober_gone else ""
     return f"{up} of {len(services)} services up{frozen}"

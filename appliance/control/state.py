@@ -1,4 +1,4 @@
-"""What the daemon knows beyond configuration, host and health: who drains, and who is leaving.
+"""What the daemon knows beyond configuration, host and health: what operators said, and who is leaving.
 
 Pure: deadlines are in coarse seconds, the data plane's own clock, so that a daemon that was away does not cut anybody's
 drain short. `snapshot` and `restore` carry the state over a restart.
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from appliance.control.blocks import Blocks
+from appliance.control.overrides import Dropped, Override, Overrides, What, restored
 from appliance.health.checks import decode_check, encode_check
 from appliance.model import (
     Address,
@@ -48,13 +49,17 @@ class State:
     """One configuration in force, and what operators and earlier configurations left behind."""
 
     config: Config
-    drains: dict[Pair, str] = field(default_factory=dict)
-    """Backends that an operator drains, and who said so."""
+    overrides: Overrides = field(default_factory=Overrides)
+    """What operators said of single backends."""
     leaving: dict[Pair, Leaving] = field(default_factory=dict)
     blocks: Blocks = field(default_factory=Blocks)
     """Sources that operators block, on top of those of the configuration."""
+    dropped: tuple[Dropped, ...] = ()
+    """Overrides that went with their backends, and that nobody has been told of."""
 
-    _sorted: tuple[Config, tuple[Service, ...]] | None = field(default=None, init=False, repr=False, compare=False)
+    _sorted: tuple[Config, Overrides, tuple[Service, ...]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
     """The services of a configuration in their order; sorting thousands takes too long for every verdict."""
 
     def reconfigure(self, config: Config, time: int) -> None:
@@ -68,7 +73,7 @@ class State:
                     self.leaving[pair] = Leaving(service, backend, deadline)
         self.leaving = {pair: entry for pair, entry in self.leaving.items() if pair not in new}
         self.config = config
-        self._forget_drains()
+        self._drop_overrides()
 
     def expire(self, time: int, dead: Iterable[Pair] = ()) -> list[Pair]:
         """Let go of those whose deadline has come, and of those that died while leaving; returns them.
@@ -83,7 +88,6 @@ class State:
         gone = [pair for pair, entry in self.leaving.items() if time >= entry.deadline or pair in died]
         for pair in gone:
             del self.leaving[pair]
-        self._forget_drains()
         return gone
 
     def inherit(self, present: Iterable[Pair], time: int) -> None:
@@ -100,23 +104,24 @@ class State:
                 deadline = time + _drain(service)
                 self.leaving[key, address] = Leaving(service, Backend(address, 1), deadline)
 
-    def _forget_drains(self) -> None:
-        if not self.drains:
-            return
-        known = {(service.key, backend.address) for service in self.services() for backend in service.backends}
-        self.drains = {pair: who for pair, who in self.drains.items() if pair in known}
+    def _drop_overrides(self) -> None:
+        if self.overrides.entries:
+            configured = {(service.key, one.address) for service in self.config.services for one in service.backends}
+            self.overrides, gone = self.overrides.kept(configured)
+            self.dropped += gone
 
     def services(self) -> tuple[Service, ...]:
-        """All services in force, with those that leave: as backends of theirs, or as services without any other."""
+        """All services in force, overrides applied, with those that leave: as backends, or as services of their own."""
+        if self._sorted is None or self._sorted[0] is not self.config or self._sorted[1] is not self.overrides:
+            ordered = sorted(self.config.services, key=lambda service: service.key)
+            self._sorted = self.config, self.overrides, self.overrides.applied(ordered)
         if not self.leaving:
-            if self._sorted is None or self._sorted[0] is not self.config:
-                self._sorted = self.config, tuple(sorted(self.config.services, key=lambda service: service.key))
-            return self._sorted[1]
+            return self._sorted[2]
         leavers: dict[ServiceKey, list[Leaving]] = {}
         for (key, _), entry in self.leaving.items():
             leavers.setdefault(key, []).append(entry)
         merged = []
-        for service in self.config.services:
+        for service in self._sorted[2]:
             extra = [entry.backend for entry in leavers.pop(service.key, [])]
             merged.append(_with(service, service.backends, extra) if extra else service)
         for entries in leavers.values():
@@ -126,7 +131,7 @@ class State:
     def snapshot(self) -> dict[str, Any]:
         """The state in JSON's terms, without the configuration."""
         return {
-            "drains": [[str(key), str(address), who] for (key, address), who in sorted(self.drains.items(), key=str)],
+            "overrides": self.overrides.snapshot(),
             "leaving": [_leaving_json(entry) for _, entry in sorted(self.leaving.items(), key=str)],
             "blocks": self.blocks.snapshot(),
         }
@@ -134,12 +139,8 @@ class State:
     def restore(self, saved: Mapping[str, Any]) -> int:
         """Take over a snapshot; returns how many entries made no sense and were left out."""
         refused = self.blocks.restore(saved.get("blocks"))
-        for item in _list(saved.get("drains")):
-            try:
-                key, address, who = item
-                self.drains[ServiceKey.parse(key), ipaddress.ip_address(address)] = str(who)
-            except (TypeError, ValueError, AttributeError, OverflowError):
-                refused += 1
+        self.overrides, strange = restored(saved.get("overrides"))
+        refused += strange + self._former_drains(_list(saved.get("drains")))
         configured = {(service.key, b.address) for service in self.config.services for b in service.backends}
         for item in _list(saved.get("leaving")):
             try:
@@ -149,7 +150,19 @@ class State:
                 continue
             if (entry.service.key, entry.backend.address) not in configured:
                 self.leaving[entry.service.key, entry.backend.address] = entry
-        self._forget_drains()
+        self._drop_overrides()
+        return refused
+
+    def _former_drains(self, items: list[Any]) -> int:
+        """Take over the drains as version 1 of the file had them, without their times; returns how many are wrong."""
+        found, refused = dict(self.overrides.entries), 0
+        for item in items:
+            try:
+                key, address, who = item
+                found[ServiceKey.parse(key), ipaddress.ip_address(address)] = {What.DRAIN: Override(str(who), 0.0)}
+            except (TypeError, ValueError, AttributeError, OverflowError):
+                refused += 1
+        self.overrides = Overrides(found)
         return refused
 
 
@@ -229,7 +242,7 @@ def _leaving(item: Mapping[str, Any]) -> Leaving:
 def _sane(service: Service, backend: Backend) -> bool:
     """Whether all values are such that tables can hold them, and checks go on."""
     times = [value for check in service.checks for value in (check.interval, check.timeout)]
-    counts = [value for check in service.checks for value in (check.rise, check.fall)]
+    counts = [value for check in service.checks for value in (check.rise, check.fall, check.window or 1)]
     return (
         0 <= backend.weight <= 100
         and (backend.port is None or 1 <= backend.port <= 65535)

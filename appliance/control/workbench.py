@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from appliance.control.described import DescribedHost, by_backend, health_words
+from appliance.control.overrides import Override, Overrides, What
 from appliance.control.plan import Openings, plan
 from appliance.control.requirements import read_possible_cpus
 from appliance.control.state import State
@@ -60,11 +61,9 @@ class Workbench:
 
     def _apply(self) -> Mapping[ServiceKey, int]:
         known = {(service.key, b.address) for service in self.state.services() for b in service.backends}
-        for pair, word in self._words.items():
-            if word == "draining" and pair in known:
-                self.state.drains[pair] = OPERATOR
-            elif self.state.drains.get(pair) == OPERATOR:
-                del self.state.drains[pair]
+        drain = {What.DRAIN: Override(OPERATOR, 0.0)}
+        draining = [pair for pair, word in self._words.items() if word == "draining" and pair in known]
+        self.state.overrides = Overrides(dict.fromkeys(draining, drain))
         seed = self.state.config.hash_seed or SEED
         made = plan(self.state, self._verdict, self.host, seed=seed, now=self._time, openings=Openings())
         self._desired = made.desired

@@ -36,6 +36,7 @@ def decode_check(item: object, where: str) -> Check:
         timeout=seconds(item["timeout"], f"{where}.timeout"),
         rise=integer(item["rise"], f"{where}.rise", 1, 1000),
         fall=integer(item["fall"], f"{where}.fall", 1, 1000),
+        window=None if item["window"] is None else integer(item["window"], f"{where}.window", 1, 1000),
         body=text(item["body"], f"{where}.body"),
         verify=_boolean(item["verify"], f"{where}.verify"),
         ca=text(item["ca"], f"{where}.ca"),

@@ -18,6 +18,9 @@ latest results in a row that were ...
     DEAD    --- `rise` x OK ------------------------> UP
     DEAD    --- `rise` x an answer -----------------> WRONG
 
+With a `window`, not runs are counted but the latest so many results, whatever their order: `rise` good ones of them,
+`fall` bad ones of them. As `rise` and `fall` together are more than the window, never both apply.
+
 Runs go on across a transition: a dead backend (`rise` 2) that answers 503, 200, 200 is WRONG after the second result
 and UP after the third. A backend is as healthy as its worst check (DEAD, WRONG, UNKNOWN, UP in that order); one without
 checks is UP. A verdict that was not reached here (restored from a file, or inherited by a check that a reload added to
@@ -93,6 +96,8 @@ class CheckState:
     last_at: float = 0.0
     last_ns: int = 0
     streak: int = 0
+    latest: tuple[Outcome, ...] = ()
+    """With a window, the results in it, the last one last."""
     runs: dict[Run, int] = field(default_factory=lambda: dict.fromkeys(Run, 0))
     _name: str = field(default="", init=False, repr=False, compare=False)
 
@@ -110,6 +115,8 @@ class CheckState:
         self.diagnostic = printable(f"{self.check.kind} {self.check.port}: {result.diagnostic}")
         for run in Run:
             self.runs[run] = self.runs[run] + 1 if result.outcome in run.value else 0
+        window = self.check.window
+        self.latest = (*self.latest, result.outcome)[-window:] if window else ()
         after = self._next(result.outcome)
         if after is not self.health:
             self.health, self.since = after, now
@@ -118,9 +125,13 @@ class CheckState:
         if self.health is Health.UNKNOWN:
             return FIRST[outcome]
         for run, threshold, after in RULES[self.health]:
-            if self.runs[run] >= getattr(self.check, threshold):
+            if self._count(run) >= getattr(self.check, threshold):
                 return after
         return self.health
+
+    def _count(self, run: Run) -> int:
+        """How many results speak for a rule: the run of them, or those in the window."""
+        return sum(outcome in run.value for outcome in self.latest) if self.check.window else self.runs[run]
 
     def standing(self) -> CheckStanding:
         return CheckStanding(

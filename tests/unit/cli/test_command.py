@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,6 +78,8 @@ USAGE = [
     ([], "usage: vc5"),
     (["dance"], "invalid choice: 'dance'"),
     (["drain", "203.0.113.10:443/tcp"], "the following arguments are required: backend"),
+    (["weight", "s", "b", "101"], "vc5: weight: '101': write a whole number from 0 to 100, or default"),
+    (["weight", "s", "b", "heavy"], "vc5: weight: 'heavy': write a whole number from 0 to 100, or default"),
     (["status", "--jso"], "unrecognized arguments: --jso"),
     (["log", "--probes", "--events"], "not allowed with argument"),
     (["log", "--since", "yesterday"], "vc5: log: 'yesterday' is no moment; write how long ago"),
@@ -110,20 +113,32 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert verb.help in " ".join(capsys.readouterr().out.split())
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert [verb.name for verb in VERBS if f"    {verb.name} " not in text] == []
+    assert [verb.name for verb in VERBS if not re.search(rf"^    {verb.name}\b", text, re.M)] == []
 
 
 def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
     needed = {"drain": ["s", "b"], "undrain": ["s", "b"], "reattach": ["i"], "balance": ["i", "v", "b", "b"]}
     needed |= {"block": ["list"], "convert": ["old"]}
+    needed |= {"block": ["list"], "disable": ["s", "b"], "enable": ["s", "b"], "weight": ["s", "b", "3"]}
     for verb in VERBS:
         for line in (["--root", "/r", verb.name, "--json"], [verb.name, "--json", "--root", "/r"]):
             parsed = parser().parse_args([*line, *needed.get(verb.name, [])])
             assert (parsed.json, parsed.root, parsed.row) == (True, "/r", verb)
 
 
+OVERRIDING = [["enable", "s", "b"], ["disable", "s", "b"], ["weight", "s", "b", "3"], ["overrides"]]
+
+
 def test_no_daemon_is_1_and_says_how_to_start_it(root: Root, capsys: pytest.CaptureFixture[str]) -> None:
-    for line in (["status"], ["reload"], ["drain", "s", "b"], ["reattach", "i"], ["block", "list"], ["prefixes"]):
+    for line in (
+        ["status"],
+        ["reload"],
+        ["drain", "s", "b"],
+        ["reattach", "i"],
+        ["block", "list"],
+        ["prefixes"],
+        *OVERRIDING,
+    ):
         assert main(line) == 1
         printed = capsys.readouterr()
         assert printed.out == ""

@@ -51,6 +51,26 @@ def test_why_a_backend_drains(who: str, note: str) -> None:
     assert status_view.lines(body, Screen())[-1].endswith(f"  {note}")
 
 
+@pytest.mark.parametrize(
+    ("one", "note"),
+    [
+        (
+            {"override": "drain", "weight": None, "who": "uid 0 (ann)", "since": 1e9},
+            "drain by uid 0 (ann) since 2001-09-",
+        ),
+        (
+            {"override": "weight", "weight": 7, "who": "uid 0 (ann)", "since": 1e9},
+            "weight 7 by uid 0 (ann) since 2001-",
+        ),
+        ({"override": "disable", "weight": None, "who": "uid 0 (pid 3)", "since": 0}, "disable by uid 0 (pid 3)"),
+        ({"override": "drain\x1b[2J"}, "drain\\x1b[2J by None"),
+    ],
+)
+def test_what_an_operator_said_is_shown(one: dict[str, Any], note: str) -> None:
+    body = {"services": [{"service": "s", "backends": [backend("10.1.10.11", "draining", overrides=[one])]}]}
+    assert f"  {note}" in status_view.lines(body, Screen(200))[-1]
+
+
 def test_what_a_backend_lacks_is_said() -> None:
     lack = {"reason": "no-route", "message": "backend 10.9.0.1 of a tunnel: no route"}
     body = {"services": [{"service": "s", "backends": [backend("10.9.0.1", "dead", troubles=[lack])]}]}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
+from appliance.control.overrides import Override, Overrides, What
 from appliance.control.plan import Openings, Plan, plan
 from appliance.control.state import Pair, State
 from appliance.model import (
@@ -49,6 +50,11 @@ def service(key: ServiceKey = WEB, *numbers: int, **values: Any) -> Service:
     """A service with plain backends, unless `backends` says otherwise."""
     values.setdefault("backends", tuple(Backend(address(number)) for number in numbers))
     return Service(key, checks=values.pop("checks", (HTTP,)), **values)
+
+
+def drained(*pairs: Pair, who: str = "ann") -> Overrides:
+    """The drains of an operator."""
+    return Overrides({pair: {What.DRAIN: Override(who, 500.0)} for pair in pairs})
 
 
 def config(*services: Service, **values: Any) -> Config:

@@ -14,7 +14,7 @@ from appliance.dataplane.enums import State as Receives
 from appliance.model import Backend, Config, Health, OnDead, OnDown, Protocol, ServiceKey, Tracking, UnknownPort
 from tests.unit.control import networks
 from tests.unit.control.networks import LAN
-from tests.unit.control.sample import DNS, ETH0, SEED, TLS, WEB, Planner, address, config, host, mac, service
+from tests.unit.control.sample import DNS, ETH0, SEED, TLS, WEB, Planner, address, config, drained, host, mac, service
 
 UNKNOWN, UP, WRONG, DEAD_ = Health.UNKNOWN, Health.UP, Health.WRONG, Health.DEAD
 NONE, DEAD, DRAINING, AVAILABLE = Receives.NONE, Receives.DEAD, Receives.DRAINING, Receives.AVAILABLE
@@ -59,7 +59,7 @@ def test_what_a_backend_receives(
     one = service(WEB, backends=(backend,), on_down=on_down)
     state = State(config(one))
     if "drain" in wish:
-        state.drains[WEB, address(1)] = "ann"
+        state.overrides = drained((WEB, address(1)))
     if "leave" in wish:
         state.leaving[WEB, address(1)] = Leaving(one, backend, 1_000)
     assert receives(one, backend, health, state) is gets
@@ -67,7 +67,7 @@ def test_what_a_backend_receives(
 
 def test_drains_are_of_one_service_alone() -> None:
     planner = Planner(State(config(service(WEB, 1, 2), service(TLS, 1, 2))))
-    planner.state.drains[WEB, address(1)] = "ann"
+    planner.state.overrides = drained((WEB, address(1)))
     web, tls = planner.plan().desired.services
     assert [member.state for member in web.members] == [DRAINING, AVAILABLE]
     assert [member.state for member in tls.members] == [AVAILABLE, AVAILABLE]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.control import ways
+from appliance.control.overrides import Override, Overrides, What
 from appliance.control.plan import Openings, Plan, plan
 from appliance.control.state import Pair, State
 from appliance.model import (
@@ -134,8 +135,10 @@ def test_step_by_step(data: st.DataObject) -> None:
                 dirty = data.draw(NOBODY)
             case "drain" if pairs:
                 pair = data.draw(st.sampled_from(pairs))
-                if site.state.drains.pop(pair, None) is None:
-                    site.state.drains[pair] = "ann"
+                others = {other: found for other, found in site.state.overrides.entries.items() if other != pair}
+                made = data.draw(st.none() | st.builds(Override, st.just("ann"), st.just(1.0), st.integers(0, 1)))
+                entry = {data.draw(st.sampled_from(What)): made} if made else {}
+                site.state.overrides = Overrides({**others, pair: entry} if entry else others)
             case _:
                 site.state.expire(int(site.now), data.draw(st.lists(st.sampled_from(pairs))) if pairs else ())
         site.step(dirty)

@@ -17,7 +17,7 @@ from appliance.dataplane.shape import shape_for
 from appliance.dataplane.sync import DataPlane
 from appliance.health.judge import HealthTable
 from appliance.model import Backend, Config, Health, Outcome, ProbeResult, ServiceKey, Tunnel, TunnelKind, Vlan
-from tests.unit.control.sample import ETH0, SEED, TLS, WEB, Planner, address, config, host, mac, service
+from tests.unit.control.sample import ETH0, SEED, TLS, WEB, Planner, address, config, drained, host, mac, service
 
 FACTS = Facts(
     version="1.2",
@@ -104,7 +104,7 @@ def test_an_interface_that_is_missing_is_shown(tmp_path: Path) -> None:
 def test_why_a_backend_drains(tmp_path: Path) -> None:
     state = State(config(service(WEB, 1, 2, 3, 4)))
     state.reconfigure(config(service(WEB, 1, 2, 3)), 100)
-    state.drains[WEB, address(2)] = "ann"
+    state.overrides = drained((WEB, address(2)))
     health = judged(replace(state.config, services=state.services()), b1=Outcome.OK, b2=Outcome.OK, b3=Outcome.WRONG)
     backends = by_address(told(state, health, DataPlane(tmp_path, None, 1, pinned=False), b4=Health.UP))
     assert {name: (one["state"], one["health"], one["drained_by"]) for name, one in backends.items()} == {

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.control.overrides import Override, Overrides, What
 from appliance.control.state import Leaving, Pair, State
 from appliance.model import (
     Backend,
@@ -27,7 +28,7 @@ from appliance.model import (
     Tunnel,
     TunnelKind,
 )
-from tests.unit.control.sample import DNS, HTTP, TLS, WEB, Planner, address, config, service
+from tests.unit.control.sample import DNS, HTTP, TLS, WEB, Planner, address, config, drained, service
 
 START = 1_000
 """Coarse seconds."""
@@ -113,21 +114,25 @@ def test_a_service_that_is_gone_keeps_its_own_settings() -> None:
     assert state.services() == (replace(old, backends=(Backend(address(2)),)),)
 
 
-def test_drains_go_with_their_backends() -> None:
+def test_overrides_go_with_their_backends() -> None:
     state = State(config(service(WEB, 1, 2), service(TLS, 1)))
-    state.drains = {(WEB, address(1)): "ann", (WEB, address(2)): "bob", (TLS, address(1)): "eve"}
+    state.overrides = drained((WEB, address(1)), (WEB, address(2)), (TLS, address(1)))
     state.reconfigure(config(service(WEB, 1)), START)
-    assert len(state.drains) == 3
-    state.expire(START + 900)
-    assert state.drains == {(WEB, address(1)): "ann"}
+    assert set(state.overrides.drains) == {(WEB, address(1))}
+    assert [(one.service, one.backend, one.message) for one in state.dropped] == [
+        (WEB, address(2), "drain, by ann, is dropped: it has left the configuration"),
+        (TLS, address(1), "drain, by ann, is dropped: it has left the configuration"),
+    ]
     state.reconfigure(config(service(WEB, 1), service(TLS, 1)), START + 1_000)
-    assert state.drains == {(WEB, address(1)): "ann"}
+    assert set(state.overrides.drains) == {(WEB, address(1))}
+    assert len(state.dropped) == 2
 
 
-def test_drains_go_at_once_where_nothing_leaves() -> None:
-    state = State(config(service(WEB, 1, 2, drain_timeout=0)), {(WEB, address(2)): "bob"})
-    state.reconfigure(config(service(WEB, 1)), START)
-    assert state.drains == {}
+def test_drains_of_former_versions_are_taken_over() -> None:
+    state = State(config(service(WEB, 1)))
+    assert state.restore({"drains": [[str(WEB), "10.1.10.1", "ann"], [str(WEB), "10.1.10.2", "ann"]]}) == 0
+    assert state.overrides.drains == {(WEB, address(1)): Override("ann", 0.0)}
+    assert len(state.dropped) == 1
 
 
 def test_a_deadline_of_another_clock_begins_anew() -> None:
@@ -176,6 +181,15 @@ def test_a_configured_backend_does_not_leave_after_a_restart() -> None:
     assert again.leaving == {}
 
 
+@st.composite
+def overridden(draw: st.DrawFn, before: Overrides, pair: Pair) -> Overrides:
+    """What operators say, of one backend something else than before."""
+    who, since = draw(st.text(max_size=5)), draw(st.floats(0, 1e10))
+    made = {what: Override(who, since) for what in draw(st.sets(st.sampled_from(What)))}
+    others = {other: found for other, found in before.entries.items() if other != pair}
+    return Overrides({**others, pair: made} if made else others)
+
+
 CHECKS = st.builds(
     Check,
     kind=st.sampled_from(CheckKind),
@@ -217,12 +231,12 @@ def test_a_restart_changes_nothing(configs: list[Config], data: st.DataObject) -
         known = sorted(((s.key, b.address) for s in state.services() for b in s.backends), key=str)
         for pair in known:
             if data.draw(st.booleans()):
-                state.drains[pair] = data.draw(st.text(max_size=5))
+                state.overrides = data.draw(overridden(state.overrides, pair))
         state.reconfigure(one, START + 100 * number)
         state.expire(START + 100 * number)
     again = State(state.config)
     assert again.restore(json.loads(json.dumps(state.snapshot()))) == 0
-    assert again.drains == state.drains
+    assert again.overrides == state.overrides
     assert again.snapshot() == state.snapshot()
     assert leaving(again) == leaving(state)
     for pair, entry in state.leaving.items():
@@ -260,11 +274,11 @@ GOOD: dict[str, Any] = {
 }
 
 
-@given(st.dictionaries(st.sampled_from(("drains", "leaving", "x")), JSON))
+@given(st.dictionaries(st.sampled_from(("drains", "overrides", "leaving", "x")), JSON))
 def test_garbage_is_left_out(saved: dict[str, Any]) -> None:
     state = State(config(service(WEB, 1)))
     state.restore(saved)
-    assert state.drains.keys() <= {(WEB, address(1))}
+    assert state.overrides.entries.keys() <= {(WEB, address(1))}
     assert state.leaving == {}
 
 
@@ -342,7 +356,7 @@ WRONG: list[dict[str, Any]] = [
 def test_what_makes_no_sense_is_counted(saved: dict[str, Any]) -> None:
     state = State(config(service(WEB, 1)))
     assert state.restore(saved) == 1
-    assert (state.drains, state.leaving) == ({}, {})
+    assert (state.overrides.entries, state.leaving) == ({}, {})
     good = {name: [*items, *([GOOD] if name == "leaving" else [])] for name, items in saved.items()}
     assert state.restore(good) == 1
 

@@ -89,6 +89,39 @@ def test_one_check(rise: int, fall: int, results: str, healths: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rise", "fall", "window", "results", "healths"),
+    [
+        # as by default: down with two bad ones of five, up with five good ones of five
+        (5, 2, 5, "ooonooon", "UUUUUUUD"),
+        (5, 2, 5, "onoooon", "UUUUUUU"),
+        (5, 2, 5, "onooow", "UUUUUW"),
+        (5, 2, 5, "nooooo", "DDDDDU"),
+        (5, 2, 5, "nooonooooo", "DDDDDDDDDU"),
+        (5, 2, 5, "noowooo", "DDDDDWW"),
+        (5, 2, 5, "nwwwww", "DDDDDW"),
+        (5, 2, 5, "wnnooooo", "WWDDDDDU"),
+        (5, 2, 5, "wnon", "WWWD"),
+        # three of four either way
+        (3, 2, 4, "nooo", "DDDU"),
+        (3, 2, 4, "nonoo", "DDDDU"),
+        (3, 2, 4, "noonoonn", "DDDDUUDD"),
+        (1, 1, 1, "onow", "UDUW"),
+    ],
+)
+def test_a_window(rise: int, fall: int, window: int, results: str, healths: str) -> None:
+    assert feed(table(replace(HTTP, rise=rise, fall=fall, window=window)), results) == healths
+
+
+def test_a_window_that_a_reload_changes_goes_on_with_what_it_saw() -> None:
+    judged = table(replace(HTTP, rise=5, fall=2, window=5))
+    assert feed(judged, "oooon") == "UUUUU"
+    judged.configure([service(replace(HTTP, rise=8, fall=2, window=8))], 50.0)
+    assert feed(judged, "on") == "UD"
+    judged.configure([service(replace(HTTP, rise=2, fall=2))], 60.0)
+    assert feed(judged, "oo") == "DU"
+
+
+@pytest.mark.parametrize(
     ("first", "second", "health"),
     [
         ("o", "o", "U"),

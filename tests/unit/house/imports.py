@@ -59,6 +59,7 @@ PURE_CONTROL = (
     "clock",
     "nic",
     "outlets",
+    "overrides",
     "plan",
     "prefixes",
     "ramps",
