@@ -57,6 +57,8 @@ PURE_CONTROL = (
     "balance",
     "blocks",
     "clock",
+    "differences",
+    "forecast",
     "nic",
     "outlets",
     "plan",
