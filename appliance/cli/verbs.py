@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.cli import block, daemon, offline, status
+from appliance.cli import block, daemon, offline, plan, status
 from appliance.cli.arguments import Argument, Verb
 
 CONFIG_FILE = Argument("config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"})
@@ -46,6 +46,17 @@ VERBS = (
             Argument("vip", "VIP, VIP:PORT or VIP:PORT/udp (default: port 80, TCP)"),
             Argument(
                 "backends", "a backend's address, with =WEIGHT if that is not 1", {"nargs": "*", "metavar": "backend"}
+            ),
+        ),
+    ),
+    Verb(
+        "plan",
+        plan.run,
+        "what a reload would do: which slots and VIPs move, whether a program must be compiled; changes nothing",
+        (
+            Argument("config", "the new configuration (default: the one that a reload would read)", {"nargs": "?"}),
+            Argument(
+                "--against", "another file in the place of the daemon, all backends being up", {"metavar": "OLD.yaml"}
             ),
         ),
     ),

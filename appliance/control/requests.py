@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from appliance.control import standing
+from appliance.control import foresight, standing
 from appliance.control.socket import Handler, Peer, Request
 from appliance.errors import ControlError
 from appliance.model import Address, EventKind, ServiceKey
@@ -25,6 +25,9 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     async def reload(request: Request) -> Any:
         # What has begun is brought to its end even if the one who asked goes away.
         return await asyncio.shield(asyncio.ensure_future(daemon.reload(_who(request.peer))))
+
+    async def plan(request: Request) -> Any:
+        return await foresight.answer(daemon, request.arguments)
 
     async def drain(request: Request) -> Any:
         key, address = _pair(request.arguments)
@@ -56,6 +59,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
 
     return {
         "status": status,
+        "plan": plan,
         "reload": reload,
         "drain": drain,
         "undrain": undrain,

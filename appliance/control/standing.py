@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Iterable, Mapping
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +53,17 @@ async def status(daemon: Daemon) -> Encoded:
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
+    services = report.services(
+        facts, instance.state, instance.current, instance.health, instance.assumed, instance.data
+    )
+    return await encoded(head, services)
+
+
+async def encoded(head: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> Encoded:
+    """An answer with a list of services, put together in as many turns of the loop as it takes."""
     pieces = [f'{_encode(head)[:-1]}, "services": [']
     began = thread_time()
-    for told in report.services(
-        facts, instance.state, instance.current, instance.health, instance.assumed, instance.data
-    ):
+    for told in services:
         pieces += [_encode(told), ", "]
         if thread_time() - began > TURN:
             await asyncio.sleep(0)

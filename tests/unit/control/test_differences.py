@@ -11,10 +11,11 @@ from tests.unit.control.sample import DNS, TLS, WEB, address, config, service
 ONE, TWO, THREE = address(1), address(2), address(3)
 OLD = config(service(WEB, 1, 2), service(DNS, 1))
 ADDED, REMOVED, CHANGED, SAME = Change.ADDED, Change.REMOVED, Change.CHANGED, Change.SAME
+NO_BACKENDS = Backends()
 UNTOUCHED = {WEB: ServiceDifference(SAME), DNS: ServiceDifference(SAME)}
 
 
-def changed(*fields: str, backends: Backends = Backends()) -> ServiceDifference:
+def changed(*fields: str, backends: Backends = NO_BACKENDS) -> ServiceDifference:
     """A service that stays, but not as it was."""
     return ServiceDifference(CHANGED, fields, backends)
 

@@ -61,6 +61,7 @@ PURE_CONTROL = (
     "forecast",
     "nic",
     "outlets",
+    "outlook",
     "plan",
     "prefixes",
     "ramps",
