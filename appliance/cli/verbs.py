@@ -60,7 +60,20 @@ VERBS = (
             ),
         ),
     ),
-    Verb("reload", daemon.reload, "make the daemon read its configuration again, and wait for the result"),
+    Verb(
+        "reload",
+        daemon.reload,
+        "make the daemon read its configuration again, and wait for the result",
+        (
+            Argument("--max-disruption", "refuse it if a service would move more of its slots", {"metavar": "5%"}),
+            Argument(
+                "--confirm",
+                "go back to the configuration before, unless `vc5 confirm` comes in time",
+                {"metavar": "60"},
+            ),
+        ),
+    ),
+    Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),
     Verb("drain", daemon.drain, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
     Verb("undrain", daemon.undrain, "give a drained backend new flows again", (SERVICE, BACKEND)),

@@ -53,6 +53,7 @@ async def status(daemon: Daemon) -> Encoded:
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
+    head["config"]["trial"] = daemon.trials.standing()
     services = report.services(
         facts, instance.state, instance.current, instance.health, instance.assumed, instance.data
     )
@@ -88,7 +89,7 @@ def _loop(daemon: Daemon) -> dict[str, Any]:
 
 
 def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
-    texts = [daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
+    texts = [daemon.trials.note(), daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
     texts += daemon.instance.links.troubles()
     return tuple({"severity": "warning", "message": text} for text in texts if text)
 
