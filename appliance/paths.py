@@ -55,6 +55,11 @@ class Root:
         return self.state / "state.json"
 
     @property
+    def trial_file(self) -> Path:
+        """The configuration that waits for `vc5 confirm`, and the one before."""
+        return self.state / "trial.json"
+
+    @property
     def log(self) -> Path:
         """The directory of the log store."""
         return self.state / "log"

@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
+from appliance.cli.arguments import UsageError
 from appliance.cli.client import call
 from appliance.cli.tables import printable
 from appliance.paths import Root
@@ -14,7 +15,12 @@ from appliance.paths import Root
 
 def reload(root: Root, arguments: Namespace) -> int:
     """`vc5 reload`: comes back when the new configuration is in force, or with the reason why it is not."""
-    result = call(root, "reload")
+    given: dict[str, float] = {}
+    if arguments.max_disruption is not None:
+        given["max_disruption"] = _share(arguments.max_disruption)
+    if arguments.confirm is not None:
+        given["confirm"] = _seconds(arguments.confirm)
+    result = call(root, "reload", **given)
     if arguments.json:
         print(json.dumps(result))
         return 0
@@ -24,6 +30,39 @@ def reload(root: Root, arguments: Namespace) -> int:
         print(f"warning: {printable(text)}", file=sys.stderr)
     print(printable(str(result.get("message") or "reloaded")))
     return 0
+
+
+def confirm(root: Root, arguments: Namespace) -> int:
+    """`vc5 confirm`: what `vc5 reload --confirm` put in force stays."""
+    result: Any = call(root, "confirm")
+    message = result.get("message") if isinstance(result, dict) else None
+    print(json.dumps(result) if arguments.json else printable(str(message or "confirmed")))
+    return 0
+
+
+def _share(text: str) -> float:
+    """Read 5% or 5. Raises UsageError."""
+    try:
+        share = float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--max-disruption {printable(text[:40])!r}: write a share from 0% to 100%")
+    return share
+
+
+def _seconds(text: str) -> float:
+    """Read a time span as the configuration has them. Raises UsageError."""
+    from appliance.config.findings import Invalid
+    from appliance.config.kinds import Duration
+    from appliance.control.confirmation import LONGEST
+
+    kind = Duration(1.0, LONGEST)
+    try:
+        return kind.parse(text)
+    except Invalid as invalid:
+        said = invalid.message or f"is not {kind.words()}"
+        raise UsageError(f"--confirm {printable(text[:40])!r}: {said}; 60 is a minute, and so is 1m") from None
 
 
 def reattach(root: Root, arguments: Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.cli import block, daemon, offline, overrides, status
+from appliance.cli import block, daemon, offline, overrides, plan, status
 from appliance.cli.arguments import Argument, Verb
 
 CONFIG_FILE = Argument("config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"})
@@ -64,7 +64,31 @@ VERBS = (
             ),
         ),
     ),
-    Verb("reload", daemon.reload, "make the daemon read its configuration again, and wait for the result"),
+    Verb(
+        "plan",
+        plan.run,
+        "what a reload would do: which slots and VIPs move, whether a program must be compiled; changes nothing",
+        (
+            Argument("config", "the new configuration (default: the one that a reload would read)", {"nargs": "?"}),
+            Argument(
+                "--against", "another file in the place of the daemon, all backends being up", {"metavar": "OLD.yaml"}
+            ),
+        ),
+    ),
+    Verb(
+        "reload",
+        daemon.reload,
+        "make the daemon read its configuration again, and wait for the result",
+        (
+            Argument("--max-disruption", "refuse it if a service would move more of its slots", {"metavar": "5%"}),
+            Argument(
+                "--confirm",
+                "go back to the configuration before, unless `vc5 confirm` comes in time",
+                {"metavar": "60"},
+            ),
+        ),
+    ),
+    Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),
     Verb("drain", overrides.operate, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
     Verb("undrain", overrides.operate, "give a drained backend new flows again", (SERVICE, BACKEND)),

@@ -24,11 +24,13 @@ from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.judging import Judging
 from appliance.control.notify import Notifier
 from appliance.control.pulse import Pulse
-from appliance.control.recorder import Recorder, headline, log_to_stderr
+from appliance.control.recorder import Recorder, log_to_stderr
+from appliance.control.reload import reload
 from appliance.control.requests import handlers
 from appliance.control.saving import Saving
 from appliance.control.slices import Slices
 from appliance.control.socket import ControlServer
+from appliance.control.trials import Trials
 from appliance.control.upkeep import Upkeep
 from appliance.dataplane.sync import Prepared
 from appliance.errors import HostError, NoRoom, Vc5Error
@@ -69,6 +71,7 @@ class Daemon:
         self.pulse = Pulse()
         self.blocking = Blocking(self)
         self.judging = Judging(self)
+        self.trials = Trials(self)
 
     async def run(self) -> int:
         """Run until a signal; returns the exit status. Raises Vc5Error where it cannot start."""
@@ -82,10 +85,11 @@ class Daemon:
         store.make_directories(self.root)
         lock = store.Lock(self.root.lock)
         self.recorder = Recorder(self.root.log)
-        self.watch = HostWatch(loaded.config.interfaces, self._host_changed)
-        self._watched = loaded.config.interfaces
+        configuration = self.trials.start(loaded.config)
+        self.watch = HostWatch(configuration.interfaces, self._host_changed)
+        self.watched = configuration.interfaces
         self.instance = Instance(
-            self.root, data_plane(self.root), state_for(loaded.config), lambda: self.watch.snapshot()
+            self.root, data_plane(self.root), state_for(configuration), lambda: self.watch.snapshot()
         )
         self.saving = Saving(self.instance, self._not_saved)
         self._listen_to_signals()
@@ -216,6 +220,7 @@ class Daemon:
             self.plan_soon(service)
         self.upkeep.look()
         self.judging.look()
+        self.trials.look()
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
@@ -287,50 +292,9 @@ class Daemon:
 
     async def _reload_quietly(self) -> None:
         try:
-            await self.reload("SIGHUP")
+            await reload(self, "SIGHUP")
         except Vc5Error as error:
             log.error("reload refused, the old configuration stays in force: %s", error)
-
-    async def reload(self, who: str) -> dict[str, Any]:
-        """Put the configuration file in force; raises Vc5Error with the former one still in force."""
-        async with self.reloading:
-            self.notifier.reloading()
-            started = time.monotonic()
-            try:
-                loaded = await asyncio.to_thread(config.load, self.file)
-                # Both, so that the tables can follow meanwhile, and go back if it comes to that.
-                self._watch_for(tuple(dict.fromkeys((*self._watched, *loaded.config.interfaces))))
-                before, known = self.instance.data.generation, self.instance.state.config.interfaces
-                prepared = await self.reconfigure(loaded.config)
-                compiled = before is None or prepared.digest != before.digest
-            except BaseException as error:
-                self._watch_for(self.instance.state.config.interfaces)
-                self.upkeep.tell()
-                self.record(EventKind.RELOAD, f"refused, by {who}: {headline(error)}", outcome="refused")
-                self.recorder.flush_soon()
-                self.notifier.ready(f"reload refused, the old configuration is in force: {headline(error)}")
-                raise
-            self._watch_for(loaded.config.interfaces)
-            self.judging.look()
-            self.upkeep.warn([name for name in loaded.config.interfaces if name not in known])
-            self.upkeep.tell()
-            self.prober.schedule(self.instance.targets())
-            heap.trim()
-            self.generation += 1
-            self.loaded_at = time.time()
-            self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
-            seconds = time.monotonic() - started
-            text = f"configuration in force after {seconds * 1000:.0f} ms"
-            self.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok")
-            self.recorder.flush_soon()
-            self.notifier.ready(standing.summary(self))
-            return {
-                "message": text,
-                "seconds": round(seconds, 6),
-                "compiled": compiled,
-                "compile_seconds": round(prepared.seconds, 6) if compiled else 0.0,
-                "warnings": list(self.warnings),
-            }
 
     async def reconfigure(self, new: Config) -> Prepared:
         """Put a configuration in force, in larger tables if those there are too full of gaps."""
@@ -346,11 +310,12 @@ class Daemon:
                 shape = shape.doubled()
         return prepared
 
-    def _watch_for(self, interfaces: tuple[str, ...]) -> None:
-        if interfaces != self._watched:
+    def watch_for(self, interfaces: tuple[str, ...]) -> None:
+        """Watch these interfaces, and what the plan in force needs to have resolved."""
+        if interfaces != self.watched:
             self._loop.remove_reader(self.watch.fileno())
             self.watch.close()
-            self.watch, self._watched = HostWatch(interfaces, self._host_changed), interfaces
+            self.watch, self.watched = HostWatch(interfaces, self._host_changed), interfaces
             self._loop.add_reader(self.watch.fileno(), self.watch.read)
             self.plan_soon()
         if self.instance.current is not None:

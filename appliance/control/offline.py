@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from appliance import config
+from appliance.control.outlook import overview, told, without_daemon
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.footprint import described, footprint
 from appliance.dataplane.render import render
@@ -30,3 +33,17 @@ def tables_sizes(wanted: Config) -> dict[str, int]:
 def shape_digest(wanted: Config) -> str:
     """The name of the program for a configuration on this host: equal ones need no compiling."""
     return digest(shape_for(wanted, read_possible_cpus()), TEMPLATES)
+
+
+def outlook(before: Config, after: config.Loaded, old: str, new: str) -> dict[str, Any]:
+    """What going from one configuration to another would do, all backends being up; `old` and `new` name the files."""
+    found, same = without_daemon(before, after.config), shape_digest(before) == shape_digest(after.config)
+    return {
+        "file": new,
+        "against": old,
+        **overview(found),
+        "program": "the same" if same else "another one",
+        "recompile": not same,
+        "warnings": [issue.as_json() for issue in after.warnings],
+        "services": list(told(found, {})),
+    }

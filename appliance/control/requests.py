@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from appliance.control import standing
+from appliance.control import foresight, standing
+from appliance.control import reload as reloading
 from appliance.control.overriding import handlers as overriding
 from appliance.control.socket import Handler, Peer, Request
 from appliance.errors import ControlError
@@ -23,8 +24,15 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         return await standing.status(daemon)
 
     async def reload(request: Request) -> Any:
+        wanted = reloading.wish(request.arguments)
         # What has begun is brought to its end even if the one who asked goes away.
-        return await asyncio.shield(asyncio.ensure_future(daemon.reload(_who(request.peer))))
+        return await asyncio.shield(asyncio.ensure_future(reloading.reload(daemon, _who(request.peer), wanted)))
+
+    async def confirm(request: Request) -> Any:
+        return await daemon.trials.confirm(_who(request.peer))
+
+    async def plan(request: Request) -> Any:
+        return await foresight.answer(daemon, request.arguments)
 
     async def reattach(request: Request) -> Any:
         name = _interface(request.arguments)
@@ -42,7 +50,9 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
 
     return {
         "status": status,
+        "plan": plan,
         "reload": reload,
+        "confirm": confirm,
         **overriding(daemon),
         "reattach": reattach,
         "explain": explain,

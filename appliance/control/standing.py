@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Iterable, Mapping
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +53,18 @@ async def status(daemon: Daemon) -> Encoded:
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
+    head["config"]["trial"] = daemon.trials.standing()
+    services = report.services(
+        facts, instance.state, instance.current, instance.health, instance.assumed, instance.data
+    )
+    return await encoded(head, services)
+
+
+async def encoded(head: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> Encoded:
+    """An answer with a list of services, put together in as many turns of the loop as it takes."""
     pieces = [f'{_encode(head)[:-1]}, "services": [']
     began = thread_time()
-    for told in report.services(
-        facts, instance.state, instance.current, instance.health, instance.assumed, instance.data
-    ):
+    for told in services:
         pieces += [_encode(told), ", "]
         if thread_time() - began > TURN:
             await asyncio.sleep(0)
@@ -81,7 +89,7 @@ def _loop(daemon: Daemon) -> dict[str, Any]:
 
 
 def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
-    texts = [daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
+    texts = [daemon.trials.note(), daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
     texts += daemon.instance.links.troubles()
     return tuple({"severity": "warning", "message": text} for text in texts if text)
 

@@ -37,7 +37,7 @@ def table(members: Sequence[tuple[Address, int]], count: int) -> tuple[int, ...]
     name = (tuple(members), count)
     found = _kept.pop(name, None)
     if found is None:
-        found = _table(*name)
+        found = compute(*name)
         while _kept and sum(len(table) for table in _kept.values()) + count > KEPT_SLOTS:
             del _kept[next(iter(_kept))]
         _computed[0] += 1
@@ -50,7 +50,8 @@ def computed() -> int:
     return _computed[0]
 
 
-def _table(members: tuple[tuple[Address, int], ...], count: int) -> tuple[int, ...]:
+def compute(members: tuple[tuple[Address, int], ...], count: int) -> tuple[int, ...]:
+    """As `table`, but nothing is kept: for other threads."""
     if not members:
         return (-1,) * count
     order = sorted(range(len(members)), key=lambda member: members[member][0].packed)

@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 from appliance.dataplane import carry, footprint, text
@@ -49,6 +50,14 @@ class Prepared:
     code: Mapping[str, bytes]
     seconds: float
     child_rss: int
+
+
+class At(StrEnum):
+    """Where a program is: it runs, it only has to be loaded, or it must be compiled first."""
+
+    WORK = "running"
+    HAND = "compiled before"
+    NOWHERE = "to be compiled"
 
 
 class DataPlane:
@@ -141,6 +150,14 @@ class DataPlane:
         compiled = compile_text(text.rendered(shape, TEMPLATES), text.FUNCTIONS)
         self._store(digest, compiled.code)
         return Prepared(shape, digest, compiled.code, compiled.seconds, compiled.child_rss)
+
+    def program_for(self, shape: Shape) -> At:
+        """Where the program for a shape is; safe to call in another thread while nothing is prepared."""
+        digest = text.digest(shape, TEMPLATES)
+        if self.generation is not None and self.generation.digest == digest:
+            return At.WORK
+        prepared = self.prepared is not None and self.prepared.digest == digest
+        return At.HAND if prepared or self._cached(digest) is not None else At.NOWHERE
 
     def _cached(self, digest: str) -> dict[str, bytes] | None:
         if self._cache is None:

@@ -63,6 +63,11 @@ class Slots:
         table, base = self._table(service)
         return {self._name(base, index) for index in set(table.owners())}
 
+    def all_owners(self, service: ServiceKey) -> list[IPv4Address | None]:
+        """Return the backend of each slot that new flows go to."""
+        table, base = self._table(service)
+        return [self._name(base, index) for index in table.owners()]
+
     def tracked(self, service: ServiceKey) -> set[int]:
         """Return the numbers of the tracked slots."""
         return set(self._table(service)[0].tracked)

@@ -211,9 +211,9 @@ FAULTS: dict[str, tuple[Fault, Callable[[Lab, Daemon], None]]] = {
     ),
     "a refused reload leaves only the new interfaces watched": (
         Fault(
-            "appliance/control/daemon.py",
-            "tuple(dict.fromkeys((*self._watched, *loaded.config.interfaces)))",
-            "loaded.config.interfaces",
+            "appliance/control/reload.py",
+            "tuple(dict.fromkeys((*daemon.watched, *wanted.interfaces)))",
+            "wanted.interfaces",
         ),
         lambda lab, daemon: test_a_refused_reload_leaves_all_as_it_was(
             lab, daemon, *REFUSED["a taken interface in place of another"]

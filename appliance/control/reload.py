@@ -1,0 +1,130 @@
+"""`vc5 reload`: the configuration file is read and put in force, in one step or not at all.
+
+With a limit, the reload is foretold first (foresight.py), and refused where some service would move more of its slots.
+With a time to confirm, it is a trial (trials.py): kept on disk before anything changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from appliance import config
+from appliance.control import foresight, heap, standing
+from appliance.control.confirmation import LONGEST
+from appliance.control.forecast import disruption
+from appliance.control.recorder import headline
+from appliance.errors import ControlError
+from appliance.model import Config, EventKind
+
+if TYPE_CHECKING:
+    from appliance.control.daemon import Daemon
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a reload is wanted: the largest share of slots that a service may move, seconds to confirm it."""
+
+    most: float | None = None
+    confirm: float | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What it took to put a configuration in force; seconds."""
+
+    compiled: bool
+    compile_seconds: float
+
+
+PLAIN = Wish()
+
+
+def wish(arguments: Mapping[str, Any]) -> Wish:
+    """Read the arguments of a request. Raises ControlError."""
+    return Wish(
+        _number(arguments, "max_disruption", 0.0, 1.0, "a share from 0 to 1"),
+        _number(arguments, "confirm", 1.0, LONGEST, f"1 to {LONGEST:.0f} seconds"),
+    )
+
+
+def _number(arguments: Mapping[str, Any], name: str, least: float, most: float, words: str) -> float | None:
+    value = arguments.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ControlError(f"{name}: must be {words}")
+    if not least <= value <= most:
+        raise ControlError(f"{name}: must be {words}, not {value:g}")
+    return float(value)
+
+
+async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, Any]:
+    """Put the configuration file in force; raises Vc5Error with the former one still in force."""
+    async with daemon.reloading:
+        daemon.notifier.reloading()
+        started = time.monotonic()
+        try:
+            loaded = await asyncio.to_thread(config.load, daemon.file)
+            if wanted.most is not None:
+                await _refuse_more(daemon, loaded.config, wanted.most)
+            async with daemon.trials.of(loaded.config, wanted.confirm, who):
+                done = await put_in_force(daemon, loaded.config)
+        except BaseException as error:
+            daemon.upkeep.tell()
+            daemon.record(EventKind.RELOAD, f"refused, by {who}: {headline(error)}", outcome="refused")
+            daemon.recorder.flush_soon()
+            daemon.notifier.ready(f"reload refused, the old configuration is in force: {headline(error)}")
+            raise
+        daemon.warnings = tuple(issue.as_json() for issue in loaded.warnings)
+        seconds = time.monotonic() - started
+        text = f"configuration in force after {seconds * 1000:.0f} ms"
+        if wanted.confirm is not None:
+            text += f", for {wanted.confirm:g} s: `vc5 confirm` keeps it, or the one before comes back"
+        daemon.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok")
+        daemon.recorder.flush_soon()
+        daemon.notifier.ready(standing.summary(daemon))
+        return {
+            "message": text,
+            "seconds": round(seconds, 6),
+            "compiled": done.compiled,
+            "compile_seconds": round(done.compile_seconds, 6),
+            "confirm_s": wanted.confirm,
+            "warnings": list(daemon.warnings),
+        }
+
+
+async def _refuse_more(daemon: Daemon, wanted: Config, most: float) -> None:
+    outlook, _ = await foresight.foresee(daemon.instance, wanted)
+    worst = disruption(outlook.moves, most)
+    if worst:
+        raise ControlError(
+            f"nothing was changed: more slots would move than --max-disruption {most * 100:g} % allows: {worst}; "
+            "`vc5 plan` shows all; allow more, or go in smaller steps"
+        )
+
+
+async def put_in_force(daemon: Daemon, wanted: Config) -> Done:
+    """Put a configuration in force, with all that follows. Raises Vc5Error with the former one still in force."""
+    before, known = daemon.instance.data.generation, daemon.instance.state.config.interfaces
+    try:
+        # Both, so that the tables can follow meanwhile, and go back if it comes to that.
+        daemon.watch_for(tuple(dict.fromkeys((*daemon.watched, *wanted.interfaces))))
+        prepared = await daemon.reconfigure(wanted)
+    except BaseException:
+        daemon.watch_for(daemon.instance.state.config.interfaces)
+        raise
+    daemon.watch_for(wanted.interfaces)
+    daemon.judging.look()
+    daemon.upkeep.warn([name for name in wanted.interfaces if name not in known])
+    daemon.upkeep.tell()
+    daemon.prober.schedule(daemon.instance.targets())
+    heap.trim()
+    daemon.generation += 1
+    daemon.loaded_at = time.time()
+    compiled = before is None or prepared.digest != before.digest
+    return Done(compiled, prepared.seconds if compiled else 0.0)

@@ -1,0 +1,115 @@
+"""`vc5 plan` before a reload says what the reload then does to the slots, with a real daemon and real tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.model import ServiceKey
+from tests.lab.daemon import Daemon
+from tests.lab.patience import wait_for
+from tests.lab.topology import Lab
+from tests.netns.scenario_operator import SERVICE, assert_refused, configuration, events, running, settled, states
+from tests.netns.scenario_slots import Slots
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+KEY = ServiceKey.parse(SERVICE)
+BOTH, ONE, HEAVY, THIRD = (
+    "10.1.10.11, 10.1.10.12",
+    "10.1.10.11",
+    "10.1.10.11 weight=3, 10.1.10.12",
+    "10.1.10.11, 10.1.10.12, 10.1.10.13",
+)
+SEED = "hash_seed: 000102030405060708090a0b0c0d0e0f"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(backends=3) as standing:
+        yield standing
+
+
+def owners(daemon: Daemon) -> list[IPv4Address | None]:
+    """Return the backend of each slot of the service, read from the pinned tables."""
+    with Slots(daemon.places.pins) as slots:
+        return slots.all_owners(KEY)
+
+
+def tracked(daemon: Daemon) -> int:
+    """Return how many slots of the service are tracked, by the status."""
+    [row] = [row for row in daemon.status()["services"] if row["service"] == SERVICE]
+    found: int = row["tracked_slots"]
+    return found
+
+
+def planned(daemon: Daemon, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the whole plan, and what it says of the service."""
+    body = daemon.ask("plan", str(file))
+    [row] = [row for row in body["services"] if row["service"] == SERVICE]
+    return body, row
+
+
+# before, after, whether all slots begin anew, the backends that must be available in the end
+STEPS: dict[str, tuple[str, str, bool, str]] = {
+    "nothing": (BOTH, configuration(), False, "11 12"),
+    "a weight": (BOTH, configuration(servers=HEAVY), False, "11 12"),
+    "a backend less": (BOTH, configuration(servers=ONE), False, "11"),
+    "a backend back": (ONE, configuration(servers=BOTH), False, "11 12"),
+    "a backend more": (BOTH, configuration(servers=THIRD), False, "11 12 13"),
+    "sticky": (BOTH, configuration(service="sticky: yes"), True, "11 12"),
+    "another seed": (BOTH, configuration(top=SEED), True, "11 12"),
+}
+
+
+@pytest.mark.parametrize(("servers", "text", "anew", "available"), STEPS.values(), ids=STEPS)
+def test_the_reload_does_what_the_plan_said(
+    lab: Lab, servers: str, text: str, anew: bool, available: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text(text)
+    with running(lab, "foreseen", configuration()) as daemon:
+        if servers != BOTH:
+            assert daemon.reload(configuration(servers=servers)).returncode == 0
+        generation = daemon.status()["config"]["generation"]
+        rows, was, following = settled(daemon), owners(daemon), tracked(daemon)
+        body, row = planned(daemon, file)
+        assert daemon.vc5("plan", str(file)).returncode == 0
+        assert (settled(daemon), owners(daemon), tracked(daemon)) == (rows, was, following), "a plan changes nothing"
+        assert daemon.status()["config"]["generation"] == generation
+        daemon.configuration_file.write_text(text)
+        answer = daemon.ask("reload")
+        assert answer["compiled"] == (body["program"] != "running")
+        wanted = set(available.split())
+        wait_for("the backends", lambda: {n for n, state in states(daemon).items() if state == "available"} == wanted)
+        now = owners(daemon)
+        if anew:
+            assert (row["share"], row["moved_slots"], tracked(daemon)) == (1.0, len(now), len(now))
+        else:
+            changed = sum(then != to for then, to in zip(was, now, strict=True))
+            assert (row["moved_slots"], row["slots"]) == (changed, len(now))
+            assert row["share"] == pytest.approx(changed / len(now), abs=1e-6)
+            assert tracked(daemon) >= changed
+            assert (changed == 0) == (text == configuration(servers=servers))
+        assert body["largest_share"] == row["share"]
+        assert daemon.stop() == 0
+
+
+def test_a_reload_that_moves_too_much_is_refused(lab: Lab) -> None:
+    with running(lab, "limited") as daemon:
+        rows, was = settled(daemon), owners(daemon)
+        daemon.configuration_file.write_text(configuration(servers=ONE))
+        share = planned(daemon, daemon.configuration_file)[1]["share"]
+        done = daemon.vc5("reload", "--max-disruption", "5%")
+        assert_refused(done, 1, SERVICE, f"{share * 100:.1f} %", "--max-disruption 5 %", "nothing was changed")
+        assert (settled(daemon), owners(daemon)) == (rows, was)
+        assert daemon.status()["config"]["generation"] == 1
+        wait_for("the log", lambda: [event["outcome"] for event in events(daemon, "reload")] == ["refused"])
+        assert daemon.vc5("reload", "--max-disruption", f"{share * 100 + 1:.1f}").returncode == 0
+        assert set(owners(daemon)) == {IPv4Address("10.1.10.11")}
+        assert_refused(daemon.vc5("plan", "/nowhere.yaml"), 78, "/nowhere.yaml: does not exist")
+        assert daemon.stop() == 0
