@@ -45,3 +45,8 @@ def test_the_text_for_people_is_golden() -> None:
         expected.write_text(text)
     assert text == expected.read_text()
     assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_ten_mistakes_get_ten_messages() -> None:
+    _, text = answer("ten-mistakes")
+    assert len(text.splitlines()) == 10
