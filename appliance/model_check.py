@@ -80,6 +80,8 @@ class Check:
     """The name that a gRPC server is asked for; empty: the server as a whole."""
     tls: bool = False
     """Whether gRPC goes over TLS."""
+    mtu: bool = False
+    """Whether an HTTP request is made so large that it proves that packets of full size arrive."""
 
     @property
     def protocol(self) -> Protocol:

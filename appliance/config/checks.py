@@ -154,6 +154,7 @@ def _of_http(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str,
         "method": effective("method", *levels),
         "expect": _codes(effective("expect", *levels)),
         "body": effective("body", own) or "",
+        "mtu": effective("mtu", own),
     }
 
 

@@ -174,6 +174,7 @@ _OF_CHECKS: dict[str, Callable[[Check], Any]] = {
     "host": lambda check: check.host,
     "expect": lambda check: list(check.expect) or "any",
     "body": lambda check: check.body,
+    "mtu": lambda check: check.mtu,
     "verify": lambda check: check.verify,
     "ca": lambda check: check.ca,
     "expiry_warning": lambda check: check.expiry_warning,

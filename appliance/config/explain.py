@@ -163,7 +163,8 @@ def _check(check: Check) -> tuple[str, ...]:
 def _of_http(check: Check) -> tuple[str, str]:
     host = f"[{check.host}]" if check.host.count(":") > 1 and not check.host.startswith("[") else check.host
     expected = codes_text(check.expect)
-    return f"{check.method} {host}{check.path}", f"{expected}, {check.body!r}" if check.body else expected
+    request = f"{check.method} {host}{check.path}{' of full size' if check.mtu else ''}"
+    return request, f"{expected}, {check.body!r}" if check.body else expected
 
 
 def _of_https(check: Check) -> tuple[str, str]:

@@ -117,6 +117,16 @@ CHECK_SETTINGS: tuple[Setting, ...] = (
         checks=_HTTP,
     ),
     Setting(
+        "mtu",
+        (CHECK,),
+        Boolean(),
+        "Whether the request is made so large that it proves that packets of full size arrive; results say which MSS "
+        "would pass where they do not.",
+        "true",
+        "false",
+        checks=_HTTP,
+    ),
+    Setting(
         "verify",
         _BELOW_TOP,
         Boolean(),

@@ -49,6 +49,7 @@ def decode_check(item: object, where: str) -> Check:
         receive=_octets(item["receive"], f"{where}.receive"),
         service=text(item["service"], f"{where}.service"),
         tls=_boolean(item["tls"], f"{where}.tls"),
+        mtu=_boolean(item["mtu"], f"{where}.mtu"),
     )
 
 

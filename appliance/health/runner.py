@@ -11,7 +11,7 @@ from appliance.health.answer import Answer
 from appliance.health.diagnostic import printable
 from appliance.health.messages import Probe
 from appliance.health.ports import Destination, Ports
-from appliance.health.probes import dns, grpc, http, icmp, syn, tcp, udp
+from appliance.health.probes import dns, fullsize, grpc, http, icmp, syn, tcp, udp
 from appliance.health.probes.certificate import expiry, remark
 from appliance.health.probes.connection import Connection, PortTaken
 from appliance.health.probes.datagram import Datagram
@@ -111,6 +111,23 @@ class Runner:
             deadline.close()
         return Answer(outcome, diagnostic, total_ns=monotonic_ns() - began, connect_ns=connect_ns)
 
+    async def _search(self, job: Job, deadline: Deadline) -> int:
+        """Return which segment size passes, on a connection of its own; 0 if that cannot be found out."""
+        pool = self._ports.pool(job.destination)
+        port = pool.take(self._loop.time())
+        if port is None:
+            return 0
+        connection = Connection(self._readiness, deadline)
+        tls = job.check.kind is CheckKind.HTTPS
+        try:
+            await connection.open(job.family, job.host, job.check.port, port)
+            return await fullsize.search(connection, deadline, job.family, job.check.timeout, tls=tls)
+        except (ProbeFailed, ProbeNotSent, PortTaken, TimeoutError):
+            return 0
+        finally:
+            connection.close()
+            pool.give_back(port, self._loop.time())
+
     async def _datagram(self, job: Job, source_port: int) -> Answer:
         began = monotonic_ns()
         deadline = Deadline(self._loop, job.check.timeout)
@@ -146,11 +163,16 @@ class Runner:
                     diagnostic = await grpc.converse(connection, job.check, job.vip, job.authority)
                     outcome = Outcome.OK
                 else:
-                    outcome, diagnostic, status = await http.converse(connection, job.check, job.vip, job.authority)
+                    outcome, diagnostic, status = await http.converse(
+                        connection, job.check, job.vip, job.authority, deadline
+                    )
         except ProbeFailed as failure:
             outcome, diagnostic = failure.outcome, failure.diagnostic
         except TimeoutError:
             outcome, diagnostic = Outcome.NONE, f"timeout ({connection.phase})"
+        except fullsize.Lost as lost:
+            # The backend lives: connections of small packets go on.
+            outcome, diagnostic = Outcome.WRONG, fullsize.words(lost.size, await self._search(job, deadline))
         finally:
             deadline.close()
             connection.close()

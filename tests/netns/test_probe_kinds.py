@@ -43,6 +43,7 @@ services:
       https: {{host: lab, verify: yes, ca: {ca}, path: /alive}}
       8443/https: {{host: other, verify: yes, ca: {ca}, checks: [{{type: https, port: 443}}]}}
       8444/https: {{checks: [{{type: https, port: 443, path: /, body: b1}}]}}
+      8445/http: {{checks: [{{type: http, port: 80, path: /, mtu: yes}}]}}
 """
 
 VERDICTS = {
@@ -57,6 +58,7 @@ VERDICTS = {
         "TLS: certificate refused: Hostname mismatch, certificate is not valid for 'other'.",
     ),
     "8444/tcp": ("HTTP 200", "HTTP 200, but the body does not contain 'b1'"),
+    "8445/tcp": ("HTTP 200, full size (MSS 1460)", "HTTP 200, full size (MSS 1460)"),
 }
 """What is said of b1 and of b2."""
 

@@ -116,6 +116,16 @@ class Connection:
         return (self._tls.version() or "") if self._tls else ""
 
     @property
+    def stream(self) -> socket.socket:
+        """The socket of an open connection."""
+        assert self._socket is not None
+        return self._socket
+
+    async def send_now(self, data: bytes) -> None:
+        """Send bytes as they are, also before TLS; raises ProbeFailed if the other side does not take them."""
+        await self._send(data)
+
+    @property
     def application(self) -> str:
         """What was agreed on by ALPN; empty for nothing."""
         return (self._tls.selected_alpn_protocol() or "") if self._tls else ""

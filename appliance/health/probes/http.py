@@ -12,7 +12,9 @@ from functools import lru_cache
 
 import h11
 
+from appliance.health.probes import fullsize
 from appliance.health.probes.connection import Connection
+from appliance.health.probes.deadline import Deadline
 from appliance.health.probes.failure import ProbeFailed
 from appliance.health.probes.tls import context_of
 from appliance.model import Address, Check, CheckKind, Outcome
@@ -29,16 +31,25 @@ MAX_INTERIM = 10
 _DEFAULT_PORT = {CheckKind.HTTP: 80, CheckKind.HTTPS: 443}
 
 
-async def converse(connection: Connection, check: Check, vip: Address, authority: str) -> tuple[Outcome, str, int]:
+async def converse(
+    connection: Connection, check: Check, vip: Address, authority: str, deadline: Deadline
+) -> tuple[Outcome, str, int]:
     """Ask over an open connection; return outcome, diagnostic and status.
 
-    `authority` is what is in the check's file of certificates. Raises ProbeFailed, and TimeoutError at the deadline.
+    `authority` is what is in the check's file of certificates. Raises ProbeFailed, TimeoutError at the deadline, and
+    fullsize.Lost.
     """
     request, server_name = prepare(check, vip)
     if check.kind is CheckKind.HTTPS:
         await connection.start_tls(context_of(check, authority), server_name)
+    if check.mtu:
+        size, _ = fullsize.segment_size(connection.stream)
+        headers = [*request.headers, *fullsize.padding(size)]
+        request = h11.Request(method=request.method, target=request.target, headers=headers)
     parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     await connection.send((parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b""))
+    if check.mtu and not await fullsize.acknowledged(connection.stream, deadline, check.timeout):
+        raise fullsize.Lost(size)
     try:
         status = await _status(connection, parser)
         if check.expect and status not in check.expect:
@@ -49,7 +60,7 @@ async def converse(connection: Connection, check: Check, vip: Address, authority
         raise ProbeFailed(Outcome.WRONG, f"not valid HTTP: {error}") from None
     if not whole:
         return Outcome.WRONG, f"HTTP {status}, but the body does not contain {check.body!r}", status
-    return Outcome.OK, f"HTTP {status}", status
+    return Outcome.OK, f"HTTP {status}, full size (MSS {size})" if check.mtu else f"HTTP {status}", status
 
 
 async def _status(connection: Connection, parser: h11.Connection) -> int:

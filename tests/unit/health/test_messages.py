@@ -45,6 +45,7 @@ EVERYTHING = Check(
     receive=b"PONG",
     service="shop",
     tls=True,
+    mtu=True,
 )
 PROBES = (
     Probe(1, ip_address("203.0.113.1"), ip_address("10.255.0.1"), HTTP),
