@@ -204,13 +204,15 @@ class Check:
 class Backend:
     """A backend of one service. `weight` 0..100 is its share relative to the others; disabled ones drain.
 
-    `port` is where a backend behind NAT listens; None: the service's own.
+    `port` is where a backend behind NAT listens; None: the service's own. A `fallback` gets new flows only while fewer
+    others than the service needs are healthy.
     """
 
     address: Address
     weight: int = 1
     enabled: bool = True
     port: int | None = None
+    fallback: bool = False
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,13 @@ class Service:
     tunnel: Tunnel | None = None
     clamp_mss: int = 0
     """With NAT, the largest segment that SYNs may announce, bytes; 0: as they come."""
+    critical: bool = True
+    """Whether the VIP depends on it."""
+    vip_any: bool = False
+    """Whether one service up is enough for the VIP; the same for all services of it."""
+    max_removal: float | None = None
+    """The share of the backends that health alone may take out within `removal_window`; None: all."""
+    removal_window: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -287,6 +296,10 @@ class Config:
     """Whether packets are counted by /20 of their source."""
     mixed_tags: bool = False
     """In mode vlan: whether untagged packets come and go as well, by interfaces of their own."""
+    hold_down: float = 5.0
+    """For how long a VIP has to be up before it is announced."""
+    demote: bool = True
+    """While this node seems to be cut off: whether its VIPs are announced as a last resort, or else not at all."""
 
 
 @dataclass(frozen=True)

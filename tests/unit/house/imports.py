@@ -63,11 +63,13 @@ PURE_CONTROL = (
     "plan",
     "prefixes",
     "ramps",
+    "receivers",
     "shares",
     "sources",
     "state",
     "subnets",
     "trouble",
+    "vips",
     "ways",
 )
 
