@@ -171,13 +171,15 @@ class ServiceKey:
 class Backend:
     """A backend of one service. `weight` 0..100 is its share relative to the others; disabled ones drain.
 
-    `port` is where a backend behind NAT listens; None: the service's own.
+    `port` is where a backend behind NAT listens; None: the service's own. A `fallback` gets new flows only while fewer
+    others than the service needs are healthy.
     """
 
     address: Address
     weight: int = 1
     enabled: bool = True
     port: int | None = None
+    fallback: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,13 @@ class Service:
     priority: Priority = Priority.CRITICAL
     vip_enabled: bool = True
     """Whether the VIP may be announced to routers; packets that come all the same are served."""
+    critical: bool = True
+    """Whether the VIP depends on it."""
+    vip_any: bool = False
+    """Whether one service up is enough for the VIP; the same for all services of it."""
+    max_removal: float | None = None
+    """The share of the backends that health alone may take out within `removal_window`; None: all."""
+    removal_window: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -272,6 +281,10 @@ class Config:
     """Whether routers may connect to the BGP port."""
     bgp: Bgp = field(default_factory=Bgp)
     logging: Logging = field(default_factory=Logging)
+    hold_down: float = 5.0
+    """For how long a VIP has to be up before it is announced."""
+    demote: bool = True
+    """While this node seems to be cut off: whether its VIPs are announced as a last resort, or else not at all."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
             "idle": seconds(config.idle),
             "udp_grace": seconds(config.udp_grace),
             "unknown_port": str(config.unknown_port),
+            "hold_down": seconds(config.hold_down),
+            "on_isolation": "demote" if config.demote else "no",
             "attach_delay": seconds(config.attach_delay),
             "block": [str(prefix) for prefix in config.block],
             "count_prefixes": config.count_prefixes,
@@ -129,6 +131,10 @@ def _service(service: Service) -> dict[str, Any]:
         "on_down": str(service.on_down),
         "drain_timeout": seconds(service.drain_timeout),
         "vip_enabled": service.vip_enabled,
+        "vip_up": "any" if service.vip_any else "all",
+        "critical": service.critical,
+        "max_removal": service.max_removal,
+        "removal_window": seconds(service.removal_window),
         "tunnel": _tunnel(service.tunnel),
         "backends": [
             {
@@ -136,6 +142,7 @@ def _service(service: Service) -> dict[str, Any]:
                 "port": backend.port or service.key.port,
                 "enabled": backend.enabled,
                 "weight": backend.weight,
+                "fallback": backend.fallback,
             }
             for backend in service.backends
         ],

@@ -24,6 +24,8 @@ def explain_text(config: Config) -> str:
         ("idle", duration_text(config.idle)),
         ("udp_grace", duration_text(config.udp_grace)),
         ("unknown_port", str(config.unknown_port)),
+        ("hold_down", duration_text(config.hold_down)),
+        ("on_isolation", "demote" if config.demote else "no"),
         ("attach_delay", duration_text(config.attach_delay)),
         ("block", " ".join(str(prefix) for prefix in config.block) or "none"),
         ("count_prefixes", "yes" if config.count_prefixes else "no"),
@@ -110,6 +112,12 @@ def _service(service: Service) -> list[str]:
     )
     if not service.vip_enabled:
         facts += ", the VIP is disabled: not announced"
+    if not service.critical:
+        facts += ", not critical"
+    if service.vip_any:
+        facts += ", vip_up any"
+    if service.max_removal is not None:
+        facts += f", max_removal {service.max_removal:.0%} in {duration_text(service.removal_window)}"
     lines.extend(("  " + facts, "  " + ", ".join(_way(service))))
     backends = [("backend", "port", "weight", "state"), *(_backend(backend, service) for backend in service.backends)]
     checks = [
@@ -144,7 +152,8 @@ def _way(service: Service) -> list[str]:
 
 def _backend(backend: Backend, service: Service) -> tuple[str, ...]:
     port = str(backend.port or service.key.port)
-    return (str(backend.address), port, str(backend.weight), "enabled" if backend.enabled else "disabled")
+    state = ("enabled" if backend.enabled else "disabled") + (" fallback" if backend.fallback else "")
+    return (str(backend.address), port, str(backend.weight), state)
 
 
 def _check(check: Check) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.config.addresses import Server, VirtualAddress
 from appliance.config.checks import effective, given_at, resolve_checks, validate_policy
@@ -34,6 +34,7 @@ class Draft:
     form: Given
     servers: Given
     need: Given | None
+    fallback: Given | None = None
 
 
 def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config, list[Draft]]:
@@ -54,6 +55,8 @@ def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config
         udp_grace=grace.value if grace else min(default_of("udp_grace"), idle),
         unknown_port=effective("unknown_port", top),
         vlans=networks.vlans,
+        hold_down=effective("hold_down", top),
+        demote=effective("on_isolation", top),
         attach_delay=effective("attach_delay", top),
         block=_blocked(top),
         count_prefixes=effective("count_prefixes", top),
@@ -111,6 +114,9 @@ class _Services:
             policy = self._look_up(fields, "policy", self._policies)
             nothing = fields.get("policy") is None
             servers = self._servers(entry, policy.value if policy else (), alone=nothing)
+            fallback = self._look_up(fields, "fallback", self._lists)
+            for each in {id(found): found for found in servers}.values():
+                self._refuse_both(each, fallback)
             if virtual is None or policy is None:
                 continue
             count = len(virtual.value) * sum(len(key.value.protocols) for key, _ in policy.value)
@@ -118,7 +124,7 @@ class _Services:
                 message = f"more than {MAX_SERVICES:,} services, counted as VIPs times ports"
                 self._findings.error(entry.node, entry.path, "limit", message, "use fewer VIPs or ports")
                 break
-            drafts.extend(self._entry(fields, virtual.value, servers, policy.value))
+            drafts.extend(self._entry(fields, virtual.value, servers, policy.value, fallback))
         self._forwarding.report_unused()
         return drafts
 
@@ -164,17 +170,17 @@ class _Services:
 
     def _resolve(self, given: Given, name: str, named: dict[str, Given]) -> Given | None:
         if not isinstance(given.value, str):
-            if name == "servers":
+            if name != "policy":
                 self._refuse_twins(given)
             else:
                 validate_policy(given.value, self._findings)
             return given
         found = named.get(given.value)
-        if found is None and not self._mentioned(name, given.value):
-            what = "server list" if name == "servers" else "policy"
-            hint = suggestion(given.value, named) or f"define it under `{name}` at the top level"
-            if name == "servers" and given.value[0].isdigit():
-                hint = f"a list has brackets: servers: [{given.value}]"
+        if found is None and not self._mentioned("policy" if name == "policy" else "servers", given.value):
+            what, place = ("policy", "policy") if name == "policy" else ("server list", "servers")
+            hint = suggestion(given.value, named) or f"define it under `{place}` at the top level"
+            if place == "servers" and given.value[0].isdigit():
+                hint = f"a list has brackets: {name}: [{given.value}]"
             self._findings.error(given.node, given.path, "unknown-name", f"no {what} {quote(given.value)}", hint)
         return found
 
@@ -194,8 +200,21 @@ class _Services:
                 message = f"{address} is given twice; the first is at {where}"
                 self._findings.error(item.node, item.path, "duplicate-server", message, "keep one of them")
 
+    def _refuse_both(self, servers: Given | None, fallback: Given | None) -> None:
+        """Refuse addresses that a service has both ways."""
+        known = {address for address, _ in listed(servers)} if servers else set()
+        for address, item in listed(fallback) if fallback else ():
+            if address in known:
+                message = f"{address} is one of the service's `servers`, too"
+                self._findings.error(item.node, item.path, "duplicate-server", message, "keep one of them")
+
     def _entry(
-        self, service: Fields, virtual: tuple[Given, ...], lists: list[Given | None], policy: Pairs
+        self,
+        service: Fields,
+        virtual: tuple[Given, ...],
+        lists: list[Given | None],
+        policy: Pairs,
+        fallback: Given | None,
     ) -> list[Draft]:
         drafts = []
         travels = [self._travel(service, key, value) for key, value in policy]
@@ -207,14 +226,13 @@ class _Services:
                 form: Form = key.value
                 checks = resolve_checks(form, travel.port or form.port, travel.levels, address.address, self._findings)
                 need = given_at("need", *travel.levels)
+                backends = self._of(servers, travel.port)
+                if fallback is not None:
+                    backends = _merged(backends, self._of(fallback, travel.port))
                 for protocol in form.protocols:
-                    made = self._service(
-                        ServiceKey(address.address, form.port, protocol),
-                        travel,
-                        self._of(servers, travel.port),
-                        checks[protocol],
-                    )
-                    drafts.append(Draft(made, vip, key, servers, need))
+                    named = ServiceKey(address.address, form.port, protocol)
+                    made = self._service(named, travel, backends, checks[protocol])
+                    drafts.append(Draft(made, vip, key, servers, need, fallback))
         return drafts
 
     def _travel(self, service: Fields, key: Given, value: Given) -> Travel:
@@ -245,6 +263,10 @@ class _Services:
             clamp_mss=travel.clamp_mss,
             priority=effective("priority", *levels),
             vip_enabled=key.vip not in self._disabled,
+            critical=effective("critical", *levels),
+            vip_any=effective("vip_up", *levels),
+            max_removal=effective("max_removal", *levels),
+            removal_window=effective("removal_window", *levels),
         )
 
     def _of(self, servers: Given, port: int | None) -> tuple[Backend, ...]:
@@ -270,6 +292,12 @@ class _Services:
         server = item.value
         weight = effective("weight", *around) if server.weight is None else server.weight
         return Backend(address, weight, server.enabled and effective("enabled", *around), port)
+
+
+def _merged(backends: tuple[Backend, ...], fallback: tuple[Backend, ...]) -> tuple[Backend, ...]:
+    own = {backend.address for backend in backends}
+    made = (*backends, *(replace(backend, fallback=True) for backend in fallback if backend.address not in own))
+    return tuple(sorted(made, key=lambda backend: (backend.address.version, int(backend.address))))
 
 
 def listed(servers: Given) -> list[tuple[Address, Given]]:

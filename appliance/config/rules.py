@@ -6,6 +6,7 @@ from appliance.config.findings import Findings
 from appliance.config.kinds import duration_text
 from appliance.config.reader import Fields, Given
 from appliance.config.resolve import Draft, listed
+from appliance.config.setting import MAX_BACKENDS
 from appliance.dataplane.abi import BLOCKED_LIMIT
 from appliance.model import Address, Config, Network, ServiceKey, UnknownPort
 
@@ -19,6 +20,7 @@ def apply_rules(top: Fields, config: Config, drafts: list[Draft], findings: Find
     _same_service(drafts, findings)
     _vip_as_backend(drafts, findings)
     _backends(drafts, findings)
+    _vip_up(drafts, findings)
 
 
 def _interfaces(top: Fields, findings: Findings) -> None:
@@ -99,16 +101,17 @@ def _vip_as_backend(drafts: list[Draft], findings: Findings) -> None:
 
 
 def _backends(drafts: list[Draft], findings: Findings) -> None:
-    counted: dict[int, tuple[int, bool]] = {}
+    counted: dict[tuple[int, int], tuple[int, bool]] = {}
     for draft in drafts:
         servers = draft.servers
-        if id(servers) not in counted:
+        key = (id(servers), id(draft.fallback))
+        if key not in counted:
             backends = draft.service.backends
             enabled = sum(backend.enabled for backend in backends)
-            counted[id(servers)] = (enabled, any(backend.weight for backend in backends))
+            counted[key] = (enabled, any(backend.weight for backend in backends))
         if not servers.sound:
             continue
-        enabled, weighted = counted[id(servers)]
+        enabled, weighted = counted[key]
         if draft.service.need > enabled:
             at = draft.need or servers
             message = f"needs {draft.service.need} healthy backends, but {enabled} are enabled; it is never up"
@@ -116,3 +119,18 @@ def _backends(drafts: list[Draft], findings: Findings) -> None:
         if servers.value and not weighted:
             message = "all weights are 0; no backend gets new flows"
             findings.warning(servers.node, servers.path, "weights", message, "give one of them a weight")
+
+
+def _vip_up(drafts: list[Draft], findings: Findings) -> None:
+    first: dict[Address, Draft] = {}
+    for draft in drafts:
+        service = draft.service
+        other = first.setdefault(service.key.vip, draft)
+        if other.service.vip_any is not service.vip_any:
+            where = f"line {other.vip.node.line}, column {other.vip.node.column}"
+            here, there = ("any", "all") if service.vip_any else ("all", "any")
+            message = f"vip_up is {here} here, and {there} for the same VIP at {where}"
+            findings.error(draft.vip.node, draft.vip.path, "conflict", message, "write the same for both")
+        if len(service.backends) > MAX_BACKENDS:
+            message = f"more than {MAX_BACKENDS:,} backends, `servers` and `fallback` together"
+            findings.error(draft.servers.node, draft.servers.path, "limit", message, "use fewer")

@@ -18,6 +18,7 @@ from appliance.config.setting import (
     Setting,
     words,
 )
+from appliance.config.values import Percentage
 from appliance.model import OnDead, OnDown
 
 SERVICE_SETTINGS: tuple[Setting, ...] = (
@@ -52,6 +53,13 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         "What to serve: a map, or the name of a policy under the top level's `policy`.",
         "{http: , 8443/https: {need: 2}, 53/udp: }",
         required=True,
+    ),
+    Setting(
+        "fallback",
+        (SERVICE,),
+        Either(LIST_NAME, SERVERS, "a list of servers, or the name of one"),
+        "Backends that get new flows only while fewer than `need` of the `servers` are healthy.",
+        "[10.1.2.5, 10.1.2.6]",
     ),
     Setting("address", (SERVER,), HostAddress(), "The backend's address.", "10.1.1.5", required=True),
     Setting(
@@ -99,6 +107,38 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         "How many backends have to be healthy for the service to be up; 0: it is always up.",
         "2",
         "1",
+    ),
+    Setting(
+        "critical",
+        (SERVICE, POLICY),
+        Boolean(),
+        "Whether the VIP depends on this service. Where none of a VIP's services is critical, one of them is enough.",
+        "no",
+        "yes",
+    ),
+    Setting(
+        "vip_up",
+        (TOP, SERVICE),
+        Choice({"all": False, "any": True}),
+        "How many of the critical services of a VIP have to be up for the VIP to be up; the same for all of them.",
+        "any",
+        "all",
+    ),
+    Setting(
+        "max_removal",
+        (TOP, SERVICE, POLICY),
+        Percentage(),
+        "The share of a service's backends that failing checks alone may take out within `removal_window`; those "
+        "beyond it stay in. Absent: all of them.",
+        "50%",
+    ),
+    Setting(
+        "removal_window",
+        (TOP, SERVICE, POLICY),
+        Duration(1, 3600),
+        "The time over which `max_removal` counts.",
+        "5m",
+        "1m",
     ),
     Setting(
         "on_dead",

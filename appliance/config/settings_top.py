@@ -144,6 +144,23 @@ TOP_SETTINGS: tuple[Setting, ...] = (
         "drop",
     ),
     Setting(
+        "hold_down",
+        (TOP,),
+        Duration(0, 3600),
+        "How long a VIP has to be up before it is announced.",
+        "30s",
+        "5s",
+    ),
+    Setting(
+        "on_isolation",
+        (TOP,),
+        Choice({"demote": True, "no": False}),
+        "How the VIPs are announced while most backends of unrelated services fail at once, which speaks against this "
+        "node and not against them: so that routers prefer other nodes, or not at all.",
+        "no",
+        "demote",
+    ),
+    Setting(
         "attach_delay",
         (TOP,),
         Duration(0, 300),

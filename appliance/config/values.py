@@ -92,6 +92,26 @@ class SegmentSize(ScalarKind):
         return {"anyOf": [{"const": 0}, _SEGMENT.schema()]}
 
 
+@dataclass(frozen=True)
+class Percentage(ScalarKind):
+    """A share, written as `50%`; the value is between 0 and 1, both included."""
+
+    def words(self) -> str:
+        return "a percentage from 0% to 100%"
+
+    def parse(self, text: str) -> float:
+        if re.fullmatch("[0-9]{1,3}", text):
+            raise Invalid(hint=f"did you mean {text}%?")
+        if not re.fullmatch("[0-9]{1,3}%", text):
+            raise Invalid
+        if int(text[:-1]) > 100:
+            raise Invalid(code="range")
+        return int(text[:-1]) / 100
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^0*([0-9]{1,2}|100)%$", "maxLength": 4}
+
+
 _SEGMENT = Integer(536, 65535)
 
 _MAKE = "make one with `openssl rand -hex 16`"

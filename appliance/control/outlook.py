@@ -13,7 +13,8 @@ from typing import Any
 
 from appliance.control.differences import Change, Differences, ServiceDifference, differences
 from appliance.control.forecast import Move, Seat, Verdicts, VipChanges, moves, pairs, unchecked, vips
-from appliance.control.plan import HealthOf, Openings, Plan, plan
+from appliance.control.plan import Openings, Plan, plan
+from appliance.control.receivers import HealthOf
 from appliance.control.shares import Shares
 from appliance.control.state import State
 from appliance.dataplane import maglev

@@ -1,35 +1,29 @@
 """What should be: from configuration, health, host and what operators said to what the tables are to hold. Pure.
 
-A backend is, in this order of precedence:
-
-  none       its first check has not finished, and nothing is remembered of it;
-  dead       it does not answer, or it answers wrongly and `on_down` is `cut`;
-  draining   the operator or the configuration says so (drain, disabled, weight 0, removed), or it answers wrongly;
-  available  otherwise.
-
-A service is up with at least `need` backends available; a VIP is up when all its configured services are.
+What backends receive is decided in receivers.py. A service is up with at least `need` backends available; which VIPs
+are up then is in vips.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from appliance.control.receivers import HealthOf, receivers
 from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
 from appliance.control.trouble import Trouble
+from appliance.control.vips import ServiceState, vips_up
 from appliance.control.ways import Ways
 from appliance.dataplane.desired import Desired, DesiredService, Hop, ProbeLink
 from appliance.dataplane.enums import DeadPolicy
 from appliance.dataplane.enums import State as Receives
 from appliance.model import (
     Address,
-    Backend,
     Config,
     Health,
     Host,
     OnDead,
-    OnDown,
     Protocol,
     Service,
     ServiceKey,
@@ -41,8 +35,6 @@ POLICY = {OnDead.RESELECT: DeadPolicy.RESELECT, OnDead.RESET: DeadPolicy.RESET, 
 OPENING = 1.0
 """Seconds for which a new service with a first good backend waits for the first verdicts on the others, so that its
 table is right from its first packet and no slot has to be tracked."""
-
-HealthOf = Callable[[ServiceKey, Address], Health]
 
 
 @dataclass
@@ -82,14 +74,6 @@ class Openings:
 
 
 @dataclass(frozen=True)
-class ServiceState:
-    """A service as seen from outside."""
-
-    up: bool
-    available: int
-
-
-@dataclass(frozen=True)
 class Plan:
     """The desired tables, and what follows for services and VIPs."""
 
@@ -118,22 +102,6 @@ class Plan:
         return self.ways.troubles
 
 
-def receives(service: Service, backend: Backend, health: Health, state: State) -> Receives:
-    """What a backend may receive."""
-    if health is Health.UNKNOWN:
-        return Receives.NONE
-    if health is Health.DEAD or (health is Health.WRONG and service.on_down is OnDown.CUT):
-        return Receives.DEAD
-    leaves = False
-    drains = state.overrides.drains
-    if drains or state.leaving:
-        pair = (service.key, backend.address)
-        leaves = pair in drains or pair in state.leaving
-    if leaves or not backend.enabled or backend.weight == 0 or health is Health.WRONG:
-        return Receives.DRAINING
-    return Receives.AVAILABLE
-
-
 def grace(config: Config, key: ServiceKey) -> int:
     """Seconds after which new flows' answer also counts for unknown older ones."""
     return max(1, round(config.udp_grace if key.protocol is Protocol.UDP else config.idle))
@@ -153,8 +121,11 @@ def plan(
     most: int | None = None,
     shares: Shares | None = None,
     time: int = 0,
+    vips: Mapping[Address, bool] | None = None,
 ) -> Plan:
     """Decide what the tables should hold. `now` in monotonic seconds, `time` in coarse ones, by which `shares` go.
+
+    `vips` are those that were up, if that is not what the plan `before` says.
 
     Where it is known that only the health of some services (`dirty`) has changed since the plan `before`, the others
     are taken from there: one verdict must not cost a look at thousands of backends. Of the host's changes, those of MAC
@@ -189,14 +160,14 @@ def plan(
     for service in looked:
         key, members, available = service.key, [], 0
         ready = openings.ready(service, health, now)
-        for backend in service.backends:
+        found, open_ = receivers(service, health, state)
+        for backend, gets in zip(service.backends, found, strict=True):
             address = backend.address
             way = ways.of(service, address)
             if id(way) not in hops:
                 hops[id(way)] = ways.hop(way, host.neighbours)
-            gets = receives(service, backend, health(key, address), state)
             if not ready and gets is Receives.AVAILABLE:
-                gets = Receives.NONE
+                gets, open_ = Receives.NONE, open_ + 1
             available += gets is Receives.AVAILABLE
             weight = backend.weight if gets is Receives.AVAILABLE else 0
             other = address.version != key.vip.version
@@ -204,7 +175,8 @@ def plan(
             members.append(ways.member(backend, weight, gets, hops[id(way)], source))
         if shares is not None:
             members = shares.weigh(service, members, time)
-        outcome[key] = ServiceState(available >= service.need, available)
+        up = available >= service.need
+        outcome[key] = ServiceState(up, available, not up and available + open_ >= service.need)
         made = DesiredService(
             key,
             tuple(members),
@@ -225,7 +197,7 @@ def plan(
     if before is not None and before.ordered is ordered and not _up_changed(before, outcome, looks):
         vips = before.desired.vips
     else:
-        vips = _vips(ways, outcome)
+        vips = _vips(ways, outcome, ordered, before.desired.vips if before is not None else vips or {})
     desired = Desired(
         services=tuple(services),
         vips=vips,
@@ -269,13 +241,19 @@ def _rerouted(before: Plan, ways: Ways, host: Host, state: State) -> list[Servic
 
 
 def _up_changed(before: Plan, outcome: Mapping[ServiceKey, ServiceState], looks: Iterable[ServiceKey]) -> bool:
-    """Whether one of these services is up and was not, or the other way round."""
-    return any(before.services[key].up != outcome[key].up for key in looks)
+    """Whether one of these services is not as it was, as far as its VIP is concerned."""
+    return any(before.services[key].told != outcome[key].told for key in looks)
 
 
-def _vips(ways: Ways, outcome: Mapping[ServiceKey, ServiceState]) -> dict[Address, bool]:
-    vips = {} if len(outcome) == len(ways.config.services) else {key.vip: False for key in outcome}
-    return vips | {vip: all(outcome[key].up for key in keys) for vip, keys in ways.sharers.items()}
+def _vips(
+    ways: Ways,
+    outcome: Mapping[ServiceKey, ServiceState],
+    ordered: Iterable[Service],
+    before: Mapping[Address, bool],
+) -> dict[Address, bool]:
+    configured = {service.key: service for service in ordered if service.key.vip in ways.sharers}
+    shared = {vip: [(configured[key], outcome[key]) for key in keys] for vip, keys in ways.sharers.items()}
+    return {key.vip: False for key in outcome} | vips_up(shared, before)
 
 
 def dead_while_leaving(state: State, health: HealthOf) -> list[Pair]:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.control.overrides import What, as_json
-from appliance.control.plan import Plan, receives
+from appliance.control.plan import Plan
+from appliance.control.receivers import receives
 from appliance.control.state import State
 from appliance.control.trouble import summaries
 from appliance.control.ways import Ways
 from appliance.dataplane.desired import Hop, Member
 from appliance.dataplane.enums import Reason
+from appliance.dataplane.enums import State as Receives
 from appliance.dataplane.sync import DataPlane
 from appliance.health.judge import HealthTable
-from appliance.model import Address, Health, Interface, Service, ServiceKey
+from appliance.model import Address, Backend, Health, Interface, Service, ServiceKey
 
 
 def no_flows(service: ServiceKey) -> Mapping[Address, int]:
@@ -128,6 +130,7 @@ def _service(
     memory = data.generation.memory if data.generation else None
     owners = Counter(table.owners()) if table else Counter()
     hops = {member.address: member.hop for member in members}
+    gets = {member.address: member.state for member in members}
     active = facts.active_flows(key)
     backends: list[dict[str, Any]] = []
     for backend in service.backends:
@@ -146,7 +149,8 @@ def _service(
                 "address": str(backend.address),
                 "weight": backend.weight,
                 "enabled": backend.enabled,
-                "state": str(receives(service, backend, verdict, state).name).lower(),
+                "fallback": backend.fallback,
+                "state": _state(receives(service, backend, verdict, state), gets.get(backend.address), backend),
                 "health": str(verdict),
                 "drained_by": drain.who if drain else "removed" if pair in state.leaving else None,
                 "overrides": [as_json(what, override) for what, override in sorted(said.items())],
@@ -174,7 +178,9 @@ def _service(
         "name": service.name,
         "description": service.description,
         "up": bool(outcome and outcome.up),
+        "pending": bool(outcome and outcome.pending),
         "need": service.need,
+        "critical": service.critical,
         "available": outcome.available if outcome else 0,
         "on_dead": str(service.on_dead),
         "on_down": str(service.on_down),
@@ -184,6 +190,13 @@ def _service(
         **totals,
         "backends": backends,
     }
+
+
+def _state(own: Receives, planned: Receives | None, backend: Backend) -> str:
+    """What a backend receives, in a word; a fallback that is not needed is on standby."""
+    if backend.fallback and own is Receives.AVAILABLE and planned is Receives.DRAINING:
+        return "standby"
+    return own.name.lower()
 
 
 def _way(service: Service, ways: Ways, hop: Hop | None, backend: Address) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from appliance.control.plan import dead_while_leaving, grace, receives
+from appliance.control.plan import dead_while_leaving, grace
+from appliance.control.receivers import receives
 from appliance.control.state import Leaving, State
 from appliance.dataplane.desired import Hop, Member, ProbeLink
 from appliance.dataplane.enums import DeadPolicy

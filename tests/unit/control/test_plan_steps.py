@@ -99,7 +99,7 @@ class Site:
         apart = copy.deepcopy(self.openings)
         planned = partial(plan, self.state, self.verdict, self.host, seed=SEED, now=self.now)
         made = planned(openings=self.openings, before=self.before, dirty=dirty)
-        fresh = planned(openings=apart)
+        fresh = planned(openings=apart, vips=self.before.desired.vips if self.before else None)
         assert made == fresh
         assert (made.troubles, made.wanted) == (fresh.troubles, fresh.wanted)
         assert self.openings == apart

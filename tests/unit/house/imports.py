@@ -68,11 +68,13 @@ PURE_CONTROL = (
     "plan",
     "prefixes",
     "ramps",
+    "receivers",
     "shares",
     "sources",
     "state",
     "subnets",
     "trouble",
+    "vips",
     "ways",
 )
 
