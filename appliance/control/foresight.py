@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from appliance import config
 from appliance.config.compose import MAX_CHARACTERS
-from appliance.control import standing
+from appliance.control import heap, standing
 from appliance.control.forecast import Move, Seat, flows_leaving
 from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, shares_apart, told
 from appliance.control.plan import Openings
@@ -42,14 +42,19 @@ async def answer(daemon: Daemon, arguments: Mapping[str, Any]) -> Encoded:
 
     Raises ConfigError where it is refused, and whatever would keep a reload from putting it in force.
     """
-    given, name = arguments.get("text"), str(arguments.get("name", ""))
     async with daemon.reloading:
-        if given is None:
-            loaded = await asyncio.to_thread(config.load, daemon.file)
-        else:
-            loaded = await asyncio.to_thread(config.load_text, _unpacked(given), name)
-        outlook, program = await foresee(daemon.instance, loaded.config)
-        flows = await _flows(daemon.instance, outlook.moves)
+        with heap.still():
+            return await _answer(daemon, arguments)
+
+
+async def _answer(daemon: Daemon, arguments: Mapping[str, Any]) -> Encoded:
+    given, name = arguments.get("text"), str(arguments.get("name", ""))
+    if given is None:
+        loaded = await asyncio.to_thread(config.load, daemon.file)
+    else:
+        loaded = await asyncio.to_thread(config.load_text, _unpacked(given), name)
+    outlook, program = await foresee(daemon.instance, loaded.config)
+    flows = await _flows(daemon.instance, outlook.moves)
     head = {
         "file": name if given is not None else str(daemon.file),
         "against": "the running daemon",
@@ -73,16 +78,15 @@ async def foresee(instance: Instance, wanted: Config) -> tuple[Outlook, At]:
     before = lookup.keys(tables.memory).current
     idle = tables.memory.settings.get(0, "idle")
     keys = new_keys(tables.memory, (seat.entry for seat in seats.values()), seed, idle)
-    await asyncio.sleep(0)
-    shape = instance.shape(wanted)
-    await asyncio.sleep(0)
+    host = instance.host()
+    shape = await asyncio.to_thread(instance.shape, wanted, host)
     current = instance.current
     scene = Scene(
         apart(instance.state),
         wanted,
         seats,
         instance.verdict,
-        instance.host(),
+        host,
         seed,
         keys.current != before,
         Openings(set(instance.openings.opened), dict(instance.openings.since)),

@@ -79,20 +79,24 @@ class Instance:
         found = self.health.health(service, address)
         return self.assumed.get((service, address), found) if found is Health.UNKNOWN else found
 
-    def shape(self, config: Config) -> Shape:
-        """The shape that a configuration needs beside what still drains and what runs."""
+    def shape(self, config: Config, host: Host | None = None) -> Shape:
+        """The shape that a configuration needs beside what still drains and what runs; on this host.
+
+        With a `host`, another thread may ask while no reload can begin.
+        """
+        host = host or self.host()
         trial = copy.copy(self.state)
         trial.leaving, trial.overrides = dict(self.state.leaving), Overrides()
         trial.reconfigure(config, self.clock.at(time.monotonic()))
         configured = {id(service) for service in config.services}  # to compare thousands with each other takes long
         extra = tuple(service for service in trial.services() if id(service) not in configured)
-        narrow = len({interface.mtu for interface in self.host().interfaces}) > 1
-        mtu = self._largest_mtu(config)
+        narrow = len({interface.mtu for interface in host.interfaces}) > 1
+        mtu = self._largest_mtu(config, host)
         shape = self.data.shape_wanted(config, self.seed_for(config), extra, mtu, narrow=narrow)
         return replace(shape, blocks=shape.blocks or self.blocks or bool(self.state.blocks.entries))
 
-    def _largest_mtu(self, config: Config) -> int:
-        return max((one.mtu for one in self.host().interfaces if one.name in config.interfaces), default=0)
+    def _largest_mtu(self, config: Config, host: Host) -> int:
+        return max((one.mtu for one in host.interfaces if one.name in config.interfaces), default=0)
 
     def make_probe_link(self) -> None:
         """Make the probe namespace and its veth."""
@@ -241,7 +245,7 @@ class Instance:
     def outgrown(self) -> int:
         """The largest MTU, where it means longer frames than the running program is made for; else 0."""
         running = self.data.shape()
-        mtu = self._largest_mtu(self.state.config)
+        mtu = self._largest_mtu(self.state.config, self.host())
         return mtu if mtu > ONE_BUFFER_MTU and running is not None and not running.multi_buffer else 0
 
     def tick(self) -> None:

@@ -99,7 +99,8 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
 
 
 async def _refuse_more(daemon: Daemon, wanted: Config, most: float) -> None:
-    outlook, _ = await foresight.foresee(daemon.instance, wanted)
+    with heap.still():
+        outlook, _ = await foresight.foresee(daemon.instance, wanted)
     worst = disruption(outlook.moves, most)
     if worst:
         raise ControlError(

@@ -163,7 +163,7 @@ class Tables:
         return sum(slot_counts(self._entries(), needs).values())
 
     def _entries(self) -> dict[ServiceKey, Entry]:
-        return {key: placed.entry for key, placed in self._placed.items()}
+        return {key: placed.entry for key, placed in list(self._placed.items())}  # a list: another thread may ask
 
     def _rehashes(self, entry: Entry, service: DesiredService, keys: Keys, count: int) -> bool:
         """Whether a service's slots must begin anew: another seed, too few of them, or `sticky` is new or gone."""

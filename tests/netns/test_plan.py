@@ -10,10 +10,20 @@ from typing import Any
 import pytest
 
 from appliance.model import ServiceKey
+from tests.lab.addresses import VIP
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
-from tests.netns.scenario_operator import SERVICE, assert_refused, configuration, events, running, settled, states
+from tests.netns.scenario_operator import (
+    SERVICE,
+    assert_refused,
+    configuration,
+    events,
+    prepared,
+    running,
+    settled,
+    states,
+)
 from tests.netns.scenario_slots import Slots
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -112,4 +122,31 @@ def test_a_reload_that_moves_too_much_is_refused(lab: Lab) -> None:
         assert daemon.vc5("reload", "--max-disruption", f"{share * 100 + 1:.1f}").returncode == 0
         assert set(owners(daemon)) == {IPv4Address("10.1.10.11")}
         assert_refused(daemon.vc5("plan", "/nowhere.yaml"), 78, "/nowhere.yaml: does not exist")
+        assert daemon.stop() == 0
+
+
+SERVICES, BACKENDS = 1000, 20
+
+
+def crowd(weight: int = 1) -> str:
+    """Return a configuration with so many services of the same backends, which nobody checks."""
+    servers = ", ".join(f"10.1.10.{11 + number}" for number in range(BACKENDS - 1))
+    lines = ["interfaces: eth0", "xdp: native", "services:"]
+    for number in range(SERVICES):
+        lines.append(f"  - virtual: {VIP}\n    servers: [{servers}, 10.1.10.40 weight={weight}]")
+        lines.append(f"    policy: {{{1000 + number}/tcp: {{checks: []}}}}")
+    return "\n".join([*lines, ""])
+
+
+def test_a_large_plan_holds_nobody_up(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text(crowd(weight=3))
+    with prepared(lab, "crowded", crowd()) as daemon:
+        daemon.start(120.0)
+        wait_for("all services", lambda: all(row["up"] for row in daemon.status()["services"]))
+        before = daemon.status()["loop"]["stalls_cpu"]
+        body = daemon.ask("plan", str(file))
+        assert len(body["services"]) == SERVICES
+        assert all(0.05 < row["share"] < 0.3 for row in body["services"])
+        assert daemon.status()["loop"]["stalls_cpu"] == before, "a turn of the loop took more than 50 ms"
         assert daemon.stop() == 0
