@@ -48,8 +48,8 @@ def validate_policy(pairs: tuple[tuple[Given, Given], ...], findings: Findings) 
         fields = value.value if isinstance(value.value, Fields) else None
         checks = fields.get("checks") if fields else None
         if checks is not None and checks.value and form.starred:
-            message = f"{quote(form.text)} means no checks, but checks are given"
-            findings.error(checks.node, checks.path, "conflict", message, "remove the * or the checks")
+            message = f"{quote(form.text)} means no checks, so these are not made"
+            findings.warning(checks.node, checks.path, "conflict", message, "remove the * or the checks")
         for check in checks.value if checks else ():
             _validate_check(check.value, findings)
 
