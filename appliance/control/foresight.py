@@ -52,7 +52,7 @@ async def _answer(daemon: Daemon, arguments: Mapping[str, Any]) -> Encoded:
     if given is None:
         loaded = await asyncio.to_thread(config.load, daemon.file)
     else:
-        loaded = await asyncio.to_thread(config.load_text, _unpacked(given), name)
+        loaded = await asyncio.to_thread(config.load_text, unpacked(given), name)
     outlook, program = await foresee(daemon.instance, loaded.config)
     flows = await _flows(daemon.instance, outlook.moves)
     head = {
@@ -137,7 +137,7 @@ async def _in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
             began = thread_time()
 
 
-def _unpacked(given: object) -> str:
+def unpacked(given: object) -> str:
     """The text of a file as it came over the socket: base64 of zlib. Raises ControlError."""
     try:
         unpacking = zlib.decompressobj()
