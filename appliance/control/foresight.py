@@ -28,7 +28,7 @@ from appliance.dataplane.hashchange import new_keys
 from appliance.dataplane.sync import At
 from appliance.dataplane.tables import Tables
 from appliance.errors import ControlError, HostError
-from appliance.model import Config, ServiceKey
+from appliance.model import Config, Protocol, ServiceKey
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
@@ -52,7 +52,7 @@ async def _answer(daemon: Daemon, arguments: Mapping[str, Any]) -> Encoded:
     if given is None:
         loaded = await asyncio.to_thread(config.load, daemon.file)
     else:
-        loaded = await asyncio.to_thread(config.load_text, _unpacked(given), name)
+        loaded = await asyncio.to_thread(config.load_text, unpacked(given), name)
     outlook, program = await foresee(daemon.instance, loaded.config)
     flows = await _flows(daemon.instance, outlook.moves)
     head = {
@@ -120,6 +120,8 @@ async def _flows(instance: Instance, moves: Mapping[ServiceKey, Move]) -> dict[S
     async for key in _in_slices([key for key, move in moves.items() if move.moved]):
         counted = instance.active_flows(key)
         numbers = tables.numbers(key)
+        if not counted and key.protocol is not Protocol.TCP:
+            continue  # a flow without a SYN has no beginning that could be counted
         begun = {who: tables.memory.counter(numbers[who], "flows") for who in moves[key].left if who in numbers}
         found[key] = Flows(flows_leaving(moves[key], counted or begun), bool(counted))
     return found
@@ -135,7 +137,7 @@ async def _in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
             began = thread_time()
 
 
-def _unpacked(given: object) -> str:
+def unpacked(given: object) -> str:
     """The text of a file as it came over the socket: base64 of zlib. Raises ControlError."""
     try:
         unpacking = zlib.decompressobj()

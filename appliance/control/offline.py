@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from appliance import config
-from appliance.control.outlook import overview, told, without_daemon
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.footprint import described, footprint
 from appliance.dataplane.render import render
@@ -37,6 +36,8 @@ def shape_digest(wanted: Config) -> str:
 
 def outlook(before: Config, after: config.Loaded, old: str, new: str) -> dict[str, Any]:
     """What going from one configuration to another would do, all backends being up; `old` and `new` name the files."""
+    from appliance.control.outlook import overview, told, without_daemon
+
     found, same = without_daemon(before, after.config), shape_digest(before) == shape_digest(after.config)
     return {
         "file": new,

@@ -150,8 +150,8 @@ def _seat(service: DesiredService, count: int) -> Seat:
 class Flows:
     """An estimate of the flows in the slots that move.
 
-    `counted`: the service remembers every flow, so it is known how many there are. Else it is the number of flows that
-    have begun there since the counters did, which is an upper bound; None: not even that is known.
+    `counted`: the service remembers every flow, so it is known how many there are. Else it is the number of SYNs
+    that have come since the counters began, an upper bound; None: not even that is known.
     """
 
     number: int | None

@@ -29,10 +29,11 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         return await asyncio.shield(asyncio.ensure_future(reloading.reload(daemon, _who(request.peer), wanted)))
 
     async def confirm(request: Request) -> Any:
-        return await daemon.trials.confirm(_who(request.peer))
+        return await asyncio.shield(asyncio.ensure_future(daemon.trials.confirm(_who(request.peer))))
 
     async def plan(request: Request) -> Any:
-        return await foresight.answer(daemon, request.arguments)
+        # A thread looks at the tables: nothing may replace them before it is done.
+        return await asyncio.shield(asyncio.ensure_future(foresight.answer(daemon, request.arguments)))
 
     async def reattach(request: Request) -> Any:
         name = _interface(request.arguments)

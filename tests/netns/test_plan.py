@@ -19,6 +19,7 @@ from tests.netns.scenario_operator import (
     assert_refused,
     configuration,
     events,
+    fetch,
     prepared,
     running,
     settled,
@@ -113,7 +114,10 @@ def test_a_reload_that_moves_too_much_is_refused(lab: Lab) -> None:
     with running(lab, "limited") as daemon:
         rows, was = settled(daemon), owners(daemon)
         daemon.configuration_file.write_text(configuration(servers=ONE))
-        share = planned(daemon, daemon.configuration_file)[1]["share"]
+        assert {fetch(lab) for _ in range(20)} <= {"b1", "b2"}
+        row = planned(daemon, daemon.configuration_file)[1]
+        share = row["share"]
+        assert (row["flows"] > 0, row["flows_counted"]) == (True, False)
         done = daemon.vc5("reload", "--max-disruption", "5%")
         assert_refused(done, 1, SERVICE, f"{share * 100:.1f} %", "--max-disruption 5 %", "nothing was changed")
         assert (settled(daemon), owners(daemon)) == (rows, was)
