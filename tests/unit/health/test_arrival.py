@@ -28,12 +28,33 @@ def target(vip: Address, port: int, mapped: int | None, *, backend: Address = BA
         (target(VIP, 80, 8080), 80, (BACKEND, 8080)),
         (target(VIP, 80, 80), 80, (BACKEND, 80)),
         (target(VIP, 80, 8080), 9000, (BACKEND, 9000)),
-        # Probes are TCP: what stands for the port of a UDP service is not theirs.
+        # A probe over TCP: what stands for the port of a UDP service is not its own.
         (target(VIP, 53, 5353, udp=True), 53, (BACKEND, 53)),
     ],
 )
 def test_arrival(asked: Target, port: int, arrival: tuple[Address, int] | None) -> None:
     assert asked.arrival(Check(CheckKind.TCP, port)) == arrival
+
+
+@pytest.mark.parametrize(
+    ("check", "udp", "arrival"),
+    [
+        (Check(CheckKind.DNS, 53, transport=Protocol.UDP), True, 5353),
+        (Check(CheckKind.DNS, 53, transport=Protocol.UDP), False, 53),
+        (Check(CheckKind.DNS, 53, transport=Protocol.TCP), True, 53),
+        (Check(CheckKind.DNS, 53, transport=Protocol.TCP), False, 5353),
+        (Check(CheckKind.UDP, 53), True, 5353),
+        (Check(CheckKind.UDP, 54), True, 54),
+    ],
+)
+def test_the_mapped_port_is_that_of_the_same_protocol(check: Check, udp: bool, arrival: int) -> None:
+    assert target(VIP, 53, 5353, udp=udp).arrival(check) == (BACKEND, arrival)
+
+
+def test_probes_over_udp_and_tcp_have_source_ports_of_their_own() -> None:
+    kinds = (CheckKind.TCP, CheckKind.SYN, CheckKind.UDP, CheckKind.ICMP)
+    places = {Job.of(Probe(1, VIP, PRIVATE, Check(kind, 53))).destination for kind in kinds}
+    assert len(places) == len(kinds)
 
 
 @pytest.mark.parametrize(
