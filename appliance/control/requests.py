@@ -44,6 +44,8 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "status": status,
         "reload": reload,
         **overriding(daemon),
+        "freeze": daemon.judging.freeze,
+        "thaw": daemon.judging.thaw,
         "reattach": reattach,
         "explain": explain,
         "block": daemon.blocking.add,
