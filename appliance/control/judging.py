@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from appliance.control.announcing import ISOLATED
@@ -35,7 +36,7 @@ class Judging:
         """Every second: see what the governor need not keep any more, and whether this node is cut off."""
         daemon, governor = self._daemon, self._daemon.instance.governor
         tell_dropped(daemon)
-        for key in governor.step(daemon.instance.state.services(), daemon.instance.found, time.monotonic()):
+        for key in governor.step(daemon.instance.state.staying(), daemon.instance.found, time.monotonic()):
             daemon.plan_soon(key, unsaved=True)
         if governor.isolated != self._isolated:
             self._isolated = governor.isolated
@@ -105,7 +106,10 @@ class Judging:
         plan = instance.current
         if plan is None or key not in plan.places:
             return ""
-        service = plan.ordered[plan.places[key]]
+        leaving, service = instance.state.leaving, plan.ordered[plan.places[key]]
+        if leaving:
+            staying = tuple(one for one in service.backends if (key, one.address) not in leaving)
+            service = replace(service, backends=staying)
         if instance.governor.moved(service, address, before, transition.after, time.monotonic()):
             text = f"kept in service although {transition.after}: max_removal is {service.max_removal:.0%}"
             self._daemon.record(EventKind.ALARM, text, service=key, backend=address)

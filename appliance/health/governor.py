@@ -54,8 +54,8 @@ class Governor:
 
     @property
     def isolated(self) -> bool:
-        """Whether this node seems to be cut off."""
-        return bool(self.stranded)
+        """Whether this node seems to be cut off. Where verdicts are frozen, failures are expected and tell nothing."""
+        return bool(self.stranded) and self.frozen is None
 
     def effective(self, key: ServiceKey, address: Address, health: Health) -> Health:
         """Return the verdict that is to be acted on."""
@@ -123,7 +123,7 @@ class Governor:
                 self.removed.setdefault(pair[0], {})[pair[1]] = now
         if self.stranded:
             self._rejoin(services, health)
-        elif cut_off(services, health, self.fell):
+        elif self.frozen is None and cut_off(services, health, self.fell):
             self.stranded = set(self.fell)
         return {key for key, _ in before ^ (self.held | self.stranded)}
 

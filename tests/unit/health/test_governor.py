@@ -189,6 +189,18 @@ def test_frozen_verdicts_stand_and_new_backends_have_their_own() -> None:
     assert governor.kept_for(WEB, address(1), Health.UP) == ""
 
 
+def test_frozen_failures_do_not_speak_against_this_node() -> None:
+    site = Site(service(WEB, 1), service(TLS, 2), service(DNS, 3))
+    site.governor.frozen = Freeze("ann", 5.0, dict(site.health))
+    for key, number in ((WEB, 1), (TLS, 2), (DNS, 3)):
+        site.see(key, number, "d", 1.0)
+    assert site.step(1.0) == set()
+    assert not site.isolated()
+    site.governor.frozen = None
+    site.step(1.0 + AT_ONCE)
+    assert (site.isolated(), site.effective()) == (False, "d")
+
+
 def test_a_restart_changes_nothing() -> None:
     site = Site(service(WEB, 1, 2, 3, 4, max_removal=0.25), service(TLS, 5), service(DNS, 6))
     for number in (1, 2, 3):
