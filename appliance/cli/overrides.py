@@ -1,4 +1,7 @@
-"""`vc5 drain`, `undrain`, `disable`, `enable`, `weight` and `overrides`: what an operator says of single backends."""
+"""`vc5 drain`, `undrain`, `disable`, `enable`, `weight` and `overrides`: what an operator says of single backends.
+
+`vc5 health`: what an operator says of all verdicts.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,14 @@ def _ask(root: Root, arguments: Namespace, **more: Any) -> int:
     known = f" ({count(flows)} flows)" if flows else ""
     done = DONE.get(arguments.verb, "done")
     print(printable(str(message or f"{arguments.service} {arguments.backend} {done}{known}")))
+    return 0
+
+
+def health(root: Root, arguments: Namespace) -> int:
+    """`vc5 health freeze|thaw`."""
+    result: Any = call(root, arguments.action, **_name(os.environ))
+    message = result.get("message") if isinstance(result, dict) else None
+    print(json.dumps(result) if arguments.json else printable(str(message or "done")))
     return 0
 
 

@@ -65,6 +65,10 @@ def _header(body: dict[str, Any], to: Screen) -> Iterator[str]:
         text = f"flow table {count(table_.get('used'))} of {count(table_.get('size'))}"
         refused = table_.get("refused")
         yield text + (GAP + to.paint(f"{count(refused)} refused", Style.BAD) if refused else "")
+    for vip in _dicts(body.get("vips")):
+        if vip.get("announce") not in (None, "yes") and vip.get("up"):
+            how = "announced as a last resort" if vip["announce"] == "demote" else "not announced"
+            yield to.paint(f"vip {_text(vip.get('vip'))} is up, and {how}: {_text(vip.get('reason'))}", Style.WORRY)
     for interface in _dicts(body.get("interfaces")):
         attach = _text(interface.get("attach")) or "not attached"
         style = {"native": Style.GOOD, "generic": Style.WORRY}.get(attach, Style.BAD)
@@ -83,7 +87,8 @@ def _health(prober: dict[str, Any], to: Screen) -> str:
     restarts = prober.get("restarts")
     suffix = f" (prober restarted {_text(restarts)} times)" if restarts else ""
     if prober.get("frozen"):
-        return to.paint("health FROZEN: the last verdicts stand", Style.BAD) + suffix
+        by = _text(prober.get("reason")) if str(prober.get("reason")).startswith("by ") else ""
+        return to.paint(f"health FROZEN{by and ' '}{by}: the last verdicts stand", Style.BAD) + suffix
     if prober.get("alive") is False:
         return to.paint("prober GONE", Style.BAD) + suffix
     return to.paint("health live", Style.GOOD) + suffix
@@ -139,6 +144,8 @@ def _backend_row(backend: dict[str, Any]) -> list[Cell | str]:
     drained = "removed from the configuration" if who == "removed" else f"by {_text(who)}" if who else ""
     said = [_said(one) for one in _dicts(backend.get("overrides"))]
     notes = [*(said or [drained]), backend.get("diagnostic") or ""]
+    kept = backend.get("kept_by")
+    notes += [f"{_text(backend.get('health'))}, yet kept ({kept})"] if kept else []
     notes += [trouble.get("message", "") for trouble in _dicts(backend.get("troubles"))]
     took = backend.get("took_ms")
     share = backend.get("share")

@@ -102,6 +102,12 @@ VERBS = (
         "give a backend another share of new flows than the configuration does",
         (SERVICE, BACKEND, Argument("weight", "0 to 100, or `default` for the configured one")),
     ),
+    Verb(
+        "health",
+        overrides.health,
+        "let the verdicts of checks stand as they are, over restarts too, or have them followed again",
+        (Argument("action", "what to do: freeze or thaw", {"choices": ("freeze", "thaw")}),),
+    ),
     Verb("overrides", overrides.overrides, "what operators said of backends, by whom and since when"),
     Verb(
         "reattach",

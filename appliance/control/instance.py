@@ -29,6 +29,7 @@ from appliance.dataplane.shape import ONE_BUFFER_MTU, Shape
 from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
+from appliance.health.governor import Governor
 from appliance.health.judge import HealthTable
 from appliance.model import Address, Backend, Config, Forward, Health, Host, ServiceKey, XdpMode
 from appliance.net import namespace
@@ -51,6 +52,7 @@ class Instance:
     state: State
     host: Callable[[], Host]
     health: HealthTable = field(default_factory=HealthTable)
+    governor: Governor = field(default_factory=Governor)
     assumed: dict[Pair, Health] = field(default_factory=dict)
     openings: Openings = field(default_factory=Openings)
     shares: Shares = field(default_factory=Shares)
@@ -61,6 +63,8 @@ class Instance:
     probe_end: namespace.ProbeLink | None = None
     current: Plan | None = None
     vips_since: dict[Address, float] = field(default_factory=dict)
+    adopted: bool = False
+    """Whether this process went on with what another one left."""
     told: frozenset[Trouble] = frozenset()
     """The troubles that alarms have told of."""
     saved: int = 0
@@ -75,7 +79,11 @@ class Instance:
         self.links = Links(self.data)
 
     def verdict(self, service: ServiceKey, address: Address) -> Health:
-        """The health of a backend, or what the last process's tables say of it."""
+        """The health of a backend that is acted on."""
+        return self.governor.effective(service, address, self.found(service, address))
+
+    def found(self, service: ServiceKey, address: Address) -> Health:
+        """What checks say of a backend, or the last process's tables, whether that is acted on or not."""
         found = self.health.health(service, address)
         return self.assumed.get((service, address), found) if found is Health.UNKNOWN else found
 
@@ -108,7 +116,7 @@ class Instance:
 
     def adopt(self) -> bool:
         """Take over what an earlier process left in the kernel and on disk; returns whether programs were running."""
-        running = self.data.adopt()
+        running = self.adopted = self.data.adopt()
         if self.data.tables is not None and self.data.generation is not None:
             memory = self.data.generation.memory
             self.clock = CoarseClock(memory.time, time.monotonic())
@@ -132,6 +140,7 @@ class Instance:
         Verdicts on backends that were configured then and are not now are no mistake, and not counted.
         """
         refused = self.state.restore(saved) + self.shares.ramps.restore(saved.get("ramps"))
+        refused += self.governor.restore(saved.get("governor"), time.monotonic())
         self.links.stripping.restore(saved.get("vlan_stripping"))
         living = [pair for pair, health in self.assumed.items() if health is not Health.DEAD]
         self.state.inherit(living, self.clock.at(time.monotonic()))
@@ -156,6 +165,7 @@ class Instance:
         return self.state.snapshot() | {
             "vlan_stripping": self.links.stripping.snapshot(),
             "ramps": self.shares.ramps.snapshot(),
+            "governor": self.governor.snapshot(),
         }
 
     def seed_for(self, config: Config) -> bytes:
@@ -188,7 +198,10 @@ class Instance:
         if made.desired.vips is not before:
             for vip, up in made.desired.vips.items():
                 if before.get(vip) != up:
-                    self.vips_since[vip] = now
+                    # What the last process announced need not prove itself again.
+                    self.vips_since[vip] = (
+                        now if self.current or not self.adopted else now - self.state.config.hold_down
+                    )
         self.current = made
         return made
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from appliance.control.overriding import tell_dropped
+from appliance.control.announcing import ISOLATED
+from appliance.control.blocks import moment
+from appliance.control.overriding import tell_dropped, who_asks
+from appliance.control.socket import Request
+from appliance.errors import RequestError
+from appliance.health.governor import Freeze
 from appliance.health.judge import Transition
 from appliance.model import EventKind, Health, ProbeResult
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
+
+REJOINED = "most backends answer again; this node is not taken for cut off any more"
 
 
 class Judging:
@@ -21,10 +29,52 @@ class Judging:
         self.prober_gone = ""
         """Why no results come; empty while they do."""
         self.restarts = 0
+        self._isolated = False
+        """What alarms have told of."""
 
     def look(self) -> None:
-        """Every second."""
-        tell_dropped(self._daemon)
+        """Every second: see what the governor need not keep any more, and whether this node is cut off."""
+        daemon, governor = self._daemon, self._daemon.instance.governor
+        tell_dropped(daemon)
+        for key in governor.step(daemon.instance.state.staying(), daemon.instance.found, time.monotonic()):
+            daemon.plan_soon(key, unsaved=True)
+        if governor.isolated != self._isolated:
+            self._isolated = governor.isolated
+            text, outcome = (ISOLATED, "begin") if governor.isolated else (REJOINED, "end")
+            daemon.record(EventKind.ALARM, text, outcome=outcome)
+
+    def frozen(self) -> str:
+        """Return why verdicts stand as they are; empty if they do not."""
+        freeze = self._daemon.instance.governor.frozen
+        return f"by {freeze.who} since {moment(freeze.since)}" if freeze else self.prober_gone
+
+    async def freeze(self, request: Request) -> dict[str, Any]:
+        """Keep what is in force, whatever checks say from now on."""
+        instance, who = self._daemon.instance, who_asks(request)
+        before = instance.governor.frozen
+        if before is not None:
+            raise RequestError(f"health is frozen already, {self.frozen()}")
+        verdicts = {pair: instance.verdict(*pair) for pair in instance.health}
+        known = {pair: one for pair, one in verdicts.items() if one is not Health.UNKNOWN}
+        instance.governor.frozen = Freeze(who, round(time.time(), 3), known)
+        return self._changed(before, f"health is frozen, by {who}", frozen=True)
+
+    async def thaw(self, request: Request) -> dict[str, Any]:
+        """Believe checks again."""
+        governor = self._daemon.instance.governor
+        before, governor.frozen = governor.frozen, None
+        if before is None:
+            raise RequestError("health is not frozen by an operator; nothing to take back")
+        return self._changed(before, f"health is frozen no more, by {who_asks(request)}", frozen=False)
+
+    def _changed(self, before: Freeze | None, text: str, *, frozen: bool) -> dict[str, Any]:
+        try:
+            self._daemon.changed()
+        except BaseException:
+            self._daemon.instance.governor.frozen = before
+            raise
+        self._daemon.record(EventKind.OPERATOR, text)
+        return {"frozen": frozen, "message": text}
 
     def probed(self, result: ProbeResult) -> None:
         """Take a result."""
@@ -41,13 +91,30 @@ class Judging:
         daemon.plan_soon(transition.service, unsaved=True)
         if before is transition.after:
             return
+        kept = self._govern(transition, before)
         daemon.record(
             EventKind.BACKEND,
-            f"{before} -> {transition.after}: {transition.diagnostic}",
+            f"{before} -> {transition.after}: {transition.diagnostic}{kept}",
             service=transition.service,
             backend=transition.backend,
             outcome=str(transition.after),
         )
+
+    def _govern(self, transition: Transition, before: Health) -> str:
+        """Let the governor know; return what is to be said if it does not let the verdict have its effect."""
+        instance, key, address = self._daemon.instance, transition.service, transition.backend
+        plan = instance.current
+        if plan is None or key not in plan.places:
+            return ""
+        leaving, service = instance.state.leaving, plan.ordered[plan.places[key]]
+        if leaving:
+            staying = tuple(one for one in service.backends if (key, one.address) not in leaving)
+            service = replace(service, backends=staying)
+        if instance.governor.moved(service, address, before, transition.after, time.monotonic()):
+            text = f"kept in service although {transition.after}: max_removal is {service.max_removal:.0%}"
+            self._daemon.record(EventKind.ALARM, text, service=key, backend=address)
+        kept = instance.governor.kept_for(key, address, transition.after)
+        return f" (not acted on: {kept})" if kept else ""
 
     def prober_state(self, alive: bool, why: str) -> None:
         """Take note of whether the prober works."""

@@ -67,7 +67,7 @@ def tell_dropped(daemon: Daemon) -> None:
 def _put(daemon: Daemon, request: Request, text: str, change: Change) -> tuple[ServiceKey, Address, dict[str, Any]]:
     """Make a change, keep it and act on it; where it cannot be kept or acted on, it is as if it had not been asked."""
     key, address = _pair(request.arguments)
-    state, who = daemon.instance.state, _who(request)
+    state, who = daemon.instance.state, who_asks(request)
     before = state.overrides
     state.overrides = change(before, key, daemon.instance.configured(key, address), who, round(time.time(), 3))
     try:
@@ -79,7 +79,7 @@ def _put(daemon: Daemon, request: Request, text: str, change: Change) -> tuple[S
     return key, address, {"service": str(key), "backend": str(address)}
 
 
-def _who(request: Request) -> str:
+def who_asks(request: Request) -> str:
     """Return who asks: the user id is the kernel's word, the name in brackets their own."""
     name = request.arguments.get("name")
     known = isinstance(name, str) and 0 < len(name) <= NAME and name.isprintable()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.control.announcing import announcement
 from appliance.control.overrides import What, as_json
 from appliance.control.plan import Plan
 from appliance.control.receivers import receives
@@ -17,6 +18,7 @@ from appliance.dataplane.desired import Hop, Member
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.enums import State as Receives
 from appliance.dataplane.sync import DataPlane
+from appliance.health.governor import Governor
 from appliance.health.judge import HealthTable
 from appliance.model import Address, Backend, Health, Interface, Service, ServiceKey
 
@@ -44,6 +46,7 @@ class Facts:
     loop: Mapping[str, Any] = field(default_factory=dict)
     active_flows: Callable[[ServiceKey], Mapping[Address, int]] = no_flows
     """How many flows each backend of a service has, where that is known (instance.py)."""
+    governor: Governor = field(default_factory=Governor)
 
 
 def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces: list[Interface]) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
         ],
         "prober": dict(facts.prober),
         "vips": [
-            {"vip": str(vip), "up": up, "since_s": round(facts.now - facts.vips_since.get(vip, facts.now), 3)}
+            _vip(vip, facts, state, up=up)
             for vip, up in sorted(plan.desired.vips.items(), key=lambda item: (item[0].version, int(item[0])))
         ],
         "reasons": {name: count for name, count in reasons.items() if count},
@@ -96,6 +99,13 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
             *({"severity": "warning", "message": line} for line in summaries(plan.troubles)),
         ],
     }
+
+
+def _vip(vip: Address, facts: Facts, state: State, *, up: bool) -> dict[str, Any]:
+    since = facts.now - facts.vips_since.get(vip, facts.now)
+    told = announcement(state.config, up=up, for_seconds=since, isolated=facts.governor.isolated)
+    row = {"vip": str(vip), "up": up, "since_s": round(since, 3)}
+    return row | {"announce": str(told.how), "reason": told.reason}
 
 
 def services(
@@ -138,6 +148,7 @@ def _service(
         verdict = health.health(*pair)
         if verdict is Health.UNKNOWN:
             verdict = assumed.get(pair, verdict)
+        kept = facts.governor.kept_for(*pair, verdict)
         standing = health.standing(*pair)
         number = numbers.get(backend.address)
         slots = owners.get(number - entry.destinations, 0) if number is not None and entry else 0
@@ -150,8 +161,13 @@ def _service(
                 "weight": backend.weight,
                 "enabled": backend.enabled,
                 "fallback": backend.fallback,
-                "state": _state(receives(service, backend, verdict, state), gets.get(backend.address), backend),
+                "state": _state(
+                    receives(service, backend, facts.governor.effective(*pair, verdict), state),
+                    gets.get(backend.address),
+                    backend,
+                ),
                 "health": str(verdict),
+                "kept_by": kept or None,
                 "drained_by": drain.who if drain else "removed" if pair in state.leaving else None,
                 "overrides": [as_json(what, override) for what, override in sorted(said.items())],
                 "since_s": round(facts.wall - standing.since, 3) if standing else None,

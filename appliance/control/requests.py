@@ -55,6 +55,8 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "reload": reload,
         "confirm": confirm,
         **overriding(daemon),
+        "freeze": daemon.judging.freeze,
+        "thaw": daemon.judging.thaw,
         "reattach": reattach,
         "explain": explain,
         "block": daemon.blocking.add,

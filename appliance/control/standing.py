@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
 from appliance.control import report
+from appliance.control.announcing import ISOLATED
 from appliance.control.socket import Encoded
 from appliance.errors import HostError
 
@@ -32,8 +33,8 @@ async def status(daemon: Daemon) -> Encoded:
         raise HostError("the daemon is still starting")
     prober = {
         "alive": not daemon.judging.prober_gone,
-        "frozen": bool(daemon.judging.prober_gone),
-        "reason": daemon.judging.prober_gone,
+        "frozen": bool(daemon.judging.frozen()),
+        "reason": daemon.judging.frozen(),
         "restarts": daemon.judging.restarts,
     }
     facts = report.Facts(
@@ -50,6 +51,7 @@ async def status(daemon: Daemon) -> Encoded:
         vips_since=instance.vips_since,
         loop=_loop(daemon),
         active_flows=instance.active_flows,
+        governor=instance.governor,
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
@@ -91,6 +93,7 @@ def _loop(daemon: Daemon) -> dict[str, Any]:
 def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
     texts = [daemon.trials.note(), daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
     texts += daemon.instance.links.troubles()
+    texts.append(ISOLATED if daemon.instance.governor.isolated else "")
     return tuple({"severity": "warning", "message": text} for text in texts if text)
 
 
@@ -98,5 +101,5 @@ def summary(daemon: Daemon) -> str:
     """One line for `systemctl status`."""
     services = daemon.instance.current.services if daemon.instance.current else {}
     up = sum(1 for service in services.values() if service.up)
-    frozen = f"; HEALTH FROZEN: {daemon.judging.prober_gone}" if daemon.judging.prober_gone else ""
+    frozen = f"; HEALTH FROZEN: {daemon.judging.frozen()}" if daemon.judging.frozen() else ""
     return f"{up} of {len(services)} services up{frozen}"

@@ -110,18 +110,23 @@ class State:
             self.overrides, gone = self.overrides.kept(configured)
             self.dropped += gone
 
-    def services(self) -> tuple[Service, ...]:
-        """All services in force, overrides applied, with those that leave: as backends, or as services of their own."""
+    def staying(self) -> tuple[Service, ...]:
+        """The services of the configuration, overrides applied."""
         if self._sorted is None or self._sorted[0] is not self.config or self._sorted[1] is not self.overrides:
             ordered = sorted(self.config.services, key=lambda service: service.key)
             self._sorted = self.config, self.overrides, self.overrides.applied(ordered)
+        return self._sorted[2]
+
+    def services(self) -> tuple[Service, ...]:
+        """All services in force, overrides applied, with those that leave: as backends, or as services of their own."""
+        staying = self.staying()
         if not self.leaving:
-            return self._sorted[2]
+            return staying
         leavers: dict[ServiceKey, list[Leaving]] = {}
         for (key, _), entry in self.leaving.items():
             leavers.setdefault(key, []).append(entry)
         merged = []
-        for service in self._sorted[2]:
+        for service in staying:
             extra = [entry.backend for entry in leavers.pop(service.key, [])]
             merged.append(_with(service, service.backends, extra) if extra else service)
         for entries in leavers.values():

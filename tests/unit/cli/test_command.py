@@ -118,15 +118,27 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
     needed = {"drain": ["s", "b"], "undrain": ["s", "b"], "reattach": ["i"], "balance": ["i", "v", "b", "b"]}
-    needed |= {"block": ["list"], "convert": ["old"]}
-    needed |= {"block": ["list"], "disable": ["s", "b"], "enable": ["s", "b"], "weight": ["s", "b", "3"]}
+    needed |= {
+        "block": ["list"],
+        "disable": ["s", "b"],
+        "enable": ["s", "b"],
+        "weight": ["s", "b", "3"],
+        "health": ["thaw"],
+        "convert": ["old"],
+    }
     for verb in VERBS:
         for line in (["--root", "/r", verb.name, "--json"], [verb.name, "--json", "--root", "/r"]):
             parsed = parser().parse_args([*line, *needed.get(verb.name, [])])
             assert (parsed.json, parsed.root, parsed.row) == (True, "/r", verb)
 
 
-OVERRIDING = [["enable", "s", "b"], ["disable", "s", "b"], ["weight", "s", "b", "3"], ["overrides"]]
+OVERRIDING = [
+    ["enable", "s", "b"],
+    ["disable", "s", "b"],
+    ["weight", "s", "b", "3"],
+    ["overrides"],
+    ["health", "freeze"],
+]
 
 
 def test_no_daemon_is_1_and_says_how_to_start_it(root: Root, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_before_there_is_a_data_plane(tmp_path: Path) -> None:
             "standby": False,
         }
     ]
-    assert found["vips"] == [{"vip": "203.0.113.10", "up": False, "since_s": 10.0}]
+    assert found["vips"] == [{"vip": "203.0.113.10", "up": False, "since_s": 10.0, "announce": "no", "reason": "down"}]
     assert found["flow_table"] == {"size": 0, "used": 0, "refused": 0}
     assert (found["reasons"], found["clock_s"]) == ({}, 0)
     assert found["config"] == {"file": "/etc/vc5/config.yaml", "loaded_at": 940.0, "generation": 3}

@@ -52,8 +52,9 @@ PURE_DATAPLANE = (
     ),
     *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
-PURE_HEALTH = ("answer", "checks", "diagnostic", "judge", "messages", "ports", "schedule", "verdict")
+PURE_HEALTH = ("answer", "checks", "diagnostic", "governor", "judge", "messages", "ports", "schedule", "verdict")
 PURE_CONTROL = (
+    "announcing",
     "balance",
     "blocks",
     "clock",
