@@ -141,8 +141,8 @@ def unpacked(given: object) -> str:
     """The text of a file as it came over the socket: base64 of zlib. Raises ControlError."""
     try:
         unpacking = zlib.decompressobj()
-        data = unpacking.decompress(base64.b64decode(str(given), validate=True), MAX_CHARACTERS)
-        if unpacking.unconsumed_tail or not unpacking.eof:
+        data = unpacking.decompress(base64.b64decode(str(given), validate=True), MAX_CHARACTERS + 1)
+        if len(data) > MAX_CHARACTERS or not unpacking.eof:
             raise ControlError(f"the text is cut off, or larger than {MAX_CHARACTERS >> 20} MiB")
         return data.decode("utf-8")
     except (ValueError, binascii.Error, zlib.error) as error:
