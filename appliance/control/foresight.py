@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import gc
+import sys
 import time
 import zlib
 from array import array
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from time import thread_time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from appliance import config
 from appliance.config.compose import MAX_CHARACTERS
-from appliance.control import heap, standing
+from appliance.control import standing
 from appliance.control.forecast import Move, Seat, flows_leaving
 from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, shares_apart, told
 from appliance.control.plan import Openings
@@ -34,7 +37,25 @@ if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
     from appliance.control.instance import Instance
 
+GIVE_WAY = 0.0005
+"""Seconds after which the thread lets the event loop go on (sys.setswitchinterval)."""
 Item = TypeVar("Item")
+
+
+@contextmanager
+def considerate() -> Iterator[None]:
+    """While a thread looks ahead: it gives way at once, and no garbage is collected.
+
+    What a forecast makes is gone right after it; to look all of it through meanwhile would hold up the loop.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(GIVE_WAY)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        sys.setswitchinterval(before)
 
 
 async def answer(daemon: Daemon, arguments: Mapping[str, Any]) -> Encoded:
@@ -43,7 +64,7 @@ async def answer(daemon: Daemon, arguments: Mapping[str, Any]) -> Encoded:
     Raises ConfigError where it is refused, and whatever would keep a reload from putting it in force.
     """
     async with daemon.reloading:
-        with heap.still():
+        with considerate():
             return await _answer(daemon, arguments)
 
 
@@ -141,8 +162,8 @@ def unpacked(given: object) -> str:
     """The text of a file as it came over the socket: base64 of zlib. Raises ControlError."""
     try:
         unpacking = zlib.decompressobj()
-        data = unpacking.decompress(base64.b64decode(str(given), validate=True), MAX_CHARACTERS)
-        if unpacking.unconsumed_tail or not unpacking.eof:
+        data = unpacking.decompress(base64.b64decode(str(given), validate=True), MAX_CHARACTERS + 1)
+        if len(data) > MAX_CHARACTERS or not unpacking.eof:
             raise ControlError(f"the text is cut off, or larger than {MAX_CHARACTERS >> 20} MiB")
         return data.decode("utf-8")
     except (ValueError, binascii.Error, zlib.error) as error:

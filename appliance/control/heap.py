@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 def grow() -> None:
@@ -23,13 +21,3 @@ def trim() -> None:
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)
-
-
-@contextmanager
-def still() -> Iterator[None]:
-    """Collect no garbage meanwhile: what a forecast makes is gone right after it, and looking at it holds up all."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -99,7 +99,7 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
 
 
 async def _refuse_more(daemon: Daemon, wanted: Config, most: float) -> None:
-    with heap.still():
+    with foresight.considerate():
         outlook, _ = await foresight.foresee(daemon.instance, wanted)
     worst = disruption(outlook.moves, most)
     if worst:

@@ -24,6 +24,10 @@ def test_what_is_sent_arrives(text: str) -> None:
     assert unpacked(packed(text.encode())) == text
 
 
+def test_the_longest_text() -> None:
+    assert len(unpacked(packed(b"#" * MAX_CHARACTERS))) == MAX_CHARACTERS
+
+
 REFUSED = {
     "nothing": "",
     "no text at all": 7,
