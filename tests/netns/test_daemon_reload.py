@@ -198,13 +198,14 @@ def _frozen(daemon: Daemon) -> dict[str, Any] | None:
 FAULTS: dict[str, tuple[Fault, Callable[[Lab, Daemon], None]]] = {
     "a dead prober changes verdicts": (
         Fault(
-            "appliance/control/daemon.py",
-            "        self.notifier.status(standing.summary(self))\n        if alive:\n",
-            "        self.notifier.status(standing.summary(self))\n"
+            "appliance/control/judging.py",
+            "        self._daemon.tell_summary()\n        if alive:\n",
+            "        self._daemon.tell_summary()\n"
             "        if not alive:\n"
-            "            type(self.instance.health).__init__(self.instance.health)\n"
-            "            self.instance.health.configure(self.instance.state.services(), 0.0)\n"
-            "            self._plan_soon()\n"
+            "            instance = self._daemon.instance\n"
+            "            type(instance.health).__init__(instance.health)\n"
+            "            instance.health.configure(instance.state.services(), 0.0)\n"
+            "            self._daemon.plan_soon()\n"
             "        if alive:\n",
         ),
         lambda lab, daemon: test_without_a_prober_health_is_frozen(lab, daemon, signal.SIGKILL),
