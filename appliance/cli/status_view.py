@@ -31,7 +31,13 @@ BACKENDS = (
     Column("DROPS", right=True, drop=3),
     Column("NOTE", least=24),
 )
-STATE_STYLES = {"up": Style.GOOD, "dead": Style.BAD, "wrong": Style.BAD, "draining": Style.WORRY}
+STATE_STYLES = {
+    "up": Style.GOOD,
+    "dead": Style.BAD,
+    "wrong": Style.BAD,
+    "draining": Style.WORRY,
+    "standby": Style.FAINT,
+}
 REASONS_SHOWN = 8
 
 
@@ -123,6 +129,8 @@ def _services(body: dict[str, Any], to: Screen) -> Iterator[str]:
 def _service_row(service: dict[str, Any]) -> list[Cell | str]:
     up = service.get("up")
     state = Cell("", Style.PLAIN) if up is None else Cell("up", Style.GOOD) if up else Cell("DOWN", Style.BAD)
+    if service.get("pending"):
+        state = Cell("pending", Style.WORRY)
     available, need = service.get("available"), service.get("need")
     tracked, slots = service.get("tracked_slots"), service.get("slots")
     return [

@@ -4,7 +4,7 @@ Three things stand between the verdict on a backend and what it receives:
 
   frozen     an operator has said so: what was in force then is in force until it is taken back;
   isolated   most backends of unrelated services stopped to answer at once, which speaks against this node (its own
-             uplink) and not against them: those count as up until most of them answer again. Services are related if
+             uplink) and not against them: those count as up until half of them answer again. Services are related if
              they share a backend, or both share one with a third;
   held       a service has lost as many backends within its `removal_window` as `max_removal` allows: the next one that
              fails counts as up until it is up, or until the window lets it go.
@@ -51,6 +51,12 @@ class Governor:
     """Since when backends of services with `max_removal` are out."""
     fell: dict[Pair, float] = field(default_factory=dict)
     """When backends stopped to answer, lately."""
+    _struck: int = field(default=0, compare=False)
+    """How many have been stranded at once, since there are any."""
+    _known: Sequence[Service] = field(default=(), compare=False)
+    """The services that were looked at last."""
+    _fresh: bool = field(default=False, compare=False)
+    """Whether a backend has stopped to answer since that."""
 
     @property
     def isolated(self) -> bool:
@@ -81,9 +87,12 @@ class Governor:
             self.stranded.discard(pair)
             self.fell.pop(pair, None)
             self.removed.get(service.key, {}).pop(address, None)
-        elif before is Health.UP:
+            return False
+        if after is Health.WRONG:
+            self.stranded.discard(pair)
+        if before is Health.UP:
             if after is Health.DEAD:
-                self.fell[pair] = now
+                self.fell[pair], self._fresh = now, True
                 if self.stranded:
                     self.stranded.add(pair)
             if service.max_removal is not None:
@@ -109,11 +118,14 @@ class Governor:
         if not (self.held or self.stranded or self.fell):
             return set()
         before = self.held | self.stranded
-        by_key = {service.key: service for service in services}
-        configured = {(service.key, backend.address) for service in services for backend in service.backends}
-        self.held &= configured
-        self.stranded &= configured
-        self.fell = {pair: at for pair, at in self.fell.items() if now - at < AT_ONCE and pair in configured}
+        self.fell = {pair: at for pair, at in self.fell.items() if now - at < AT_ONCE}
+        if self._known is not services:  # to go through thousands every second would take too long
+            self._known = services
+            configured = {(service.key, backend.address) for service in services for backend in service.backends}
+            self.held &= configured
+            self.stranded &= configured
+            self.fell = {pair: at for pair, at in self.fell.items() if pair in configured}
+        by_key = {service.key: service for service in services} if self.held else {}
         for pair in sorted(self.held, key=str):
             service = by_key[pair[0]]
             if service.max_removal is None or health(*pair) not in DOWN:
@@ -121,25 +133,15 @@ class Governor:
             elif self._room(service, now):
                 self.held.discard(pair)
                 self.removed.setdefault(pair[0], {})[pair[1]] = now
+        self._struck = max(self._struck, len(self.stranded)) if self.stranded else 0
         if self.stranded:
-            self._rejoin(services, health)
-        elif self.frozen is None and cut_off(services, health, self.fell):
+            if 2 * len(self.stranded) <= self._struck:
+                self.stranded, self.fell = set(), {}
+        elif self._fresh and self.frozen is None and cut_off(services, health, self.fell):
             self.stranded = set(self.fell)
+            self._struck = len(self.stranded)
+        self._fresh = False
         return {key for key, _ in before ^ (self.held | self.stranded)}
-
-    def _rejoin(self, services: Sequence[Service], health: HealthOf) -> None:
-        """End the isolation when most backends answer; until then keep those that fail meanwhile as well."""
-        known, silent = set(), set()
-        for service in services:
-            for backend in service.backends if service.checks else ():
-                found = health(service.key, backend.address)
-                if found is not Health.UNKNOWN:
-                    known.add(backend.address)
-                if found is Health.DEAD and (service.key, backend.address) in self.stranded:
-                    silent.add(backend.address)
-        if 2 * len(silent) <= len(known):
-            self.stranded = set()
-            self.fell = {}
 
     def snapshot(self) -> dict[str, Any]:
         """Return what outlives a restart, in JSON's terms."""
@@ -188,27 +190,34 @@ class Governor:
 
 def cut_off(services: Iterable[Service], health: HealthOf, fell: Collection[Pair]) -> bool:
     """Whether those that `fell` are most of the backends that answered, and of more than one group of services."""
-    answering: set[Address] = set()
-    failed: set[Address] = set()
-    leader: dict[Address, Address] = {}
+    fallen: dict[ServiceKey, set[int]] = {}
+    for key, address in fell:
+        fallen.setdefault(key, set()).add(int(address))
+    if len(fallen) < 2:
+        return False
+    answering: set[int] = set()
+    failed: set[int] = set()
+    leader: dict[int, int] = {}  # addresses by number: to hash an address takes long
 
-    def group(address: Address) -> Address:
+    def group(address: int) -> int:
         while leader.setdefault(address, address) != address:
             leader[address] = leader[leader[address]]
             address = leader[address]
         return address
 
     for service in services:
-        if not service.checks:
+        if not service.checks or not service.backends:
             continue
+        here, first = fallen.get(service.key, ()), int(service.backends[0].address)
         for backend in service.backends:
-            leader[group(backend.address)] = group(service.backends[0].address)
-            if (service.key, backend.address) in fell:
-                failed.add(backend.address)
-            elif health(service.key, backend.address) in (Health.UP, Health.WRONG):
-                answering.add(backend.address)
+            number = int(backend.address)
+            leader[group(number)] = group(first)
+            if number in here:
+                failed.add(number)
+            elif number not in answering and health(service.key, backend.address) in (Health.UP, Health.WRONG):
+                answering.add(number)
     failed -= answering
-    return 2 * len(failed) > len(failed | answering) and len({group(address) for address in failed}) > 1
+    return 2 * len(failed) > len(failed | answering) and len({group(number) for number in failed}) > 1
 
 
 def _list(value: object) -> list[Any]:

@@ -71,6 +71,19 @@ def test_what_an_operator_said_is_shown(one: dict[str, Any], note: str) -> None:
     assert f"  {note}" in status_view.lines(body, Screen(200))[-1]
 
 
+def test_what_is_not_acted_on_and_not_announced_is_said() -> None:
+    row = {"vip": "203.0.113.10", "up": True, "announce": "demote", "reason": "cut off"}
+    kept = backend("10.1.10.11", "available", health="dead", kept_by="isolated")
+    services = [{"service": "s", "up": False, "pending": True, "backends": [kept]}]
+    prober = {"alive": True, "frozen": True, "reason": "by uid 0 (ann) since today"}
+    text = "\n".join(status_view.lines({"vips": [row], "services": services, "prober": prober}, Screen(200)))
+    assert "vip 203.0.113.10 is up, and announced as a last resort: cut off\n" in text
+    assert "dead, yet kept (isolated)" in text
+    assert "pending" in text
+    assert "DOWN" not in text
+    assert "health FROZEN by uid 0 (ann) since today: the last verdicts stand" in text
+
+
 def test_what_a_backend_lacks_is_said() -> None:
     lack = {"reason": "no-route", "message": "backend 10.9.0.1 of a tunnel: no route"}
     body = {"services": [{"service": "s", "backends": [backend("10.9.0.1", "dead", troubles=[lack])]}]}
