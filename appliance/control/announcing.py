@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance.config.kinds import duration_text
-from appliance.model import Config
+from appliance.model import Address, Config
 
 ISOLATED = (
     "most backends of unrelated services stopped to answer at once, so this node seems to be cut off from them; "
     "see to its links and switches; the tables stay as they were"
 )
+
+DISABLED = "disabled in the configuration"
 
 
 class Announce(StrEnum):
@@ -31,8 +33,15 @@ class Announcement:
     reason: str = ""
 
 
-def announcement(config: Config, *, up: bool, for_seconds: float, isolated: bool) -> Announcement:
+def disabled(config: Config) -> frozenset[Address]:
+    """The VIPs that the configuration's mark keeps from being announced, whatever their health."""
+    return frozenset(service.key.vip for service in config.services if not service.vip_enabled)
+
+
+def announcement(config: Config, *, up: bool, for_seconds: float, isolated: bool, enabled: bool = True) -> Announcement:
     """Return how a VIP is to be announced that has been up (or down) for so long."""
+    if not enabled:
+        return Announcement(Announce.NO, DISABLED)
     if not up:
         return Announcement(Announce.NO, "down")
     if for_seconds < config.hold_down:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from appliance.control.announcing import disabled
 from appliance.control.differences import Change, Differences, ServiceDifference, differences
 from appliance.control.forecast import Move, Seat, Verdicts, VipChanges, moves, pairs, unchecked, vips
 from appliance.control.plan import Openings, Plan, plan
@@ -92,8 +93,17 @@ def look(scene: Scene) -> Outlook:
     if scene.new_are is not Health.UP and new:
         at_once = _plan(scene, trial, replace(verdicts, assumed=scene.new_are))
     found = moves(scene.seats, later.desired.services, at_once.desired.services, scene.now, reseeded=scene.reseeded)
-    changes = vips(scene.vips, at_once.desired.vips, later.desired.vips)
+    out = disabled(wanted)
+    changes = vips(
+        _announced(scene.vips, disabled(before)),
+        _announced(at_once.desired.vips, out),
+        _announced(later.desired.vips, out),
+    )
     return Outlook(differences(before, wanted), found, changes)
+
+
+def _announced(vips: Mapping[Address, bool], out: frozenset[Address]) -> dict[Address, bool]:
+    return {vip: up and vip not in out for vip, up in vips.items()}
 
 
 def _plan(

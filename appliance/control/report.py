@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.control.announcing import announcement
+from appliance.control.announcing import announcement, disabled
 from appliance.control.overrides import What, as_json
 from appliance.control.plan import Plan
 from appliance.control.receivers import receives
@@ -55,6 +55,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     tracked = data.tables.tracked() if data.tables else {}
     reasons = {str(reason): memory.reason(reason) for reason in Reason} if memory else {}
     used = memory.flows_used() if memory and any(tracked.values()) else 0
+    out = disabled(state.config)
     return {
         "version": facts.version,
         "pid": facts.pid,
@@ -82,7 +83,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
         ],
         "prober": dict(facts.prober),
         "vips": [
-            _vip(vip, facts, state, up=up)
+            _vip(vip, facts, state, up=up, enabled=vip not in out)
             for vip, up in sorted(plan.desired.vips.items(), key=lambda item: (item[0].version, int(item[0])))
         ],
         "reasons": {name: count for name, count in reasons.items() if count},
@@ -101,9 +102,9 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     }
 
 
-def _vip(vip: Address, facts: Facts, state: State, *, up: bool) -> dict[str, Any]:
+def _vip(vip: Address, facts: Facts, state: State, *, up: bool, enabled: bool) -> dict[str, Any]:
     since = facts.now - facts.vips_since.get(vip, facts.now)
-    told = announcement(state.config, up=up, for_seconds=since, isolated=facts.governor.isolated)
+    told = announcement(state.config, up=up, for_seconds=since, isolated=facts.governor.isolated, enabled=enabled)
     row = {"vip": str(vip), "up": up, "since_s": round(since, 3)}
     return row | {"announce": str(told.how), "reason": told.reason}
 

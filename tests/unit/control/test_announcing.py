@@ -26,6 +26,11 @@ def test_a_vip(up: bool, seconds: float, isolated: bool, demote: bool, how: str,
     assert reason in told.reason
 
 
+def test_a_disabled_vip_is_not_announced_whatever_its_health() -> None:
+    told = announcement(Config(), up=True, for_seconds=100.0, isolated=False, enabled=False)
+    assert (str(told.how), told.reason) == ("no", "disabled in the configuration")
+
+
 def test_without_a_hold_down_it_is_announced_at_once() -> None:
     told = announcement(Config(hold_down=0.0), up=True, for_seconds=0.0, isolated=False)
     assert str(told.how) == "yes"

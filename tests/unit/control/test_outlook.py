@@ -95,6 +95,7 @@ class Running:
 
 OLD = config(service(WEB, 1, 2, 3), service(DNS, 4, 5))
 QUICK = config(service(WEB, 1, 2, 3, drain_timeout=0.0), service(DNS, 4, 5))
+MARKED = config(service(WEB, 1, 2, 3, vip_enabled=False), service(DNS, 4, 5))
 SLOW = config(service(WEB, 1, 2, 3, slow_start=60.0))
 NONE, CHANGED = VipChanges((), ()), Change.CHANGED
 HEAVY = (Backend(address(1), 5), Backend(address(2)), Backend(address(3)))
@@ -119,6 +120,8 @@ TABLE: dict[str, tuple[Config, Config, VipChanges]] = {
     "a service less, at once": (QUICK, config(service(DNS, 4, 5)), VipChanges((), (WEB.vip,))),
     "a service more": (config(service(WEB, 1, 2, 3)), OLD, VipChanges((DNS.vip,), ())),
     "more needed": (OLD, config(service(WEB, 1, 2, 3, need=4), service(DNS, 4, 5)), VipChanges((), (WEB.vip,))),
+    "a VIP disabled": (OLD, MARKED, VipChanges((), (WEB.vip,))),
+    "a VIP enabled": (MARKED, OLD, VipChanges((WEB.vip,), ())),
     "sticky": (OLD, config(service(WEB, 1, 2, 3, sticky=True), service(DNS, 4, 5)), NONE),
 }
 

@@ -66,6 +66,13 @@ def by_address(found: dict[str, Any], at: int = 0) -> dict[str, dict[str, Any]]:
     return {one["address"].removeprefix("10.1.10."): one for one in found["services"][at]["backends"]}
 
 
+def test_a_disabled_vip_is_told(tmp_path: Path) -> None:
+    one = config(service(WEB, 1, 2, vip_enabled=False))
+    found = told(State(one), judged(one, b1=Outcome.OK), DataPlane(tmp_path, None, 1, pinned=False))
+    (vip,) = found["vips"]
+    assert (vip["announce"], vip["reason"]) == ("no", "disabled in the configuration")
+
+
 def test_before_there_is_a_data_plane(tmp_path: Path) -> None:
     one = config(service(WEB, 1, 2, name="shop", need=2), service(TLS, 1))
     data = DataPlane(tmp_path, None, 1, pinned=False)
