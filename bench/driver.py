@@ -30,7 +30,7 @@ from __future__ import annotations
 import statistics
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +47,9 @@ ROUND_NS = 3_000_000
 """How long one case runs in one round, about. Each run costs some 15 ms more: for the time of a run, the kernel enters
 the program into the XDP dispatcher, and waits for all CPUs to see that."""
 AREA, PROGRAMS = 1, 2
-STRIDE = 128
-HEADERS = 64
+COMMON = 64
+"""Where the headers begin in the table, bytes; what is each one's own lies behind what all have in common."""
+TYPES = {4: "u32", 8: "u64"}
 STEP = 0x00B5_7E95
 """A helper number that no kernel has; the call becomes one of the subprogram."""
 _INSTRUCTION = 8
@@ -97,13 +98,17 @@ class Driver:
         self._batch = batch
         self._next: dict[str, int] = {}
         with ExitStack() as stack:
-            size = HEADERS + STRIDE * len(traffic.frames)
+            common = -(-traffic.headers // 8) * 8
+            own = [(at, size) for at, size in traffic.stores if traffic.differs(at, size)]
+            size = COMMON + common + 8 * max(1, len(own)) * len(traffic.frames)
             area = stack.enter_context(Map.create(MapSpec("bench_area", MapKind.ARRAY, 4, size, 1, BPF_F_MMAPABLE)))
             self._slot = stack.enter_context(Map.create(MapSpec("bench_program", MapKind.PROG_ARRAY, 4, 4, 1)))
             self._memory = area.memory()
+            self._memory[COMMON : COMMON + common] = traffic.frames[0][:common]
             for number, frame in enumerate(traffic.frames):
-                at = HEADERS + STRIDE * number
-                self._memory[at : at + min(STRIDE, len(frame))] = frame[:STRIDE]
+                for index, (at, length) in enumerate(own):
+                    place = COMMON + common + 8 * (number * len(own) + index)
+                    self._memory[place : place + length] = frame[at : at + length]
             code = compile_text(self._text(), ["bench_driver", "bench_step", "bench_idle"]).code
             linked = link(code["bench_driver"], code["bench_step"])
             fds = {AREA: area.fd, PROGRAMS: self._slot.fd}
@@ -168,12 +173,24 @@ class Driver:
             "LENGTH": len(traffic.frames[0]),
             "WORDS": -(-traffic.headers // 8),
             "FRAMES": len(traffic.frames),
+            "OWN": max(1, sum(traffic.differs(*store) for store in traffic.stores)),
             "SOURCE": traffic.source,
             "CHECK": traffic.check or 0,
             "STEP": STEP,
-            "SEAMS": "; ".join(f"BENCH_AGAIN({at})" for at in traffic.seams),
+            "STORES": "; ".join(_stores(traffic)),
         }
         return source("driver.c", given)
+
+
+def _stores(traffic: Traffic) -> Iterator[str]:
+    """Yield the statements that write a header."""
+    own = 0
+    for at, size in traffic.stores:
+        if traffic.differs(at, size):
+            yield f"BENCH_ITS({at}, {TYPES[size]}, {own})"
+            own += 1
+        else:
+            yield f"BENCH_COMMON({at}, {TYPES[size]})"
 
 
 def source(name: str, given: Mapping[str, int | str]) -> str:

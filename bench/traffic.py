@@ -31,14 +31,23 @@ class Traffic:
     headers: int
     source: int
     check: int | None
-    words: tuple[int, ...] = ()
-    """Offsets of the 32-bit words that a program reads in one piece."""
+    pieces: tuple[tuple[int, int], ...] = ()
+    """Offset and length of what a program reads at once."""
 
     @property
-    def seams(self) -> tuple[int, ...]:
-        """Those of them that lie across two words of 8 bytes, and that the driver does not write by themselves."""
+    def stores(self) -> tuple[tuple[int, int], ...]:
+        """Offset and length of what the driver copies: words of 8 bytes, then pieces that lie across two of them.
+
+        Without those that it writes by themselves.
+        """
+        words = tuple((at, 8) for at in range(0, self.headers, 8))
         alone = {self.source} | ({self.check - 2} if self.check else set())
-        return tuple(at for at in self.words if at // 8 != (at + 3) // 8 and at not in alone)
+        seams = ((at, size) for at, size in self.pieces if at // 8 != (at + size - 1) // 8 and at not in alone)
+        return (*words, *seams)
+
+    def differs(self, at: int, size: int) -> bool:
+        """Return whether the frames differ there."""
+        return len({frame[at : at + size] for frame in self.frames}) > 1
 
     def sum(self) -> int:
         """Return the one's complement sum of an IPv4 header with its checksum taken as 0, in this machine's byte order.
@@ -133,8 +142,9 @@ def _ipv4(
         header[4:6] = identification.to_bytes(2, "big")
         header[10:12] = (0xFFFF - ones_sum(header)).to_bytes(2, "big")
         frames.append(BALANCER_MAC + ROUTER_MAC + b"\x08\0" + bytes(header) + head + bytes(payload))
-    whole = tuple(ETHERNET + at for at in (-2, 8, 12, 16, 20))
-    return Traffic(tuple(frames), ETHERNET + IPV4 + len(head), ETHERNET + (16 if answers else 12), ETHERNET + 10, whole)
+    pieces = tuple((ETHERNET + at, 4) for at in (-2, 8, 12, 16, 20))
+    source = ETHERNET + (16 if answers else 12)
+    return Traffic(tuple(frames), ETHERNET + IPV4 + len(head), source, ETHERNET + 10, pieces)
 
 
 def tcp6(vips: Sequence[IPv6Address], port: int, *, flags: int = ACK, payload: int = 6) -> Traffic:
@@ -146,8 +156,8 @@ def tcp6(vips: Sequence[IPv6Address], port: int, *, flags: int = ACK, payload: i
     head = struct.pack("!IHBB", 6 << 28, len(transport) + payload, Protocol.TCP, 64) + source
     start = BALANCER_MAC + ROUTER_MAC + b"\x86\xdd" + head
     frames = tuple(start + vip.packed + transport + bytes(payload) for vip in vips)
-    words = tuple(ETHERNET + at for at in range(8, 44, 4))
-    return Traffic(frames, ETHERNET + IPV6 + len(transport), ETHERNET + 20, None, words)
+    pieces = tuple((ETHERNET + at, size) for at, size in ((8, 8), (16, 4), (20, 4), (24, 8), (32, 8), (40, 4)))
+    return Traffic(frames, ETHERNET + IPV6 + len(transport), ETHERNET + 20, None, pieces)
 
 
 def tagged(traffic: Traffic, vlan: int) -> Traffic:
@@ -155,5 +165,5 @@ def tagged(traffic: Traffic, vlan: int) -> Traffic:
     tag = b"\x81\0" + vlan.to_bytes(2, "big")
     frames = tuple(frame[:12] + tag + frame[12:] for frame in traffic.frames)
     check = traffic.check + TAG if traffic.check else None
-    words = tuple(at + TAG for at in traffic.words)
-    return Traffic(frames, traffic.headers + TAG, traffic.source + TAG, check, words)
+    pieces = tuple((at + TAG, size) for at, size in traffic.pieces)
+    return Traffic(frames, traffic.headers + TAG, traffic.source + TAG, check, pieces)

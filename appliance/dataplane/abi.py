@@ -43,6 +43,8 @@ HALF_TIME = 1 << (EXPIRY_BITS - 1)
 COEFFICIENTS = 5
 WORDS = 4
 """32-bit words of an IPv6 address."""
+SOURCE_PARTS = 3
+"""Words of an IPv6 source in the keyed hash: its first half, and two of 32 bits."""
 LEGS = 4096
 """Ways out of the balancer: an interface and a tag. Number 0 is none."""
 PROBE_PREFIX = 0xFD76_6335_0000_0000_0000_0000_0000_0000
@@ -98,15 +100,15 @@ KEYS = Struct(
     "vc5_key_set",
     "the numbers that both hashes work with; secret",
     (
-        Field("wide", "u64", "of the keyed hash, for the words of an IPv6 source", WORDS),
+        Field("wide", "u64", "of the keyed hash, for half of an IPv6 source, and its other two words", SOURCE_PARTS),
         Field("fold", "u64", "multipliers that make 32 bits of an IPv6 VIP", 2),
         Field("vip_multiplier", "u64", "of the VIPs' perfect hash"),
         Field("coefficient", "u64", "of the keyed hash", COEFFICIENTS),
         Field("wide_vip", "u64", "of the keyed hash, for the words of an IPv6 VIP", WORDS),
         Field("previous", "u64", "of the keyed hash before the last hash change", COEFFICIENTS),
-        Field("previous_wide", "u64", "likewise, for the words of an IPv6 source", WORDS),
+        Field("previous_wide", "u64", "likewise, for an IPv6 source", SOURCE_PARTS),
         Field("previous_wide_vip", "u64", "likewise, for the words of an IPv6 VIP", WORDS),
-        Field("reserved", "u64", "0: a copy fills whole cache lines", 3),
+        Field("reserved", "u64", "0: a copy fills whole cache lines", 5),
     ),
 )
 SERVICE = Struct(

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from appliance.dataplane.abi import COEFFICIENTS, MAPPED, MIX, TAG_BITS, WORDS
+from appliance.dataplane.abi import COEFFICIENTS, MAPPED, MIX, SOURCE_PARTS, TAG_BITS, WORDS
 from appliance.errors import PlanError
 from appliance.model import Address
 
@@ -23,11 +23,14 @@ _DIRECT_ATTEMPTS = 4096
 def coefficients(seed: bytes) -> tuple[int, ...]:
     """Expand a seed of 16 bytes to the 64-bit coefficients of the flow hash.
 
-    COEFFICIENTS for IPv4 and the ports, WORDS for the words of an IPv6 source, and as many for those of an IPv6 VIP.
+    COEFFICIENTS for IPv4 and the ports, SOURCE_PARTS for an IPv6 source, of which the first is odd, and WORDS for the
+    words of an IPv6 VIP.
     """
     material = hashlib.blake2b(seed, digest_size=8 * COEFFICIENTS, person=b"vc5 flow hash").digest()
-    material += hashlib.blake2b(seed, digest_size=8 * 2 * WORDS, person=b"vc5 flow hash 6").digest()
-    return tuple(int.from_bytes(material[at : at + 8], "little") for at in range(0, len(material), 8))
+    material += hashlib.blake2b(seed, digest_size=8 * (SOURCE_PARTS + WORDS), person=b"vc5 flow hash 6").digest()
+    made = [int.from_bytes(material[at : at + 8], "little") for at in range(0, len(material), 8)]
+    made[COEFFICIENTS] |= 1
+    return tuple(made)
 
 
 def flow_hash(
@@ -44,12 +47,14 @@ def flow_hash(
 
     Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing is
     fast", section 3): its high 32 bits are strongly universal. Words are the bytes as they lie in the packet, the
-    first one lowest.
+    first one lowest. The first half of an IPv6 source is one word: sources that only differ there collide with at most
+    twice that chance (Dietzfelbinger and others, "A reliable randomized algorithm for the closest-pair problem").
     """
     ports = word16(source_port) | word16(vip_port) << 16
     rest = 0 if sticky else (k[3] + ports) * (k[4] + protocol)
     if vip.version == 6:
-        pairs = zip(k[COEFFICIENTS:], (*words(source), *words(vip)), strict=True)
+        parts = (halves(source)[0], *words(source)[2:], *words(vip))
+        pairs = zip(k[COEFFICIENTS:], parts, strict=True)
         return (k[0] + sum(factor * word for factor, word in pairs) + rest) & MASK
     return (k[0] + (k[1] + word32(int(source))) * (k[2] + word32(int(vip))) + rest) & MASK
 
@@ -70,7 +75,7 @@ def hash_factors(k: Sequence[int], vip: Address, protocol: int, *, sticky: bool 
     """Multiply out what a service's packets have in common."""
     ports = 0 if sticky else (k[4] + protocol) & MASK
     if vip.version == 6:
-        pairs = zip(k[COEFFICIENTS + WORDS :], words(vip), strict=True)
+        pairs = zip(k[COEFFICIENTS + SOURCE_PARTS :], words(vip), strict=True)
         return Factors(0, ports, (k[0] + sum(factor * word for factor, word in pairs) + k[3] * ports) & MASK)
     source = (k[2] + word32(int(vip))) & MASK
     return Factors(source, ports, (k[0] + k[1] * source + k[3] * ports) & MASK)

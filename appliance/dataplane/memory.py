@@ -27,6 +27,7 @@ from appliance.dataplane.abi import (
     SERVICE,
     SETTINGS,
     TRACKED,
+    SOURCE_PARTS,
     VIP,
     WORDS,
 )
@@ -43,13 +44,13 @@ _PAGE_WAYS = 512
 _SAMPLED_PAGES = 32
 _CURRENT = (
     *(("coefficient", at) for at in range(COEFFICIENTS)),
-    *(("wide", at) for at in range(WORDS)),
+    *(("wide", at) for at in range(SOURCE_PARTS)),
     *(("wide_vip", at) for at in range(WORDS)),
 )
 """Where the coefficients lie, in the order of `hashing.coefficients`."""
 _PREVIOUS = (
     *(("previous", at) for at in range(COEFFICIENTS)),
-    *(("previous_wide", at) for at in range(WORDS)),
+    *(("previous_wide", at) for at in range(SOURCE_PARTS)),
     *(("previous_wide_vip", at) for at in range(WORDS)),
 )
 Code = Literal["B", "H", "I", "Q"]

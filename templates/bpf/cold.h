@@ -278,7 +278,7 @@ static __always_inline u32 vc5_cold6(struct xdp_md *ctx, struct vc5_verdict *ver
 		return 0;
 	vc5_read_addresses6(&packet, ip);
 	to_vip = vc5_known(vc5_find_vip6(packet.high, packet.low));
-	if (!to_vip && !vc5_find_vip6(vc5_halves(ip->source[0], ip->source[1]), vc5_halves(ip->source[2], ip->source[3]))) {
+	if (!to_vip && !vc5_find_vip6(vc5_half(&ip->source[0]), vc5_half(&ip->source[2]))) {
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_NOT_VIP);
 		return 0;
 	}

@@ -22,13 +22,9 @@ static __always_inline u64 vc5_datagram_name(const struct vc5_packet *packet, u3
 	const struct vc5_key_set *keys = &vc5_keys[vc5_lookup->multiplier & 1];
 	const u64 *k = keys->coefficient;
 /*% if shape.ipv6 %*/
-	const u64 *words = packet->words, *wide = keys->wide, *vip = keys->wide_vip;
-
 	if (packet->family == VC5_IPV6)
-		return vc5_flow_name(k[0] + (k[3] + identification) * (k[4] + VC5_FRAGMENT6) + words[0] * wide[0] +
-				     words[1] * wide[1] + words[2] * wide[2] + words[3] * wide[3] +
-				     (u32)packet->high * vip[0] + (packet->high >> 32) * vip[1] +
-				     (u32)packet->low * vip[2] + (packet->low >> 32) * vip[3]);
+		return vc5_flow_name(k[0] + (k[3] + identification) * (k[4] + VC5_FRAGMENT6) +
+				     vc5_source_of(packet, keys->wide) + vc5_vip_of(packet, keys->wide_vip));
 /*% endif %*/
 	return vc5_flow_name(k[0] + (k[1] + packet->source) * (k[2] + packet->vip) +
 			     (k[3] + identification) * (k[4] + packet->protocol));

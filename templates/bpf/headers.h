@@ -188,8 +188,8 @@ static __always_inline void vc5_read_addresses6(struct vc5_packet *packet, const
 	packet->words[1] = vc5_le32(ip->source[1]);
 	packet->words[2] = vc5_le32(ip->source[2]);
 	packet->words[3] = vc5_le32(ip->source[3]);
-	packet->high = vc5_halves(ip->destination[0], ip->destination[1]);
-	packet->low = vc5_halves(ip->destination[2], ip->destination[3]);
+	packet->high = vc5_half(&ip->destination[0]);
+	packet->low = vc5_half(&ip->destination[2]);
 	packet->octets = sizeof(*ip) + vc5_length(ip->length);
 }
 

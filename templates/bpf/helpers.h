@@ -19,14 +19,22 @@ static long (*vc5_move_tail)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust
  * So they cost nothing here, and balancers of either byte order agree.
  */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define vc5_le64(word) ((u64)(word))
 #define vc5_le32(word) ((u32)(word))
 #define vc5_le16(word) ((u16)(word))
 #define vc5_halves(first, second) ((u64)(first) | (u64)(second) << 32)
 #else
+#define vc5_le64(word) __builtin_bswap64(word)
 #define vc5_le32(word) __builtin_bswap32(word)
 #define vc5_le16(word) __builtin_bswap16(word)
 #define vc5_halves(first, second) ((u64)__builtin_bswap32(first) | (u64)__builtin_bswap32(second) << 32)
 #endif
+
+/* Half of an IPv6 address. Of an array's element the compiler would only believe what alignment that has. */
+static __always_inline u64 vc5_half(const void *words)
+{
+	return vc5_le64(*(const u64 *)words);
+}
 
 /* The second half of an IPv4 address that is mapped into IPv6 (RFC 4291 section 2.5.5.2); the first is 0. */
 #define vc5_mapped(address) vc5_halves(bpf_htonl(0xffff), address)

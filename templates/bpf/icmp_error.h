@@ -71,8 +71,8 @@ static __always_inline int vc5_read_inner6(struct vc5_packet *packet, struct vc5
 
 	if ((void *)(inner + 1) > end || room < sizeof(*inner) || (*(u8 *)inner & 0xf0) != 0x60)
 		return 0;
-	if (vc5_halves(inner->source[0], inner->source[1]) != packet->high ||
-	    vc5_halves(inner->source[2], inner->source[3]) != packet->low)
+	if (vc5_half(&inner->source[0]) != packet->high ||
+	    vc5_half(&inner->source[2]) != packet->low)
 		return 0;
 #pragma unroll
 	for (i = 0; i < VC5_WORDS; i++)

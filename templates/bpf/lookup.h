@@ -34,6 +34,14 @@ static __always_inline u64 vc5_key(u64 vip, u64 protocol, u64 port)
 	return vip | protocol << 32 | port << 48;
 }
 
+/* Opaque, or the compiler would need a register for the bit in its final place. */
+static __always_inline u64 vc5_protocol6(u64 protocol)
+{
+	protocol |= 1 << VC5_FAMILY_BIT;
+	vc5_opaque(protocol);
+	return protocol;
+}
+
 static __always_inline u64 vc5_fold(const struct vc5_key_set *keys, u64 high, u64 low)
 {
 	return (high * keys->fold[0] + low * keys->fold[1]) >> 32;
@@ -60,7 +68,7 @@ static __always_inline const struct vc5_service *vc5_find_service(struct vc5_pac
 	packet->keys = &vc5_keys[lookup & 1];
 /*% if shape.ipv6 %*/
 	if (packet->family == VC5_IPV6) {
-		key = vc5_key(vc5_fold(packet->keys, packet->high, packet->low), packet->protocol | 1 << VC5_FAMILY_BIT,
+		key = vc5_key(vc5_fold(packet->keys, packet->high, packet->low), vc5_protocol6(packet->protocol),
 			      packet->ports >> 16);
 		service = vc5_candidate(key, lookup);
 		if (service->key != key || service->source_factor != packet->high || service->vip_low != packet->low)

@@ -28,9 +28,10 @@ static __always_inline enum vc5_way vc5_settle_away(struct xdp_md *ctx, struct v
 		return VC5_WAY_TRACKED;
 	verdict->destination = number;
 	verdict->octets = octets;
-	verdict->flows = vc5_opens(flags);
 	cargo.unsummed = 0;
 	vc5_send_away(ctx, verdict, l2, frame + l2, destination, tunnel, &cargo);
+	if (vc5_opens(flags))
+		vc5_count_open(verdict);
 	return VC5_WAY_LEAVE;
 }
 
@@ -61,9 +62,10 @@ static __always_inline enum vc5_way vc5_settle(struct xdp_md *ctx, struct vc5_ve
 /*% endif %*/
 	verdict->destination = word;
 	verdict->octets = octets;
-	verdict->flows = vc5_opens(flags);
 	vc5_one_hop_less(frame + l2, family);
 	vc5_send(ctx, verdict, frame, l2, destination);
+	if (vc5_opens(flags))
+		vc5_count_open(verdict);
 	return VC5_WAY_LEAVE;
 }
 
@@ -115,14 +117,17 @@ static __always_inline enum vc5_way vc5_settled6(struct xdp_md *ctx, struct vc5_
 	u64 key, high, low, length, header, hash, flags = 0, lookup = vc5_lookup->multiplier;
 	const struct vc5_key_set *keys = &vc5_keys[lookup & 1];
 	struct vc5_ipv6 *ip = data + l2;
-	struct udphdr *udp = (void *)(ip + 1);
+	struct tcphdr *tcp = (void *)(ip + 1);
 	const struct vc5_service *service;
 
-	if ((void *)(udp + 1) > end || (*(u8 *)ip & 0xf0) != 0x60)
+	if ((void *)(tcp + 1) > end)
 		return VC5_WAY_COLD;
-	high = vc5_halves(ip->destination[0], ip->destination[1]);
-	low = vc5_halves(ip->destination[2], ip->destination[3]);
-	key = vc5_key(vc5_fold(keys, high, low), ip->next | 1 << VC5_FAMILY_BIT, vc5_le16(udp->dest));
+	/* First, so that the keys then need no register. */
+	hash = vc5_source_part(keys->wide, vc5_half(&ip->source[0]), vc5_le32(ip->source[2]), vc5_le32(ip->source[3]));
+	vc5_opaque(hash);
+	high = vc5_half(&ip->destination[0]);
+	low = vc5_half(&ip->destination[2]);
+	key = vc5_key(vc5_fold(keys, high, low), vc5_protocol6(ip->next), vc5_le16(tcp->dest));
 	service = vc5_candidate(key, lookup);
 	if (service->key != key || service->source_factor != high || service->vip_low != low)
 		return VC5_WAY_RARE;
@@ -134,23 +139,18 @@ static __always_inline enum vc5_way vc5_settled6(struct xdp_md *ctx, struct vc5_
 	if (!vc5_complete(ctx, l2, ip, sizeof(*ip) + length, end) || ip->hops <= 1)
 		return VC5_WAY_COLD;
 	if (ip->next == VC5_PROTOCOL_TCP) {
-		struct tcphdr *tcp = (void *)udp;
-
-		if ((void *)(tcp + 1) > end)
-			return VC5_WAY_COLD;
 		header = vc5_tcp_header(tcp);
 		flags = ((u8 *)tcp)[13];
 		if (header < sizeof(*tcp))
 			return VC5_WAY_COLD;
 	} else {
-		header = bpf_ntohs(udp->len);
-		if (header < sizeof(*udp) || ip->next != VC5_PROTOCOL_UDP)
+		header = bpf_ntohs(((struct udphdr *)tcp)->len);
+		if (header < sizeof(struct udphdr) || ip->next != VC5_PROTOCOL_UDP)
 			return VC5_WAY_COLD;
 	}
 	if (header > length)
 		return VC5_WAY_COLD;
-	hash = vc5_hash6(service, keys, vc5_le32(ip->source[0]), vc5_le32(ip->source[1]), vc5_le32(ip->source[2]),
-			 vc5_le32(ip->source[3]), vc5_le32(*(u32 *)udp));
+	hash = vc5_hash6(service, hash, vc5_le32(*(u32 *)tcp));
 	return vc5_settle(ctx, verdict, data, l2, service, hash, sizeof(*ip) + length, flags, VC5_IPV6);
 }
 
@@ -158,15 +158,19 @@ static __always_inline enum vc5_way vc5_settled6(struct xdp_md *ctx, struct vc5_
 static __always_inline enum vc5_way vc5_settled(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 kind;
 
 	if (data + l2 + 40 > end)
 		return VC5_WAY_COLD;
-	/* Type, version and header length as one word; the fourth byte is the type of service. */
-	if ((*(u32 *)(data + l2 - 2) & bpf_htonl(0xffffff00)) == bpf_htonl(VC5_IPV4 << 16 | 0x4500))
+	/* Type, version and of IPv4 the header length as one word; behind them stands the type of service. */
+	kind = *(u32 *)(data + l2 - 2);
+	if ((kind & bpf_htonl(0xffffff00)) == bpf_htonl(VC5_IPV4 << 16 | 0x4500))
 		return vc5_settled4(ctx, verdict, l2);
 /*% if shape.ipv6 %*/
-	if (vc5_frame_type(data, l2) == bpf_htons(VC5_IPV6))
+	if ((kind & bpf_htonl(0xfffff000)) == bpf_htonl((u32)VC5_IPV6 << 16 | 0x6000))
 		return vc5_settled6(ctx, verdict, l2);
+	if (vc5_frame_type(data, l2) == bpf_htons(VC5_IPV6))
+		return VC5_WAY_COLD;
 /*% endif %*/
 	if (vc5_frame_type(data, l2) == bpf_htons(VC5_IPV4))
 		return VC5_WAY_RARE;
@@ -217,6 +221,9 @@ static __always_inline enum vc5_way vc5_unsettled(struct xdp_md *ctx, struct vc5
 /*% endif %*/
 /*% endif %*/
 	vc5_forward(ctx, verdict, data, l2, ip, service, &packet);
+	if (verdict->flows)
+		vc5_count_open(verdict);
+	verdict->flows = 0;
 /*% if shape.resets %*/
 	if (verdict->reason == VC5_REASON_RESET)
 		return VC5_WAY_COLD;
@@ -232,9 +239,8 @@ static __always_inline int vc5_is_rare(void *data, void *end, u32 l2)
 
 		if ((void *)(ip + 1) > end)
 			return 0;
-		return vc5_find_vip6(vc5_halves(ip->destination[0], ip->destination[1]),
-				     vc5_halves(ip->destination[2], ip->destination[3])) ||
-		       vc5_find_vip6(vc5_halves(ip->source[0], ip->source[1]), vc5_halves(ip->source[2], ip->source[3]));
+		return vc5_find_vip6(vc5_half(&ip->destination[0]), vc5_half(&ip->destination[2])) ||
+		       vc5_find_vip6(vc5_half(&ip->source[0]), vc5_half(&ip->source[2]));
 	}
 /*% endif %*/
 	struct iphdr *ip = data + l2;

@@ -36,6 +36,10 @@ enum {
  *	IPv4	k[0] + (k[1] + source) * (k[2] + vip) + (k[3] + ports) * (k[4] + protocol)
  *	IPv6	k[0] + sum of wide[i] * source[i] + sum of wide_vip[i] * vip[i] + (k[3] + ports) * (k[4] + protocol)
  *
+ * The first half of an IPv6 source is one word of 64 bits, with an odd coefficient. Sources that differ elsewhere collide
+ * as if it were not there; those that only differ there, with at most twice that chance (Dietzfelbinger and others, "A
+ * reliable randomized algorithm for the closest-pair problem", lemma 2.4).
+ *
  * VIP and protocol are the service's, so the daemon multiplies out as much as it can. `sticky` services have no ports in
  * their hash: that factor is 0.
  */
@@ -44,19 +48,35 @@ static __always_inline u64 vc5_hash4(const struct vc5_service *service, u64 sour
 	return source * service->source_factor + ports * service->ports_factor + service->rest;
 }
 
-static __always_inline u64 vc5_hash6(const struct vc5_service *service, const struct vc5_key_set *keys, u64 first,
-				     u64 second, u64 third, u64 fourth, u64 ports)
+/* What an IPv6 source adds to the hash: half of it, and two words. */
+static __always_inline u64 vc5_source_part(const u64 *wide, u64 half, u64 third, u64 fourth)
 {
-	return first * keys->wide[0] + second * keys->wide[1] + third * keys->wide[2] + fourth * keys->wide[3] +
-	       ports * service->ports_factor + service->rest;
+	return half * wide[0] + third * wide[1] + fourth * wide[2];
+}
+
+static __always_inline u64 vc5_source_of(const struct vc5_packet *packet, const u64 *wide)
+{
+	const u64 *words = packet->words;
+
+	return vc5_source_part(wide, words[0] | words[1] << 32, words[2], words[3]);
+}
+
+/* Likewise an IPv6 VIP, where that has not been multiplied out. */
+static __always_inline u64 vc5_vip_of(const struct vc5_packet *packet, const u64 *wide)
+{
+	return (u32)packet->high * wide[0] + (packet->high >> 32) * wide[1] + (u32)packet->low * wide[2] +
+	       (packet->low >> 32) * wide[3];
+}
+
+static __always_inline u64 vc5_hash6(const struct vc5_service *service, u64 source, u64 ports)
+{
+	return source + ports * service->ports_factor + service->rest;
 }
 
 static __always_inline u64 vc5_hash(const struct vc5_service *service, const struct vc5_packet *packet)
 {
-	const u64 *words = packet->words;
-
 	if (packet->family == VC5_IPV6)
-		return vc5_hash6(service, packet->keys, words[0], words[1], words[2], words[3], packet->ports);
+		return vc5_hash6(service, vc5_source_of(packet, packet->keys->wide), packet->ports);
 	return vc5_hash4(service, packet->source, packet->ports);
 }
 
@@ -192,12 +212,9 @@ static __always_inline u64 vc5_previous_hash(const struct vc5_packet *packet)
 {
 	const u64 *k = packet->keys->previous;
 /*% if shape.ipv6 %*/
-	const u64 *wide = packet->keys->previous_wide, *vip = packet->keys->previous_wide_vip, *words = packet->words;
-
 	if (packet->family == VC5_IPV6)
-		return k[0] + words[0] * wide[0] + words[1] * wide[1] + words[2] * wide[2] + words[3] * wide[3] +
-		       (u32)packet->high * vip[0] + (packet->high >> 32) * vip[1] + (u32)packet->low * vip[2] +
-		       (packet->low >> 32) * vip[3];
+		return k[0] + vc5_source_of(packet, packet->keys->previous_wide) +
+		       vc5_vip_of(packet, packet->keys->previous_wide_vip);
 /*% endif %*/
 	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip);
 }

@@ -48,6 +48,13 @@ static __always_inline void vc5_count_source(const struct vc5_verdict *verdict, 
 }
 
 /*% endif %*/
+/* A connection that begins, at once, so that nothing has to be kept for vc5_leave. */
+static __always_inline void vc5_count_open(const struct vc5_verdict *verdict)
+{
+	if (verdict->reason == VC5_REASON_FORWARD)
+		vc5_event_counter(vc5_this_cpu() & (VC5_CPUS - 1), verdict->destination)->flows += 1;
+}
+
 static __always_inline int vc5_leave(const struct vc5_verdict *verdict)
 {
 	u64 cpu = vc5_this_cpu() & (VC5_CPUS - 1), *reason;
