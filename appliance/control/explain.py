@@ -26,6 +26,7 @@ from appliance.dataplane.hashing import flow_hash, flow_name, slot_of
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
+from appliance.dataplane.tunnels import leg_of
 from appliance.errors import EXIT_OK, ControlError
 from appliance.model import Config, Interface, Mode, Service, ServiceKey
 from appliance.paths import Root
@@ -295,8 +296,9 @@ def _steered(frame: bytes, shape: Shape) -> Flow | None:
 
 def _leaves(memory: Memory, number: int, interfaces: tuple[Interface, ...]) -> str | None:
     """The interface that a redirected frame leaves by: that of the destination's leg, else towards the prober."""
-    leg = memory.destinations.get(number, "leg") if number else 0
-    index = memory.legs.get(leg, "interface") if number else memory.settings.get(0, "probe_interface")
+    index = (
+        memory.legs.get(leg_of(memory, number), "interface") if number else memory.settings.get(0, "probe_interface")
+    )
     return next((found.name for found in interfaces if found.index == index), None)
 
 

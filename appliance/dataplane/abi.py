@@ -155,7 +155,7 @@ DESTINATION = Struct(
     (
         Field("mac_head", "u64", "the first 8 of 12 bytes: destination MAC, source MAC; as they lie in the frame"),
         Field("mac_tail", "u32", "the other 4"),
-        Field("leg", "u16", "the way out"),
+        Field("path", "u16", "the way out: its leg, or the number of its tunnel"),
         Field("state", "u8", "enum vc5_state"),
         Field("refusal", "u8", "enum vc5_refusal: 0, or why nothing can be sent to it now, or how"),
     ),
@@ -174,7 +174,7 @@ IDENTITY = Struct(
         Field("freed", "u32", "coarse time since when the number is no longer used; 0: in use"),
         Field("mapped", "u16", "behind NAT, the backend's own port, network order; else 0"),
         Field("clamp", "u16", "the largest segment that its SYNs may announce, bytes; 0: any"),
-        Field("tunnel", "u32", "0: none, else 1 + the copy of its tunnel that is in force"),
+        Field("tunnel", "u32", "0: none, else 1 + the number of its tunnel"),
     ),
 )
 LEG = Struct(
@@ -344,7 +344,7 @@ MAPS = (
         TUNNEL,
         lambda shape: shape.tunnel_count,
         Use.DAEMON,
-        "[copy][destination]: those in force lie side by side",
+        "[tunnel]",
     ),
     _array("vc5_fragments", 24, "u64", lambda shape: shape.fragment_sets * WAYS, Use.PROGRAM, "[set][way]"),
     _array("vc5_notes", 25, NOTE, lambda shape: shape.cpus, Use.PROGRAM, "[cpu]"),

@@ -9,9 +9,11 @@ WORDS = 4
 
 TUNNEL = Struct(
     "vc5_tunnel",
-    "what packets travel in to a destination",
+    "what packets travel in to destinations",
     (
-        Field("header", "u64", "as it lies in the frame, lengths and checksums 0; dscp: the backend, IPv4 mapped", 7),
+        Field("header", "u32", "as it lies in the frame, lengths and checksums 0; dscp: the backend, IPv4 mapped", 13),
+        Field("leg", "u16", "the way out"),
+        Field("reserved", "u16", "0"),
         Field("ip_sum", "u16", "ones' complement sum of the outer IPv4 header"),
         Field("udp_sum", "u16", "likewise of what the checksum of the outer UDP header covers"),
         Field("room", "u16", "bytes of the longest packet that fits"),

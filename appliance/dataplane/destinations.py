@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from ipaddress import IPv4Address
 
-from appliance.dataplane import tunnels
 from appliance.dataplane.desired import DesiredService, Member
 from appliance.dataplane.enums import Refusal, State
 from appliance.dataplane.hashing import mapped
-from appliance.dataplane.legs import Legs, network16
+from appliance.dataplane.legs import network16
 from appliance.dataplane.memory import COUNTERS, Memory
+from appliance.dataplane.tunnels import Paths
 from appliance.model import Address, Forward
 
-WAYS_OUT = (Refusal.NOTHING, Refusal.TUNNEL, Refusal.TUNNEL_TWIN, Refusal.NAT)
+WAYS_OUT = (Refusal.NOTHING, Refusal.TUNNEL, Refusal.NAT)
 """What is no refusal."""
 
 
@@ -31,7 +31,6 @@ def clear(memory: Memory, number: int) -> None:
     """Make a number stand for nobody, its counters at 0."""
     memory.destinations.clear(number)
     memory.identities.clear(number)
-    tunnels.clear(memory, number)
     if memory.counted(number, 1):
         _clear_counters(memory, number)
 
@@ -45,25 +44,23 @@ def copy_range(memory: Memory, source: int, target: int, count: int) -> None:
     """Copy numbers with their counters to a range that nothing refers to yet."""
     for elements in (memory.destinations, memory.identities):
         elements.copy(source, target, count)
-    tunnels.copy(memory, source, target, count)
     for name in COUNTERS:
         for index in range(count):
             memory.set_counter(target + index, name, memory.counter(source + index, name))
 
 
-def write(memory: Memory, number: int, service: DesiredService, member: Member, legs: Legs) -> None:
+def write(memory: Memory, number: int, service: DesiredService, member: Member, paths: Paths) -> None:
     """Make a number stand for a backend of a service. Its last known MAC is kept while none is known."""
     destinations, identities, key = memory.destinations, memory.identities, service.key
     behind_nat = service.forward is Forward.NAT
     if not identities.get(number, "used") or memory.backend(number) != member.address:
         clear(memory, number)
+    tail, path = destinations.get(number, "mac_tail"), destinations.get(number, "path")
     if member.hop is not None:
         identities.put_bytes(number, "own", mapped(member.source or member.hop.own))
         identities.put(number, "interface", member.hop.interface)
-        destinations.put(number, "leg", legs.number(member.hop))
-        head, tail = member.hop.macs[:8], member.hop.macs[8:]
-        destinations.put(number, "mac_tail", int.from_bytes(tail, sys.byteorder))
-        destinations.put(number, "mac_head", int.from_bytes(head, sys.byteorder))
+        path, tail = paths.legs.number(member.hop), int.from_bytes(member.hop.macs[8:], sys.byteorder)
+        destinations.put(number, "mac_head", int.from_bytes(member.hop.macs[:8], sys.byteorder))
     identities.put_bytes(number, "backend", mapped(member.address))
     identities.put_bytes(number, "vip", mapped(key.vip))
     identities.put(number, "port", key.port)
@@ -72,14 +69,25 @@ def write(memory: Memory, number: int, service: DesiredService, member: Member, 
     identities.put(number, "clamp", service.clamp if behind_nat else 0)
     identities.put(number, "freed", 0)
     identities.put(number, "used", 1)
-    destinations.put(number, "state", member.state)
-    way = tunnels.write(memory, number, None if behind_nat else service.tunnel, member)
-    if behind_nat:
-        way = Refusal.NAT
+    way = Refusal.NAT if behind_nat else Refusal.NOTHING
+    word = 0
+    if service.tunnel is not None and not behind_nat:
+        word, way = identities.get(number, "tunnel"), Refusal.TUNNEL
+        if not memory.shape.tunnels:
+            way = Refusal.UNRESOLVED
+        elif member.hop is not None:
+            hop = member.hop
+            path = paths.tunnels.number(key.vip.version, service.tunnel, member.address, hop.own, hop.mtu, path)
+            word = 1 + path
+        elif not word or not paths.tunnels.serves(word - 1, service.tunnel, member.address):
+            # What is known of the way stays, if it is one of this kind.
+            way = Refusal.UNRESOLVED
+    identities.put(number, "tunnel", word)
     refusal = _refusal(member, way, resolved=bool(destinations.get(number, "mac_head")))
     if refusal in WAYS_OUT and destinations.get(number, "refusal") != refusal:
         memory.fence()
-    destinations.put(number, "refusal", refusal)
+    # All at once: `path` means one thing with a tunnel, and another without.
+    destinations.put_word(number, mac_tail=tail, path=path, state=member.state, refusal=refusal)
 
 
 def free(memory: Memory, number: int, time: int) -> None:

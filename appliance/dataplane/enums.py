@@ -161,5 +161,4 @@ class Refusal(IntEnum):
     DEAD = int(Reason.DEAD)
     UNRESOLVED = int(Reason.UNRESOLVED)
     TUNNEL = 64
-    TUNNEL_TWIN = 65
     NAT = 80

@@ -60,6 +60,7 @@ def c_source(shape: Shape) -> str:
         "VC5_RST_LIFE": RST_LIFE,
         "VC5_REASON_STRIDE": REASON_STRIDE,
         "VC5_LEGS": LEGS,
+        "VC5_TUNNELS": shape.tunnel_count,
         "VC5_FRAGMENT_SETS": shape.fragment_sets,
         "VC5_FRAGMENT_SET_BITS": shape.fragment_sets.bit_length() - 1,
         "VC5_FRAGMENT_TAG_BITS": FRAGMENT_TAG_BITS,

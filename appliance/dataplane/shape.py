@@ -125,8 +125,8 @@ class Shape:
 
     @property
     def tunnel_count(self) -> int:
-        """How many tunnels the table holds: two copies for each destination, where there are tunnels at all."""
-        return 2 * self.destinations if self.tunnels else 1
+        """How many tunnels the table holds: one for each destination, where there are tunnels at all."""
+        return self.destinations if self.tunnels else 1
 
     @property
     def owners(self) -> int:

@@ -17,7 +17,6 @@ from appliance.dataplane.enums import State
 from appliance.dataplane.flowsweep import FlowSweep
 from appliance.dataplane.hashchange import new_keys, slot_counts
 from appliance.dataplane.hashing import coefficients
-from appliance.dataplane.legs import Legs
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.numbering import indexes_of, numbers_of, rests
@@ -25,6 +24,7 @@ from appliance.dataplane.returns import Returns
 from appliance.dataplane.rooms import Rooms, rooms
 from appliance.dataplane.shape import destination_count
 from appliance.dataplane.slots import SlotTable
+from appliance.dataplane.tunnels import Paths
 from appliance.errors import NoRoom
 from appliance.model import Address, ServiceKey
 
@@ -73,7 +73,7 @@ class Tables:
         """What the last `apply` has brought the tables to; None where it failed, and all must be looked at."""
         self._swept = 0
         """The service with which the next sweep begins."""
-        self._legs = Legs(memory)
+        self._paths = Paths(memory)
         self._rerouted = False
         """Whether a destination has got another way out since legs were last given away."""
         self._blocked = block.BlockTable(memory)
@@ -100,7 +100,7 @@ class Tables:
         former, self._applied = self._applied, None
         self._write_settings(desired)
         self._blocked.write(desired.blocked)
-        if self._returns.write_outlets(desired.outlets, self._legs):
+        if self._returns.write_outlets(desired.outlets, self._paths.legs):
             self._rerouted = True
         if not same:
             self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
@@ -110,7 +110,7 @@ class Tables:
             if changed:
                 applied.changed[service.key] = changed
         if self._rerouted:
-            self._legs.keep(set(self.memory.destinations.column("leg")) | self._returns.outlets)
+            self._paths.keep(self._returns.outlets)
             self._rerouted = False
         if not same or former is None or former.vips != desired.vips:
             self._up = {key.vip: False for key in self._placed} | dict(desired.vips)
@@ -310,7 +310,7 @@ class Tables:
         for member in service.members:
             number, then = numbers[member.address], before.get(member.address)
             if not alike or then != member or placed.numbers.get(member.address) != number:
-                destinations.write(self.memory, number, service, member, self._legs)
+                destinations.write(self.memory, number, service, member, self._paths)
                 self._rerouted = self._rerouted or then is None or then.hop != member.hop
         self._returns.write(service, numbers)
         self.memory.fence()

@@ -1,58 +1,96 @@
-"""Writing the tunnels of destinations. Each has two copies: the one not in force is filled, then one store switches."""
+"""The tunnels that destinations share: an outer header, what fits into it, and the leg by which it leaves.
+
+A destination names its tunnel by number. What is behind a number stays as it is while a destination names it: a way
+that changes is another tunnel, and one store takes the destination to it. Numbers that no destination names any more
+are given away when there is no other left, the one that has waited longest first.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections import deque
+from collections.abc import Collection
 
 from appliance.dataplane.aside import TUNNEL
-from appliance.dataplane.desired import Member
 from appliance.dataplane.encapsulation import Outer, encapsulation, native16, outer
-from appliance.dataplane.enums import Refusal
+from appliance.dataplane.enums import Encapsulation
+from appliance.dataplane.legs import Legs
 from appliance.dataplane.memory import Memory
-from appliance.model import Tunnel
-
-COPIES = 2
-
-
-def write(memory: Memory, number: int, tunnel: Tunnel | None, member: Member) -> Refusal:
-    """Make packets to a destination travel so; its identity is written already.
-
-    Returns what its `refusal` has to say for it: UNRESOLVED where nothing can be sent so yet, or by this program.
-    """
-    identities = memory.identities
-    present = identities.get(number, "tunnel")
-    if tunnel is None:
-        identities.put(number, "tunnel", 0)
-        return Refusal.NOTHING
-    if not memory.shape.tunnels:
-        return Refusal.UNRESOLVED
-    if member.hop is None:
-        # What is known of the way stays, if it is one of this kind.
-        known = present and memory.tunnels.get(_place(memory, number, present - 1), "kind")
-        return _refusal(present) if known == encapsulation(tunnel, member.address) else Refusal.UNRESOLVED
-    made = outer(tunnel, memory.address(number, "vip").version, member.hop.own, member.address)
-    wanted = _bytes(made, member.hop.mtu)
-    if present and memory.tunnels.bytes_of(_place(memory, number, present - 1), "header", TUNNEL.size) == wanted:
-        return _refusal(present)
-    fresh = COPIES if present == 1 else 1
-    memory.tunnels.put_bytes(_place(memory, number, fresh - 1), "header", wanted)
-    memory.fence()
-    identities.put(number, "tunnel", fresh)
-    return _refusal(fresh)
+from appliance.errors import NoRoom
+from appliance.model import Address, Tunnel
 
 
-def clear(memory: Memory, number: int) -> None:
-    """Forget a destination's tunnel."""
-    if memory.shape.tunnels:
-        for copy in range(COPIES):
-            memory.tunnels.clear(_place(memory, number, copy))
+class Tunnels:
+    """The tunnels in one generation's memory."""
+
+    def __init__(self, memory: Memory) -> None:
+        """Adopt what the memory holds."""
+        self._memory = memory
+        self._numbers = {self._read(number): number for number in self._named()}
+        taken = set(self._numbers.values())
+        self._free = deque(number for number in range(memory.shape.tunnel_count) if number not in taken)
+
+    def number(self, family: int, tunnel: Tunnel, backend: Address, own: Address, mtu: int, leg: int) -> int:
+        """The tunnel from `own` to a backend around packets of a family, by a leg with this MTU: a new one if need be.
+
+        Raises NoRoom when all are taken.
+        """
+        wanted = element(outer(tunnel, family, own, backend), mtu, leg)
+        known = self._numbers.get(wanted)
+        if known is not None:
+            return known
+        if not self._free:
+            self._give_away()
+        number = self._free.popleft()
+        self._memory.tunnels.put_bytes(number, "header", wanted)
+        self._memory.fence()
+        self._numbers[wanted] = number
+        return number
+
+    def serves(self, number: int, tunnel: Tunnel, backend: Address) -> bool:
+        """Whether the tunnel of a number is of the kind that is wanted to this backend."""
+        return Encapsulation(self._memory.tunnels.get(number, "kind")) is encapsulation(tunnel, backend)
+
+    def _give_away(self) -> None:
+        named = self._named()
+        for content, number in list(self._numbers.items()):
+            if number not in named:
+                del self._numbers[content]
+                self._free.append(number)
+        if not self._free:
+            raise NoRoom(f"more than {self._memory.shape.tunnel_count} tunnels")
+
+    def _named(self) -> set[int]:
+        """Those that destinations name."""
+        if not self._memory.shape.tunnels:
+            return set()
+        return {word - 1 for word in set(self._memory.identities.column("tunnel")) if word}
+
+    def _read(self, number: int) -> bytes:
+        return self._memory.tunnels.bytes_of(number, "header", TUNNEL.size)
 
 
-def copy(memory: Memory, source: int, target: int, count: int) -> None:
-    """Copy the tunnels of destinations to those that nothing refers to yet."""
-    if memory.shape.tunnels:
-        for which in range(COPIES):
-            memory.tunnels.copy(_place(memory, source, which), _place(memory, target, which), count)
+class Paths:
+    """The ways out in one generation's memory: legs, and tunnels that leave by them."""
+
+    def __init__(self, memory: Memory) -> None:
+        """Adopt what the memory holds."""
+        self._memory = memory
+        self.legs = Legs(memory)
+        self.tunnels = Tunnels(memory)
+
+    def keep(self, others: Collection[int]) -> None:
+        """Give away the legs that no destination's packets leave by, and that are none of the others."""
+        paths, words = self._memory.destinations.column("path"), self._memory.identities.column("tunnel")
+        direct = {path for path, word in zip(paths, words, strict=True) if not word}
+        tunnelled = {self._memory.tunnels.get(word - 1, "leg") for word in set(words) - {0}}
+        self.legs.keep(direct | tunnelled | set(others))
+
+
+def leg_of(memory: Memory, number: int) -> int:
+    """The leg by which packets to a destination leave."""
+    word = memory.identities.get(number, "tunnel")
+    return memory.tunnels.get(word - 1, "leg") if word else memory.destinations.get(number, "path")
 
 
 def room(mtu: int, made: Outer) -> int:
@@ -60,25 +98,18 @@ def room(mtu: int, made: Outer) -> int:
     return max(0, min(mtu, 0xFFFF) - made.length)
 
 
-def _place(memory: Memory, number: int, copy: int) -> int:
-    return copy * memory.shape.destinations + number
-
-
-def _refusal(present: int) -> Refusal:
-    return Refusal(Refusal.TUNNEL + present - 1)
-
-
-def _bytes(made: Outer, mtu: int) -> bytes:
+def element(made: Outer, mtu: int, leg: int) -> bytes:
     """A whole element of the table."""
-    element = bytearray(TUNNEL.size)
-    element[: len(made.header)] = made.header
+    content = bytearray(TUNNEL.size)
+    content[: len(made.header)] = made.header
     for name, value in (
+        ("leg", leg),
         ("ip_sum", native16(made.ip_sum)),
         ("udp_sum", native16(made.udp_sum)),
         ("room", room(mtu, made)),
     ):
         at = TUNNEL.offsets[name]
-        element[at : at + 2] = value.to_bytes(2, sys.byteorder)
-    element[TUNNEL.offsets["kind"]] = made.kind
-    element[TUNNEL.offsets["option"]] = made.option
-    return bytes(element)
+        content[at : at + 2] = value.to_bytes(2, sys.byteorder)
+    content[TUNNEL.offsets["kind"]] = made.kind
+    content[TUNNEL.offsets["option"]] = made.option
+    return bytes(content)

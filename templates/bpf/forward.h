@@ -27,7 +27,7 @@ static __always_inline const struct vc5_leg *vc5_leg(u64 number)
 
 static __always_inline const struct vc5_leg *vc5_leg_of(const struct vc5_destination *destination)
 {
-	return vc5_leg(destination->leg);
+	return vc5_leg(destination->path);
 }
 /*% endif %*/
 /*% if shape.tagged %*/
@@ -94,7 +94,7 @@ static __always_inline void vc5_send_by(struct xdp_md *ctx, struct vc5_verdict *
 static __always_inline void vc5_send(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2,
 				     const struct vc5_destination *destination)
 {
-	vc5_send_by(ctx, verdict, frame, l2, destination->leg, destination->mac_head, destination->mac_tail);
+	vc5_send_by(ctx, verdict, frame, l2, destination->path, destination->mac_head, destination->mac_tail);
 }
 
 static __always_inline int vc5_opens(u64 flags)
@@ -128,14 +128,14 @@ static __always_inline void vc5_send_away(struct xdp_md *ctx, struct vc5_verdict
 	vc5_one_hop_less(ip, cargo->family);
 	frame = vc5_depart(ctx, verdict, l2, ip, tunnel, cargo);
 	if (frame)
-		vc5_send(ctx, verdict, frame, l2, destination);
+		vc5_send_by(ctx, verdict, frame, l2, tunnel->leg, destination->mac_head, destination->mac_tail);
 }
 
 static __always_inline void vc5_forward_away(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *ip,
 					     u64 number, u64 hash, const struct vc5_packet *packet)
 {
 	const struct vc5_destination *destination = &vc5_destinations[number & (VC5_DESTINATIONS - 1)];
-	const struct vc5_tunnel *tunnel = vc5_tunnel_at(number, destination->refusal);
+	const struct vc5_tunnel *tunnel = vc5_tunnel_at(destination->path);
 	struct vc5_cargo cargo = {
 		.family = packet->family,
 		.octets = packet->octets,
@@ -163,7 +163,7 @@ static __always_inline void vc5_deliver(struct xdp_md *ctx, struct vc5_verdict *
 	const struct vc5_destination *destination = &vc5_destinations[number & (VC5_DESTINATIONS - 1)];
 
 /*% if shape.tunnels %*/
-	if (vc5_departs(destination->refusal)) {
+	if (destination->refusal == VC5_REFUSAL_TUNNEL) {
 		vc5_forward_away(ctx, verdict, l2, ip, number, hash, packet);
 		return;
 	}

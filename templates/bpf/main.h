@@ -17,7 +17,7 @@ static __always_inline enum vc5_way vc5_settle_away(struct xdp_md *ctx, struct v
 						    const struct vc5_destination *destination, u64 number, u64 hash,
 						    u64 octets, u64 flags, u32 family)
 {
-	const struct vc5_tunnel *tunnel = vc5_tunnel_at(number, destination->refusal);
+	const struct vc5_tunnel *tunnel = vc5_tunnel_at(destination->path);
 	struct vc5_cargo cargo = vc5_plain_cargo(frame + l2, family, octets, hash);
 
 /*% if shape.udp_tunnels %*/
@@ -51,7 +51,7 @@ static __always_inline enum vc5_way vc5_settle(struct xdp_md *ctx, struct vc5_ve
 	destination = &vc5_destinations[word];
 	vc5_opaque(destination);
 /*% if shape.tunnels %*/
-	if (vc5_departs(destination->refusal))
+	if (destination->refusal == VC5_REFUSAL_TUNNEL)
 		return vc5_settle_away(ctx, verdict, frame, l2, destination, word, hash, octets, flags, family);
 /*% endif %*/
 	if (destination->refusal)

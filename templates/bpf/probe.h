@@ -78,6 +78,9 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	struct vc5_packet packet = {};
 	const struct vc5_destination *destination;
 	const struct vc5_identity *identity;
+/*% if shape.tagged %*/
+	u64 leg;
+/*% endif %*/
 	struct vc5_answer_key key = {};
 	void *header = cursor.at, *frame = ethernet;
 	u64 head, number, value;
@@ -165,9 +168,12 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 		return 0;
 	head = destination->mac_head;
 	tail = destination->mac_tail;
+/*% if shape.tagged %*/
+	leg = destination->path;
+/*% endif %*/
 /*% if shape.tunnels %*/
 	if (identity->tunnel) {
-		const struct vc5_tunnel *tunnel = vc5_tunnel_at(number, identity->tunnel - 1);
+		const struct vc5_tunnel *tunnel = vc5_tunnel_at(identity->tunnel - 1);
 		struct vc5_cargo cargo = {
 			.family = packet.family,
 			.octets = packet.octets,
@@ -188,11 +194,14 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 		frame = vc5_depart(ctx, verdict, ETH_HLEN, header, tunnel, &cargo);
 		if (!frame)
 			return 0;
+/*% if shape.tagged %*/
+		leg = tunnel->leg;
+/*% endif %*/
 	}
 /*% endif %*/
 /*% if shape.tagged %*/
-	if (vc5_leg_of(destination)->vlan) {
-		frame = vc5_retag(ctx, ETH_HLEN, vc5_leg_of(destination)->vlan);
+	if (vc5_leg(leg)->vlan) {
+		frame = vc5_retag(ctx, ETH_HLEN, vc5_leg(leg)->vlan);
 		if (!frame)
 			return 0;
 	}

@@ -27,17 +27,9 @@ struct vc5_cargo {
 	u64 sum; /* then, as it came */
 };
 
-static __always_inline int vc5_departs(u32 refusal)
+static __always_inline const struct vc5_tunnel *vc5_tunnel_at(u64 number)
 {
-	return refusal >> 1 == VC5_REFUSAL_TUNNEL >> 1;
-}
-
-static __always_inline const struct vc5_tunnel *vc5_tunnel_at(u64 number, u32 copy)
-{
-	const struct vc5_tunnel *row = &vc5_tunnels[(copy & 1) * VC5_DESTINATIONS];
-
-	vc5_opaque(row); /* as in lookup.h: no OR */
-	return row + (number & (VC5_DESTINATIONS - 1));
+	return &vc5_tunnels[number & (VC5_TUNNELS - 1)];
 }
 
 /* One sum of 16 bits. */
@@ -168,7 +160,7 @@ struct vc5_inside {
 static __always_inline void vc5_write_outer(void *at, const struct vc5_tunnel *tunnel, const struct vc5_inside *inside,
 					    u32 ip, u32 length)
 {
-	const void *header = tunnel->header;
+	const void *header = tunnel;
 	u32 i;
 
 #pragma unroll
@@ -267,7 +259,7 @@ static __always_inline void vc5_readdress_dscp(struct xdp_md *ctx, u32 l2, const
 {
 	u32 plain = vc5_plain_headers(cargo->family), field = vc5_checksum_field(cargo->protocol);
 	const void *end = (void *)(long)ctx->data_end;
-	const u32 *address = (const u32 *)tunnel->header;
+	const u32 *address = tunnel->header;
 	u64 difference = 0;
 	u16 sum = 0;
 

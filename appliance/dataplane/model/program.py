@@ -24,6 +24,7 @@ from appliance.dataplane.model.nat import Routes, nowhere
 from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
 from appliance.dataplane.model.tunnel import Tunnel
+from appliance.dataplane.tunnels import leg_of
 from appliance.model import Address, Mode
 
 
@@ -244,15 +245,15 @@ class Model:
         `about` is what an error is about.
         """
         refusal = self.memory.destinations.get(number, "refusal")
-        if refusal in (Refusal.TUNNEL, Refusal.TUNNEL_TWIN):
-            tunnel = Tunnel.of(self.memory, number, refusal - Refusal.TUNNEL)
+        if refusal == Refusal.TUNNEL:
+            tunnel = Tunnel.of(self.memory, self.memory.destinations.get(number, "path"))
             if ip.length > tunnel.room:
                 return self._too_big(frame, ip, number, tunnel.room)
             self.counts.add(number, packets=1, octets=ip.length, flows=int(opens))
             return self._sent(tunnel.sent(packet.one_hop_less(frame, ip), ip, flow >> 32), ip, number)
         if refusal not in (Refusal.NOTHING, Refusal.NAT):
             return leaving(Reason(refusal), frame, number)
-        mtu = self.memory.legs.get(self.memory.destinations.get(number, "leg"), "mtu")
+        mtu = self.memory.legs.get(leg_of(self.memory, number), "mtu")
         if self.memory.shape.narrow and ip.length > mtu:
             return self._too_big(frame, ip, number, mtu)
         self.counts.add(number, packets=1, octets=ip.length, flows=int(opens))
@@ -262,7 +263,7 @@ class Model:
         return self._sent(frame, ip, number)
 
     def _sent(self, frame: bytes, ip: Ip, number: int) -> Exit:
-        tagged, leg = ip.start != packet.ETHERNET, self.memory.destinations.get(number, "leg")
+        tagged, leg = ip.start != packet.ETHERNET, leg_of(self.memory, number)
         return replace(self._send(frame, tagged, leg, self._macs(number)), destination=number)
 
     def _send(self, frame: bytes, tagged: bool, leg: int, macs: bytes) -> Exit:
@@ -372,12 +373,12 @@ class Model:
         self.answers[AnswerKey(target, port, transport.source_port, ip.protocol)] = asked
         probe = packet.readdressed(frame, ip, own, target)
         if present := identities.get(number, "tunnel"):
-            tunnel = Tunnel.of(self.memory, number, present - 1)
+            tunnel = Tunnel.of(self.memory, present - 1)
             if ip.length > tunnel.room:
                 return leaving(Reason.TOO_BIG_LIMITED, probe, number)
             probe = tunnel.sent(probe, replace(ip, source=own, destination=vip), transport.source_port)
         if self.memory.shape.tagged:
-            probe = packet.retagged(probe, False, self._leg(self.memory.destinations.get(number, "leg"))[1])
+            probe = packet.retagged(probe, False, self._leg(leg_of(self.memory, number))[1])
         return leaving(Reason.PROBE_SENT, packet.put(probe, 0, self._macs(number)), interface=interface)
 
     def _leave(self, left: Exit) -> Exit:

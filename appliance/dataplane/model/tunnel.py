@@ -20,7 +20,7 @@ FLOW_LABEL = 0xFFFFF
 
 @dataclass(frozen=True)
 class Tunnel:
-    """A destination's tunnel. `room` is the length of the longest packet that fits, bytes."""
+    """What packets travel in. `room` is the length of the longest packet that fits, bytes."""
 
     kind: Encapsulation
     header: bytes
@@ -28,14 +28,14 @@ class Tunnel:
     option: int
 
     @classmethod
-    def of(cls, memory: Memory, destination: int, copy: int) -> Tunnel:
-        """The tunnel of a destination, of two copies the one that is in force."""
-        at, get = copy * memory.shape.destinations + destination, memory.tunnels.get
+    def of(cls, memory: Memory, number: int) -> Tunnel:
+        """The tunnel of a number."""
+        get = memory.tunnels.get
         return cls(
-            Encapsulation(get(at, "kind")),
-            memory.tunnels.bytes_of(at, "header", 56),
-            get(at, "room"),
-            get(at, "option"),
+            Encapsulation(get(number, "kind")),
+            memory.tunnels.bytes_of(number, "header", 52),
+            get(number, "room"),
+            get(number, "option"),
         )
 
     @property

@@ -304,7 +304,7 @@ class Site:
         refusal = Refusal.DEAD if state is State.DEAD else Refusal.NOTHING
         present = self.pair.plain.identities.get(number, "tunnel")
         if present and refusal is Refusal.NOTHING:
-            refusal = Refusal(Refusal.TUNNEL + present - 1)
+            refusal = Refusal.TUNNEL
 
         def write(memory: Memory) -> None:
             memory.destinations.put(number, "state", state)

@@ -14,6 +14,7 @@ from appliance.dataplane.memory import Memory
 from appliance.dataplane.numbering import FIRST_DESTINATION
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
+from appliance.dataplane.tunnels import leg_of
 from appliance.model import Address, Protocol, ServiceKey
 from tests.unit.dataplane.packets import find_service, find_vip
 
@@ -155,7 +156,7 @@ def _assert_destination(memory: Memory, one: DesiredService, m: Member, number: 
         assert destinations.bytes_of(number, "mac_head", 12) == m.hop.macs
         assert identities.get(number, "interface") == m.hop.interface
         assert memory.address(number, "own") == (m.source or m.hop.own)
-        leg = destinations.get(number, "leg")
+        leg = leg_of(memory, number)
         assert memory.legs.get(leg, "interface") == m.hop.interface
         assert int.from_bytes(memory.legs.bytes_of(leg, "vlan", 2), "big") == (m.hop.vlan or 0)
     else:

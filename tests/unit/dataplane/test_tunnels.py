@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from appliance.dataplane import carry
+from appliance.dataplane.aside import TUNNEL
 from appliance.dataplane.encapsulation import ALL, encapsulations, outer
 from appliance.dataplane.enums import Encapsulation, Refusal
 from appliance.dataplane.memory import Memory
@@ -45,7 +46,7 @@ def test_headers_are_as_long_as_their_kind(kind: Encapsulation) -> None:
     if kind.name.endswith("6"):
         made = outer(tunnel, 4, IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2"))
     assert made.kind is kind
-    assert made.length == len(made.header) <= 56
+    assert made.length == len(made.header) <= 52
     assert made.length % 4 == 0
 
 
@@ -57,7 +58,46 @@ def test_a_tunnel_is_written_before_anything_leads_to_it() -> None:
         tables.apply(desired(replace(web, tunnel=tunnel)))
         number = next(iter(tables.numbers(WEB).values()))
         seen.append(memory.destinations.get(number, "refusal"))
-    assert seen == [Refusal.TUNNEL, Refusal.TUNNEL_TWIN, Refusal.TUNNEL, Refusal.NOTHING]
+        if tunnel is not None:
+            assert memory.destinations.get(number, "path") == memory.identities.get(number, "tunnel") - 1
+    assert seen == [Refusal.TUNNEL, Refusal.TUNNEL, Refusal.TUNNEL, Refusal.NOTHING]
+    assert memory.identities.get(number, "tunnel") == 0
+    assert memory.legs.get(memory.destinations.get(number, "path"), "interface"), "the way out is a leg again"
+
+
+def test_services_share_the_tunnels_of_their_backends() -> None:
+    memory = memory_at(1000, TUNNELS)
+    tables = Tables(memory)
+    services = [replace(service(replace(WEB, port=port), [member(1), member(2)]), tunnel=IPIP) for port in (80, 81, 82)]
+    tables.apply(desired(*services))
+    named = [word for word in memory.identities.column("tunnel") if word]
+    assert (len(named), len(set(named))) == (6, 2)
+    assert len({memory.tunnels.bytes_of(word - 1, "header", TUNNEL.size) for word in named}) == 2
+
+
+def test_a_tunnel_in_use_is_not_given_away() -> None:
+    """Each change of the way is another tunnel; what is behind a number that is named does not change."""
+    shape = replace(TUNNELS, destinations=32)
+    memory = memory_at(1000, shape)
+    tables = Tables(memory)
+    web = service(WEB, [member(number) for number in range(1, 8)])
+    seen: set[bytes] = set()
+    before: dict[int, bytes] = {}
+    for turn in range(12):
+        tables.apply(desired(replace(web, tunnel=Tunnel(TunnelKind.FOU, 5000 + turn))))
+        for word, content in before.items():
+            assert word not in named(memory), "the tunnel of before is named still"
+            if turn < 4:
+                assert memory.tunnels.bytes_of(word - 1, "header", TUNNEL.size) == content, "used again too soon"
+        before = {word: memory.tunnels.bytes_of(word - 1, "header", TUNNEL.size) for word in named(memory)}
+        assert len(before) == 7
+        seen |= set(before.values())
+    assert len(seen) == 12 * 7 > shape.tunnel_count, "no number has been used again"
+
+
+def named(memory: Memory) -> set[int]:
+    """What destinations say of their tunnels."""
+    return {word for word in memory.identities.column("tunnel") if word}
 
 
 def test_nothing_is_sent_without_a_tunnel_that_should_have_one() -> None:
