@@ -24,7 +24,7 @@ static __always_inline u64 vc5_datagram_name(const struct vc5_packet *packet, u3
 /*% if shape.ipv6 %*/
 	if (packet->family == VC5_IPV6)
 		return vc5_flow_name(k[0] + (k[3] + identification) * (k[4] + VC5_FRAGMENT6) +
-				     vc5_source_of(packet, keys->wide) + vc5_vip_of(packet, keys->wide_vip));
+				     vc5_source_sum(packet, keys->wide) + vc5_vip_sum(packet, keys->wide_vip));
 /*% endif %*/
 	return vc5_flow_name(k[0] + (k[1] + packet->source) * (k[2] + packet->vip) +
 			     (k[3] + identification) * (k[4] + packet->protocol));

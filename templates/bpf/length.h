@@ -11,7 +11,7 @@ static __always_inline u64 vc5_frame_length(struct xdp_md *ctx)
 /*% if shape.multi_buffer %*/
 	return vc5_all_buffers(ctx);
 /*% else %*/
-	return ctx->data_end - ctx->data;
+	return (long)ctx->data_end - (long)ctx->data;
 /*% endif %*/
 }
 

@@ -54,7 +54,7 @@ static __always_inline u64 vc5_source_part(const u64 *wide, u64 half, u64 third,
 	return half * wide[0] + third * wide[1] + fourth * wide[2];
 }
 
-static __always_inline u64 vc5_source_of(const struct vc5_packet *packet, const u64 *wide)
+static __always_inline u64 vc5_source_sum(const struct vc5_packet *packet, const u64 *wide)
 {
 	const u64 *words = packet->words;
 
@@ -62,7 +62,7 @@ static __always_inline u64 vc5_source_of(const struct vc5_packet *packet, const 
 }
 
 /* Likewise an IPv6 VIP, where that has not been multiplied out. */
-static __always_inline u64 vc5_vip_of(const struct vc5_packet *packet, const u64 *wide)
+static __always_inline u64 vc5_vip_sum(const struct vc5_packet *packet, const u64 *wide)
 {
 	return (u32)packet->high * wide[0] + (packet->high >> 32) * wide[1] + (u32)packet->low * wide[2] +
 	       (packet->low >> 32) * wide[3];
@@ -76,7 +76,7 @@ static __always_inline u64 vc5_hash6(const struct vc5_service *service, u64 sour
 static __always_inline u64 vc5_hash(const struct vc5_service *service, const struct vc5_packet *packet)
 {
 	if (packet->family == VC5_IPV6)
-		return vc5_hash6(service, vc5_source_of(packet, packet->keys->wide), packet->ports);
+		return vc5_hash6(service, vc5_source_sum(packet, packet->keys->wide), packet->ports);
 	return vc5_hash4(service, packet->source, packet->ports);
 }
 
@@ -213,8 +213,8 @@ static __always_inline u64 vc5_previous_hash(const struct vc5_packet *packet)
 	const u64 *k = packet->keys->previous;
 /*% if shape.ipv6 %*/
 	if (packet->family == VC5_IPV6)
-		return k[0] + vc5_source_of(packet, packet->keys->previous_wide) +
-		       vc5_vip_of(packet, packet->keys->previous_wide_vip);
+		return k[0] + vc5_source_sum(packet, packet->keys->previous_wide) +
+		       vc5_vip_sum(packet, packet->keys->previous_wide_vip);
 /*% endif %*/
 	return k[0] + (k[1] + packet->source) * (k[2] + packet->vip);
 }

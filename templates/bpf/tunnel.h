@@ -29,13 +29,17 @@ struct vc5_cargo {
 
 static __always_inline const struct vc5_tunnel *vc5_tunnel_at(u64 number)
 {
-	return &vc5_tunnels[number & (VC5_TUNNELS - 1)];
+	const struct vc5_tunnel *tunnel = &vc5_tunnels[number & (VC5_TUNNELS - 1)];
+
+	/* Else the compiler would keep what it is made of. */
+	vc5_opaque(tunnel);
+	return tunnel;
 }
 
-/* One sum of 16 bits. */
+/* One sum of 16 bits, of one below 2^46. */
 static __always_inline u64 vc5_fold16(u64 sum)
 {
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (sum & 0xffff) + (sum >> 16);
 }
@@ -72,7 +76,7 @@ static s64 (*vc5_sum_words)(const void *from, u32 from_size, const void *to, u32
 	(void *)BPF_FUNC_csum_diff;
 
 /* The sum of a packet with a correct TCP or UDP checksum. */
-static __always_inline u64 vc5_promised_sum(const void *packet, const void *end, u64 family)
+static __always_inline u64 vc5_promised_sum(const void *packet, u64 family, u64 octets)
 {
 	const struct iphdr *ip = packet;
 	u64 pseudo;
@@ -80,14 +84,10 @@ static __always_inline u64 vc5_promised_sum(const void *packet, const void *end,
 	if (family == VC5_IPV6) {
 		const struct vc5_ipv6 *header = packet;
 
-		/* The verifier may have lost sight of that. */
-		vc5_opaque(header);
-		if ((void *)(header + 1) > end)
-			return 0;
 		/* Addresses and length stand in both headers. */
 		return (u64)header->first + *(const u16 *)&header->next + (0xffff ^ bpf_htons(header->next));
 	}
-	pseudo = (u64)ip->saddr + ip->daddr + bpf_htons(ip->protocol) + bpf_htons(vc5_length(ip->tot_len) - sizeof(*ip));
+	pseudo = (u64)ip->saddr + ip->daddr + bpf_htons(ip->protocol) + bpf_htons(octets - sizeof(*ip));
 	/* Its complement: what makes it come to a multiple of 0xffff. */
 	return (0xffffULL << 20) - pseudo;
 }
@@ -148,20 +148,12 @@ static __always_inline void vc5_sum_up(struct xdp_md *ctx, u32 l2, struct vc5_pa
 /*% endif %*/
 }
 
-/* What the caller knows of the packet inside, and no longer finds behind the outer header. */
-struct vc5_inside {
-	u64 octets;
-	u64 hash;
-	u64 sum;
-	u32 traffic;
-};
-
-/* Writes an outer header of `length` bytes, of which the first `ip` are those of IP. */
-static __always_inline void vc5_write_outer(void *at, const struct vc5_tunnel *tunnel, const struct vc5_inside *inside,
+/* Writes an outer header of `length` bytes, of which the first `ip` are those of IP, in front of a packet. */
+static __always_inline void vc5_write_outer(void *at, const struct vc5_tunnel *tunnel, const struct vc5_cargo *inside,
 					    u32 ip, u32 length)
 {
+	u32 traffic = vc5_traffic_class(at + length, inside->family), i;
 	const void *header = tunnel;
-	u32 i;
 
 #pragma unroll
 	for (i = 0; i + 8 <= length; i += 8)
@@ -170,16 +162,16 @@ static __always_inline void vc5_write_outer(void *at, const struct vc5_tunnel *t
 		*(u32 *)(at + i) = *(const u32 *)(header + i);
 	if (ip == sizeof(struct iphdr)) {
 		u16 total = bpf_htons(inside->octets + length);
-		u32 sum = tunnel->ip_sum + bpf_htons(inside->traffic) + total;
+		u32 sum = tunnel->ip_sum + bpf_htons(traffic) + total;
 
-		((u8 *)at)[1] = inside->traffic;
+		((u8 *)at)[1] = traffic;
 		*(u16 *)(at + 2) = total;
 		sum = (sum & 0xffff) + (sum >> 16);
 		*(u16 *)(at + 10) = ~(sum + (sum >> 16));
 	} else {
 		u32 label = inside->hash >> 32 & VC5_FLOW_LABEL;
 
-		*(u32 *)at = bpf_htonl(6U << 28 | inside->traffic << 20 | label);
+		*(u32 *)at = bpf_htonl(6U << 28 | traffic << 20 | label);
 		*(u16 *)(at + 4) = bpf_htons(inside->octets + length - ip);
 	}
 	if (length - ip >= sizeof(struct udphdr)) {
@@ -188,12 +180,17 @@ static __always_inline void vc5_write_outer(void *at, const struct vc5_tunnel *t
 
 		*(u16 *)(at + ip) = port;
 		*(u16 *)(at + ip + 4) = datagram;
+/*% if shape.udp_tunnels %*/
 		if (tunnel->option) {
-			/* The length counts twice: in the header, and in the pseudo header. */
-			u64 sum = vc5_fold16((u64)tunnel->udp_sum + port + 2 * (u64)datagram + inside->sum);
+			u64 sum = inside->sum;
 
+			if (!inside->unsummed)
+				sum = vc5_promised_sum(at + length, inside->family, inside->octets);
+			/* The length counts twice: in the header, and in the pseudo header. */
+			sum = vc5_fold16(sum + tunnel->udp_sum + port + 2 * (u64)datagram);
 			*(u16 *)(at + ip + 6) = sum == 0xffff ? 0xffff : ~sum;
 		}
+/*% endif %*/
 	}
 }
 
@@ -201,7 +198,7 @@ static __always_inline void vc5_write_outer(void *at, const struct vc5_tunnel *t
  * the verdict set where there is no room.
  */
 static __always_inline void *vc5_wrap(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2,
-				      const struct vc5_tunnel *tunnel, const struct vc5_inside *inside, u32 ip, u32 length)
+				      const struct vc5_tunnel *tunnel, const struct vc5_cargo *inside, u32 ip, u32 length)
 {
 	void *frame = (void *)(long)ctx->data;
 /*% if shape.tagged %*/
@@ -213,7 +210,7 @@ static __always_inline void *vc5_wrap(struct xdp_md *ctx, struct vc5_verdict *ve
 	if (vc5_move_head(ctx, -(s32)length))
 		return NULL;
 	frame = (void *)(long)ctx->data;
-	if (frame + l2 + length > (void *)(long)ctx->data_end)
+	if (frame + l2 + length + vc5_plain_headers(inside->family) > (void *)(long)ctx->data_end)
 		return NULL;
 /*% if shape.tagged %*/
 	if (l2 == VC5_TAGGED_LENGTH)
@@ -322,16 +319,14 @@ static __always_inline int vc5_fits(const struct vc5_tunnel *tunnel, u64 octets)
 static __always_inline void *vc5_depart(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *packet,
 					const struct vc5_tunnel *tunnel, const struct vc5_cargo *cargo)
 {
-	struct vc5_inside inside = {.octets = cargo->octets, .hash = cargo->hash};
-	u32 kind = tunnel->kind, length = vc5_frame_length(ctx);
-	s32 surplus;
+	u64 surplus = vc5_frame_length(ctx);
 
 	/* The verifier knows a difference of pointers only as a number. */
-	vc5_opaque(length);
-	surplus = length - (l2 + cargo->octets);
+	vc5_opaque(surplus);
+	surplus -= l2 + cargo->octets;
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_NO_ROOM);
 /*% if "dscp" in shape.tunnels %*/
-	if (kind == VC5_ENCAPSULATION_DSCP) {
+	if (tunnel->kind == VC5_ENCAPSULATION_DSCP) {
 		void *frame;
 
 		vc5_readdress_dscp(ctx, l2, tunnel, packet, cargo);
@@ -339,24 +334,14 @@ static __always_inline void *vc5_depart(struct xdp_md *ctx, struct vc5_verdict *
 		return frame + VC5_TAGGED_LENGTH <= (void *)(long)ctx->data_end ? frame : NULL;
 	}
 /*% endif %*/
-	inside.traffic = vc5_traffic_class(packet, cargo->family);
-/*% if shape.udp_tunnels %*/
-	if (kind >= VC5_ENCAPSULATION_FOU4) {
-		if (!tunnel->option)
-			inside.sum = 0;
-		else if (!cargo->unsummed)
-			inside.sum = vc5_promised_sum(packet, (void *)(long)ctx->data_end, cargo->family);
-		else
-			inside.sum = cargo->sum;
-	}
-/*% endif %*/
 	/* Padding would lie between the packet and its end. */
-	if (surplus > 0 && vc5_move_tail(ctx, -surplus))
+	if (surplus && vc5_move_tail(ctx, -(s32)surplus))
 		return NULL;
-	switch (kind) {
+	/* Read here, or it would have to be kept. */
+	switch (*(const volatile u8 *)&tunnel->kind) {
 /*% for name, ip, length in shape.wraps %*/
 	case VC5_ENCAPSULATION_/*{ name }*/:
-		return vc5_wrap(ctx, verdict, l2, tunnel, &inside, /*{ ip }*/, /*{ length }*/);
+		return vc5_wrap(ctx, verdict, l2, tunnel, cargo, /*{ ip }*/, /*{ length }*/);
 /*% endfor %*/
 	}
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_UNRESOLVED);

@@ -11,7 +11,7 @@ ERROR_FAULTS = (
     Fault("quoted options not skipped", "header = inner->ihl * 4;", "header = sizeof(*inner);"),
     Fault("ports of a later fragment believed", "if (inner->frag_off & bpf_htons(VC5_FRAGMENT_OFFSET) ||", "if ("),
     Fault("fewer than eight bytes quoted", "room < header + VC5_ICMP_LEAST", "room < header"),
-    Fault("errors of IPv6 of any address", "vc5_halves(inner->source[2], inner->source[3]) != packet->low", "0"),
+    Fault("errors of IPv6 of any address", "vc5_half(&inner->source[2]) != packet->low", "0"),
     Fault("unknown errors of IPv6 forwarded", "!*icmp || *icmp > VC5_ICMP6_KNOWN_ERRORS", "0"),
     Fault(
         "errors with TTL 1 forwarded",

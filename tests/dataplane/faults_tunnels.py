@@ -32,7 +32,7 @@ TUNNEL_FAULTS = (
         "last byte not summed", "for (i = VC5_SUM_CHUNK / 2; i; i /= 2)", "for (i = VC5_SUM_CHUNK / 2; i > 1; i /= 2)"
     ),
     Fault("any packet's sum believed", "		packet->unsummed = 1;\n", "		packet->unsummed = 0;\n"),
-    Fault("the other copy", "&vc5_tunnels[(copy & 1) * VC5_DESTINATIONS]", "&vc5_tunnels[0]"),
+    Fault("anybody's tunnel", "&vc5_tunnels[number & (VC5_TUNNELS - 1)]", "&vc5_tunnels[number & 1]"),
     Fault(
         "EtherType of the packet inside",
         "*(u16 *)(frame + l2 - 2) = ip == sizeof(struct iphdr)",
