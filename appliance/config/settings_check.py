@@ -7,7 +7,7 @@ from appliance.config.kinds import Boolean, Choice, Duration, Either, Integer, L
 from appliance.config.policy import PORT
 from appliance.config.setting import CHECK, MAX_CHECKS, POLICY, SERVICE, TOP, Setting, words
 from appliance.config.values import RequestPath, StatusCodes
-from appliance.config.values_check import QTYPES, DomainName, Payload, ResponseCodes
+from appliance.config.values_check import QTYPES, BodyPattern, DomainName, Payload, ResponseCodes
 from appliance.model import CheckKind, Protocol
 
 _LEVELS = (TOP, SERVICE, POLICY, CHECK)
@@ -114,6 +114,16 @@ CHECK_SETTINGS: tuple[Setting, ...] = (
         Text(".+", "a text", most=1024),
         "A text that the body of the response must contain, in its first MiB. Absent: anything will do.",
         "status=ready",
+        checks=_HTTP,
+    ),
+    Setting(
+        "body_pattern",
+        (CHECK,),
+        BodyPattern(),
+        "Instead of `body`, a regular expression that must be found in the body: characters, . [ ] ( ) | * + ? {2,5}, "
+        r"\d \w \s \n \xHH, ^ for the beginning of the body and $ for its end. It takes time linear in the body; what "
+        "could not is refused.",
+        '\'"status": *"(up|ready)"\'',
         checks=_HTTP,
     ),
     Setting(

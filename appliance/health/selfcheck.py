@@ -116,11 +116,12 @@ class SelfCheck:
             port = await self._listen()
         except OSError as error:
             return f"cannot listen on {HOME}: {describe(error.errno or 0, 'connect')}"
-        good, bad = await asyncio.gather(self._ask(port, "/good"), self._ask(port, "/bad"))
+        good = await self._ask(port, "/good")
         if isinstance(good, str):
             return f"the known-good target cannot be probed: {good}"
         if good.outcome is not Outcome.OK:
             return f"the known-good target fails: {good.diagnostic}"
+        bad = await self._ask(port, "/bad")
         if isinstance(bad, Answer) and bad.outcome is Outcome.OK:
             return f"the known-bad target passes: {bad.diagnostic}"
         return ""

@@ -59,6 +59,7 @@ PURE_HEALTH = (
     "governor",
     "judge",
     "messages",
+    "pattern",
     "ports",
     "schedule",
     "sharing",
