@@ -120,9 +120,9 @@ CHECK_SETTINGS: tuple[Setting, ...] = (
         "body_pattern",
         (CHECK,),
         BodyPattern(),
-        "Instead of `body`, a regular expression that must be found in the body: characters, . [ ] ( ) | * + ? {2,5}, "
-        r"\d \w \s \n \xHH, ^ for the beginning of the body and $ for its end. It takes time linear in the body; what "
-        "could not is refused.",
+        "Instead of `body`, a regular expression that must be found in the body, with ^ first and $ last for its "
+        "beginning and end. It has sets, classes such as \\d, groups, alternatives and repetitions; what cannot be "
+        "found in a time linear in the body, such as back references and assertions, is refused.",
         '\'"status": *"(up|ready)"\'',
         checks=_HTTP,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import socket
 from collections.abc import Callable
@@ -20,6 +21,9 @@ from tests.unit.health.servers import VIP, Handler, descriptors, finish, probe, 
 
 TIMEOUT = 0.4
 HTTP = Check(CheckKind.HTTP, 80, timeout=TIMEOUT, body="never there")
+PATTERN = replace(HTTP, body="", body_pattern="[ab]*a(?:[ab]{8}){60}c")
+MAZE = bytes(random.Random("maze").choices(b"ab", k=1 << 18))
+"""What makes the pattern take a new state with every byte."""
 HTTPS = replace(HTTP, kind=CheckKind.HTTPS)
 DNS = replace(HTTP, kind=CheckKind.DNS)
 GRPC = replace(HTTP, kind=CheckKind.GRPC)
@@ -65,6 +69,7 @@ SETTINGS = b"\0\0\0\4\0\0\0\0\0"
         (HTTP, drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), NONE, r"timeout \(response\)"),
         (HTTP, pours(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n" * 999), WRONG, "not valid HTTP: Receive buffer too long"),
         (HTTP, pours(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536), WRONG, "HTTP 200, but the body does not contain .*"),
+        (PATTERN, pours(b"HTTP/1.1 200 OK\r\n\r\n", MAZE), NONE, r"timeout \(response\)"),
         (HTTPS, drips(RECORD, b"x"), NONE, r"timeout \(TLS handshake\)"),
         (HTTPS, pours(RECORD + b"\2\0\xff\xff", b"\0" * 65536), WRONG, "TLS: .*"),
         (HTTPS, pours(b"", b"HTTP/1.1 400 Bad Request\r\n"), WRONG, "TLS: .*"),
