@@ -91,7 +91,6 @@ class Sharing:
     _next_check: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _numbers: dict[_Wire, tuple[int, int]] = field(default_factory=dict)
     """The private address, as an integer, and the number of each probe."""
-    _leaders: set[int] = field(default_factory=set)
 
     def probes(self, targets: Sequence[Target], authority: Callable[[str], str]) -> tuple[Probe, ...]:
         """Take all that is to be probed from now on; return the probes in the order of the targets.
@@ -156,10 +155,8 @@ class Sharing:
         leaders: dict[int, int] = {}
         for among in conversations.values():
             if len(among) > 1:
-                # One that has led goes on; else the oldest, which has been asked longest.
-                leader = min(self._leaders.intersection(among), default=min(among))
+                leader = min(among)  # the oldest: who leads goes on to lead
                 leaders |= {number: leader for number in among if number != leader}
-        self._leaders = set(leaders.values())
         return tuple(
             replace(probe, leader=leaders[probe.number]) if probe.number in leaders else probe for probe in made
         )

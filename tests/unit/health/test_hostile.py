@@ -15,6 +15,7 @@ import pytest
 from appliance.health.answer import Answer
 from appliance.health.messages import Probe
 from appliance.health.runner import Job
+from appliance.health.probes.deadline import Deadline
 from appliance.model import Check, CheckKind, Outcome, Protocol
 from tests.unit.health.datagrams import answering
 from tests.unit.health.servers import VIP, Handler, descriptors, finish, probe, running, serving, without_reading
@@ -144,3 +145,27 @@ def test_a_server_that_accepts_and_is_gone() -> None:
             answer = asyncio.run(probe(replace(check, port=port, timeout=0.1)))
             assert answer.outcome is NONE
             assert answer.diagnostic in ("timeout (response)", "timeout (TLS handshake)")
+
+
+def test_a_body_that_keeps_the_pattern_busy_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte needs work; in between others have their turn, and the time that is over is noticed."""
+    turns: list[int] = []
+    breathe = Deadline.breathe
+
+    async def counted(self: Deadline) -> None:
+        turns.append(1)
+        await breathe(self)
+
+    monkeypatch.setattr(Deadline, "breathe", counted)
+
+    async def journey(timeout: float) -> Answer:
+        turns.clear()
+        async with serving(without_reading(b"HTTP/1.1 200 OK\r\n\r\n", MAZE[: 1 << 15])) as port:
+            return await probe(replace(PATTERN, port=port, timeout=timeout))
+
+    answer = asyncio.run(journey(30.0))
+    assert (answer.outcome, answer.http_status) == (WRONG, 200)
+    assert len(turns) > 300
+    answer = asyncio.run(journey(0.05))
+    assert (answer.outcome, answer.diagnostic) == (NONE, "timeout (response)")
+    assert len(turns) < 300
