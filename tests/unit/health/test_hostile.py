@@ -14,11 +14,11 @@ import pytest
 
 from appliance.health.answer import Answer
 from appliance.health.messages import Probe
-from appliance.health.runner import Job
 from appliance.health.probes.deadline import Deadline
+from appliance.health.runner import Job
 from appliance.model import Check, CheckKind, Outcome, Protocol
 from tests.unit.health.datagrams import answering
-from tests.unit.health.servers import VIP, Handler, descriptors, finish, probe, running, serving, without_reading
+from tests.unit.health.servers import VIP, Handler, descriptors, finish, probe, running, says, serving, without_reading
 
 TIMEOUT = 0.4
 HTTP = Check(CheckKind.HTTP, 80, timeout=TIMEOUT, body="never there")
@@ -160,7 +160,7 @@ def test_a_body_that_keeps_the_pattern_busy_holds_up_nobody(monkeypatch: pytest.
 
     async def journey(timeout: float) -> Answer:
         turns.clear()
-        async with serving(without_reading(b"HTTP/1.1 200 OK\r\n\r\n", MAZE[: 1 << 15])) as port:
+        async with serving(says(b"HTTP/1.1 200 OK\r\n\r\n" + MAZE[: 1 << 15])) as port:
             return await probe(replace(PATTERN, port=port, timeout=timeout))
 
     answer = asyncio.run(journey(30.0))
