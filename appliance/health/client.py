@@ -28,7 +28,6 @@ from appliance.health.authorities import Authorities
 from appliance.health.messages import (
     MAX_REPORT,
     Heartbeat,
-    Probe,
     Report,
     decode_from_prober,
     schedule_pieces,
@@ -72,7 +71,6 @@ class ProberClient:
         self._on_state = on_state
         self._authorities = Authorities()
         self._sharing = Sharing()
-        self._probes: tuple[Probe, ...] = ()
         self._limit = 0
         self._generation = 0
         self._changed = asyncio.Event()
@@ -105,7 +103,8 @@ class ProberClient:
 
         May be called at any time, also before start().
         """
-        self._probes, self._limit = self._sharing.probes(targets, self._authorities.text), limit
+        self._sharing.take(targets, self._authorities.text)
+        self._limit = limit
         self._generation += 1
         self._changed.set()
 
@@ -236,7 +235,7 @@ class ProberClient:
             if not self._generation:
                 continue
             try:
-                for piece in schedule_pieces(self._generation, self._probes, self._limit):
+                for piece in schedule_pieces(self._generation, self._sharing.probes(), self._limit):
                     await loop.sock_sendall(connection, piece)
                     await asyncio.sleep(0)  # others want their turn
             except ConnectionError:

@@ -22,8 +22,9 @@ tcp, syn, udp and icmp, which cost no more than what would take their place.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from appliance.health.answer import Answer
 from appliance.health.diagnostic import printable
@@ -55,8 +56,7 @@ class Target:
         return self.backend, self.mapped if of_service else check.port
 
 
-@dataclass(frozen=True, slots=True)
-class Subscriber:
+class Subscriber(NamedTuple):
     """One check, by its index, of one backend of one service."""
 
     service: ServiceKey
@@ -64,20 +64,34 @@ class Subscriber:
     check: int
 
 
-_Wire = tuple[int, int, Tunnel | None, int, int | None, int, int, str]
-"""What makes probes one: family of the VIP, backend, way, VIP (None: nothing names it), port behind NAT, the check as
+_Wire = tuple[int, int, Tunnel | None, int, int, int, int, str]
+"""What makes probes one: family of the VIP, backend, way, VIP (-1: nothing names it), port behind NAT, the check as
 `Sharing._sent` numbers it, certificates. Addresses are integers here: to hash them as they are takes long."""
+
+
+class _Sent(NamedTuple):
+    """A check as the prober sees it: its number, and what follows from it."""
+
+    number: int
+    check: Check
+    names_vip: bool
+    converses: bool
+    authority: str
 
 
 @dataclass(slots=True)
 class _Group:
-    """The checks that are one probe: whom it is for, and the private addresses that it can go to."""
+    """The checks that are one probe: whom it is for, the private addresses that it can go to, and its number."""
 
+    sent: _Sent
+    arrival: tuple[Address, int] | None
     subscribers: list[Subscriber]
     targets: list[Target]
-    arrival: tuple[Address, int] | None
-    rise: int
-    fall: int
+    number: int = 0
+    target: Target | None = None
+    """The one to whose private address the probe goes."""
+    backend: int = 0
+    leader: int = 0
 
 
 @dataclass
@@ -89,85 +103,98 @@ class Sharing:
     _next: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _checks: dict[Check, int] = field(default_factory=dict)
     _next_check: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _numbers: dict[_Wire, tuple[int, int]] = field(default_factory=dict)
-    """The private address, as an integer, and the number of each probe."""
+    _groups: dict[_Wire, _Group] = field(default_factory=dict)
 
-    def probes(self, targets: Sequence[Target], authority: Callable[[str], str]) -> tuple[Probe, ...]:
-        """Take all that is to be probed from now on; return the probes in the order of the targets.
+    def take(self, targets: Sequence[Target], authority: Callable[[str], str]) -> None:
+        """Take all that is to be probed from now on.
 
         `authority` returns what is in a file of certificates.
         """
         texts: dict[str, str] = {"": ""}
-        sent: dict[int, tuple[int, Check]] = {}
+        sent: dict[int, _Sent] = {}  # many targets share one check, and to compare checks takes long
         used: dict[Check, int] = {}
         groups: dict[_Wire, _Group] = {}
         for target in targets:
-            vip, backend = int(target.service.vip), int(target.backend)
+            vip, backend, version = int(target.service.vip), int(target.backend), target.nat.version
             for index, check in enumerate(target.checks):
-                if id(check) not in sent:
-                    sent[id(check)] = self._sent(check, used)
-                if check.ca not in texts:
-                    texts[check.ca] = authority(check.ca)
-                arrival = target.arrival(check)
-                named = arrival is None or names_vip(check)
-                port = 0 if arrival is None or check.kind is CheckKind.ICMP else arrival[1]
-                way = (target.nat.version, backend, target.tunnel, target.clamp_mss)
-                wire = (*way, vip if named else None, port, sent[id(check)][0], texts[check.ca])
+                seen = sent.get(id(check))
+                if seen is None:
+                    if check.ca not in texts:
+                        texts[check.ca] = authority(check.ca)
+                    seen = sent[id(check)] = self._sent(check, used, texts[check.ca])
+                arrival, port = None, 0
+                if target.mapped is not None:
+                    arrival = target.arrival(check)
+                    port = arrival[1] if arrival and check.kind is not CheckKind.ICMP else 0
+                    vip = int(target.service.vip) if seen.names_vip else -1
+                wire = (version, backend, target.tunnel, target.clamp_mss, vip, port, seen.number, seen.authority)
                 group = groups.get(wire)
                 if group is None:
-                    group = groups[wire] = _Group([], [], arrival, check.rise, check.fall)
+                    group = groups[wire] = _Group(seen, arrival, [], [])
                 group.subscribers.append(Subscriber(target.service, target.backend, index))
                 group.targets.append(target)
-                group.rise, group.fall = max(group.rise, check.rise), max(group.fall, check.fall)
         self._checks = used
-        return self._numbered(groups, dict(sent.values()))
+        self._number(groups)
 
-    def _sent(self, check: Check, used: dict[Check, int]) -> tuple[int, Check]:
+    def probes(self) -> Iterator[Probe]:
+        """Yield the probes, in the order of the targets."""
+        judged: dict[tuple[int, ...], Check] = {}
+        for group in list(self._groups.values()):
+            target = group.target
+            assert target is not None
+            checks = {id(one): one for one in map(_asked, group.subscribers, group.targets)}
+            check = judged.get(tuple(checks))
+            if check is None:
+                check = judged[tuple(checks)] = _paced(tuple(checks.values()))
+            yield Probe(
+                *(group.number, target.service.vip, target.nat, check, group.arrival, group.sent.authority),
+                backend=group.backend,
+                leader=group.leader,
+            )
+
+    def _sent(self, check: Check, used: dict[Check, int], authority: str) -> _Sent:
         """Number a check by what the prober sees of it."""
         seen = replace(check, rise=1, fall=1, window=None)
         if check.kind is CheckKind.ICMP:
             seen = replace(seen, port=1)
         number = used.get(seen) or self._checks.get(seen) or next(self._next_check)
         used[seen] = number
-        return number, check
+        return _Sent(number, check, names_vip(check), converses(check), authority)
 
-    def _numbered(self, groups: dict[_Wire, _Group], checks: dict[int, Check]) -> tuple[Probe, ...]:
-        numbers: dict[_Wire, tuple[int, int]] = {}
-        conversations: dict[tuple[object, ...], list[int]] = {}
+    def _number(self, groups: dict[_Wire, _Group]) -> None:
+        before = self._groups
+        conversations: dict[tuple[object, ...], list[_Group]] = {}
         backends: dict[tuple[int, int], int] = {}
-        judged: dict[tuple[int, int, int], Check] = {}
-        made: list[Probe] = []
         for wire, group in groups.items():
-            version, backend, tunnel, clamp, _, port, sent, authority = wire
-            target, number = self._place(wire, group)
-            numbers[wire] = int(target.nat), number
-            check = judged.get((sent, group.rise, group.fall))
-            if check is None:
-                check = replace(checks[sent], rise=group.rise, fall=group.fall, window=None)
-                judged[(sent, group.rise, group.fall)] = check
-            place = backends.setdefault((version, backend), len(backends) + 1)
-            made.append(Probe(number, target.service.vip, target.nat, check, group.arrival, authority, place))
-            if group.arrival is None and converses(check):
-                asked = (version, backend, tunnel, clamp, port, sent, authority)
-                conversations.setdefault(asked, []).append(number)
-        self._numbers = numbers
-        self.subscribers = {numbers[wire][1]: group.subscribers for wire, group in groups.items()}
-        leaders: dict[int, int] = {}
+            self._place(group, before.get(wire))
+            group.backend = backends.setdefault(wire[:2], len(backends) + 1)
+            if group.arrival is None and group.sent.converses:
+                conversations.setdefault((*wire[:4], *wire[5:]), []).append(group)
         for among in conversations.values():
-            if len(among) > 1:
-                leader = min(among)  # the oldest: who leads goes on to lead
-                leaders |= {number: leader for number in among if number != leader}
-        return tuple(
-            replace(probe, leader=leaders[probe.number]) if probe.number in leaders else probe for probe in made
-        )
+            leader = min(group.number for group in among)  # the oldest: who leads goes on to lead
+            for group in among:
+                group.leader = leader if group.number != leader else 0
+        self._groups = groups
+        self.subscribers = {group.number: group.subscribers for group in groups.values()}
 
-    def _place(self, wire: _Wire, group: _Group) -> tuple[Target, int]:
-        """Return at whose private address a probe is made, and its number: those of before where that is possible."""
-        nat, number = self._numbers.get(wire, (0, 0))
-        for target in group.targets if number else ():
-            if int(target.nat) == nat:
-                return target, number
-        return group.targets[0], next(self._next)
+    def _place(self, group: _Group, before: _Group | None) -> None:
+        """Choose at whose private address a probe is made, and its number: those of before where that is possible."""
+        if before is not None and before.target is not None:
+            nat = int(before.target.nat)
+            for target in group.targets:
+                if int(target.nat) == nat:
+                    group.target, group.number = target, before.number
+                    return
+        group.target, group.number = group.targets[0], next(self._next)
+
+
+def _asked(subscriber: Subscriber, target: Target) -> Check:
+    return target.checks[subscriber.check]
+
+
+def _paced(checks: Sequence[Check]) -> Check:
+    """Return the check of a probe that is for all of these: as demanding as the most demanding of them."""
+    return replace(checks[0], rise=max(one.rise for one in checks), fall=max(one.fall for one in checks), window=None)
 
 
 def names_vip(check: Check) -> bool:

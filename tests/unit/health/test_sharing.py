@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -30,20 +31,26 @@ def target(nat: int, vip: str = "192.0.2.1", port: int = 80, backend: Address = 
     return Target(ServiceKey.parse(f"{host}:{port}/{protocol}"), backend, address, checks, **values)
 
 
+def taken(sharing: Sharing, targets: Sequence[Target]) -> tuple[Probe, ...]:
+    """Give targets to a plan; each file of certificates holds its own path."""
+    sharing.take(targets, str)
+    return tuple(sharing.probes())
+
+
 def plan(*targets: Target) -> tuple[Probe, ...]:
-    return Sharing().probes(targets, lambda path: path)
+    return taken(Sharing(), targets)
 
 
 def test_equal_checks_of_two_services_on_one_vip_are_one_probe_for_both() -> None:
     sharing = Sharing()
-    [probe] = sharing.probes([target(1), target(2, port=443)], lambda path: path)
+    [probe] = taken(sharing, [target(1), target(2, port=443)])
     assert (probe.number, probe.nat, probe.check, probe.leader) == (1, IPv4Address("10.0.0.1"), HTTP, 0)
     assert [(one.service.port, one.check) for one in sharing.subscribers[1]] == [(80, 0), (443, 0)]
 
 
 def test_equal_checks_of_one_service_are_one_probe_too() -> None:
     sharing = Sharing()
-    assert len(sharing.probes([target(1, checks=(HTTP, HTTP))], lambda path: path)) == 1
+    assert len(taken(sharing, [target(1, checks=(HTTP, HTTP))])) == 1
     assert [one.check for one in sharing.subscribers[1]] == [0, 1]
 
 
@@ -169,7 +176,7 @@ def test_numbers_stay_as_long_as_the_probe_can() -> None:
     first, second, third = target(1), target(2, port=443), target(3, "192.0.2.2")
 
     def numbers(*targets: Target) -> list[tuple[int, int, int]]:
-        probes = sharing.probes(targets, lambda path: path)
+        probes = taken(sharing, targets)
         return [(probe.number, int(probe.nat) & 0xFF, probe.leader) for probe in probes]
 
     assert numbers(first, second, third) == [(1, 1, 0), (2, 3, 1)]
@@ -186,8 +193,8 @@ def test_numbers_stay_as_long_as_the_probe_can() -> None:
 def test_without_its_leader_a_follower_leads() -> None:
     sharing = Sharing()
     targets = [target(number, f"192.0.2.{number}") for number in range(1, 5)]
-    assert [probe.leader for probe in sharing.probes(targets, str)] == [0, 1, 1, 1]
-    assert [(probe.number, probe.leader) for probe in sharing.probes(targets[1:], str)] == [(2, 0), (3, 2), (4, 2)]
+    assert [probe.leader for probe in taken(sharing, targets)] == [0, 1, 1, 1]
+    assert [(probe.number, probe.leader) for probe in taken(sharing, targets[1:])] == [(2, 0), (3, 2), (4, 2)]
 
 
 TARGETS = st.lists(
@@ -209,7 +216,7 @@ def test_every_check_has_one_probe_and_numbers_never_change_their_meaning(reload
     sharing = Sharing()
     meaning: dict[int, tuple[Any, ...]] = {}
     for generation, targets in enumerate(reloads, 1):
-        probes = sharing.probes(targets, str)
+        probes = taken(sharing, targets)
         asked = sorted((str(each.service), str(each.backend), index) for each in targets for index in (0, 1))
         assert (
             sorted(
