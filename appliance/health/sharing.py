@@ -65,7 +65,7 @@ class Subscriber(NamedTuple):
 
 
 _Wire = tuple[int, int, Tunnel | None, int, int, int, int, str]
-"""What makes probes one: family of the VIP, backend, way, VIP (-1: nothing names it), port behind NAT, the check as
+"""What makes probes one: families of VIP and backend, backend, way, VIP (-1: nothing names it), port behind NAT, the check as
 `Sharing._sent` numbers it, certificates. Addresses are integers here: to hash them as they are takes long."""
 
 
@@ -115,7 +115,8 @@ class Sharing:
         used: dict[Check, int] = {}
         groups: dict[_Wire, _Group] = {}
         for target in targets:
-            vip, backend, version = int(target.service.vip), int(target.backend), target.nat.version
+            vip, backend = int(target.service.vip), int(target.backend)
+            families = target.nat.version << 4 | target.backend.version
             for index, check in enumerate(target.checks):
                 seen = sent.get(id(check))
                 if seen is None:
@@ -127,7 +128,7 @@ class Sharing:
                     arrival = target.arrival(check)
                     port = arrival[1] if arrival and check.kind is not CheckKind.ICMP else 0
                     vip = int(target.service.vip) if seen.names_vip else -1
-                wire = (version, backend, target.tunnel, target.clamp_mss, vip, port, seen.number, seen.authority)
+                wire = (families, backend, target.tunnel, target.clamp_mss, vip, port, seen.number, seen.authority)
                 group = groups.get(wire)
                 if group is None:
                     group = groups[wire] = _Group(seen, arrival, [], [])
@@ -167,7 +168,7 @@ class Sharing:
         backends: dict[tuple[int, int], int] = {}
         for wire, group in groups.items():
             self._place(group, before.get(wire))
-            group.backend = backends.setdefault(wire[:2], len(backends) + 1)
+            group.backend = backends.setdefault((wire[0] & 15, wire[1]), len(backends) + 1)
             if group.arrival is None and group.sent.converses:
                 conversations.setdefault((*wire[:4], *wire[5:]), []).append(group)
         for among in conversations.values():

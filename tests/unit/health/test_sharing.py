@@ -255,3 +255,11 @@ def test_what_a_follower_says() -> None:
     )
     refused = leaning(GOOD, FIRST, Answer(Outcome.NONE, "connection refused", 3), SECOND)
     assert refused == Answer(Outcome.NONE, "path 192.0.2.2: connection refused", 3)
+
+
+def test_probes_name_their_backend_whatever_vip_they_are_for() -> None:
+    """What counts for the limit is the backend's address: not the private one, nor the family of the VIP."""
+    alike = IPv6Address(int(BACKEND))
+    targets = [target(1), target(2, port=443, checks=(DNS,)), target(3, "2001:db8::1"), target(4, backend=OTHER)]
+    probes = plan(*targets, target(5, "2001:db8::2", backend=alike))
+    assert [probe.backend for probe in probes] == [1, 1, 1, 2, 3]
