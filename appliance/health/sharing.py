@@ -65,8 +65,8 @@ class Subscriber(NamedTuple):
 
 
 _Wire = tuple[int, int, Tunnel | None, int, int, int, int, str]
-"""What makes probes one: families of VIP and backend, backend, way, VIP (-1: nothing names it), port behind NAT, the check as
-`Sharing._sent` numbers it, certificates. Addresses are integers here: to hash them as they are takes long."""
+"""What makes probes one: families of VIP and backend, backend, way, VIP (-1: nothing names it), port behind NAT, the
+check as `Sharing._sent` numbers it, certificates. Addresses are integers here: to hash them as they are takes long."""
 
 
 class _Sent(NamedTuple):
