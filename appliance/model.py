@@ -283,6 +283,8 @@ class Config:
     logging: Logging = field(default_factory=Logging)
     hold_down: float = 5.0
     """For how long a VIP has to be up before it is announced."""
+    max_probes: int = 640
+    """Probes of one backend at once, over all its services; 0: any number."""
     demote: bool = True
     """While this node seems to be cut off: whether its VIPs are announced as a last resort, or else not at all."""
 

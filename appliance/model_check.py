@@ -59,6 +59,8 @@ class Check:
     window: int | None = None
     body: str = ""
     """What the body of the response must contain; empty: anything will do."""
+    body_pattern: str = ""
+    """A pattern (health/pattern.py) that must be found in the body; empty: anything will do."""
     verify: bool = False
     """Whether the certificate must be valid for the host, and signed by an authority in the file `ca` (empty: by one
     that the system trusts)."""

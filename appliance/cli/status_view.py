@@ -94,6 +94,8 @@ def _health(prober: dict[str, Any], to: Screen) -> str:
     suffix = f" (prober restarted {_text(restarts)} times)" if restarts else ""
     if prober.get("frozen"):
         by = _text(prober.get("reason")) if str(prober.get("reason")).startswith("by ") else ""
+        if str(prober.get("reason")).startswith("the checker itself is broken"):
+            by = "as the checker itself is broken"
         return to.paint(f"health FROZEN{by and ' '}{by}: the last verdicts stand", Style.BAD) + suffix
     if prober.get("alive") is False:
         return to.paint("prober GONE", Style.BAD) + suffix

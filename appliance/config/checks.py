@@ -132,9 +132,13 @@ def _agree(kind: CheckKind, levels: tuple[Fields, ...], findings: Findings) -> N
     if kind_given is not None and kind is CheckKind.ICMP:
         message = "icmp checks are not supported by this version: the data plane carries no echo to one backend"
         findings.error(kind_given.node, kind_given.path, "unsupported", message, "write syn, tcp or udp")
-    body = own.get("body")
+    body = own.get("body_pattern") or own.get("body")
     if body is not None and effective("method", *levels) == "HEAD":
         findings.error(body.node, body.path, "conflict", "the answer to HEAD has no body", "write `method: GET`")
+    elif body is not None and "body" in own.given and "body_pattern" in own.given:
+        findings.error(
+            body.key or body.node, body.path, "conflict", "both `body` and `body_pattern`", "keep one of them"
+        )
     if kind is CheckKind.GRPC and not effective("tls", own):
         for given in (own.get("verify"), own.get("ca"), own.get("expiry_warning")):
             if given is not None:
@@ -154,6 +158,7 @@ def _of_http(own: Fields, levels: tuple[Fields, ...], vip: Address) -> dict[str,
         "method": effective("method", *levels),
         "expect": _codes(effective("expect", *levels)),
         "body": effective("body", own) or "",
+        "body_pattern": effective("body_pattern", own) or "",
         "mtu": effective("mtu", own),
     }
 

@@ -25,6 +25,7 @@ def explain_text(config: Config) -> str:
         ("udp_grace", duration_text(config.udp_grace)),
         ("unknown_port", str(config.unknown_port)),
         ("hold_down", duration_text(config.hold_down)),
+        ("max_probes", str(config.max_probes) if config.max_probes else "any number"),
         ("on_isolation", "demote" if config.demote else "no"),
         ("attach_delay", duration_text(config.attach_delay)),
         ("block", " ".join(str(prefix) for prefix in config.block) or "none"),
@@ -173,6 +174,8 @@ def _of_http(check: Check) -> tuple[str, str]:
     host = f"[{check.host}]" if check.host.count(":") > 1 and not check.host.startswith("[") else check.host
     expected = codes_text(check.expect)
     request = f"{check.method} {host}{check.path}{' of full size' if check.mtu else ''}"
+    if check.body_pattern:
+        return request, f"{expected}, matching {check.body_pattern!r}"
     return request, f"{expected}, {check.body!r}" if check.body else expected
 
 

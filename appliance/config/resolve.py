@@ -56,6 +56,7 @@ def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config
         unknown_port=effective("unknown_port", top),
         vlans=networks.vlans,
         hold_down=effective("hold_down", top),
+        max_probes=effective("max_probes", top),
         demote=effective("on_isolation", top),
         attach_delay=effective("attach_delay", top),
         block=_blocked(top),

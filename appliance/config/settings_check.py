@@ -7,7 +7,7 @@ from appliance.config.kinds import Boolean, Choice, Duration, Either, Integer, L
 from appliance.config.policy import PORT
 from appliance.config.setting import CHECK, MAX_CHECKS, POLICY, SERVICE, TOP, Setting, words
 from appliance.config.values import RequestPath, StatusCodes
-from appliance.config.values_check import QTYPES, DomainName, Payload, ResponseCodes
+from appliance.config.values_check import QTYPES, BodyPattern, DomainName, Payload, ResponseCodes
 from appliance.model import CheckKind, Protocol
 
 _LEVELS = (TOP, SERVICE, POLICY, CHECK)
@@ -114,6 +114,16 @@ CHECK_SETTINGS: tuple[Setting, ...] = (
         Text(".+", "a text", most=1024),
         "A text that the body of the response must contain, in its first MiB. Absent: anything will do.",
         "status=ready",
+        checks=_HTTP,
+    ),
+    Setting(
+        "body_pattern",
+        (CHECK,),
+        BodyPattern(),
+        "Instead of `body`, a regular expression that must be found in the body, with ^ first and $ last for its "
+        "beginning and end. It has sets, classes such as \\d, groups, alternatives and repetitions; what cannot be "
+        "found in a time linear in the body, such as back references and assertions, is refused.",
+        '\'"status": *"(up|ready)"\'',
         checks=_HTTP,
     ),
     Setting(

@@ -152,6 +152,15 @@ TOP_SETTINGS: tuple[Setting, ...] = (
         "5s",
     ),
     Setting(
+        "max_probes",
+        (TOP,),
+        Integer(0, 8192),
+        "How many checks of one backend may be under way at once, over all its services; the others wait for their "
+        "turn. 0: any number.",
+        "100",
+        "640",
+    ),
+    Setting(
         "on_isolation",
         (TOP,),
         Choice({"demote": True, "no": False}),

@@ -8,6 +8,8 @@ from typing import Any
 
 from appliance.config.findings import Invalid, suggestion
 from appliance.config.kinds import ScalarKind
+from appliance.health.diagnostic import printable
+from appliance.health.pattern import MAX_PATTERN, PatternError, compiled
 
 QTYPES = ("A", "AAAA", "NS", "SOA", "MX", "TXT", "SRV", "PTR", "CNAME", "DNSKEY", "ANY")
 RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
@@ -33,6 +35,24 @@ class DomainName(ScalarKind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": f"^({_NAME})$", "maxLength": 253}
+
+
+@dataclass(frozen=True)
+class BodyPattern(ScalarKind):
+    """A pattern as `health.pattern` knows it. The value is its text."""
+
+    def words(self) -> str:
+        return "a regular expression"
+
+    def parse(self, text: str) -> str:
+        try:
+            compiled(text)
+        except PatternError as error:
+            raise Invalid(hint=printable(str(error))) from None
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1, "maxLength": MAX_PATTERN}
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class Blocking:
         except BaseException:
             instance.blocks = False
             raise
-        self._daemon.prober.schedule(instance.targets())
+        self._daemon.prober.schedule(instance.targets(), instance.state.config.max_probes)
 
     async def remove(self, request: Request) -> dict[str, Any]:
         """Take a block back; raises RequestError."""

@@ -152,7 +152,7 @@ class Daemon:
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
         self.prober = ProberClient(self.root, self.judging.probed, self.judging.prober_state)
-        self.prober.schedule(instance.targets())
+        self.prober.schedule(instance.targets(), instance.state.config.max_probes)
         heap.trim()
         return True
 
@@ -271,7 +271,7 @@ class Daemon:
         if before is not None:
             self.recorder.services(before, made)
         if self.instance.data.numbering() != numbering:
-            self.prober.schedule(self.instance.targets())
+            self.prober.schedule(self.instance.targets(), self.instance.state.config.max_probes)
         if made.left:
             self.plan_soon(next(iter(made.left)))
             return

@@ -337,7 +337,8 @@ class Instance:
                 if number is not None and service.checks and self._can_probe(service.key):
                     nat = namespace.nat_address(number, service.key.vip.version)
                     mapped = (backend.port or service.key.port) if service.forward is Forward.NAT else None
-                    found.append(Target(service.key, backend.address, nat, service.checks, mapped))
+                    way = (mapped, service.tunnel, service.clamp_mss)
+                    found.append(Target(service.key, backend.address, nat, service.checks, *way))
         return found
 
     def _can_probe(self, service: ServiceKey) -> bool:

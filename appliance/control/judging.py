@@ -28,7 +28,6 @@ class Judging:
         self._daemon = daemon
         self.prober_gone = ""
         """Why no results come; empty while they do."""
-        self.restarts = 0
         self._isolated = False
         """What alarms have told of."""
 
@@ -123,5 +122,4 @@ class Judging:
         if alive:
             self._daemon.record(EventKind.DAEMON, f"the prober works: {why}" if why else "the prober works")
             return
-        self.restarts += 1
         self._daemon.record(EventKind.ALARM, f"health is frozen, all verdicts stand: {self.prober_gone}")

@@ -123,7 +123,7 @@ async def put_in_force(daemon: Daemon, wanted: Config) -> Done:
     daemon.judging.look()
     daemon.upkeep.warn([name for name in wanted.interfaces if name not in known])
     daemon.upkeep.tell()
-    daemon.prober.schedule(daemon.instance.targets())
+    daemon.prober.schedule(daemon.instance.targets(), daemon.instance.state.config.max_probes)
     heap.trim()
     daemon.generation += 1
     daemon.loaded_at = time.time()

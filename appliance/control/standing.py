@@ -35,7 +35,7 @@ async def status(daemon: Daemon) -> Encoded:
         "alive": not daemon.judging.prober_gone,
         "frozen": bool(daemon.judging.frozen()),
         "reason": daemon.judging.frozen(),
-        "restarts": daemon.judging.restarts,
+        "restarts": daemon.prober.restarts,
     }
     facts = report.Facts(
         version=__version__,
@@ -93,6 +93,7 @@ def _loop(daemon: Daemon) -> dict[str, Any]:
 def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
     texts = [daemon.trials.note(), daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
     texts += daemon.instance.links.troubles()
+    texts.append(daemon.judging.prober_gone)
     texts.append(ISOLATED if daemon.instance.governor.isolated else "")
     return tuple({"severity": "warning", "message": text} for text in texts if text)
 

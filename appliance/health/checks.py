@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from appliance.health.diagnostic import printable
+from appliance.health.pattern import PatternError, compiled
 from appliance.model import Check, CheckKind, Protocol
 
 MAX_PAYLOAD = 4096
@@ -38,6 +39,7 @@ def decode_check(item: object, where: str) -> Check:
         fall=integer(item["fall"], f"{where}.fall", 1, 1000),
         window=None if item["window"] is None else integer(item["window"], f"{where}.window", 1, 1000),
         body=text(item["body"], f"{where}.body"),
+        body_pattern=_pattern(item["body_pattern"], f"{where}.body_pattern"),
         verify=_boolean(item["verify"], f"{where}.verify"),
         ca=text(item["ca"], f"{where}.ca"),
         expiry_warning=integer(item["expiry_warning"], f"{where}.expiry_warning", 0, 10000),
@@ -92,6 +94,16 @@ def _protocol(value: object, what: str) -> Protocol:
     if isinstance(value, bool) or not isinstance(value, int) or value not in tuple(Protocol):
         raise ValueError(f"{what}: {printable(repr(value))} is no protocol")
     return Protocol(value)
+
+
+def _pattern(value: object, what: str) -> str:
+    found = text(value, what)
+    try:
+        if found:
+            compiled(found)
+    except PatternError as error:
+        raise ValueError(f"{what}: {printable(str(error))}") from None
+    return found
 
 
 def _octets(value: object, what: str) -> bytes:

@@ -9,31 +9,33 @@ have been taken over by what a backend sent: it is killed, and its words are nev
 nothing is reported, so health freezes: the last verdicts stand. The schedule is level-triggered: the newest one is sent
 whole whenever it changes and to each new process.
 
-A probe is named by a number. It stays the same as long as nothing about the probe changes and is never used again, so a
-result that was under way during a reload belongs to the right check, or to none and is dropped.
+A probe is named by a number (sharing.py). It stays the same as long as nothing about the probe changes and is never
+used again, so a result that was under way during a reload belongs to the right checks, or to none and is dropped. It
+goes to all that the probe is for.
+
+A prober that finds itself broken (selfcheck.py) is treated as one that is silent: what it reports is not believed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from appliance.errors import HostError, ProberGone
 from appliance.health.authorities import Authorities
 from appliance.health.messages import (
     MAX_REPORT,
     Heartbeat,
-    Probe,
     Report,
     decode_from_prober,
     schedule_pieces,
 )
 from appliance.health.process import ProberProcess
-from appliance.model import Address, Check, ProbeResult, ServiceKey
+from appliance.health.sharing import Sharing
+from appliance.health.sharing import Target as Target
+from appliance.model import ProbeResult
 from appliance.paths import Root
 
 SILENCE = 5.0
@@ -54,30 +56,6 @@ CLOSED = "the socket was closed"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Target:
-    """What to probe for one backend of one service: every check, at the backend's NAT address."""
-
-    service: ServiceKey
-    backend: Address
-    nat: Address
-    checks: tuple[Check, ...]
-    mapped: int | None = None
-    """With `forward: nat` the backend's port that stands for the service's; None: packets arrive at the VIP."""
-
-    def arrival(self, check: Check) -> tuple[Address, int] | None:
-        """Address and port of the backend at which probes of a check arrive, None where that is the VIP."""
-        if self.mapped is None:
-            return None
-        of_service = (check.port, check.protocol) == (self.service.port, self.service.protocol)
-        return self.backend, self.mapped if of_service else check.port
-
-
-_Name = tuple[ServiceKey, Address, Address, int, Check, tuple[Address, int] | None, str]
-"""What a number stands for: service, backend, private address, index of the check, check, where probes arrive, and the
-certificates by which the check verifies servers."""
-
-
 class ProberClient:
     """The prober of one daemon. Callbacks run on the event loop; they must not raise and not block.
 
@@ -92,9 +70,8 @@ class ProberClient:
         self._on_result = on_result
         self._on_state = on_state
         self._authorities = Authorities()
-        self._numbers: dict[_Name, int] = {}
-        self._names: dict[int, _Name] = {}
-        self._next_number = itertools.count(1)
+        self._sharing = Sharing()
+        self._limit = 0
         self._generation = 0
         self._changed = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
@@ -105,6 +82,8 @@ class ProberClient:
         """Processes that were started after the first."""
         self.stray = 0
         """Results that belonged to no probe any more."""
+        self.distrusted = 0
+        """Results of a prober that found itself broken."""
         self.heartbeat = Heartbeat()
         """What the prober said of itself last."""
 
@@ -119,17 +98,13 @@ class ProberClient:
             self._supervisor = asyncio.create_task(self._supervise(ProberProcess(self._root)))
             await asyncio.sleep(0)  # a task that is cancelled before its first step would never end the process
 
-    def schedule(self, targets: Sequence[Target]) -> None:
-        """Probe these targets from now on, and no others. May be called at any time, also before start()."""
-        names: dict[_Name, int] = {}
-        for target in targets:
-            for index, check in enumerate(target.checks):
-                authority = self._authorities.text(check.ca) if check.ca else ""
-                name = (target.service, target.backend, target.nat, index, check, target.arrival(check), authority)
-                number = self._numbers.get(name)
-                names[name] = next(self._next_number) if number is None else number
-        self._numbers = names
-        self._names = {number: name for name, number in names.items()}
+    def schedule(self, targets: Sequence[Target], limit: int = 0) -> None:
+        """Probe these targets from now on, and no others, and one backend by at most `limit` probes at once (0: any).
+
+        May be called at any time, also before start().
+        """
+        self._sharing.take(targets, self._authorities.text)
+        self._limit = limit
         self._generation += 1
         self._changed.set()
 
@@ -214,35 +189,40 @@ class ProberClient:
                 raise ProberGone(f"it said something malformed (more than {MAX_REPORT} bytes in a message)")
 
     def _report(self, report: Report) -> None:
-        name = self._names.get(report.number)
-        if name is None:
+        if self.heartbeat.broken:
+            self.distrusted += 1
+            return
+        subscribers = self._sharing.subscribers.get(report.number)
+        if subscribers is None:
             self.stray += 1
             return
-        service, backend, _, index, *_ = name
         answer = report.answer
-        self._on_result(
-            ProbeResult(
-                service=service,
-                backend=backend,
-                check=index,
-                outcome=answer.outcome,
-                diagnostic=answer.diagnostic,
-                at=report.at,
-                total_ns=answer.total_ns,
-                connect_ns=answer.connect_ns,
-                tls_ns=answer.tls_ns,
-                first_byte_ns=answer.first_byte_ns,
-                http_status=answer.http_status,
-                tls_version=answer.tls_version,
-                certificate_expires=answer.certificate_expires,
+        for one in subscribers:
+            self._on_result(
+                ProbeResult(
+                    service=one.service,
+                    backend=one.backend,
+                    check=one.check,
+                    outcome=answer.outcome,
+                    diagnostic=answer.diagnostic,
+                    at=report.at,
+                    total_ns=answer.total_ns,
+                    connect_ns=answer.connect_ns,
+                    tls_ns=answer.tls_ns,
+                    first_byte_ns=answer.first_byte_ns,
+                    http_status=answer.http_status,
+                    tls_version=answer.tls_version,
+                    certificate_expires=answer.certificate_expires,
+                )
             )
-        )
 
     def _beat(self, heartbeat: Heartbeat) -> None:
         if heartbeat.trouble and heartbeat.trouble != self.heartbeat.trouble:
             log.warning("%d probes could not be sent: %s", heartbeat.unsent, heartbeat.trouble)
         self.heartbeat = heartbeat
-        if heartbeat.unsent and not heartbeat.finished:
+        if heartbeat.broken:
+            self._set_live(False, f"the checker itself is broken: {heartbeat.broken}; health is frozen until it works")
+        elif heartbeat.unsent and not heartbeat.finished:
             self._set_live(False, f"no probe can be sent: {heartbeat.trouble}; health is frozen")
         elif heartbeat.finished or (heartbeat.generation == self._generation and not heartbeat.unsent):
             self._set_live(True, f"prober {self.pid} is running")
@@ -254,12 +234,8 @@ class ProberClient:
             self._changed.clear()
             if not self._generation:
                 continue
-            probes = (
-                Probe(number, service.vip, nat, check, arrival, authority)
-                for number, (service, _, nat, _, check, arrival, authority) in self._names.items()
-            )
             try:
-                for piece in schedule_pieces(self._generation, probes):
+                for piece in schedule_pieces(self._generation, self._sharing.probes(), self._limit):
                     await loop.sock_sendall(connection, piece)
                     await asyncio.sleep(0)  # others want their turn
             except ConnectionError:

@@ -1,9 +1,12 @@
 """What the daemon and the prober say to each other: JSON, one message on a line, UTF-8, in both directions.
 
-daemon -> prober   {"schedule": GENERATION, "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK], ...], "checks": [{...}, ...],
+daemon -> prober   {"schedule": GENERATION, "limit": LIMIT,
+                    "probes": [[NUMBER, VIP, NAT, INDEX OF CHECK, BACKEND, LEADER], ...], "checks": [{...}, ...],
                     "authorities": {FILE: CERTIFICATES, ...}}
                    the whole of what should be probed; it takes the place of what was said before; where packets do not
-                   arrive at the VIP and the check's port, a probe goes on with ADDRESS, PORT
+                   arrive at the VIP and the check's port, a probe goes on with ADDRESS, PORT. Of the probes that name
+                   one BACKEND (a number that means nothing else; 0: none) at most LIMIT are under way at once (0: any
+                   number); LEADER is the number of the probe that this one may lean on (0: none)
 prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST BYTE, STATUS, TLS VERSION,
                     CERTIFICATE EXPIRES]
                    one finished probe; AT in wall-clock seconds, durations in nanoseconds
@@ -42,6 +45,7 @@ PIECE = 512
 
 _NANOSECONDS = 1 << 53
 """A bound on durations (104 days): what JSON's numbers hold exactly everywhere."""
+_KEYS = {"schedule", "limit", "checks", "probes", "authorities"}
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -59,14 +63,19 @@ class Probe:
     arrival: tuple[Address, int] | None = None
     authority: str = ""
     """What is in the check's file of certificates."""
+    backend: int = 0
+    """Probes with the same number here go to the same backend; 0: it does not matter."""
+    leader: int = 0
+    """The number of a probe that asks the same of the same backend for another VIP (sharing.py); 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Everything to probe."""
+    """Everything to probe. `limit` is the most probes of one backend at once, 0 for any number."""
 
     generation: int
     probes: tuple[Probe, ...]
+    limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +103,21 @@ class Heartbeat:
     """How late the most delayed probe started, in milliseconds."""
     cpu_ns: int = 0
     """Processor time of the prober since its start, in nanoseconds."""
+    broken: str = ""
+    """What the checks of the checker itself found (selfcheck.py); empty: it works."""
 
 
-def schedule_pieces(generation: int, probes: Iterable[Probe]) -> Iterator[bytes]:
+def schedule_pieces(generation: int, probes: Iterable[Probe], limit: int = 0) -> Iterator[bytes]:
     """Yield the message of a schedule in pieces that take a few milliseconds each; each distinct check stands once."""
     checks: dict[Check, int] = {}
     authorities: dict[str, str] = {}
-    yield b'{"schedule":%d,"probes":[' % generation
+    yield b'{"schedule":%d,"limit":%d,"probes":[' % (generation, limit)
     left, comma = iter(probes), b""
     while piece := list(islice(left, PIECE)):
         some = [
             [
                 *(probe.number, str(probe.vip), str(probe.nat), checks.setdefault(probe.check, len(checks))),
+                *(probe.backend, probe.leader),
                 *((str(probe.arrival[0]), probe.arrival[1]) if probe.arrival else ()),
             ]
             for probe in piece
@@ -120,9 +132,10 @@ def schedule_pieces(generation: int, probes: Iterable[Probe]) -> Iterator[bytes]
 def decode_schedule(line: bytes) -> Schedule:
     """Read the message of a schedule; raises ValueError."""
     message = _parse(line, "schedule")
-    if not isinstance(message, dict) or message.keys() != {"schedule", "checks", "probes", "authorities"}:
-        raise ValueError("not a schedule: it needs the keys schedule, checks, probes, authorities")
+    if not isinstance(message, dict) or message.keys() != _KEYS:
+        raise ValueError("not a schedule: it needs the keys schedule, limit, checks, probes, authorities")
     generation = integer(message["schedule"], "generation", 1, _NANOSECONDS)
+    limit = integer(message["limit"], "limit", 0, _NANOSECONDS)
     if not isinstance(message["checks"], list) or not isinstance(message["probes"], list):
         raise ValueError("checks and probes must be lists")
     if not isinstance(message["authorities"], dict):
@@ -132,9 +145,13 @@ def decode_schedule(line: bytes) -> Schedule:
     probes = tuple(
         _probe(item, f"probes[{index}]", checks, authorities) for index, item in enumerate(message["probes"])
     )
-    if len({probe.number for probe in probes}) != len(probes):
+    leaders = {probe.number: probe.leader for probe in probes}
+    if len(leaders) != len(probes):
         raise ValueError("two probes have the same number")
-    return Schedule(generation, probes)
+    for number, leader in leaders.items():
+        if leader and leaders.get(leader) != 0:
+            raise ValueError(f"probe {number}: its leader {leader} is none")
+    return Schedule(generation, probes, limit)
 
 
 def encode_report(report: Report) -> bytes:
@@ -191,9 +208,11 @@ def _address(value: object, what: str) -> Address:
 
 
 def _probe(item: object, where: str, checks: list[Check], authorities: dict[str, str]) -> Probe:
-    if not isinstance(item, list) or len(item) not in (4, 6):
-        raise ValueError(f"{where}: a probe is [number, VIP, NAT address, index of its check], then address and port")
-    number, vip, nat, check, *rest = item
+    if not isinstance(item, list) or len(item) not in (6, 8):
+        raise ValueError(
+            f"{where}: a probe is [number, VIP, NAT address, index of check, backend, leader], then address and port"
+        )
+    number, vip, nat, check, backend, leader, *rest = item
     arrival = None
     if rest:
         arrival = _address(rest[0], f"{where}: address"), integer(rest[1], f"{where}: port", 1, 65535)
@@ -205,6 +224,8 @@ def _probe(item: object, where: str, checks: list[Check], authorities: dict[str,
         asked,
         arrival,
         authorities.get(asked.ca, ""),
+        integer(backend, f"{where}: backend", 0, _NANOSECONDS),
+        integer(leader, f"{where}: leader", 0, _NANOSECONDS),
     )
 
 
@@ -241,4 +262,5 @@ def _heartbeat(item: dict[str, object]) -> Heartbeat:
         outstanding=integer(item["outstanding"], "outstanding", 0, _NANOSECONDS),
         late_ms=integer(item["late_ms"], "late_ms", 0, _NANOSECONDS),
         cpu_ns=integer(item["cpu_ns"], "cpu_ns", 0, 1 << 63),
+        broken=printable(text(item["broken"], "broken", LIMIT)),
     )

@@ -7,6 +7,8 @@ It parses what backends send, so it holds nothing worth stealing: no file, no ma
 by itself when the daemon closes the socket (exit 0), and with a message when the daemon says something malformed
 (exit 1). It keeps no verdicts: what it does not know, it cannot get wrong.
 
+Nothing is probed before the checker has looked at itself (selfcheck.py).
+
 If the daemon does not read, results pile up to BACKLOG and no further probe is started until they have gone.
 """
 
@@ -25,6 +27,7 @@ from time import process_time_ns, time
 
 from appliance.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from appliance.health.diagnostic import printable
+from appliance.health.following import Following
 from appliance.health.messages import (
     MAX_SCHEDULE,
     Heartbeat,
@@ -37,6 +40,8 @@ from appliance.health.ports import Ports
 from appliance.health.probes.failure import ProbeNotSent
 from appliance.health.runner import Job, Runner
 from appliance.health.schedule import Schedule
+from appliance.health.selfcheck import SelfCheck
+from appliance.model import Outcome
 
 HEARTBEAT = 1.0
 """Seconds between heartbeats."""
@@ -60,7 +65,9 @@ class Prober:
         self._daemon = daemon
         self._ports = Ports(random)
         self._runner = Runner(loop, self._ports)
+        self._selfcheck = SelfCheck(loop, self._runner, self._self_checked)
         self._schedule = Schedule(random, limit)
+        self._following = Following(loop, self._runner, self._schedule)
         self._generation = 0
         self._jobs: dict[int, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -73,7 +80,7 @@ class Prober:
 
     async def run(self) -> None:
         """Work until the daemon closes the socket; raises ValueError if it says something malformed."""
-        helpers = [self._loop.create_task(self._write()), self._loop.create_task(self._beat())]
+        helpers = [self._loop.create_task(each) for each in (self._write(), self._beat(), self._selfcheck.run())]
         try:
             await self._read()
         except ConnectionError:
@@ -113,12 +120,24 @@ class Prober:
         self._generation = schedule.generation
         self._jobs = {probe.number: Job.of(probe) for probe in schedule.probes}
         now = self._loop.time()
-        checks = {probe.number: probe.check for probe in schedule.probes}
-        for number in self._schedule.configure(checks, now):
+        self._following.configure(schedule.probes)
+        gone = self._schedule.configure(
+            {probe.number: probe.check for probe in schedule.probes},
+            now,
+            backends={probe.number: probe.backend for probe in schedule.probes},
+            leaders={probe.number: probe.leader for probe in schedule.probes if probe.leader},
+            each=schedule.limit,
+        )
+        for number in gone:
             self._tasks[number].cancel()
-        self._ports.forget_idle(frozenset(job.destination for job in self._jobs.values()), now)
+        destinations = frozenset(job.destination for job in self._jobs.values()) | self._following.destinations()
+        self._ports.forget_idle(destinations, now)
         gc.freeze()
         gc.enable()
+        self._say_heartbeat()
+        self._start_due()
+
+    def _self_checked(self) -> None:
         self._say_heartbeat()
         self._start_due()
 
@@ -127,7 +146,7 @@ class Prober:
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None
-        if len(self._outbox) >= BACKLOG:
+        if len(self._outbox) >= BACKLOG or not self._selfcheck.ready:
             return
         now = self._loop.time()
         due = self._schedule.next_due()
@@ -140,16 +159,21 @@ class Prober:
 
     async def _probe(self, job: Job) -> None:
         try:
-            answer = await self._runner.run(job)
+            answer, leaning = await self._following.run(job)
         except ProbeNotSent as error:
             self._not_sent(job, str(error))
         except Exception as error:
             # A defect of ours, maybe provoked by one backend: it may cost neither the other probes nor a verdict.
             self._not_sent(job, printable(f"defect in the prober: {error!r}"))
         else:
-            if self._schedule.finish(job.number, answer.outcome, self._loop.time()):
+            if self._schedule.finish(job.number, answer.outcome, self._loop.time(), leaning=leaning):
                 self._finished += 1
                 self._say(encode_report(Report(job.number, time(), answer)))
+                if answer.outcome is not Outcome.OK:
+                    if self._schedule.doubted(job.number):
+                        self._selfcheck.suspect()
+                elif not leaning:
+                    self._following.learn(job.number, answer)
         self._plan()
 
     def _not_sent(self, job: Job, why: str) -> None:
@@ -195,13 +219,14 @@ class Prober:
         if len(self._outbox) >= BACKLOG:
             return
         heartbeat = Heartbeat(
-            generation=self._generation,
+            generation=self._generation if self._selfcheck.ready else 0,
             finished=self._finished,
             unsent=self._unsent,
             trouble=self._trouble,
             outstanding=self._schedule.outstanding,
             late_ms=int(self._late * 1000),
             cpu_ns=process_time_ns(),
+            broken=self._selfcheck.broken,
         )
         self._finished = self._unsent = 0
         self._trouble = ""

@@ -12,6 +12,11 @@ Theory of operation. A probe is a number here. It is either waiting for its time
   is decided soon without more load while nothing changes. A probe that never agrees with itself settles after twice as
   many results, so flapping cannot hold the quick pace. The first good outcome of a new probe settles it.
 * At most `limit` probes are outstanding. Those that must wait keep their order, so an overload delays all alike.
+* At most `each` of them concern one backend. Those that must wait for another probe of the same backend stand in a line
+  of their own, and nobody else waits for them: whoever finishes hands its place to the first in the line.
+* A probe may follow another one, its leader, which asks the same of the same backend by another way. It may lean on the
+  leader's answer while that is good and fresh (`leans`), and has only to look at its own way then. When a leader ceases
+  to be OK, those that follow it have their turn soon, to see for themselves.
 
 Times are seconds of one monotonic clock, passed in as `now`; random numbers come from a function that is passed in.
 """
@@ -19,8 +24,10 @@ Times are seconds of one monotonic clock, passed in as `now`; random numbers com
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from appliance.model import Check, Outcome
 
@@ -34,6 +41,8 @@ CONFIRM_LEAST = 0.2
 """... but not sooner than this, in seconds, nor later than the interval itself."""
 POSTPONE = 0.2
 """Seconds after which a probe that could not be sent is tried again."""
+FRESH = 1.5
+"""Intervals for which a leader's good answer counts for others: one, its jitter, and some time to answer."""
 
 
 @dataclass(slots=True)
@@ -42,6 +51,11 @@ class _Entry:
 
     check: Check
     due: float | None
+    backend: int = 0
+    leader: int = 0
+    followers: tuple[int, ...] = ()
+    answered: float = -inf
+    """When it was last found OK without leaning on another one; minus infinity once it was not."""
     started: float = 0.0
     settled: Outcome | None = None
     latest: Outcome | None = None
@@ -75,14 +89,33 @@ class Schedule:
         self._limit = limit
         self._entries: dict[int, _Entry] = {}
         self._heap: list[tuple[float, int]] = []
+        """What waits for its time; an item whose time is not that of its entry any more is void."""
+        self._each = 0
+        self._busy: dict[int, int] = {}
+        """For each backend, how many probes are outstanding or have a place."""
+        self._lines: dict[int, deque[int]] = {}
+        """For each backend, those whose time has come and that wait for a place."""
+        self._placed: deque[tuple[float, int]] = deque()
+        """Those that were given a place, and when."""
         self.outstanding = 0
         """Probes that have been started and have neither finished nor been removed."""
 
-    def configure(self, checks: Mapping[int, Check], now: float) -> frozenset[int]:
+    def configure(
+        self,
+        checks: Mapping[int, Check],
+        now: float,
+        *,
+        backends: Mapping[int, int] | None = None,
+        leaders: Mapping[int, int] | None = None,
+        each: int = 0,
+    ) -> frozenset[int]:
         """Take the whole new set of probes; return the numbers that were outstanding and are gone.
 
-        A number stands for the same check for ever: probes that stay keep their place and what was learnt of them.
+        A number stands for the same probe for ever: those that stay keep their place and what was learnt of them, while
+        `rise` and `fall` of a check may change. `backends` tells which backend each concerns (absent or 0: none that
+        counts), `each` how many of one backend may be outstanding (0: any number), `leaders` which probe others follow.
         """
+        backends, leaders = backends or {}, leaders or {}
         gone = frozenset(
             number for number, entry in self._entries.items() if entry.due is None and number not in checks
         )
@@ -95,8 +128,20 @@ class Schedule:
                 share = (place + self._random()) / new
                 entry = _Entry(check, now + share * min(check.interval, FIRST_WITHIN))
                 place += 1
+            entry.check, entry.backend, entry.leader = check, backends.get(number, 0), leaders.get(number, 0)
+            entry.followers = ()
             entries[number] = entry
-        self._entries = entries
+        following: dict[int, list[int]] = {}
+        for number, leader in leaders.items():
+            following.setdefault(leader, []).append(number)
+        for leader, followers in following.items():
+            if leader in entries:
+                entries[leader].followers = tuple(followers)
+        self._entries, self._each = entries, each
+        self._busy, self._lines, self._placed = {}, {}, deque()
+        for entry in entries.values():
+            if entry.due is None:
+                self._busy[entry.backend] = self._busy.get(entry.backend, 0) + 1
         self._heap = [(entry.due, number) for number, entry in entries.items() if entry.due is not None]
         heapq.heapify(self._heap)
         return gone
@@ -104,16 +149,40 @@ class Schedule:
     def start_due(self, now: float, most: int) -> list[int]:
         """Return up to `most` probes whose time has come, longest overdue first; they are outstanding from now on."""
         started: list[int] = []
-        while self._heap and self._heap[0][0] <= now and len(started) < most and self.outstanding < self._limit:
-            number = heapq.heappop(self._heap)[1]
-            entry = self._entries[number]
+        while len(started) < most and self.outstanding < self._limit:
+            if self._placed:
+                number = self._placed.popleft()[1]
+                entry = self._entries[number]
+            elif self._heap and self._heap[0][0] <= now:
+                due, number = heapq.heappop(self._heap)
+                entry = self._entries[number]
+                if entry.due != due or not self._may_start(number, entry.backend):
+                    continue
+            else:
+                break
             entry.due, entry.started = None, now
             self.outstanding += 1
             started.append(number)
         return started
 
-    def finish(self, number: int, outcome: Outcome, now: float) -> bool:
-        """Take the outcome of an outstanding probe; return False if there is none of that number (it was removed)."""
+    def leans(self, number: int, now: float) -> int:
+        """Return the leader on whose latest answer a probe may lean now, 0 if it has to ask for itself."""
+        entry = self._entries.get(number)
+        leader = self._entries.get(entry.leader) if entry is not None and entry.leader else None
+        if entry is None or leader is None or now - leader.answered > FRESH * leader.check.interval:
+            return 0
+        return entry.leader
+
+    def doubted(self, number: int) -> bool:
+        """Return whether the latest outcome of a probe was bad, and will be confirmed."""
+        entry = self._entries.get(number)
+        return entry is not None and entry.latest is not Outcome.OK and entry.surprises > 0
+
+    def finish(self, number: int, outcome: Outcome, now: float, *, leaning: bool = False) -> bool:
+        """Take the outcome of an outstanding probe; return False if there is none of that number (it was removed).
+
+        `leaning` says that the outcome rests on that of the leader.
+        """
         entry = self._entries.get(number)
         if entry is None or entry.due is not None:
             return False
@@ -121,20 +190,60 @@ class Schedule:
         if entry.learn(outcome):
             interval = min(interval, max(CONFIRM_LEAST, interval * CONFIRM_SHARE))
         jitter = 1 - JITTER + 2 * JITTER * self._random()
-        self._wait(number, entry, max(now, entry.started + interval * jitter))
+        if outcome is not Outcome.OK:
+            if entry.followers and entry.answered > -inf:
+                self._hurry(entry.followers, now)
+            entry.answered = -inf
+        elif not leaning:
+            entry.answered = now
+        self._wait(number, entry, max(now, entry.started + interval * jitter), now)
         return True
 
     def postpone(self, number: int, now: float) -> None:
         """Put back an outstanding probe that could not be sent: no outcome, so nothing is learnt from it."""
         entry = self._entries.get(number)
         if entry is not None and entry.due is None:
-            self._wait(number, entry, now + POSTPONE * (1 + self._random()))
+            self._wait(number, entry, now + POSTPONE * (1 + self._random()), now)
 
     def next_due(self) -> float | None:
         """Return when `start_due` will next have something; None if nothing waits or the limit is reached."""
-        return self._heap[0][0] if self._heap and self.outstanding < self._limit else None
+        if self.outstanding >= self._limit:
+            return None
+        if self._placed:
+            return self._placed[0][0]
+        while self._heap and self._entries[self._heap[0][1]].due != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
 
-    def _wait(self, number: int, entry: _Entry, due: float) -> None:
+    def _may_start(self, number: int, backend: int) -> bool:
+        """Take one of the backend's places; where there is none, stand in line and return False."""
+        if backend and self._each:
+            busy = self._busy.get(backend, 0)
+            if busy >= self._each:
+                self._lines.setdefault(backend, deque()).append(number)
+                return False
+            self._busy[backend] = busy + 1
+        return True
+
+    def _hurry(self, numbers: tuple[int, ...], now: float) -> None:
+        """Let waiting probes have their turn soon, as if their own outcome had to be confirmed."""
+        for number in numbers:
+            entry = self._entries.get(number)
+            if entry is None or entry.due is None:
+                continue
+            interval = entry.check.interval
+            due = now + self._random() * min(interval, max(CONFIRM_LEAST, interval * CONFIRM_SHARE))
+            if due < entry.due:  # those that stand in line are overdue
+                entry.due = due
+                heapq.heappush(self._heap, (due, number))
+
+    def _wait(self, number: int, entry: _Entry, due: float, now: float) -> None:
         entry.due = due
         self.outstanding -= 1
         heapq.heappush(self._heap, (due, number))
+        if entry.backend and self._each:
+            line = self._lines.get(entry.backend)
+            if line and self._busy[entry.backend] <= self._each:  # a reload may have allowed fewer
+                self._placed.append((now, line.popleft()))
+            else:
+                self._busy[entry.backend] -= 1

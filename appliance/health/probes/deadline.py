@@ -30,6 +30,12 @@ class Deadline:
         self._waiter: asyncio.Future[None] | None = None
         self._timer = loop.call_at(self._at, self._fire)
 
+    async def breathe(self) -> None:
+        """Let others have their turn, where something takes long; raises TimeoutError if the time is over."""
+        await asyncio.sleep(0)
+        if self._expired:
+            raise TimeoutError
+
     def wake(self) -> None:
         """End the present wait: something has happened."""
         if self._waiter is not None and not self._waiter.done():

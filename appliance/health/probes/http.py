@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import h11
 
+from appliance.health.pattern import Search, compiled
 from appliance.health.probes import fullsize
 from appliance.health.probes.connection import Connection
 from appliance.health.probes.deadline import Deadline
@@ -55,11 +56,12 @@ async def converse(
         if check.expect and status not in check.expect:
             expected = ", ".join(map(str, check.expect[:5])) + (", ..." if len(check.expect) > 5 else "")
             return Outcome.WRONG, f"HTTP {status}, expected {expected}", status
-        whole = await _body(connection, parser, check.body.encode())
+        good = await _body(connection, parser, check, deadline)
     except h11.RemoteProtocolError as error:
         raise ProbeFailed(Outcome.WRONG, f"not valid HTTP: {error}") from None
-    if not whole:
-        return Outcome.WRONG, f"HTTP {status}, but the body does not contain {check.body!r}", status
+    if not good:
+        missed = f"does not contain {check.body!r}" if check.body else f"has no match for {check.body_pattern!r}"
+        return Outcome.WRONG, f"HTTP {status}, but the body {missed}", status
     return Outcome.OK, f"HTTP {status}, full size (MSS {size})" if check.mtu else f"HTTP {status}", status
 
 
@@ -81,10 +83,11 @@ async def _status(connection: Connection, parser: h11.Connection) -> int:
             raise ProbeFailed(Outcome.WRONG, "no final response")
 
 
-async def _body(connection: Connection, parser: h11.Connection, wanted: bytes) -> bool:
-    """Read to the end of the body, or to where it does not matter any more; return whether it contains something."""
+async def _body(connection: Connection, parser: h11.Connection, check: Check, deadline: Deadline) -> bool:
+    """Read to the end of the body, or to where it does not matter any more; return whether it is as it should be."""
     size = pieces = 0
-    found, tail = not wanted, b""
+    wanted, tail = check.body.encode(), b""
+    found, search = not wanted, Search(compiled(check.body_pattern)) if check.body_pattern else None
     while size < MAX_BODY and pieces < MAX_PIECES:
         event = parser.next_event()
         if event is h11.NEED_DATA:
@@ -96,9 +99,12 @@ async def _body(connection: Connection, parser: h11.Connection, wanted: bytes) -
                 tail += event.data
                 found = wanted in tail
                 tail = tail[-len(wanted) :]
+            at = 0
+            while search is not None and not search.found and (at := search.feed(event.data, at)) < len(event.data):
+                await deadline.breathe()
         else:
-            break
-    return found
+            return found and (search is None or search.ended())
+    return found and (search is None or search.found)
 
 
 def split_host(text: str) -> tuple[str, str]:

@@ -39,6 +39,10 @@ def test_what_is_down_stands_out() -> None:
             "health FROZEN: the last verdicts stand (prober restarted 3 times)",
         ),
         ({"alive": False, "frozen": False}, "prober GONE"),
+        (
+            {"alive": False, "frozen": True, "reason": "the checker itself is broken: no answer; health is frozen"},
+            "health FROZEN as the checker itself is broken: the last verdicts stand",
+        ),
     ],
 )
 def test_the_prober(prober: dict[str, Any], words: str) -> None:

@@ -22,7 +22,7 @@ VIP = ip_address("203.0.113.10")
 
 def encoded(schedule: Schedule) -> bytes:
     """The whole message of a schedule."""
-    return b"".join(schedule_pieces(schedule.generation, schedule.probes))
+    return b"".join(schedule_pieces(schedule.generation, schedule.probes, schedule.limit))
 
 
 START = 0.1

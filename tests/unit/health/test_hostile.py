@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import socket
 from collections.abc import Callable
@@ -13,13 +14,17 @@ import pytest
 
 from appliance.health.answer import Answer
 from appliance.health.messages import Probe
+from appliance.health.probes.deadline import Deadline
 from appliance.health.runner import Job
 from appliance.model import Check, CheckKind, Outcome, Protocol
 from tests.unit.health.datagrams import answering
-from tests.unit.health.servers import VIP, Handler, descriptors, finish, probe, running, serving, without_reading
+from tests.unit.health.servers import VIP, Handler, descriptors, finish, probe, running, says, serving, without_reading
 
 TIMEOUT = 0.4
 HTTP = Check(CheckKind.HTTP, 80, timeout=TIMEOUT, body="never there")
+PATTERN = replace(HTTP, body="", body_pattern="[ab]*a(?:[ab]{8}){60}c")
+MAZE = bytes(random.Random("maze").choices(b"ab", k=1 << 18))
+"""What makes the pattern take a new state with every byte."""
 HTTPS = replace(HTTP, kind=CheckKind.HTTPS)
 DNS = replace(HTTP, kind=CheckKind.DNS)
 GRPC = replace(HTTP, kind=CheckKind.GRPC)
@@ -65,6 +70,7 @@ SETTINGS = b"\0\0\0\4\0\0\0\0\0"
         (HTTP, drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), NONE, r"timeout \(response\)"),
         (HTTP, pours(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n" * 999), WRONG, "not valid HTTP: Receive buffer too long"),
         (HTTP, pours(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536), WRONG, "HTTP 200, but the body does not contain .*"),
+        (PATTERN, pours(b"HTTP/1.1 200 OK\r\n\r\n", MAZE), NONE, r"timeout \(response\)"),
         (HTTPS, drips(RECORD, b"x"), NONE, r"timeout \(TLS handshake\)"),
         (HTTPS, pours(RECORD + b"\2\0\xff\xff", b"\0" * 65536), WRONG, "TLS: .*"),
         (HTTPS, pours(b"", b"HTTP/1.1 400 Bad Request\r\n"), WRONG, "TLS: .*"),
@@ -139,3 +145,27 @@ def test_a_server_that_accepts_and_is_gone() -> None:
             answer = asyncio.run(probe(replace(check, port=port, timeout=0.1)))
             assert answer.outcome is NONE
             assert answer.diagnostic in ("timeout (response)", "timeout (TLS handshake)")
+
+
+def test_a_body_that_keeps_the_pattern_busy_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte needs work; in between others have their turn, and the time that is over is noticed."""
+    turns: list[int] = []
+    breathe = Deadline.breathe
+
+    async def counted(self: Deadline) -> None:
+        turns.append(1)
+        await breathe(self)
+
+    monkeypatch.setattr(Deadline, "breathe", counted)
+
+    async def journey(timeout: float) -> Answer:
+        turns.clear()
+        async with serving(says(b"HTTP/1.1 200 OK\r\n\r\n" + MAZE[: 1 << 15])) as port:
+            return await probe(replace(PATTERN, port=port, timeout=timeout))
+
+    answer = asyncio.run(journey(30.0))
+    assert (answer.outcome, answer.http_status) == (WRONG, 200)
+    assert len(turns) > 300
+    answer = asyncio.run(journey(0.05))
+    assert (answer.outcome, answer.diagnostic) == (NONE, "timeout (response)")
+    assert len(turns) < 300

@@ -87,6 +87,35 @@ def judge(answer: Answer, outcome: Outcome, words: str) -> None:
         pytest.param(
             says(FINE), {"body": "o'k"}, WRONG, 'HTTP 200, but the body does not contain "o\'k"', id="another body"
         ),
+        pytest.param(says(FINE), {"body_pattern": "^ok$"}, OK, "HTTP 200", id="pattern"),
+        pytest.param(
+            says(FINE),
+            {"body_pattern": "^ok.$"},
+            WRONG,
+            r"HTTP 200, but the body has no match for '\^ok\.\$'",
+            id="another pattern",
+        ),
+        pytest.param(
+            says(CHUNKED, b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n"),
+            {"body_pattern": "o+k"},
+            OK,
+            "HTTP 200",
+            id="pattern in pieces",
+        ),
+        pytest.param(
+            says(OPEN_END, b"x" * 99999, b"end\n"),
+            {"body_pattern": "x{400}end$"},
+            OK,
+            "HTTP 200",
+            id="pattern at the end",
+        ),
+        pytest.param(
+            repeats(OPEN_END, b"x" * 65536),
+            {"body_pattern": "x$"},
+            WRONG,
+            "HTTP 200, but the body has no match for 'x\\$'",
+            id="endless body has no end",
+        ),
         pytest.param(
             says(CHUNKED, b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n"), {"body": "ok"}, OK, "HTTP 200", id="body in pieces"
         ),

@@ -34,6 +34,7 @@ EVERYTHING = Check(
     CheckKind.DNS,
     53,
     body="ok",
+    body_pattern="o+k",
     verify=True,
     ca="/etc/ca.pem",
     expiry_warning=3,
@@ -51,15 +52,16 @@ PROBES = (
     Probe(1, ip_address("203.0.113.1"), ip_address("10.255.0.1"), HTTP),
     Probe(2, ip_address("2001:db8::1"), ip_address("fd00::1"), HTTP),
     Probe(7, ip_address("203.0.113.1"), ip_address("10.255.0.2"), Check(CheckKind.SYN, 22, expect=())),
-    Probe(8, ip_address("203.0.113.1"), ip_address("10.255.0.3"), HTTP, (ip_address("10.1.1.5"), 8443)),
+    Probe(8, ip_address("203.0.113.1"), ip_address("10.255.0.3"), HTTP, (ip_address("10.1.1.5"), 8443), "", 3),
+    Probe(10, ip_address("203.0.113.2"), ip_address("10.255.0.4"), HTTP, backend=3, leader=1),
     Probe(9, ip_address("203.0.113.1"), ip_address("10.255.0.3"), EVERYTHING, authority="PEM"),
 )
 REPORT = Report(3, 1795265728.25, Answer(Outcome.WRONG, "HTTP 503", 10, 2, 3, 4, 503, "TLSv1.3", 1795300000))
-HEARTBEAT = Heartbeat(4, 500, 1, "no port", 17, 3, 10**12)
+HEARTBEAT = Heartbeat(4, 500, 1, "no port", 17, 3, 10**12, "the known-good target fails: timeout")
 
 
 def test_a_schedule_survives_the_journey_and_names_each_check_once() -> None:
-    schedule = Schedule(9, PROBES)
+    schedule = Schedule(9, PROBES, 640)
     line = encoded(schedule)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -119,6 +121,12 @@ def changed(path: list[Any], value: object) -> bytes:
         (changed(["probes", 0, 0], -1), "number"),
         (changed(["probes", 0, 1], "x"), r"probes\[0\]: VIP: 'x' is not an IP address"),
         (changed(["probes", 0, 2], 7), "NAT address"),
+        (changed(["limit"], -1), "limit"),
+        (changed(["probes", 0, 4], -1), "backend"),
+        (changed(["probes", 0, 5], "1"), "leader"),
+        (changed(["probes", 0, 5], 99), "its leader 99 is none"),
+        (changed(["probes", 0, 5], 1), "its leader 1 is none"),
+        (changed(["probes", 0, 5], 10), "its leader 10 is none"),
         (changed(["probes", 0, 3], 3), "check: 3 is not an integer from 0 to 2"),
         (changed(["checks", 0, "kind"], "gopher"), "unknown kind"),
         (changed(["checks", 0, "kind"], []), "unknown kind"),
@@ -134,6 +142,7 @@ def changed(path: list[Any], value: object) -> bytes:
         (changed(["checks", 0, "rise"], 0), r"checks\[0\].rise"),
         (changed(["checks", 0, "other"], 0), "exactly the keys"),
         (changed(["checks", 0, "body"], 5), r"checks\[0\].body"),
+        (changed(["checks", 0, "body_pattern"], "(a"), r"checks\[0\].body_pattern: it ends within"),
         (changed(["checks", 0, "verify"], 1), r"checks\[0\].verify: 1 is neither true nor false"),
         (changed(["checks", 0, "expiry_warning"], -1), r"checks\[0\].expiry_warning"),
         (changed(["checks", 0, "transport"], 1), r"checks\[0\].transport: 1 is no protocol"),

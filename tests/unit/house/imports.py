@@ -52,7 +52,19 @@ PURE_DATAPLANE = (
     ),
     *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
-PURE_HEALTH = ("answer", "checks", "diagnostic", "governor", "judge", "messages", "ports", "schedule", "verdict")
+PURE_HEALTH = (
+    "answer",
+    "checks",
+    "diagnostic",
+    "governor",
+    "judge",
+    "messages",
+    "pattern",
+    "ports",
+    "schedule",
+    "sharing",
+    "verdict",
+)
 PURE_CONTROL = (
     "announcing",
     "balance",
