@@ -80,7 +80,11 @@ VERBS = (
         daemon.reload,
         "make the daemon read its configuration again, and wait for the result",
         (
-            Argument("--max-disruption", "refuse it if a service would move more of its slots", {"metavar": "5%"}),
+            Argument(
+                "--max-disruption",
+                "refuse it if more of some service's flows would be disturbed (DISRUPTS in `vc5 plan`)",
+                {"metavar": "5%"},
+            ),
             Argument(
                 "--confirm",
                 "go back to the configuration before, unless `vc5 confirm` comes in time",

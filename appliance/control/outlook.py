@@ -13,6 +13,7 @@ from typing import Any
 
 from appliance.control.announcing import disabled
 from appliance.control.differences import Change, Differences, ServiceDifference, differences
+from appliance.control.disruption import Disruption, disruptions
 from appliance.control.forecast import Move, Seat, Verdicts, VipChanges, moves, pairs, unchecked, vips
 from appliance.control.plan import Openings, Plan, plan
 from appliance.control.receivers import HealthOf
@@ -57,6 +58,8 @@ class Outlook:
     differences: Differences
     moves: Mapping[ServiceKey, Move]
     vips: VipChanges
+    lost: Mapping[ServiceKey, Disruption] = field(default_factory=dict)
+    """What is disturbed, of services that lose anything."""
 
 
 def apart(state: State) -> State:
@@ -99,7 +102,8 @@ def look(scene: Scene) -> Outlook:
         _announced(at_once.desired.vips, out),
         _announced(later.desired.vips, out),
     )
-    return Outlook(differences(before, wanted), found, changes)
+    differ = differences(before, wanted)
+    return Outlook(differ, found, changes, disruptions(found, differ.services, changes.withdrawn))
 
 
 def _announced(vips: Mapping[Address, bool], out: frozenset[Address]) -> dict[Address, bool]:
@@ -158,7 +162,7 @@ def _seat(service: DesiredService, count: int) -> Seat:
 
 @dataclass(frozen=True)
 class Flows:
-    """An estimate of the flows in the slots that move.
+    """An estimate of the flows that are disturbed: those in the slots that move, or all where the service goes.
 
     `counted`: the service remembers every flow, so it is known how many there are. Else it is the number of SYNs
     that have come since the counters began, an upper bound; None: not even that is known.
@@ -173,6 +177,7 @@ def told(outlook: Outlook, flows: Mapping[ServiceKey, Flows]) -> Iterator[dict[s
     for key in sorted(outlook.moves.keys() | outlook.differences.services.keys()):
         difference = outlook.differences.services.get(key) or ServiceDifference(Change.SAME)
         move, estimate = outlook.moves.get(key, Move(0)), flows.get(key, Flows(None))
+        lost = outlook.lost.get(key, Disruption())
         yield {
             "service": str(key),
             "change": str(difference.change),
@@ -187,7 +192,9 @@ def told(outlook: Outlook, flows: Mapping[ServiceKey, Flows]) -> Iterator[dict[s
             "share": round(move.share, 6),
             "moved_at_once": move.at_once,
             "cause": str(move.cause),
-            "flows": 0 if not move.moved else estimate.number,
+            "disruption": round(lost.share, 6),
+            "disrupted_by": str(lost.loss),
+            "flows": estimate.number if move.moved or lost.total else 0,
             "flows_counted": estimate.counted,
         }
 
@@ -208,6 +215,7 @@ def overview(outlook: Outlook) -> dict[str, Any]:
         "slots": slots,
         "moved_slots": moved,
         "largest_share": round(max((move.share for move in outlook.moves.values()), default=0.0), 6),
+        "largest_disruption": round(max((lost.share for lost in outlook.lost.values()), default=0.0), 6),
         "vips": {
             "announce": [str(vip) for vip in outlook.vips.announced],
             "withdraw": [str(vip) for vip in outlook.vips.withdrawn],

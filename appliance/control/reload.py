@@ -1,6 +1,7 @@
 """`vc5 reload`: the configuration file is read and put in force, in one step or not at all.
 
-With a limit, the reload is foretold first (foresight.py), and refused where some service would move more of its slots.
+With a limit, the reload is foretold first (foresight.py), and refused where it would disturb more of some service's
+flows; what counts is in disruption.py.
 With a time to confirm, it is a trial (trials.py): kept on disk before anything changes.
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from appliance import config
 from appliance.control import foresight, heap, standing
 from appliance.control.confirmation import LONGEST
-from appliance.control.forecast import disruption
+from appliance.control.disruption import refusal
 from appliance.control.recorder import headline
 from appliance.errors import ControlError
 from appliance.model import Config, EventKind
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """How a reload is wanted: the largest share of slots that a service may move, seconds to confirm it."""
+    """How a reload is wanted: the largest share of a service's flows that it may disturb, seconds to confirm it."""
 
     most: float | None = None
     confirm: float | None = None
@@ -101,10 +102,10 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
 async def _refuse_more(daemon: Daemon, wanted: Config, most: float) -> None:
     with foresight.considerate():
         outlook, _ = await foresight.foresee(daemon.instance, wanted)
-    worst = disruption(outlook.moves, most)
+    worst = refusal(outlook.lost, outlook.moves, most)
     if worst:
         raise ControlError(
-            f"nothing was changed: more slots would move than --max-disruption {most * 100:g} % allows: {worst}; "
+            f"nothing was changed: more would be disturbed than --max-disruption {most * 100:g} % allows: {worst}; "
             "`vc5 plan` shows all; allow more, or go in smaller steps"
         )
 

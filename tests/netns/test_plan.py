@@ -125,6 +125,16 @@ def test_a_reload_that_moves_too_much_is_refused(lab: Lab) -> None:
         wait_for("the log", lambda: [event["outcome"] for event in events(daemon, "reload")] == ["refused"])
         assert daemon.vc5("reload", "--max-disruption", f"{share * 100 + 1:.1f}").returncode == 0
         assert set(owners(daemon)) == {IPv4Address("10.1.10.11")}
+        daemon.configuration_file.write_text(configuration(servers=ONE).replace(str(VIP), f'"{VIP}*"'))
+        body, row = planned(daemon, daemon.configuration_file)
+        assert (row["share"], row["disruption"], row["disrupted_by"]) == (0.0, 1.0, "VIP withdrawn")
+        assert (row["flows"] > 0, body["largest_disruption"], body["vips"]["withdraw"]) == (True, 1.0, [str(VIP)])
+        done = daemon.vc5("reload", "--max-disruption", "99%")
+        assert_refused(done, 1, f"{SERVICE} 100 % (VIP withdrawn)")
+        daemon.configuration_file.write_text("interfaces: eth0\nxdp: native\n")
+        done = daemon.vc5("reload", "--max-disruption", "99%")
+        assert_refused(done, 1, f"{SERVICE} 100 % (service removed)")
+        assert [row["up"] for row in daemon.status()["services"]] == [True]
         assert_refused(daemon.vc5("plan", "/nowhere.yaml"), 78, "/nowhere.yaml: does not exist")
         assert daemon.stop() == 0
 

@@ -206,6 +206,8 @@ def test_in_json() -> None:
         "share": round(web.share, 6),
         "moved_at_once": web.moved,
         "cause": "backends",
+        "disruption": round(web.share, 6),
+        "disrupted_by": "slots move",
         "flows": 7,
         "flows_counted": True,
     }
@@ -222,3 +224,18 @@ def test_in_json() -> None:
     }
     assert whole["vips"] == {"announce": [], "withdraw": [str(DNS.vip)]}
     assert whole["largest_share"] == 1.0
+    assert whole["largest_disruption"] == 1.0
+
+
+def test_flows_of_a_vip_that_is_withdrawn() -> None:
+    outlook = without_daemon(OLD, MARKED)
+    rows = {row["service"]: row for row in told(outlook, {WEB: Flows(7), DNS: Flows(9)})}
+    assert [rows[str(WEB)][name] for name in ("moved_slots", "disruption", "disrupted_by", "flows")] == [
+        0,
+        1.0,
+        "VIP withdrawn",
+        7,
+    ]
+    assert [rows[str(DNS)][name] for name in ("disruption", "disrupted_by", "flows")] == [0.0, "", 0]
+    assert overview(outlook)["largest_disruption"] == 1.0
+    assert overview(outlook)["largest_share"] == 0.0
