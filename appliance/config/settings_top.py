@@ -9,7 +9,9 @@ from appliance.config.values import Seed
 from appliance.model import Mode, UnknownPort, XdpMode
 
 _INTERFACE = Text(
-    r"[^\s/:.][^\s/:]{0,14}", "an interface name of 1 to 15 characters, without blanks, slashes and colons", most=15
+    r"[!#-&(-\-0-9;-_a-~][!#-&(-.0-9;-_a-~]{0,14}",
+    "an interface name of 1 to 15 ASCII characters, without blanks, quotes, slashes and colons",
+    most=15,
 )
 
 
