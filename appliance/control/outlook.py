@@ -91,10 +91,11 @@ def look(scene: Scene) -> Outlook:
     services = trial.services()
     verdicts = Verdicts(scene.verdict, known, unchecked(services), Health.UP)
     new = pairs(services) - known
-    later = _plan(scene, trial, verdicts, full=new)
-    at_once = later
     if scene.new_are is not Health.UP and new:
-        at_once = _plan(scene, trial, replace(verdicts, assumed=scene.new_are))
+        at_once = _plan(scene, trial, replace(verdicts, assumed=scene.new_are), scene.vips)
+        later = _plan(scene, trial, verdicts, at_once.desired.vips, full=new)
+    else:
+        at_once = later = _plan(scene, trial, verdicts, scene.vips, full=new)
     found = moves(scene.seats, later.desired.services, at_once.desired.services, scene.now, reseeded=scene.reseeded)
     out = disabled(wanted)
     changes = vips(
@@ -111,9 +112,16 @@ def _announced(vips: Mapping[Address, bool], out: frozenset[Address]) -> dict[Ad
 
 
 def _plan(
-    scene: Scene, trial: State, verdicts: Verdicts, full: frozenset[tuple[ServiceKey, Address]] = frozenset()
+    scene: Scene,
+    trial: State,
+    verdicts: Verdicts,
+    vips: Mapping[Address, bool],
+    full: frozenset[tuple[ServiceKey, Address]] = frozenset(),
 ) -> Plan:
-    """The plan of the reload; backends in `full` have their whole share, their slow start being over."""
+    """The plan of the reload; backends in `full` have their whole share, their slow start being over.
+
+    `vips` were up before: they stay so as long as only services that nobody has judged yet are in the way.
+    """
     shares = shares_apart(scene.shares)
     shares.ramps.first |= full
     return plan(
@@ -125,6 +133,7 @@ def _plan(
         openings=Openings(set(scene.openings.opened), dict(scene.openings.since)),
         shares=shares,
         time=scene.time,
+        vips=vips,
     )
 
 

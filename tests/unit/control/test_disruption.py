@@ -109,8 +109,18 @@ def test_slots_that_move() -> None:
     assert 0.3 < outlook.lost[WEB].share < 0.4
 
 
-def test_a_vip_that_is_down_until_the_first_verdicts() -> None:
+def test_a_port_more_disturbs_nobody() -> None:
+    old = config(service(WEB, 1, 2, 3), service(DNS, 4, 5))
+    assert look(Running(old).scene(OLD)).lost == {}
+
+
+def test_others_in_their_place_move_all_slots() -> None:
     new = config(service(WEB, 11, 12), service(TLS, 1, 2, 3), service(DNS, 4, 5))
+    assert look(Running(OLD).scene(new)).lost == {WEB: whole(Loss.SLOTS)}
+
+
+def test_a_vip_that_the_checks_of_new_backends_cannot_keep() -> None:
+    new = config(service(WEB, 11, 12, need=3), service(TLS, 1, 2, 3), service(DNS, 4, 5))
     assert look(Running(OLD).scene(new)).lost == {WEB: DOWN, TLS: DOWN}
 
 

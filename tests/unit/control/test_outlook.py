@@ -27,13 +27,14 @@ class Running:
 
     config: Config
     health: dict[Pair, Health] = field(default_factory=dict)
+    current: Plan | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.state = State(self.config)
         self.tables = tables_at(TIME, SHAPE)
         self.openings, self.shares = Openings(), Shares()
         self.known = {(one.key, backend.address) for one in self.config.services for backend in one.backends}
-        self.current = self.apply()
+        self.apply()
 
     def verdict(self, key: ServiceKey, backend: Address) -> Health:
         """The health of a backend."""
@@ -50,8 +51,15 @@ class Running:
             openings=self.openings,
             shares=self.shares,
             time=TIME,
+            before=self.current,
         )
         self.tables.apply(self.current.desired)
+        return self.current
+
+    @property
+    def plan(self) -> Plan:
+        """What was applied last."""
+        assert self.current is not None
         return self.current
 
     def reload(self, new: Config) -> None:
@@ -86,8 +94,8 @@ class Running:
             SEED,
             openings=self.openings,
             shares=shares_apart(self.shares),
-            now={one.key: one for one in self.current.desired.services},
-            vips=self.current.desired.vips,
+            now={one.key: one for one in self.plan.desired.services},
+            vips=self.plan.desired.vips,
             at=NOW,
             time=TIME,
         )
@@ -115,7 +123,18 @@ TABLE: dict[str, tuple[Config, Config, VipChanges]] = {
         NONE,
     ),
     "a backend more, slowly": (SLOW, config(service(WEB, 1, 2, 3, 4, slow_start=60.0)), NONE),
-    "others in their place": (OLD, config(service(WEB, 11, 12), service(DNS, 4, 5)), VipChanges((), (WEB.vip,))),
+    "others in their place": (OLD, config(service(WEB, 11, 12), service(DNS, 4, 5)), NONE),
+    "others in their place, too few": (
+        OLD,
+        config(service(WEB, 11, 12, need=3), service(DNS, 4, 5)),
+        VipChanges((), (WEB.vip,)),
+    ),
+    "a port more": (OLD, config(service(WEB, 1, 2, 3), service(TLS, 6, 7), service(DNS, 4, 5)), NONE),
+    "a port more, too few": (
+        OLD,
+        config(service(WEB, 1, 2, 3), service(TLS, 6, 7, need=3), service(DNS, 4, 5)),
+        VipChanges((), (WEB.vip,)),
+    ),
     "a service less": (OLD, config(service(WEB, 1, 2, 3)), VipChanges((), (DNS.vip,))),
     "a service less, at once": (QUICK, config(service(DNS, 4, 5)), VipChanges((), (WEB.vip,))),
     "a service more": (config(service(WEB, 1, 2, 3)), OLD, VipChanges((DNS.vip,), ())),
@@ -146,6 +165,7 @@ def test_the_outlook_comes_true(old: Config, new: Config, changes: VipChanges, s
     assert {key: running.owners(key) for key in held} == held
     if not sick:
         assert outlook.vips == changes
+    up = announced(running)
     running.known -= {pair for pair in running.known if pair[0] not in {one.key for one in old.services}}
     unchecked = {one.key for one in new.services if not one.checks}
     pairs = {(one.key, backend.address) for one in new.services for backend in one.backends}
@@ -154,11 +174,20 @@ def test_the_outlook_comes_true(old: Config, new: Config, changes: VipChanges, s
         running.health = {pair: health for pair, health in running.health.items() if pair[0] != key}
     running.reload(new)
     check(running, outlook, held, at_once=True)
+    down = up - announced(running)
     running.known |= pairs
     running.apply()
+    assert set(outlook.vips.withdrawn) == down | (up - announced(running))
+    assert set(outlook.vips.announced) == announced(running) - up
     running.shares.ramps.since.clear()  # as when slow start is over
     running.apply()
     check(running, outlook, held, at_once=False)
+
+
+def announced(running: Running) -> set[Address]:
+    """The VIPs that routers are told of."""
+    out = {one.key.vip for one in running.state.config.services if not one.vip_enabled}
+    return {vip for vip, up in running.plan.desired.vips.items() if up} - out
 
 
 def check(running: Running, outlook: Outlook, held: dict[ServiceKey, list[Address | None]], *, at_once: bool) -> None:
