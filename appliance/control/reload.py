@@ -19,7 +19,7 @@ from appliance.control import foresight, heap, standing
 from appliance.control.confirmation import LONGEST
 from appliance.control.disruption import refusal
 from appliance.control.recorder import headline
-from appliance.errors import ControlError
+from appliance.errors import ControlError, Vc5Error
 from appliance.model import Config, EventKind
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ async def put_in_force(daemon: Daemon, wanted: Config) -> Done:
         daemon.watch_for(tuple(dict.fromkeys((*daemon.watched, *wanted.interfaces))))
         prepared = await daemon.reconfigure(wanted)
     except BaseException:
-        daemon.watch_for(daemon.instance.state.config.interfaces)
+        _watch_only(daemon, daemon.instance.state.config.interfaces)
         raise
-    daemon.watch_for(wanted.interfaces)
+    _watch_only(daemon, wanted.interfaces)
     daemon.judging.look()
     daemon.upkeep.warn([name for name in wanted.interfaces if name not in known])
     daemon.upkeep.tell()
@@ -130,3 +130,12 @@ async def put_in_force(daemon: Daemon, wanted: Config) -> Done:
     daemon.loaded_at = time.time()
     compiled = before is None or prepared.digest != before.digest
     return Done(compiled, prepared.seconds if compiled else 0.0)
+
+
+def _watch_only(daemon: Daemon, interfaces: tuple[str, ...]) -> None:
+    """Watch no more than these; where that fails, more are watched, and what is in force is in force all the same."""
+    try:
+        daemon.watch_for(interfaces)
+    except (OSError, Vc5Error) as error:
+        text = f"the interfaces of two configurations are watched until the next reload: {headline(error)}"
+        daemon.record(EventKind.ALARM, text)
