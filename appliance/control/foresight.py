@@ -23,8 +23,7 @@ from appliance import config
 from appliance.config.compose import MAX_CHARACTERS
 from appliance.control import standing
 from appliance.control.forecast import Seat, flows_leaving
-from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, shares_apart, told
-from appliance.control.plan import Openings
+from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, told
 from appliance.control.socket import Encoded
 from appliance.dataplane import lookup
 from appliance.dataplane.hashchange import new_keys
@@ -110,8 +109,8 @@ async def foresee(instance: Instance, wanted: Config) -> tuple[Outlook, At]:
         host,
         seed,
         keys.current != before,
-        Openings(set(instance.openings.opened), dict(instance.openings.since)),
-        shares_apart(instance.shares),
+        instance.openings.apart(),
+        instance.shares.apart(),
         {one.key: one for one in current.desired.services if one.key not in current.left},
         current.desired.vips,
         now,

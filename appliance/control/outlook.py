@@ -68,18 +68,8 @@ def apart(state: State) -> State:
     for name, value in vars(state).items():
         if isinstance(value, dict | set | list):
             setattr(trial, name, value.copy())
-    trial.blocks = copy.deepcopy(state.blocks)
+    trial.blocks = copy.copy(state.blocks)  # which never edits its map, but makes another one
     return trial
-
-
-def shares_apart(shares: Shares) -> Shares:
-    """A copy of the shares, for the same purpose."""
-    ramps, balance = copy.copy(shares.ramps), copy.copy(shares.balance)
-    for part in (ramps, balance):
-        for name, value in vars(part).items():
-            if isinstance(value, dict | set):
-                setattr(part, name, value.copy())
-    return Shares(ramps, balance)
 
 
 def look(scene: Scene) -> Outlook:
@@ -122,7 +112,7 @@ def _plan(
 
     `vips` were up before: they stay so as long as only services that nobody has judged yet are in the way.
     """
-    shares = shares_apart(scene.shares)
+    shares = scene.shares.apart()
     shares.ramps.first |= full
     return plan(
         trial,
@@ -130,7 +120,7 @@ def _plan(
         scene.host,
         seed=scene.seed,
         now=scene.at,
-        openings=Openings(set(scene.openings.opened), dict(scene.openings.since)),
+        openings=scene.openings.apart(),
         shares=shares,
         time=scene.time,
         vips=vips,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 
 import pytest
 
+from appliance.control.blocks import Block, Blocks
 from appliance.control.differences import Change
 from appliance.control.forecast import Cause, Seat, VipChanges
-from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, shares_apart, told, without_daemon
+from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, told, without_daemon
 from appliance.control.plan import Openings, Plan, plan
 from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
 from appliance.dataplane.shape import Shape
-from appliance.model import Address, Backend, Config, Health, Host, ServiceKey
+from appliance.model import Address, Backend, Config, Health, Host, Scheduler, ServiceKey
 from tests.unit.control.sample import DNS, SEED, TLS, WEB, address, config, service
 from tests.unit.dataplane.desires import tables_at
 
@@ -93,7 +96,7 @@ class Running:
             Host(),
             SEED,
             openings=self.openings,
-            shares=shares_apart(self.shares),
+            shares=self.shares.apart(),
             now={one.key: one for one in self.plan.desired.services},
             vips=self.plan.desired.vips,
             at=NOW,
@@ -268,3 +271,27 @@ def test_flows_of_a_vip_that_is_withdrawn() -> None:
     assert [rows[str(DNS)][name] for name in ("disruption", "disrupted_by", "flows")] == [0.0, "", 0]
     assert overview(outlook)["largest_disruption"] == 1.0
     assert overview(outlook)["largest_share"] == 0.0
+
+
+def test_copies_go_their_own_way() -> None:
+    running = Running(
+        config(service(WEB, 1, 2, slow_start=60.0), service(DNS, 4, scheduler=Scheduler.LEAST_CONNECTIONS))
+    )
+    running.openings.since[DNS] = 1.0
+    running.shares.balance.observe(DNS, {address(4): (1, 5), address(5): (1, 500)}, eject=False)
+    blocked = Block(ip_network("198.51.100.0/24"), 1.0, None, "ann")
+    running.state.blocks.add(blocked, ())
+    for one in (running.openings, running.shares, running.state.blocks):
+        before = copy.deepcopy(one)
+        other = apart(running.state).blocks if one is running.state.blocks else one.apart()  # type: ignore[union-attr]
+        assert other == one == before
+        if isinstance(other, Blocks):
+            other.remove(blocked.prefix, ())
+        elif isinstance(other, Shares):
+            other.ramps.present.clear()
+            other.balance.observe(DNS, {address(4): (1, 900), address(5): (1, 5)}, eject=False)
+        else:
+            other.opened.clear()
+            other.since.clear()
+        assert one == before
+        assert other != one
