@@ -43,10 +43,10 @@ def read_text(path: Path, findings: Findings, *, part: bool = False) -> str | No
     Only a regular file is opened: a FIFO without a writer would block, a device need not end. A `part` was found in its
     directory, so nobody has named it.
     """
+    instead = f"move it away: every *.yaml in {path.parent} is read" if part else "name a configuration file"
     try:
         if what := _no_file(path):
-            hint = f"move it away: every *.yaml in {path.parent} is read" if part else "name a configuration file"
-            findings.refuse(0, 0, "file", what, hint)
+            findings.refuse(0, 0, "file", what, instead)
             return None
         with path.open("rb") as file:
             data = file.read(MAX_CHARACTERS + 1)
@@ -64,7 +64,10 @@ def read_text(path: Path, findings: Findings, *, part: bool = False) -> str | No
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        _refuse_byte(data, error.start, findings)
+        if b"\0" in data:
+            findings.refuse(0, 0, "encoding", "is a binary file, not a text", instead)
+        else:
+            _refuse_byte(data, error.start, findings)
         return None
 
 
@@ -105,9 +108,6 @@ def _encoding(data: bytes) -> str:
 
 def _refuse_byte(data: bytes, at: int, findings: Findings) -> None:
     """Report the first byte that is not UTF-8."""
-    if b"\0" in data:
-        findings.refuse(0, 0, "encoding", "is a binary file, not a text", "name a configuration file")
-        return
     line = data.count(b"\n", 0, at) + 1
     # The bytes before the bad one are sound, so the column can be counted in characters.
     column = len(data[data.rfind(b"\n", 0, at) + 1 : at].decode("utf-8")) + 1

@@ -139,6 +139,21 @@ def test_a_reload_that_moves_too_much_is_refused(lab: Lab) -> None:
         assert daemon.stop() == 0
 
 
+def test_a_port_more_on_a_vip_in_service_disturbs_nobody(lab: Lab) -> None:
+    more = configuration().replace("policy: {", "policy: {8080/tcp: {checks: [{type: tcp, port: 80}]}, ")
+    with running(lab, "widened") as daemon:
+        settled(daemon)
+        daemon.configuration_file.write_text(more)
+        body = daemon.ask("plan")
+        assert (body["services_added"], body["largest_disruption"]) == (1, 0.0)
+        assert body["vips"] == {"announce": [], "withdraw": []}
+        assert daemon.vc5("reload", "--max-disruption", "0%").returncode == 0
+        wait_for("both ports", lambda: [row["up"] for row in daemon.status()["services"]] == [True, True])
+        assert [(vip["up"], vip["since_s"] > 0) for vip in daemon.status()["vips"]] == [(True, True)]
+        assert not [event for event in events(daemon, "service") if "down" in event["message"]]
+        assert daemon.stop() == 0
+
+
 SERVICES, BACKENDS = 1000, 20
 
 

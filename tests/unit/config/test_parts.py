@@ -198,6 +198,9 @@ def test_a_part_that_cannot_be_read_refuses_the_whole(tmp_path: Path) -> None:
     part.rmdir()
     part.symlink_to("gone.yaml")
     assert refusal(source) == f"{part}: is a symbolic link to 'gone.yaml', where there is no file {hint}"
+    part.unlink()
+    part.write_bytes(b"\x7fELF\0\xff")
+    assert refusal(source) == f"{part}: is a binary file, not a text {hint}"
     file = Source(source.file, source.file)
     assert refusal(file) == f"{source.file}: cannot be read: Not a directory (check the path and its permissions)"
 
