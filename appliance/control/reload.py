@@ -71,6 +71,8 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
         started = time.monotonic()
         try:
             loaded = await asyncio.to_thread(config.load, daemon.file)
+            if wanted.confirm is not None:
+                _refuse_no_way_back(daemon, loaded.config)
             if wanted.most is not None:
                 await _refuse_more(daemon, loaded.config, wanted.most)
             async with daemon.trials.of(loaded.config, wanted.confirm, who):
@@ -97,6 +99,16 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
             "confirm_s": wanted.confirm,
             "warnings": list(daemon.warnings),
         }
+
+
+def _refuse_no_way_back(daemon: Daemon, wanted: Config) -> None:
+    """Refuse to try what could not be taken back: the next change of the seed has to wait until this one is over."""
+    instance = daemon.instance
+    if instance.seed_for(wanted) != instance.seed:
+        raise ControlError(
+            f"nothing was changed: with another hash_seed there is no way back for {2 * wanted.idle:g} s (twice "
+            "`idle`), so --confirm could not keep its word; change hash_seed on its own, without --confirm"
+        )
 
 
 async def _refuse_more(daemon: Daemon, wanted: Config, most: float) -> None:
