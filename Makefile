@@ -7,7 +7,7 @@ LIMIT   := 3600
 ARGS    :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-vm vm check bench fuzz deb clean
+.PHONY: help demo lab test test-vm vm check bench fuzz man deb clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1|\2/p' Makefile \
@@ -58,6 +58,12 @@ bench: ## benchmarks (BENCH=packet,reload selects groups); writes build/bench.js
 fuzz: ## the long profile: 100,000 packets against the model, a million inputs per parser
 	@sh tests/setup.sh runtime lab tools bpffs
 	@VC5_PROFILE=fuzz $(TOOLS) -m pytest -m hypothesis $(ARGS)
+
+# They bear today's date, or that of SOURCE_DATE_EPOCH.
+man: ## the manual pages vc5(8) and vc5.yaml(5), in build/man
+	@mkdir -p build/man
+	@$(PYTHON) -m appliance.cli.manual >build/man/vc5.8
+	@$(PYTHON) -m appliance schema --man >build/man/vc5.yaml.5
 
 deb: ## the Debian package (not yet)
 	@echo 'make deb: comes with the packaging; there is no packaging/debian/control yet' >&2; exit 1

@@ -4,7 +4,8 @@
 #
 #   runtime   the Debian packages that the program runs on
 #   lab       what the network labs use besides (web servers, certificates, clients)
-#   tools     the developer tools, in a virtual environment build/venv that sees Debian's Python packages
+#   tools     the developer tools, in a virtual environment build/venv that sees Debian's Python packages, and what
+#             reads the manual pages and the completion
 #   bpffs     the BPF file system on /sys/fs/bpf
 #   vm        what builds and runs the virtual machine of tests/vm, on a machine of an architecture that it knows
 #   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
@@ -18,7 +19,7 @@ PYTHON=/usr/bin/python3
 RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml python3-sdnotify python3-h11 python3-h2
     libbpf1 linux-libc-dev iproute2 ethtool util-linux'
 LAB='nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio'
-TOOLS='python3-venv python3-jsonschema ca-certificates'
+TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
 VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux'
 GUEST='systemd-sysv dbus udev kmod linux-image-cloud-amd64 qemu-guest-agent iputils-ping tcpdump
     python3-pytest python3-pytest-timeout python3-hypothesis'

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 
 from appliance import paths
-from appliance.cli.arguments import Argument, UsageError, Verb
+from appliance.cli.arguments import EXITS, JSON, ROOT, VERSION, Argument, UsageError, Verb
 from appliance.cli.verbs import VERBS
 from appliance.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, Vc5Error
 
-EPILOG = "Exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is refused."
+DESCRIPTION = "Layer-4 load balancer."
+EPILOG = f"Exit status: {', '.join(f'{status} {text}' for status, text in EXITS.items())}."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser that the verb table describes."""
-    top = argparse.ArgumentParser(prog="vc5", description="Layer-4 load balancer.", epilog=EPILOG, allow_abbrev=False)
-    top.add_argument("--version", action="store_true", help="print the version and end")
-    top.add_argument("--root", metavar="DIR", help="the instance that keeps everything below DIR (also: VC5_ROOT)")
+    top = argparse.ArgumentParser(prog="vc5", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
+    for argument in (VERSION, ROOT):
+        _add_argument(top, argument)
     verbs = top.add_subparsers(metavar="VERB", dest="verb")
     for verb in VERBS:
         _add(verbs.add_parser(verb.name, help=verb.help, description=verb.help, allow_abbrev=False), verb)
@@ -51,7 +52,7 @@ def _add(to: argparse.ArgumentParser, verb: Verb) -> None:
         group = to.add_mutually_exclusive_group()
         for argument in verb.alternatives:
             _add_argument(group, argument)
-    to.add_argument("--json", action="store_true", help="print JSON, errors included")
+    _add_argument(to, JSON)
     # SUPPRESS, so that a --root before the verb is not overwritten by the default of this one.
     to.add_argument("--root", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     to.set_defaults(row=verb)

@@ -52,11 +52,25 @@ def render(root: Root, arguments: Namespace) -> int:
 
 
 def schema(root: Root, arguments: Namespace) -> int:
-    """`vc5 schema`: the JSON Schema, which is JSON with and without --json."""
-    from appliance import config
+    """`vc5 schema`: the JSON Schema, which is JSON with and without --json; with --man the manual page."""
+    from appliance import __version__, config
 
-    print(json.dumps(config.schema_json(), indent=2))
+    if arguments.man:
+        text = config.reference_page(__version__, release_date())
+        print(json.dumps({"text": text}) if arguments.json else text, end="\n" if arguments.json else "")
+    else:
+        print(json.dumps(config.schema_json(), indent=2))
     return 0
+
+
+def release_date() -> str:
+    """Return the date that manual pages bear, as 2025-06-01: today's, or what reproducible-builds.org asks for."""
+    import os
+    from datetime import UTC, datetime
+
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isascii() and epoch.isdigit() else datetime.now(UTC)
+    return now.strftime("%Y-%m-%d")
 
 
 def convert(root: Root, arguments: Namespace) -> int:

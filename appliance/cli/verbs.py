@@ -2,54 +2,72 @@
 
 from __future__ import annotations
 
-from appliance.cli import block, daemon, offline, overrides, plan, status
-from appliance.cli.arguments import Argument, Verb
+from appliance.cli import block, completion, daemon, offline, overrides, plan, status
+from appliance.cli.arguments import Argument, Names, Verb
 
-CONFIG_FILE = Argument("config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"})
-SERVICE = Argument("service", "VIP:PORT/tcp or VIP:PORT/udp, IPv6 as [VIP]:PORT/tcp")
-BACKEND = Argument("backend", "the backend's address")
+CONFIG_FILE = Argument(
+    "config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"}, Names.FILE
+)
+SERVICE = Argument("service", "VIP:PORT/tcp or VIP:PORT/udp, IPv6 as [VIP]:PORT/tcp", names=Names.SERVICE)
+BACKEND = Argument("backend", "the backend's address", names=Names.BACKEND)
 
 VERBS = (
     Verb(
         "run",
         offline.run,
         "run the daemon in the foreground",
-        (Argument("--config", "the configuration (default: that of the root)", {"metavar": "F"}),),
+        (Argument("--config", "the configuration (default: that of the root)", {"metavar": "F"}, Names.FILE),),
     ),
     Verb("check", offline.check, "validate a configuration and print it with every default", (CONFIG_FILE,)),
     Verb("render", offline.render, "print the C text of the data plane for a configuration", (CONFIG_FILE,)),
-    Verb("schema", offline.schema, "print the JSON Schema of the configuration"),
+    Verb(
+        "schema",
+        offline.schema,
+        "print the JSON Schema of the configuration, or the manual page that says the same",
+        (Argument("--man", "print vc5.yaml(5), for man(1)", {"action": "store_true"}),),
+    ),
     Verb(
         "convert",
         offline.convert,
         "turn an earlier configuration (YAML of 2021 to 2023, or the daemon's JSON) into today's YAML",
         (
-            Argument("old", "the earlier configuration", {"metavar": "OLD"}),
-            Argument("-o", "write to this new file (default: standard output)", {"metavar": "FILE", "dest": "output"}),
+            Argument("old", "the earlier configuration", {"metavar": "OLD"}, Names.FILE),
+            Argument(
+                "-o",
+                "write to this new file (default: standard output)",
+                {"metavar": "FILE", "dest": "output"},
+                Names.FILE,
+            ),
             Argument("--resolve", "ask this host's resolver for the addresses of host names", {"action": "store_true"}),
             Argument(
                 "--interface",
                 "an interface that packets for the VIPs arrive on; may be repeated",
                 {"metavar": "NAME", "action": "append"},
+                Names.INTERFACE,
             ),
         ),
+        failed="something is missing from the result, or `vc5 check` would refuse it",
     ),
     Verb(
         "explain",
         offline.explain,
         "run the data plane on one packet and tell what it does with it",
         (
-            Argument("--config", "explain this configuration, not the running daemon's", {"metavar": "F"}),
-            Argument("--host", "interfaces, neighbours and health to assume (JSON)", {"metavar": "H.json"}),
+            Argument("--config", "explain this configuration, not the running daemon's", {"metavar": "F"}, Names.FILE),
+            Argument("--host", "interfaces, neighbours and health to assume (JSON)", {"metavar": "H.json"}, Names.FILE),
             Argument("--flags", "TCP flags of the --flow packet (default: SYN)", {"metavar": "SYN,ACK"}),
-            Argument("--interface", "where the packet arrives (default: the first)", {"metavar": "NAME"}),
+            Argument(
+                "--interface", "where the packet arrives (default: the first)", {"metavar": "NAME"}, Names.INTERFACE
+            ),
         ),
         (
             Argument("--frame", "the packet, as hexadecimal digits from the destination MAC on", {"metavar": "HEX"}),
             Argument(
                 "--flow", "a packet of this flow: 'tcp 198.51.100.7:4242 203.0.113.10:443' (IPv6: [2001:db8::7]:4242)"
             ),
-            Argument("--steps", "a file of packets and changes, one JSON object a line", {"metavar": "S.jsonl"}),
+            Argument(
+                "--steps", "a file of packets and changes, one JSON object a line", {"metavar": "S.jsonl"}, Names.FILE
+            ),
         ),
     ),
     Verb(
@@ -57,7 +75,7 @@ VERBS = (
         offline.balance,
         "balance one service at once, without a configuration file or health checks; commands come from standard input",
         (
-            Argument("interface", "where the VIP's packets arrive"),
+            Argument("interface", "where the VIP's packets arrive", names=Names.INTERFACE),
             Argument("vip", "VIP, VIP:PORT or VIP:PORT/udp (default: port 80, TCP)"),
             Argument(
                 "backends", "a backend's address, with =WEIGHT if that is not 1", {"nargs": "*", "metavar": "backend"}
@@ -69,9 +87,17 @@ VERBS = (
         plan.run,
         "what a reload would do: which slots and VIPs move, whether a program must be compiled; changes nothing",
         (
-            Argument("config", "the new configuration (default: the one that a reload would read)", {"nargs": "?"}),
             Argument(
-                "--against", "another file in the place of the daemon, all backends being up", {"metavar": "OLD.yaml"}
+                "config",
+                "the new configuration (default: the one that a reload would read)",
+                {"nargs": "?"},
+                Names.FILE,
+            ),
+            Argument(
+                "--against",
+                "another file in the place of the daemon, all backends being up",
+                {"metavar": "OLD.yaml"},
+                Names.FILE,
             ),
         ),
     ),
@@ -80,7 +106,11 @@ VERBS = (
         daemon.reload,
         "make the daemon read its configuration again, and wait for the result",
         (
-            Argument("--max-disruption", "refuse it if a service would move more of its slots", {"metavar": "5%"}),
+            Argument(
+                "--max-disruption",
+                "refuse it if more of some service's flows would be disturbed (DISRUPTS in `vc5 plan`)",
+                {"metavar": "5%"},
+            ),
             Argument(
                 "--confirm",
                 "go back to the configuration before, unless `vc5 confirm` comes in time",
@@ -113,7 +143,7 @@ VERBS = (
         "reattach",
         daemon.reattach,
         "detach from an interface and attach again, for a NIC that lost its program",
-        (Argument("interface", "one of the configured interfaces"),),
+        (Argument("interface", "one of the configured interfaces", names=Names.INTERFACE),),
     ),
     Verb(
         "prefixes",
@@ -138,6 +168,7 @@ VERBS = (
         offline.doctor,
         "what speaks against XDP on the interfaces of a configuration, and what to do",
         (CONFIG_FILE,),
+        failed="something will not work",
     ),
     Verb(
         "log",
@@ -145,8 +176,8 @@ VERBS = (
         "probe results and events that this balancer has kept",
         (
             Argument("--follow", "wait for more, until interrupted", {"action": "store_true"}),
-            Argument("--service", "of this service: VIP:PORT/tcp", {"metavar": "S"}),
-            Argument("--backend", "of this backend address", {"metavar": "B"}),
+            Argument("--service", "of this service: VIP:PORT/tcp", {"metavar": "S"}, Names.SERVICE),
+            Argument("--backend", "of this backend address", {"metavar": "B"}, Names.BACKEND),
             Argument("--since", "from this moment on: 10m, 2h, 3d (ago), or 2025-06-01T12:00", {"metavar": "T"}),
             Argument(
                 "--outcome",
@@ -158,6 +189,19 @@ VERBS = (
         (
             Argument("--probes", "probe results only", {"action": "store_true"}),
             Argument("--events", "everything but probe results", {"action": "store_true"}),
+        ),
+    ),
+    Verb(
+        "completion",
+        completion.run,
+        "print what makes a shell complete this command: source <(vc5 completion bash)",
+        (
+            Argument("shell", "which one: bash or zsh", {"choices": ("bash", "zsh")}),
+            Argument(
+                "words",
+                "print what the last of these words may become, each with = in front; so ask the shells",
+                {"nargs": "*", "metavar": "=WORD"},
+            ),
         ),
     ),
 )

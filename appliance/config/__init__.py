@@ -1,7 +1,7 @@
 """What is configured? YAML text -> positioned nodes -> declared settings -> Config, or every issue at once.
 
 file       bytes, within bounds             (the only one that touches the file system)
-compose    text -> nodes                    (the only one that knows YAML)
+compose    text -> nodes                    (the only one that knows YAML; hints says what may be meant)
 merge      nodes of several files -> nodes of one
 reader     nodes -> values, by `settings`   (the table of all settings, in parts)
 resolve    values -> services, inheritance resolved
@@ -72,7 +72,7 @@ def load(source: Path | Source) -> Loaded:
     texts = []
     for file in files:
         findings.enter(str(file))
-        texts.append((str(file), read_text(file, findings)))
+        texts.append((str(file), read_text(file, findings, part=file is not source.file)))
     return _load(texts, findings)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from appliance.config.findings import Findings
+from appliance.config.hints import of_yaml
 from appliance.config.nodes import Mapping, Node, Scalar, Sequence, join, quote
 
 MAX_CHARACTERS = 8 << 20
@@ -29,23 +30,6 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 
 # YAML 1.1, 5.4, which libyaml follows.
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-
-_HINTS = (
-    ("mapping values are not allowed", "check the indentation; a text that contains ': ' needs quotes"),
-    ("did not find expected key", "check the indentation of this line and of those above it"),
-    ("could not find expected ':'", "a key ends with a colon and a blank; check the lines above"),
-    ("expected alphabetic", "a text that begins with * or & needs quotes"),
-    ("did not find expected '-' indicator", "all items of a list begin with '- ' in the same column"),
-    ("found unexpected end of stream", "a quote or a bracket is not closed"),
-    ("expected ',' or", "a bracket is not closed, or a comma is missing"),
-    ("did not find expected node content", "a bracket is not closed, or a value is missing"),
-    ("cannot start any token", "a text that begins with %, @ or ` needs quotes"),
-)
-
-
-# Where an address of IPv6 ends the line so far: at a colon in front or behind, or in brackets with more after them.
-_COLONS = re.compile(r"(?:^|[\[{,\s])(?::|[0-9A-Fa-f:]*::)$")
-_BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]\S$")
 
 
 def compose(text: str, findings: Findings, file: str = "") -> Node | None:
@@ -75,22 +59,11 @@ def compose(text: str, findings: Findings, file: str = "") -> Node | None:
         if line >= len(lines):
             # libyaml counts one line more than there is where the text ends inside a line.
             line, column = len(lines) - 1, len(lines[-1])
-        hint = _hint(problem, lines[line][: column + 1])
+        hint = of_yaml(problem, lines, line, column)
         findings.refuse(line + 1, column + 1, "syntax", f"not valid YAML: {problem}", hint)
     except yaml.YAMLError as error:
         findings.refuse(0, 0, "syntax", f"not valid YAML: {quote(str(error))}")
     return None
-
-
-def _hint(problem: str, before: str) -> str:
-    """Return advice for a message of libyaml, of which the reader cannot make much; `before` is the line so far."""
-    if "\t" in before:
-        return "YAML does not allow tabs here; indent with blanks"
-    if _COLONS.search(before):
-        return "an IPv6 address that begins or ends with a colon needs quotes"
-    if _BRACKETS.search(before):
-        return "an IPv6 address in brackets needs quotes"
-    return next((hint for part, hint in _HINTS if part in problem), "")
 
 
 class _Refused(Exception):
@@ -245,7 +218,7 @@ class _Composer:
 
     def _refuse_key(self, mark: Any) -> None:
         if self._stack and self._stack[-1].is_map and self._stack[-1].key is None:
-            hint = "quote the text if it begins with { or ["
+            hint = "quote the text if it begins with { or [; if it is a template, check the file that is made of it"
             raise _Refused(mark, "syntax", "a key must be a text, not a list or a map", hint)
 
     def _refuse_tag(self, event: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.config.compose import MAX_CHARACTERS
 from appliance.config.findings import Findings
+from appliance.config.nodes import quote
 
 MAX_PARTS = 1000
 
@@ -35,15 +37,16 @@ def parts_of(directory: Path, findings: Findings) -> tuple[Path, ...]:
     return tuple(sorted(found, key=lambda path: path.name))
 
 
-def read_text(path: Path, findings: Findings) -> str | None:
+def read_text(path: Path, findings: Findings, *, part: bool = False) -> str | None:
     """Return the file's text; None where it cannot be had, which `findings` then tells.
 
-    Only a regular file is opened: a FIFO without a writer would block, a device need not end.
+    Only a regular file is opened: a FIFO without a writer would block, a device need not end. A `part` was found in its
+    directory, so nobody has named it.
     """
+    instead = f"move it away: every *.yaml in {path.parent} is read" if part else "name a configuration file"
     try:
-        if not path.is_file():
-            what = "does not exist" if not path.exists() else "is not a regular file"
-            findings.refuse(0, 0, "file", what, "name a configuration file")
+        if what := _no_file(path):
+            findings.refuse(0, 0, "file", what, instead)
             return None
         with path.open("rb") as file:
             data = file.read(MAX_CHARACTERS + 1)
@@ -54,13 +57,59 @@ def read_text(path: Path, findings: Findings) -> str | None:
     if len(data) > MAX_CHARACTERS:
         findings.refuse(0, 0, "limit", f"more than {MAX_CHARACTERS >> 20} MiB; this is no configuration file")
         return None
+    if encoding := _encoding(data):
+        hint = f"convert the file, for example with `iconv -f {encoding} -t utf-8`"
+        findings.refuse(0, 0, "encoding", f"the text is {encoding.upper()}, not UTF-8", hint)
+        return None
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        # The bytes before the bad one are sound, so the column can be counted in characters.
-        begin = data.rfind(b"\n", 0, error.start) + 1
-        column = len(data[begin : error.start].decode("utf-8")) + 1
-        hint = "convert the file, for example with `iconv -f latin1 -t utf-8`"
-        findings.refuse(line, column, "encoding", f"the byte {data[error.start]:#04x} is not UTF-8", hint)
+        if b"\0" in data:
+            findings.refuse(0, 0, "encoding", "is a binary file, not a text", instead)
+        else:
+            _refuse_byte(data, error.start, findings)
         return None
+
+
+def _no_file(path: Path) -> str:
+    """Return why there is nothing to read at a path; empty where there is."""
+    if path.is_file():
+        return ""
+    if path.is_dir():
+        return "is a directory"
+    if path.exists():
+        return "is not a regular file"
+    if not path.is_symlink():
+        return "does not exist"
+    return f"is a symbolic link to {quote(str(path.readlink()))}, where there is no file"
+
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Those of UTF-32 come first: one of them begins with one of UTF-16."""
+
+
+def _encoding(data: bytes) -> str:
+    """Return in which encoding of Unicode a text is, by its mark or by the zeros beside ASCII; empty for UTF-8."""
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return name
+    head = data[:64]
+    if len(head) >= 4:
+        for first, name in ((1, "utf-16le"), (0, "utf-16be")):
+            if not any(head[first::2]) and all(head[1 - first :: 2]):
+                return name
+    return ""
+
+
+def _refuse_byte(data: bytes, at: int, findings: Findings) -> None:
+    """Report the first byte that is not UTF-8."""
+    line = data.count(b"\n", 0, at) + 1
+    # The bytes before the bad one are sound, so the column can be counted in characters.
+    column = len(data[data.rfind(b"\n", 0, at) + 1 : at].decode("utf-8")) + 1
+    hint = "convert the file, for example with `iconv -f latin1 -t utf-8`"
+    findings.refuse(line, column, "encoding", f"the byte {data[at]:#04x} is not UTF-8", hint)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.config.findings import Findings, Invalid, suggestion
+from appliance.config.hints import invisible
 from appliance.config.kinds import Either, Kind, ListOf, MapOf, Place, ScalarKind, Section, words_of
 from appliance.config.nodes import Mapping, Node, Scalar, Sequence, describe, join, quote
 from appliance.config.settings import LATER, settings_of
@@ -62,7 +63,13 @@ def _read(kind: Kind, node: Node, path: str, findings: Findings, outer: Kind) ->
 def _refuse(node: Node, path: str, findings: Findings, kind: Kind, invalid: Invalid | None = None) -> None:
     code = invalid.code if invalid else "type"
     message = (invalid and invalid.message) or f"must be {words_of(kind)}, not {describe(node)}"
-    findings.error(node, path, code, message, invalid.hint if invalid else "")
+    findings.error(node, path, code, message, _unseen(node) or (invalid.hint if invalid else ""))
+
+
+def _unseen(node: Node) -> str:
+    """Advice where a text has a character that its writer did not see."""
+    found = invisible(node.text) if isinstance(node, Scalar) else ""
+    return f"it has {found}" if found else ""
 
 
 def _read_scalar(kind: ScalarKind, node: Node, path: str, findings: Findings, outer: Kind) -> Given | None:
@@ -88,7 +95,9 @@ def _read_list(kind: ListOf, node: Node, path: str, findings: Findings, outer: K
     elif kind.one and not _is_null(node) and isinstance(node, Scalar):
         places = [(node, path)]
     else:
-        _refuse(node, path, findings, outer)
+        maps = isinstance(node, Mapping) and isinstance(kind.item, Section)
+        hint = "each item of a list begins with `- `" if maps else ""
+        _refuse(node, path, findings, outer, Invalid(hint=hint, code="type"))
         return None
     if len(places) < kind.at_least:
         findings.error(node, path, "missing", "the list is empty", f"must be {kind.accepted}")
@@ -171,6 +180,6 @@ def _unknown(kind: Section, key: Scalar, path: str, findings: Findings) -> None:
     if later is not None:
         findings.error(key, path, "unsupported", f"{quote(key.text)} is not supported by this version", later)
         return
-    hint = suggestion(key.text, settings_of(kind.place))
+    hint = _unseen(key) or suggestion(key.text, settings_of(kind.place))
     where = "at the top level" if kind.place is Place.TOP else f"in a {kind.place.value}"
     findings.error(key, path, "unknown-key", f"there is no setting {quote(key.text)} {where}", hint)

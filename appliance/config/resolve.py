@@ -180,8 +180,9 @@ class _Services:
         if found is None and not self._mentioned("policy" if name == "policy" else "servers", given.value):
             what, place = ("policy", "policy") if name == "policy" else ("server list", "servers")
             hint = suggestion(given.value, named) or f"define it under `{place}` at the top level"
-            if place == "servers" and given.value[0].isdigit():
+            if given.value[0].isdigit():
                 hint = f"a list has brackets: {name}: [{given.value}]"
+                hint = hint if place == "servers" else f"a policy is a map: {name}: {{{given.value}: }}"
             self._findings.error(given.node, given.path, "unknown-name", f"no {what} {quote(given.value)}", hint)
         return found
 

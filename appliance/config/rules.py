@@ -101,24 +101,33 @@ def _vip_as_backend(drafts: list[Draft], findings: Findings) -> None:
 
 
 def _backends(drafts: list[Draft], findings: Findings) -> None:
-    counted: dict[tuple[int, int], tuple[int, bool]] = {}
+    counted: dict[tuple[int, int], tuple[int, bool, bool]] = {}
     for draft in drafts:
         servers = draft.servers
         key = (id(servers), id(draft.fallback))
         if key not in counted:
             backends = draft.service.backends
             enabled = sum(backend.enabled for backend in backends)
-            counted[key] = (enabled, any(backend.weight for backend in backends))
-        if not servers.sound:
+            weighted = any(backend.weight for backend in backends)
+            counted[key] = (enabled, weighted, _all_counted(servers, draft.fallback))
+        enabled, weighted, sound = counted[key]
+        if not sound:
             continue
-        enabled, weighted = counted[key]
         if draft.service.need > enabled:
-            at = draft.need or servers
-            message = f"needs {draft.service.need} healthy backends, but {enabled} are enabled; it is never up"
+            at, need = draft.need or servers, draft.service.need
+            few = {0: "none is", 1: "only 1 is"}.get(enabled, f"only {enabled} are")
+            message = f"needs {need} healthy backend{'s' if need > 1 else ''}, but {few} enabled; it is never up"
             findings.warning(at.node, at.path, "need", message, "lower `need` or enable more servers")
         if servers.value and not weighted:
             message = "all weights are 0; no backend gets new flows"
             findings.warning(servers.node, servers.path, "weights", message, "give one of them a weight")
+
+
+def _all_counted(*lists: Given | None) -> bool:
+    """Whether every entry of these lists is a backend; one that was refused has an issue of its own."""
+    given = [one for one in lists if one]
+    addresses = [address for one in given for address, _ in listed(one)]
+    return all(one.sound for one in given) and len(set(addresses)) == len(addresses)
 
 
 def _vip_up(drafts: list[Draft], findings: Findings) -> None:

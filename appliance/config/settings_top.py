@@ -8,8 +8,10 @@ from appliance.config.setting import LIST_NAME, POLICIES, SERVERS, SERVICE, TOP,
 from appliance.config.values import Seed
 from appliance.model import Mode, UnknownPort, XdpMode
 
-_INTERFACE = Text(
-    r"[^\s/:.][^\s/:]{0,14}", "an interface name of 1 to 15 characters, without blanks, slashes and colons", most=15
+INTERFACE = Text(
+    r"[!#-&(-\-0-9;-_a-~][!#-&(-.0-9;-_a-~]{0,14}",
+    "an interface name of 1 to 15 ASCII characters, without blanks, quotes, slashes and colons",
+    most=15,
 )
 
 
@@ -21,7 +23,7 @@ TOP_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "interfaces",
         (TOP,),
-        ListOf(_INTERFACE, "an interface name or a list of them", one=True, null_is_empty=True),
+        ListOf(INTERFACE, "an interface name or a list of them", one=True, null_is_empty=True),
         "The interfaces that packets for the VIPs arrive on; needed as soon as there is a service.",
         "[eth0]",
     ),

@@ -24,7 +24,7 @@ from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.judging import Judging
 from appliance.control.notify import Notifier
 from appliance.control.pulse import Pulse
-from appliance.control.recorder import Recorder, log_to_stderr
+from appliance.control.recorder import Recorder, headline, log_to_stderr
 from appliance.control.reload import reload
 from appliance.control.requests import handlers
 from appliance.control.saving import Saving
@@ -288,7 +288,13 @@ class Daemon:
         """Have something done while the loop goes on."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("unexpected, please report it", exc_info=error)
+            self.record(EventKind.ALARM, f"unexpected: {type(error).__name__}: {headline(error)}")
 
     async def _reload_quietly(self) -> None:
         try:
@@ -313,9 +319,10 @@ class Daemon:
     def watch_for(self, interfaces: tuple[str, ...]) -> None:
         """Watch these interfaces, and what the plan in force needs to have resolved."""
         if interfaces != self.watched:
-            self._loop.remove_reader(self.watch.fileno())
-            self.watch.close()
-            self.watch, self.watched = HostWatch(interfaces, self._host_changed), interfaces
+            former, self.watch = self.watch, HostWatch(interfaces, self._host_changed)  # which may fail
+            self.watched = interfaces
+            self._loop.remove_reader(former.fileno())
+            former.close()
             self._loop.add_reader(self.watch.fileno(), self.watch.read)
             self.plan_soon()
         if self.instance.current is not None:

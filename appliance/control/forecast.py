@@ -218,26 +218,6 @@ class VipChanges:
     withdrawn: tuple[Address, ...]
 
 
-def disruption(found: Mapping[ServiceKey, Move], most: float) -> str:
-    """Say which services move more than this share of their slots, the worst first; empty if none does."""
-    worst = sorted((move for move in found.items() if move[1].share > most), key=lambda item: (-item[1].share, item[0]))
-    told = [
-        f"{key} {percent(move.share)} ({move.moved} of {move.slots} slots: {move.cause})" for key, move in worst[:SHOWN]
-    ]
-    return ", ".join([*told, *([f"and {len(worst) - SHOWN} more"] if len(worst) > SHOWN else [])])
-
-
-SHOWN = 8
-"""So many services a refusal names."""
-
-
-def percent(share: float) -> str:
-    """A share as text: 0 %, 33.4 %, 100 %; never rounded to 0 or to 100."""
-    if share in (0.0, 1.0):
-        return f"{share:.0%}".replace("%", " %")
-    return f"{min(99.9, max(0.1, share * 100)):.1f} %"
-
-
 def flows_leaving(move: Move, flows: Mapping[Address, int]) -> int:
     """An estimate of the flows in the slots that move: of each backend's flows the share of its slots that leave it."""
     return round(sum(flows.get(who, 0) * slots / move.held[who] for who, slots in move.left.items()))

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from appliance import config
 from appliance.config.compose import MAX_CHARACTERS
 from appliance.control import standing
-from appliance.control.forecast import Move, Seat, flows_leaving
-from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, shares_apart, told
-from appliance.control.plan import Openings
+from appliance.control.forecast import Seat, flows_leaving
+from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, told
 from appliance.control.socket import Encoded
 from appliance.dataplane import lookup
 from appliance.dataplane.hashchange import new_keys
@@ -75,7 +74,7 @@ async def _answer(daemon: Daemon, arguments: Mapping[str, Any]) -> Encoded:
     else:
         loaded = await asyncio.to_thread(config.load_text, unpacked(given), name)
     outlook, program = await foresee(daemon.instance, loaded.config)
-    flows = await _flows(daemon.instance, outlook.moves)
+    flows = await _flows(daemon.instance, outlook)
     head = {
         "file": name if given is not None else str(daemon.file),
         "against": "the running daemon",
@@ -110,8 +109,8 @@ async def foresee(instance: Instance, wanted: Config) -> tuple[Outlook, At]:
         host,
         seed,
         keys.current != before,
-        Openings(set(instance.openings.opened), dict(instance.openings.since)),
-        shares_apart(instance.shares),
+        instance.openings.apart(),
+        instance.shares.apart(),
         {one.key: one for one in current.desired.services if one.key not in current.left},
         current.desired.vips,
         now,
@@ -133,18 +132,21 @@ async def _seats(tables: Tables) -> dict[ServiceKey, Seat]:
     return found
 
 
-async def _flows(instance: Instance, moves: Mapping[ServiceKey, Move]) -> dict[ServiceKey, Flows]:
+async def _flows(instance: Instance, outlook: Outlook) -> dict[ServiceKey, Flows]:
     found: dict[ServiceKey, Flows] = {}
-    tables = instance.data.tables
+    tables, moves = instance.data.tables, outlook.moves
     if tables is None:
         return found
-    async for key in _in_slices([key for key, move in moves.items() if move.moved]):
+    gone = {key for key, lost in outlook.lost.items() if lost.total}
+    async for key in _in_slices([key for key, move in moves.items() if move.moved or key in gone]):
         counted = instance.active_flows(key)
-        numbers = tables.numbers(key)
         if not counted and key.protocol is not Protocol.TCP:
             continue  # a flow without a SYN has no beginning that could be counted
-        begun = {who: tables.memory.counter(numbers[who], "flows") for who in moves[key].left if who in numbers}
-        found[key] = Flows(flows_leaving(moves[key], counted or begun), bool(counted))
+        numbers = tables.numbers(key)
+        concerned = numbers if key in gone else moves[key].left
+        begun = {who: tables.memory.counter(numbers[who], "flows") for who in concerned if who in numbers}
+        flows = counted or begun
+        found[key] = Flows(sum(flows.values()) if key in gone else flows_leaving(moves[key], flows), bool(counted))
     return found
 
 

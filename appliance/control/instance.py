@@ -208,7 +208,7 @@ class Instance:
     def reconfigure(self, config: Config, prepared: Prepared) -> None:
         """Put a configuration in force; on any failure the former one stays in force, whole."""
         requirements.interfaces(config, self.host(), self.state.config.interfaces)
-        former = (self.state, self.seed, copy.deepcopy(self.openings), copy.deepcopy(self.shares))
+        former = (self.state, self.seed, self.openings.apart(), self.shares.apart())
         known = self.health.snapshot()
         self.data.install(prepared)
         try:

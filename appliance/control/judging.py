@@ -13,7 +13,7 @@ from appliance.control.socket import Request
 from appliance.errors import RequestError
 from appliance.health.governor import Freeze
 from appliance.health.judge import Transition
-from appliance.model import EventKind, Health, ProbeResult
+from appliance.model import EventKind, Health, ProbeResult, Service
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
@@ -88,9 +88,10 @@ class Judging:
         assumed = daemon.instance.assumed.pop((transition.service, transition.backend), Health.UNKNOWN)
         before = transition.before if transition.before is not Health.UNKNOWN else assumed
         daemon.plan_soon(transition.service, unsaved=True)
+        held = self._hear(transition, before)  # which may think otherwise of one that was assumed to be what it is
         if before is transition.after:
             return
-        kept = self._govern(transition, before)
+        kept = self._kept(transition, held)
         daemon.record(
             EventKind.BACKEND,
             f"{before} -> {transition.after}: {transition.diagnostic}{kept}",
@@ -99,20 +100,26 @@ class Judging:
             outcome=str(transition.after),
         )
 
-    def _govern(self, transition: Transition, before: Health) -> str:
-        """Let the governor know; return what is to be said if it does not let the verdict have its effect."""
+    def _hear(self, transition: Transition, before: Health) -> Service | None:
+        """Let the governor know; return the service if it holds the backend in it."""
         instance, key, address = self._daemon.instance, transition.service, transition.backend
         plan = instance.current
         if plan is None or key not in plan.places:
-            return ""
+            return None
         leaving, service = instance.state.leaving, plan.ordered[plan.places[key]]
         if leaving:
             staying = tuple(one for one in service.backends if (key, one.address) not in leaving)
             service = replace(service, backends=staying)
-        if instance.governor.moved(service, address, before, transition.after, time.monotonic()):
-            text = f"kept in service although {transition.after}: max_removal is {service.max_removal:.0%}"
+        held = instance.governor.moved(service, address, before, transition.after, time.monotonic())
+        return service if held else None
+
+    def _kept(self, transition: Transition, holds: Service | None) -> str:
+        """Return what is to be said if the verdict does not have its effect."""
+        key, address, after = transition.service, transition.backend, transition.after
+        if holds is not None:
+            text = f"kept in service although {after}: max_removal is {holds.max_removal:.0%}"
             self._daemon.record(EventKind.ALARM, text, service=key, backend=address)
-        kept = instance.governor.kept_for(key, address, transition.after)
+        kept = self._daemon.instance.governor.kept_for(key, address, after)
         return f" (not acted on: {kept})" if kept else ""
 
     def prober_state(self, alive: bool, why: str) -> None:

@@ -54,7 +54,9 @@ def _parsed(kind: Any, content: Any) -> Any:
     if origin in (tuple, list, frozenset) and isinstance(content, list):
         return _items(origin, inside, content)
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(content, list):
-        return {_parsed(inside[0], name): _parsed(inside[1], item) for name, item in map(tuple, content)}
+        if not all(isinstance(pair, list) and len(pair) == 2 for pair in content):
+            raise ValueError(f"{str(content)[:60]!r} holds no pairs")
+        return {_parsed(inside[0], name): _parsed(inside[1], item) for name, item in content}
     if isinstance(kind, type):
         return _one(kind, content)
     raise ValueError(f"{str(content)[:60]!r} is no {kind}")

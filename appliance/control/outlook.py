@@ -13,6 +13,7 @@ from typing import Any
 
 from appliance.control.announcing import disabled
 from appliance.control.differences import Change, Differences, ServiceDifference, differences
+from appliance.control.disruption import Disruption, disruptions
 from appliance.control.forecast import Move, Seat, Verdicts, VipChanges, moves, pairs, unchecked, vips
 from appliance.control.plan import Openings, Plan, plan
 from appliance.control.receivers import HealthOf
@@ -57,6 +58,8 @@ class Outlook:
     differences: Differences
     moves: Mapping[ServiceKey, Move]
     vips: VipChanges
+    lost: Mapping[ServiceKey, Disruption] = field(default_factory=dict)
+    """What is disturbed, of services that lose anything."""
 
 
 def apart(state: State) -> State:
@@ -65,18 +68,8 @@ def apart(state: State) -> State:
     for name, value in vars(state).items():
         if isinstance(value, dict | set | list):
             setattr(trial, name, value.copy())
-    trial.blocks = copy.deepcopy(state.blocks)
+    trial.blocks = copy.copy(state.blocks)  # which never edits its map, but makes another one
     return trial
-
-
-def shares_apart(shares: Shares) -> Shares:
-    """A copy of the shares, for the same purpose."""
-    ramps, balance = copy.copy(shares.ramps), copy.copy(shares.balance)
-    for part in (ramps, balance):
-        for name, value in vars(part).items():
-            if isinstance(value, dict | set):
-                setattr(part, name, value.copy())
-    return Shares(ramps, balance)
 
 
 def look(scene: Scene) -> Outlook:
@@ -88,10 +81,11 @@ def look(scene: Scene) -> Outlook:
     services = trial.services()
     verdicts = Verdicts(scene.verdict, known, unchecked(services), Health.UP)
     new = pairs(services) - known
-    later = _plan(scene, trial, verdicts, full=new)
-    at_once = later
     if scene.new_are is not Health.UP and new:
-        at_once = _plan(scene, trial, replace(verdicts, assumed=scene.new_are))
+        at_once = _plan(scene, trial, replace(verdicts, assumed=scene.new_are), scene.vips)
+        later = _plan(scene, trial, verdicts, at_once.desired.vips, full=new)
+    else:
+        at_once = later = _plan(scene, trial, verdicts, scene.vips, full=new)
     found = moves(scene.seats, later.desired.services, at_once.desired.services, scene.now, reseeded=scene.reseeded)
     out = disabled(wanted)
     changes = vips(
@@ -99,7 +93,8 @@ def look(scene: Scene) -> Outlook:
         _announced(at_once.desired.vips, out),
         _announced(later.desired.vips, out),
     )
-    return Outlook(differences(before, wanted), found, changes)
+    differ = differences(before, wanted)
+    return Outlook(differ, found, changes, disruptions(found, differ.services, changes.withdrawn))
 
 
 def _announced(vips: Mapping[Address, bool], out: frozenset[Address]) -> dict[Address, bool]:
@@ -107,10 +102,17 @@ def _announced(vips: Mapping[Address, bool], out: frozenset[Address]) -> dict[Ad
 
 
 def _plan(
-    scene: Scene, trial: State, verdicts: Verdicts, full: frozenset[tuple[ServiceKey, Address]] = frozenset()
+    scene: Scene,
+    trial: State,
+    verdicts: Verdicts,
+    vips: Mapping[Address, bool],
+    full: frozenset[tuple[ServiceKey, Address]] = frozenset(),
 ) -> Plan:
-    """The plan of the reload; backends in `full` have their whole share, their slow start being over."""
-    shares = shares_apart(scene.shares)
+    """The plan of the reload; backends in `full` have their whole share, their slow start being over.
+
+    `vips` were up before: they stay so as long as only services that nobody has judged yet are in the way.
+    """
+    shares = scene.shares.apart()
     shares.ramps.first |= full
     return plan(
         trial,
@@ -118,9 +120,10 @@ def _plan(
         scene.host,
         seed=scene.seed,
         now=scene.at,
-        openings=Openings(set(scene.openings.opened), dict(scene.openings.since)),
+        openings=scene.openings.apart(),
         shares=shares,
         time=scene.time,
+        vips=vips,
     )
 
 
@@ -158,7 +161,7 @@ def _seat(service: DesiredService, count: int) -> Seat:
 
 @dataclass(frozen=True)
 class Flows:
-    """An estimate of the flows in the slots that move.
+    """An estimate of the flows that are disturbed: those in the slots that move, or all where the service goes.
 
     `counted`: the service remembers every flow, so it is known how many there are. Else it is the number of SYNs
     that have come since the counters began, an upper bound; None: not even that is known.
@@ -173,6 +176,7 @@ def told(outlook: Outlook, flows: Mapping[ServiceKey, Flows]) -> Iterator[dict[s
     for key in sorted(outlook.moves.keys() | outlook.differences.services.keys()):
         difference = outlook.differences.services.get(key) or ServiceDifference(Change.SAME)
         move, estimate = outlook.moves.get(key, Move(0)), flows.get(key, Flows(None))
+        lost = outlook.lost.get(key, Disruption())
         yield {
             "service": str(key),
             "change": str(difference.change),
@@ -187,7 +191,9 @@ def told(outlook: Outlook, flows: Mapping[ServiceKey, Flows]) -> Iterator[dict[s
             "share": round(move.share, 6),
             "moved_at_once": move.at_once,
             "cause": str(move.cause),
-            "flows": 0 if not move.moved else estimate.number,
+            "disruption": round(lost.share, 6),
+            "disrupted_by": str(lost.loss),
+            "flows": estimate.number if move.moved or lost.total else 0,
             "flows_counted": estimate.counted,
         }
 
@@ -208,6 +214,7 @@ def overview(outlook: Outlook) -> dict[str, Any]:
         "slots": slots,
         "moved_slots": moved,
         "largest_share": round(max((move.share for move in outlook.moves.values()), default=0.0), 6),
+        "largest_disruption": round(max((lost.share for lost in outlook.lost.values()), default=0.0), 6),
         "vips": {
             "announce": [str(vip) for vip in outlook.vips.announced],
             "withdraw": [str(vip) for vip in outlook.vips.withdrawn],

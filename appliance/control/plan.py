@@ -44,6 +44,10 @@ class Openings:
     opened: set[ServiceKey] = field(default_factory=set)
     since: dict[ServiceKey, float] = field(default_factory=dict)
 
+    def apart(self) -> Openings:
+        """A copy that can go its own way."""
+        return Openings(set(self.opened), dict(self.since))
+
     def ready(self, service: Service, health: HealthOf, now: float) -> bool:
         """Whether the service may have a table; `now` in monotonic seconds."""
         if service.key in self.opened:

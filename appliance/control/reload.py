@@ -1,6 +1,7 @@
 """`vc5 reload`: the configuration file is read and put in force, in one step or not at all.
 
-With a limit, the reload is foretold first (foresight.py), and refused where some service would move more of its slots.
+With a limit, the reload is foretold first (foresight.py), and refused where it would disturb more of some service's
+flows; what counts is in disruption.py.
 With a time to confirm, it is a trial (trials.py): kept on disk before anything changes.
 """
 
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from appliance import config
 from appliance.control import foresight, heap, standing
 from appliance.control.confirmation import LONGEST
-from appliance.control.forecast import disruption
+from appliance.control.disruption import refusal
 from appliance.control.recorder import headline
-from appliance.errors import ControlError
+from appliance.errors import ControlError, Vc5Error
 from appliance.model import Config, EventKind
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """How a reload is wanted: the largest share of slots that a service may move, seconds to confirm it."""
+    """How a reload is wanted: the largest share of a service's flows that it may disturb, seconds to confirm it."""
 
     most: float | None = None
     confirm: float | None = None
@@ -70,6 +71,8 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
         started = time.monotonic()
         try:
             loaded = await asyncio.to_thread(config.load, daemon.file)
+            if wanted.confirm is not None:
+                _refuse_no_way_back(daemon, loaded.config)
             if wanted.most is not None:
                 await _refuse_more(daemon, loaded.config, wanted.most)
             async with daemon.trials.of(loaded.config, wanted.confirm, who):
@@ -98,13 +101,23 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
         }
 
 
+def _refuse_no_way_back(daemon: Daemon, wanted: Config) -> None:
+    """Refuse to try what could not be taken back: the next change of the seed has to wait until this one is over."""
+    instance = daemon.instance
+    if instance.seed_for(wanted) != instance.seed:
+        raise ControlError(
+            f"nothing was changed: with another hash_seed there is no way back for {2 * wanted.idle:g} s (twice "
+            "`idle`), so --confirm could not keep its word; change hash_seed on its own, without --confirm"
+        )
+
+
 async def _refuse_more(daemon: Daemon, wanted: Config, most: float) -> None:
     with foresight.considerate():
         outlook, _ = await foresight.foresee(daemon.instance, wanted)
-    worst = disruption(outlook.moves, most)
+    worst = refusal(outlook.lost, outlook.moves, most)
     if worst:
         raise ControlError(
-            f"nothing was changed: more slots would move than --max-disruption {most * 100:g} % allows: {worst}; "
+            f"nothing was changed: more would be disturbed than --max-disruption {most * 100:g} % allows: {worst}; "
             "`vc5 plan` shows all; allow more, or go in smaller steps"
         )
 
@@ -117,9 +130,9 @@ async def put_in_force(daemon: Daemon, wanted: Config) -> Done:
         daemon.watch_for(tuple(dict.fromkeys((*daemon.watched, *wanted.interfaces))))
         prepared = await daemon.reconfigure(wanted)
     except BaseException:
-        daemon.watch_for(daemon.instance.state.config.interfaces)
+        _watch_only(daemon, daemon.instance.state.config.interfaces)
         raise
-    daemon.watch_for(wanted.interfaces)
+    _watch_only(daemon, wanted.interfaces)
     daemon.judging.look()
     daemon.upkeep.warn([name for name in wanted.interfaces if name not in known])
     daemon.upkeep.tell()
@@ -129,3 +142,12 @@ async def put_in_force(daemon: Daemon, wanted: Config) -> Done:
     daemon.loaded_at = time.time()
     compiled = before is None or prepared.digest != before.digest
     return Done(compiled, prepared.seconds if compiled else 0.0)
+
+
+def _watch_only(daemon: Daemon, interfaces: tuple[str, ...]) -> None:
+    """Watch no more than these; where that fails, more are watched, and what is in force is in force all the same."""
+    try:
+        daemon.watch_for(interfaces)
+    except (OSError, Vc5Error) as error:
+        text = f"the interfaces of two configurations are watched until the next reload: {headline(error)}"
+        daemon.record(EventKind.ALARM, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,15 @@ class Shares:
 
     ramps: Ramps = field(default_factory=Ramps)
     balance: Balance = field(default_factory=Balance)
+
+    def apart(self) -> Shares:
+        """A copy that can go its own way; what the maps hold is replaced, and never edited."""
+        ramps, balance = copy.copy(self.ramps), copy.copy(self.balance)
+        for part in (ramps, balance):
+            for name, value in vars(part).items():
+                if isinstance(value, dict | set):
+                    setattr(part, name, value.copy())
+        return Shares(ramps, balance)
 
     def weigh(self, service: Service, members: list[Member], time: int) -> list[Member]:
         """The members of a service with the weights that they are to have at that coarse time.

@@ -111,6 +111,9 @@ class Trials:
             except Vc5Error as error:
                 text = f"nobody confirmed the configuration, and the one before cannot come back: {headline(error)}"
                 daemon.record(EventKind.ALARM, text)
+            except BaseException:
+                daemon.notifier.ready(standing.summary(daemon))
+                raise
             else:
                 daemon.warnings = ()
                 text = f"nobody confirmed the configuration within {trial.seconds:g} s: the one before is in force"

@@ -7,7 +7,8 @@ Three things stand between the verdict on a backend and what it receives:
              uplink) and not against them: those count as up until half of them answer again. Services are related if
              they share a backend, or both share one with a third;
   held       a service has lost as many backends within its `removal_window` as `max_removal` allows: the next one that
-             fails counts as up until it is up, or until the window lets it go.
+             fails counts as up until it is up, or until the window lets it go. Backends that are disabled or in reserve
+             are not asked: what they do takes nothing out.
 
 A backend that has never been up is not kept. Times are seconds of one monotonic clock, passed in as `now`.
 """
@@ -20,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.model import Address, Health, Service, ServiceKey
+from appliance.model import Address, Backend, Health, Service, ServiceKey
 
 Pair = tuple[ServiceKey, Address]
 HealthOf = Callable[[ServiceKey, Address], Health]
@@ -95,20 +96,20 @@ class Governor:
                 self.fell[pair], self._fresh = now, True
                 if self.stranded:
                     self.stranded.add(pair)
-            if service.max_removal is not None:
+            if service.max_removal is not None and any(one.address == address for one in _serving(service)):
                 if self._room(service, now):
                     self.removed.setdefault(service.key, {})[address] = now
                 else:
                     self.held.add(pair)
-        return pair in self.held
+        return service.max_removal is not None and pair in self.held
 
     def _room(self, service: Service, now: float) -> bool:
         """Whether one more backend may go."""
         assert service.max_removal is not None
         times = self.removed.get(service.key, {})
-        lately = sum(now - times.get(one.address, -math.inf) < service.removal_window for one in service.backends)
-        counted = sum(backend.enabled and not backend.fallback for backend in service.backends)
-        return lately + 1 <= math.floor(service.max_removal * counted + 1e-9)
+        serving = _serving(service)
+        lately = sum(now - times.get(one.address, -math.inf) < service.removal_window for one in serving)
+        return lately + 1 <= math.floor(service.max_removal * len(serving) + 1e-9)
 
     def step(self, services: Sequence[Service], health: HealthOf, now: float) -> set[ServiceKey]:
         """Let go of what need not be kept any more, and look whether this node is cut off.
@@ -218,6 +219,11 @@ def cut_off(services: Iterable[Service], health: HealthOf, fell: Collection[Pair
                 answering.add(number)
     failed -= answering
     return 2 * len(failed) > len(failed | answering) and len({group(number) for number in failed}) > 1
+
+
+def _serving(service: Service) -> list[Backend]:
+    """The backends of which `max_removal` is a share."""
+    return [backend for backend in service.backends if backend.enabled and not backend.fallback]
 
 
 def _list(value: object) -> list[Any]:

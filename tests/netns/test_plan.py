@@ -125,7 +125,32 @@ def test_a_reload_that_moves_too_much_is_refused(lab: Lab) -> None:
         wait_for("the log", lambda: [event["outcome"] for event in events(daemon, "reload")] == ["refused"])
         assert daemon.vc5("reload", "--max-disruption", f"{share * 100 + 1:.1f}").returncode == 0
         assert set(owners(daemon)) == {IPv4Address("10.1.10.11")}
+        daemon.configuration_file.write_text(configuration(servers=ONE).replace(str(VIP), f'"{VIP}*"'))
+        body, row = planned(daemon, daemon.configuration_file)
+        assert (row["share"], row["disruption"], row["disrupted_by"]) == (0.0, 1.0, "VIP withdrawn")
+        assert (row["flows"] > 0, body["largest_disruption"], body["vips"]["withdraw"]) == (True, 1.0, [str(VIP)])
+        done = daemon.vc5("reload", "--max-disruption", "99%")
+        assert_refused(done, 1, f"{SERVICE} 100 % (VIP withdrawn)")
+        daemon.configuration_file.write_text("interfaces: eth0\nxdp: native\n")
+        done = daemon.vc5("reload", "--max-disruption", "99%")
+        assert_refused(done, 1, f"{SERVICE} 100 % (service removed)")
+        assert [row["up"] for row in daemon.status()["services"]] == [True]
         assert_refused(daemon.vc5("plan", "/nowhere.yaml"), 78, "/nowhere.yaml: does not exist")
+        assert daemon.stop() == 0
+
+
+def test_a_port_more_on_a_vip_in_service_disturbs_nobody(lab: Lab) -> None:
+    more = configuration().replace("policy: {", "policy: {8080/tcp: {checks: [{type: tcp, port: 80}]}, ")
+    with running(lab, "widened") as daemon:
+        settled(daemon)
+        daemon.configuration_file.write_text(more)
+        body = daemon.ask("plan")
+        assert (body["services_added"], body["largest_disruption"]) == (1, 0.0)
+        assert body["vips"] == {"announce": [], "withdraw": []}
+        assert daemon.vc5("reload", "--max-disruption", "0%").returncode == 0
+        wait_for("both ports", lambda: [row["up"] for row in daemon.status()["services"]] == [True, True])
+        assert [(vip["up"], vip["since_s"] > 0) for vip in daemon.status()["vips"]] == [(True, True)]
+        assert not [event for event in events(daemon, "service") if "down" in event["message"]]
         assert daemon.stop() == 0
 
 

@@ -83,6 +83,21 @@ def test_what_is_confirmed_stays_and_what_is_not_goes_back(lab: Lab) -> None:
         assert daemon.stop() == 0
 
 
+def test_what_could_not_go_back_is_not_tried(lab: Lab) -> None:
+    with running(lab, "no-return") as daemon:
+        before = states(daemon)
+        daemon.configuration_file.write_text(configuration(top="hash_seed: 000102030405060708090a0b0c0d0e0f"))
+        done = daemon.vc5("reload", "--confirm", "60")
+        assert_refused(done, 1, "nothing was changed", "no way back for 1800 s", "without --confirm")
+        assert (trial(daemon), daemon.status()["config"]["generation"]) == ("", 1)
+        assert daemon.vc5("reload").returncode == 0
+        daemon.configuration_file.write_text(configuration())
+        # This is why: the former seed cannot come back yet.
+        assert_refused(daemon.vc5("reload"), 1, "another change now would break connections")
+        assert states(daemon) == before
+        assert daemon.stop() == 0
+
+
 def test_it_goes_back_although_the_daemon_is_killed(lab: Lab) -> None:
     with running(lab, "killed", OLD) as daemon:
         # Killed and started within the time: the trial goes on, and ends.

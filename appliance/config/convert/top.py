@@ -10,6 +10,7 @@ from appliance.config.kinds import Place
 from appliance.config.nodes import Mapping, Node, Scalar, describe, join
 from appliance.config.prefixes import VlanId, VlanPrefix
 from appliance.config.setting import LIST_NAME
+from appliance.config.settings_top import INTERFACE
 
 _GONE = {
     "defcon": "there are no readiness levels; load is shed by `block` and by what `on_dead` and `on_down` say",
@@ -65,11 +66,14 @@ def _interfaces(old: Old, block: Block, job: Job) -> None:
     elif node is not None:
         seen = set()
         for item, where in each(node, "interfaces"):
-            if isinstance(item, Scalar) and 0 < len(item.text) <= 15 and item.text not in seen:
+            why, hint = refusal(INTERFACE, item, where)
+            if why or not isinstance(item, Scalar):
+                result.tail.append(job.lost(item, where, why, hint))
+            elif item.text in seen:
+                result.tail.append(job.dropped(item, where, "this interface is there already"))
+            else:
                 seen.add(item.text)
                 result.items.append(Item(item.text))
-            else:
-                result.tail.append(job.lost(item, where, f"must be an interface name, once, not {describe(item)}"))
     elif "services" in old:
         reason = "the former daemon had the names of the interfaces on its command line"
         note = job.guessed(old.node, "interfaces", reason, "write them here, or convert with --interface")

@@ -31,10 +31,17 @@ ROW = {
     "share": 0.342,
     "moved_at_once": 50,
     "cause": "backends",
+    "disruption": 0.342,
+    "disrupted_by": "slots move",
     "flows": 1234,
     "flows_counted": False,
 }
-SAME = ROW | {"service": "203.0.113.10:53/udp", "change": "same", "moved_slots": 0, "share": 0.0, "cause": ""}
+STILL = {"moved_slots": 0, "share": 0.0, "moved_at_once": 0, "cause": "", "disruption": 0.0, "disrupted_by": ""}
+SAME = ROW | STILL | {"service": "203.0.113.10:53/udp", "change": "same"}
+DOWN = SAME | {"service": "203.0.113.12:53/udp", "disruption": 1.0, "disrupted_by": "VIP withdrawn"}
+DOWN |= {"fields": [], "backends": {}}
+GONE = ROW | {"service": "203.0.113.13:80/tcp", "change": "removed", "fields": [], "backends": {}, "cause": "removed"}
+GONE |= {"moved_slots": 307, "disruption": 1.0, "disrupted_by": "service removed", "flows": None}
 BODY: dict[str, Any] = {
     "file": "new\x1b.yaml",
     "against": "the running daemon",
@@ -44,11 +51,12 @@ BODY: dict[str, Any] = {
     "slots": 614,
     "moved_slots": 105,
     "largest_share": 0.342,
+    "largest_disruption": 1.0,
     "vips": {"announce": ["203.0.113.11"], "withdraw": []},
     "program": "running",
     "recompile": False,
     "warnings": [{"message": "mind the gap"}],
-    "services": [ROW, SAME],
+    "services": [ROW, SAME, DOWN, GONE],
 }
 TEXT = r"""
 new\x1b.yaml, against the running daemon
@@ -58,9 +66,12 @@ settings  idle
 announce  203.0.113.11
 program   running
 slots     17.1 % move (105 of 614)
+disrupts  100 % of a service at most, by --max-disruption
 
-SERVICE              CHANGE   BACKENDS   MOVES    SLOTS    FLOWS  BECAUSE
-203.0.113.10:80/tcp  changed  +2 -1 ~1  34.2 %  105/307  <=1.23k  backends; need
+SERVICE              CHANGE   BACKENDS  DISRUPTS    SLOTS    FLOWS  BECAUSE
+203.0.113.10:80/tcp  changed  +2 -1 ~1    34.2 %  105/307  <=1.23k  backends; need
+203.0.113.12:53/udp  same                  100 %    0/307  <=1.23k  VIP withdrawn
+203.0.113.13:80/tcp  removed               100 %  307/307           service removed
 warning: mind the gap
 """
 
@@ -103,12 +114,19 @@ def test_the_text_of_a_plan() -> None:
     assert [line for line in lines({}, Screen()) if "\x1b" in line] == []
 
 
-SHARES = [(0.0, 0, "0 %"), (1e-9, 1, "0.1 %"), (0.342, 105, "34.2 %"), (0.9999, 306, "99.9 %"), (1.0, 307, "100 %")]
+SHARES = [(0.0, "0 %"), (1e-9, "0.1 %"), (0.342, "34.2 %"), (0.9999, "99.9 %"), (1.0, "100 %"), (1, "100 %")]
 
 
-@pytest.mark.parametrize(("share", "moved", "text"), [*SHARES, (None, 1, ""), ("much", 1, "")])
-def test_shares(share: object, moved: object, text: str) -> None:
-    assert share_text(share, moved) == text
+@pytest.mark.parametrize(("share", "text"), [*SHARES, (None, ""), ("much", ""), (True, "")])
+def test_shares(share: object, text: str) -> None:
+    assert share_text(share) == text
+
+
+def test_a_daemon_that_counts_slots_only() -> None:
+    old = {name: value for name, value in ROW.items() if not name.startswith("disrupt")}
+    rows = [line for line in lines({"services": [old, SAME]}, Screen()) if line.startswith("203.")]
+    assert len(rows) == 1
+    assert " 34.2 % " in rows[0]
 
 
 def test_a_plan_of_a_file(asked: Asked, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 
@@ -49,6 +50,16 @@ SYNTAX = [
     ("IPv6 address as a key", "virtual: 2001:db8::\n", "f:1:19:", "begins or ends with a colon needs quotes"),
     ("IPv6 address in brackets", "host: [2001:db8::1]:80\n", "f:1:20:", "an IPv6 address in brackets needs quotes"),
     ("IPv6 address in brackets, marked", "- virtual: [2001:db8::1]*\n", "f:1:26:", "in brackets needs quotes"),
+    ("no blank after a colon", "interfaces:eth0\nrise: 3\n", "f:2:5:", "a blank is missing after the colon in line 1"),
+    ("no blank after a dash", "services:\n-virtual: a\n servers: b\n", "f:3:9:", "after the dash in line 2"),
+    ("an address with a port above", "- a:80\n- 10.1.1.5:80\n b: c\n", "f:3:3:", "check the indentation"),
+    ("indented too far", "interfaces: eth0\n rise: 3\n", "f:2:6:", "check the indentation"),
+    ("two versions", "<<<<<<< HEAD\nrise: 3\n=======\nrise: 4\n>>>>>>> x\n", "f:2:5:", "line 1 is left over"),
+    ("no-break space", "mode:\u00a0simple\nrise: 3\n", "f:2:5:", "line 1 has an invisible character, U+00A0 (no-break"),
+    ("statement of a template", "services:\n{% for v in vips %}\n", "f:2:2:", "this looks like a template"),
+    ("expression of a template", "services: [{virtual: ${VIP}}]\n", "f:1:23:", "this looks like a template"),
+    ("text after the end", "rise: 3\n...\nfall: 4\n", "f:3:1:", "the line `...` ends the document"),
+    ("another YAML", "%YAML 3.0\n---\nrise: 3\n", "f:1:1:", "remove the line that begins with %YAML"),
     ("merge of a text", "<<: a\n", "f:1:1:", "a merge takes a map"),
     ("merge of a list of texts", "<<: [a]\n", "f:1:1:", "a merge takes a map"),
 ]
@@ -149,7 +160,7 @@ def test_files(tmp_path: Path) -> None:
     assert load_issues(latin) == [f":2:4: the byte 0xe4 is not UTF-8 {hint}"]
 
     assert load_issues(tmp_path / "none.yaml") == [": does not exist (name a configuration file)"]
-    assert load_issues(tmp_path) == [": is not a regular file (name a configuration file)"]
+    assert load_issues(tmp_path) == [": is a directory (name a configuration file)"]
     assert load_issues(Path("/dev/zero")) == [": is not a regular file (name a configuration file)"]
     assert load_issues(good / "below") == [": does not exist (name a configuration file)"]
     assert load_issues(Path("a\x00b")) == [": does not exist (name a configuration file)"]
@@ -158,13 +169,41 @@ def test_files(tmp_path: Path) -> None:
     ]
 
     loop = tmp_path / "loop"
-    loop.symlink_to(loop)
-    assert len(load_issues(loop)) == 1
+    loop.symlink_to("loop")
+    nowhere = "where there is no file (name a configuration file)"
+    assert load_issues(loop) == [f": is a symbolic link to 'loop', {nowhere}"]
+    broken = tmp_path / "broken"
+    broken.symlink_to("/nowhere/x\x1b")
+    assert load_issues(broken) == [f": is a symbolic link to '/nowhere/x\\x1b', {nowhere}"]
 
     giant = tmp_path / "giant.yaml"
     with giant.open("wb") as file:
         file.truncate(1 << 40)
     assert load_issues(giant) == [": more than 8 MiB; this is no configuration file"]
+
+
+ENCODED = "rise: 0\n# ä\n"
+HINT = "(convert the file, for example with `iconv -f {0} -t utf-8`)"
+UTF = f": the text is {{1}}, not UTF-8 {HINT}"
+BYTES: dict[str, tuple[bytes, str]] = {
+    "UTF-16 with a mark": (ENCODED.encode("utf-16"), UTF.format("utf-16", "UTF-16")),
+    "UTF-16 of the other order": (codecs.BOM_UTF16_BE + ENCODED.encode("utf-16-be"), UTF.format("utf-16", "UTF-16")),
+    "UTF-16LE": (ENCODED.encode("utf-16-le"), UTF.format("utf-16le", "UTF-16LE")),
+    "UTF-16BE": (ENCODED.encode("utf-16-be"), UTF.format("utf-16be", "UTF-16BE")),
+    "UTF-32": (ENCODED.encode("utf-32"), UTF.format("utf-32", "UTF-32")),
+    "a mark alone": (codecs.BOM_UTF16_LE, UTF.format("utf-16", "UTF-16")),
+    "Latin-1": (ENCODED.encode("latin1"), f":2:3: the byte 0xe4 is not UTF-8 {HINT.format('latin1')}"),
+    "a program": (b"\x7fELF\x02\x01\0\0\xd0", ": is a binary file, not a text (name a configuration file)"),
+    "a zero in a text": (b"rise: 3\0\n", ":1:8: unprintable character '\\x00' (write plain UTF-8 text)"),
+    "two zeros": (b"\0\0", ":1:1: unprintable character '\\x00' (write plain UTF-8 text)"),
+}
+
+
+@pytest.mark.parametrize(("data", "issue"), BYTES.values(), ids=BYTES)
+def test_what_is_no_utf_8(data: bytes, issue: str, tmp_path: Path) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_bytes(data)
+    assert load_issues(file) == [issue]
 
 
 def test_a_fifo_does_not_block(tmp_path: Path) -> None:

@@ -189,8 +189,18 @@ def refusal(source: Source) -> str:
 def test_a_part_that_cannot_be_read_refuses_the_whole(tmp_path: Path) -> None:
     source = written(tmp_path, main="idle: 5", a_yaml="rise: 3")
     assert source.directory is not None
-    os.mkfifo(source.directory / "b.yaml")
-    assert refusal(source) == f"{source.directory}/b.yaml: is not a regular file (name a configuration file)"
+    part, hint = source.directory / "b.yaml", f"(move it away: every *.yaml in {source.directory} is read)"
+    os.mkfifo(part)
+    assert refusal(source) == f"{part}: is not a regular file {hint}"
+    part.unlink()
+    part.mkdir()
+    assert refusal(source) == f"{part}: is a directory {hint}"
+    part.rmdir()
+    part.symlink_to("gone.yaml")
+    assert refusal(source) == f"{part}: is a symbolic link to 'gone.yaml', where there is no file {hint}"
+    part.unlink()
+    part.write_bytes(b"\x7fELF\0\xff")
+    assert refusal(source) == f"{part}: is a binary file, not a text {hint}"
     file = Source(source.file, source.file)
     assert refusal(file) == f"{source.file}: cannot be read: Not a directory (check the path and its permissions)"
 

@@ -287,16 +287,3 @@ def test_parser_and_schema_refuse_alike(text: str) -> None:
     assert not accepts(text)
     with pytest.raises(ConfigError):
         config.load_text(text, "f")
-
-
-def test_the_reference_page_names_every_setting_where_it_stands() -> None:
-    page = config.reference_page()
-    sections = page.split("\n## ")[1:]
-    assert len(sections) == len(Place)
-    for section, place in zip(sections, Place, strict=True):
-        for row in settings_of(place).values():
-            (line,) = [line for line in section.splitlines() if line.startswith(f"| `{row.name}` |")]
-            assert row.help in line
-            assert row.default is None or f"| `{row.default}` |" in line
-    tables = [line for line in page.splitlines() if line.startswith("|")]
-    assert {line.replace("\\|", "").count("|") for line in tables} <= {4, 6}

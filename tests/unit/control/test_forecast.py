@@ -12,10 +12,8 @@ from appliance.control.forecast import (
     Move,
     Seat,
     VipChanges,
-    disruption,
     flows_leaving,
     moves,
-    percent,
     vips,
 )
 from appliance.dataplane.desired import Desired, DesiredService, Member
@@ -158,31 +156,6 @@ MOVES: dict[ServiceKey, Move] = {
     TLS: Move(1000, 1000, 1000, Cause.SEED),
     DNS: Move(1000, 50, 50, Cause.BACKENDS),
 }
-REFUSALS = [
-    (1.0, ""),
-    (0.5, f"{TLS} 100 % (1000 of 1000 slots: hash seed)"),
-    (0.3, f"{TLS} 100 % (1000 of 1000 slots: hash seed), {WEB} 33.4 % (334 of 1000 slots: backends)"),
-    (0.05, f"{TLS} 100 % (1000 of 1000 slots: hash seed), {WEB} 33.4 % (334 of 1000 slots: backends)"),
-]
-
-
-@pytest.mark.parametrize(("most", "text"), REFUSALS)
-def test_who_moves_too_much(most: float, text: str) -> None:
-    assert disruption(MOVES, most) == text
-
-
-def test_of_many_the_worst_are_named() -> None:
-    many = {ServiceKey(address(1), port, WEB.protocol): Move(1000, port, port) for port in range(1, 21)}
-    text = disruption(many, 0.0)
-    assert text.startswith("10.1.10.1:20/tcp 2.0 %")
-    assert text.endswith(", and 12 more")
-
-
-@pytest.mark.parametrize(
-    ("share", "text"), [(0.0, "0 %"), (0.00001, "0.1 %"), (0.334, "33.4 %"), (0.99999, "99.9 %"), (1.0, "100 %")]
-)
-def test_shares_in_words(share: float, text: str) -> None:
-    assert percent(share) == text
 
 
 def test_flows_follow_the_slots_of_their_backend() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 
 import pytest
 
+from appliance.control.blocks import Block, Blocks
 from appliance.control.differences import Change
 from appliance.control.forecast import Cause, Seat, VipChanges
-from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, shares_apart, told, without_daemon
+from appliance.control.outlook import Flows, Outlook, Scene, apart, look, overview, told, without_daemon
 from appliance.control.plan import Openings, Plan, plan
 from appliance.control.shares import Shares
 from appliance.control.state import Pair, State
 from appliance.dataplane.shape import Shape
-from appliance.model import Address, Backend, Config, Health, Host, ServiceKey
+from appliance.model import Address, Backend, Config, Health, Host, Scheduler, ServiceKey
 from tests.unit.control.sample import DNS, SEED, TLS, WEB, address, config, service
 from tests.unit.dataplane.desires import tables_at
 
@@ -27,13 +30,14 @@ class Running:
 
     config: Config
     health: dict[Pair, Health] = field(default_factory=dict)
+    current: Plan | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.state = State(self.config)
         self.tables = tables_at(TIME, SHAPE)
         self.openings, self.shares = Openings(), Shares()
         self.known = {(one.key, backend.address) for one in self.config.services for backend in one.backends}
-        self.current = self.apply()
+        self.apply()
 
     def verdict(self, key: ServiceKey, backend: Address) -> Health:
         """The health of a backend."""
@@ -50,8 +54,15 @@ class Running:
             openings=self.openings,
             shares=self.shares,
             time=TIME,
+            before=self.current,
         )
         self.tables.apply(self.current.desired)
+        return self.current
+
+    @property
+    def plan(self) -> Plan:
+        """What was applied last."""
+        assert self.current is not None
         return self.current
 
     def reload(self, new: Config) -> None:
@@ -85,9 +96,9 @@ class Running:
             Host(),
             SEED,
             openings=self.openings,
-            shares=shares_apart(self.shares),
-            now={one.key: one for one in self.current.desired.services},
-            vips=self.current.desired.vips,
+            shares=self.shares.apart(),
+            now={one.key: one for one in self.plan.desired.services},
+            vips=self.plan.desired.vips,
             at=NOW,
             time=TIME,
         )
@@ -115,7 +126,18 @@ TABLE: dict[str, tuple[Config, Config, VipChanges]] = {
         NONE,
     ),
     "a backend more, slowly": (SLOW, config(service(WEB, 1, 2, 3, 4, slow_start=60.0)), NONE),
-    "others in their place": (OLD, config(service(WEB, 11, 12), service(DNS, 4, 5)), VipChanges((), (WEB.vip,))),
+    "others in their place": (OLD, config(service(WEB, 11, 12), service(DNS, 4, 5)), NONE),
+    "others in their place, too few": (
+        OLD,
+        config(service(WEB, 11, 12, need=3), service(DNS, 4, 5)),
+        VipChanges((), (WEB.vip,)),
+    ),
+    "a port more": (OLD, config(service(WEB, 1, 2, 3), service(TLS, 6, 7), service(DNS, 4, 5)), NONE),
+    "a port more, too few": (
+        OLD,
+        config(service(WEB, 1, 2, 3), service(TLS, 6, 7, need=3), service(DNS, 4, 5)),
+        VipChanges((), (WEB.vip,)),
+    ),
     "a service less": (OLD, config(service(WEB, 1, 2, 3)), VipChanges((), (DNS.vip,))),
     "a service less, at once": (QUICK, config(service(DNS, 4, 5)), VipChanges((), (WEB.vip,))),
     "a service more": (config(service(WEB, 1, 2, 3)), OLD, VipChanges((DNS.vip,), ())),
@@ -146,6 +168,7 @@ def test_the_outlook_comes_true(old: Config, new: Config, changes: VipChanges, s
     assert {key: running.owners(key) for key in held} == held
     if not sick:
         assert outlook.vips == changes
+    up = announced(running)
     running.known -= {pair for pair in running.known if pair[0] not in {one.key for one in old.services}}
     unchecked = {one.key for one in new.services if not one.checks}
     pairs = {(one.key, backend.address) for one in new.services for backend in one.backends}
@@ -154,11 +177,20 @@ def test_the_outlook_comes_true(old: Config, new: Config, changes: VipChanges, s
         running.health = {pair: health for pair, health in running.health.items() if pair[0] != key}
     running.reload(new)
     check(running, outlook, held, at_once=True)
+    down = up - announced(running)
     running.known |= pairs
     running.apply()
+    assert set(outlook.vips.withdrawn) == down | (up - announced(running))
+    assert set(outlook.vips.announced) == announced(running) - up
     running.shares.ramps.since.clear()  # as when slow start is over
     running.apply()
     check(running, outlook, held, at_once=False)
+
+
+def announced(running: Running) -> set[Address]:
+    """The VIPs that routers are told of."""
+    out = {one.key.vip for one in running.state.config.services if not one.vip_enabled}
+    return {vip for vip, up in running.plan.desired.vips.items() if up} - out
 
 
 def check(running: Running, outlook: Outlook, held: dict[ServiceKey, list[Address | None]], *, at_once: bool) -> None:
@@ -206,6 +238,8 @@ def test_in_json() -> None:
         "share": round(web.share, 6),
         "moved_at_once": web.moved,
         "cause": "backends",
+        "disruption": round(web.share, 6),
+        "disrupted_by": "slots move",
         "flows": 7,
         "flows_counted": True,
     }
@@ -222,3 +256,42 @@ def test_in_json() -> None:
     }
     assert whole["vips"] == {"announce": [], "withdraw": [str(DNS.vip)]}
     assert whole["largest_share"] == 1.0
+    assert whole["largest_disruption"] == 1.0
+
+
+def test_flows_of_a_vip_that_is_withdrawn() -> None:
+    outlook = without_daemon(OLD, MARKED)
+    rows = {row["service"]: row for row in told(outlook, {WEB: Flows(7), DNS: Flows(9)})}
+    assert [rows[str(WEB)][name] for name in ("moved_slots", "disruption", "disrupted_by", "flows")] == [
+        0,
+        1.0,
+        "VIP withdrawn",
+        7,
+    ]
+    assert [rows[str(DNS)][name] for name in ("disruption", "disrupted_by", "flows")] == [0.0, "", 0]
+    assert overview(outlook)["largest_disruption"] == 1.0
+    assert overview(outlook)["largest_share"] == 0.0
+
+
+def test_copies_go_their_own_way() -> None:
+    running = Running(
+        config(service(WEB, 1, 2, slow_start=60.0), service(DNS, 4, scheduler=Scheduler.LEAST_CONNECTIONS))
+    )
+    running.openings.since[DNS] = 1.0
+    running.shares.balance.observe(DNS, {address(4): (1, 5), address(5): (1, 500)}, eject=False)
+    blocked = Block(ip_network("198.51.100.0/24"), 1.0, None, "ann")
+    running.state.blocks.add(blocked, ())
+    for one in (running.openings, running.shares, running.state.blocks):
+        before = copy.deepcopy(one)
+        other = apart(running.state).blocks if one is running.state.blocks else one.apart()  # type: ignore[union-attr]
+        assert other == one == before
+        if isinstance(other, Blocks):
+            other.remove(blocked.prefix, ())
+        elif isinstance(other, Shares):
+            other.ramps.present.clear()
+            other.balance.observe(DNS, {address(4): (1, 900), address(5): (1, 5)}, eject=False)
+        else:
+            other.opened.clear()
+            other.since.clear()
+        assert one == before
+        assert other != one

@@ -105,6 +105,46 @@ def test_disabled_backends_and_fallbacks_do_not_count() -> None:
     assert site.effective() == "duuu"
 
 
+def test_disabled_backends_and_fallbacks_use_no_allowance_up() -> None:
+    """Those that are out for maintenance, and fail there, must not have a dead backend kept in service."""
+    one = service(WEB, 1, 2, max_removal=0.5)
+    extra = (Backend(address(3), enabled=False), Backend(address(4), fallback=True))
+    site = Site(replace(one, backends=(*extra, *one.backends)))
+    site.see(WEB, 3, "d", 1.0)
+    site.see(WEB, 4, "w", 1.0)
+    site.see(WEB, 1, "d", 2.0)
+    assert site.effective() == "dwdu"
+    site.see(WEB, 2, "d", 3.0)
+    assert site.effective() == "dwdu"
+    assert site.governor.held == {(WEB, address(2))}
+
+
+def test_a_limit_that_a_reload_took_away_holds_nothing() -> None:
+    one = service(WEB, 1, 2, max_removal=0.0)
+    site = Site(one)
+    site.see(WEB, 1, "d", 1.0)
+    assert site.governor.moved(one, address(1), Health.DEAD, Health.WRONG, 1.5)
+    assert not site.governor.moved(replace(one, max_removal=None), address(1), Health.WRONG, Health.DEAD, 1.6)
+
+
+def test_one_that_was_not_down_after_all_is_let_go_of() -> None:
+    """After a restart without the verdicts, what was kept is found up: from up to up is no change, but news."""
+    site = Site(service(WEB, 1), service(TLS, 2), service(DNS, 3))
+    for key, number in ((WEB, 1), (TLS, 2), (DNS, 3)):
+        site.see(key, number, "d", 1.0)
+    site.step(1.0)
+    assert site.isolated()
+    again = Site(*site.services)
+    again.governor.restore(site.governor.snapshot(), 2.0)
+    again.step(2.0)
+    assert again.isolated()
+    for one in site.services:
+        again.governor.moved(one, one.backends[0].address, Health.UP, Health.UP, 3.0)
+    again.step(3.0)
+    assert not again.isolated()
+    assert not again.governor.removed
+
+
 def test_a_first_verdict_is_no_removal() -> None:
     site = Site(service(WEB, 1, 2, max_removal=0.0))
     site.health[WEB, address(1)] = Health.UNKNOWN

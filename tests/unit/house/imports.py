@@ -72,6 +72,7 @@ PURE_CONTROL = (
     "clock",
     "confirmation",
     "differences",
+    "disruption",
     "forecast",
     "kept_config",
     "nic",

@@ -247,6 +247,17 @@ def test_status_codes_in_few_words(codes: set[int], text: str | int) -> None:
     assert codes_text(codes) == text
 
 
+def test_interfaces_that_cannot_be() -> None:
+    result = convert_text('{"interfaces": ["eth0", "eth 1", "eth0", "a/b"], "services": {}}', "f")
+    assert "  - eth0\n" in result.text
+    assert [(issue.path, issue.severity) for issue in result.issues] == [
+        ("interfaces[1]", Severity.ERROR),
+        ("interfaces[2]", Severity.WARNING),
+        ("interfaces[3]", Severity.ERROR),
+    ]
+    assert "interface name" in result.issues[0].message
+
+
 def test_interfaces_can_be_named() -> None:
     result = convert_text('{"services": {}}', "f", interfaces=("bond0", "eth 1"))
     assert 'interfaces: [bond0, "eth 1"]' in result.text
