@@ -73,6 +73,12 @@ static __always_inline u16 vc5_destination_port(const struct vc5_packet *packet)
 	return vc5_le16(packet->ports >> 16);
 }
 
+/* ICMP of the packet's own family. */
+static __always_inline int vc5_is_icmp(const struct vc5_packet *packet)
+{
+	return packet->protocol == (packet->family == VC5_IPV6 ? VC5_PROTOCOL_ICMP6 : VC5_PROTOCOL_ICMP);
+}
+
 static __always_inline struct ethhdr *vc5_read_ethernet(struct vc5_cursor *cursor)
 {
 	struct ethhdr *ethernet = cursor->at;

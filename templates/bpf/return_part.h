@@ -1,5 +1,5 @@
 /* vc5_return_error and vc5_return_fragment: whose packet it is that a backend behind NAT sends an error about, or a piece of.
- * What they recognise goes to vc5_nat_part.
+ * What they recognise goes to vc5_nat_part; other ICMP to vc5_probe_icmp.
  */
 
 /* Whether a backend sent the frame to the balancer, for somebody else. `number` is the destination's. */
@@ -88,6 +88,8 @@ int vc5_return_error(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 	vc5_cold_frame(ctx, &verdict, vc5_error_back_frame);
+	if (verdict.reason == VC5_REASON_NOT_VIP)
+		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_PROBE_ICMP);
 	return vc5_leave(&verdict);
 }
 
