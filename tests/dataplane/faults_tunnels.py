@@ -46,5 +46,11 @@ TUNNEL_FAULTS = (
         "l2 + cargo->headers + field, &sum, sizeof(sum));\n	sum",
         "l2 + plain + field, &sum, sizeof(sum));\n	sum",
     ),
+    Fault(
+        "checksum of echo requests by dscp",
+        "packet.protocol == VC5_PROTOCOL_ICMP ? 0 : packet.protocol",
+        "packet.protocol",
+    ),
+    Fault("echo requests not summed up", ".unsummed = vc5_is_icmp(&packet) || ", ".unsummed = "),
     Fault("probe outside of the tunnel", "if (identity->tunnel) {", "if (0) {"),
 )
