@@ -216,37 +216,19 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	return interface;
 }
 
-/* A packet whose source is a VIP, or anybody's behind NAT; `header` is that of IP, in a frame with `l2` bytes before it. */
-static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
-					void *transport, const void *end, const struct vc5_packet *packet)
+/* What is known of the probe that waits for a packet with this key; NULL where none does. `header` is that of IP, and goes to
+ * the balancer. The destination as the prober calls it becomes `source`, the prober's own address `prober`.
+ */
+static __always_inline const u64 *vc5_find_probe(const struct vc5_packet *packet, const void *header,
+						 const struct vc5_answer_key *key, u32 *source, u32 *prober)
 {
-	u32 source[VC5_WORDS] = {}, prober[VC5_WORDS] = {};
+	const u64 *found = vc5_map_find(vc5_answers, key);
 	const struct vc5_identity *identity;
 	const u32 *answerer;
 	u64 number;
-	struct vc5_answer_key key = {
-		.vip_port = vc5_source_port(packet),
-		.own_port = vc5_destination_port(packet),
-		.protocol = packet->protocol,
-	};
-	void *frame = (void *)(long)ctx->data;
-	const u64 *found;
 
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6) {
-		__builtin_memcpy(key.vip, ((struct vc5_ipv6 *)header)->source, sizeof(key.vip));
-		__builtin_memcpy(prober, vc5_settings->probe_address6, sizeof(prober));
-		source[0] = bpf_htonl(VC5_PROBE_PREFIX);
-	} else
-/*% endif %*/
-	{
-		key.vip[2] = bpf_htonl(0xffff);
-		key.vip[3] = ((struct iphdr *)header)->saddr;
-		prober[3] = vc5_settings->probe_address;
-	}
-	found = vc5_map_find(vc5_answers, &key);
 	if (!found || !vc5_settings->probe_interface)
-		return 0;
+		return NULL;
 	number = *found & (VC5_DESTINATIONS - 1);
 	identity = &vc5_identities[number];
 	answerer = identity->vip;
@@ -254,27 +236,30 @@ static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *
 	if (identity->mapped)
 		answerer = identity->backend;
 /*% endif %*/
-	if (!vc5_same(answerer, key.vip))
-		return 0;
+	if (!vc5_same(answerer, key->vip))
+		return NULL;
 /*% if shape.ipv6 %*/
 	if (packet->family == VC5_IPV6) {
-		if (!vc5_same(identity->own, ((struct vc5_ipv6 *)header)->destination))
-			return 0;
+		if (!vc5_same(identity->own, ((const struct vc5_ipv6 *)header)->destination))
+			return NULL;
+		__builtin_memcpy(prober, vc5_settings->probe_address6, VC5_WORDS * sizeof(*prober));
+		source[0] = bpf_htonl(VC5_PROBE_PREFIX);
 		source[3] = bpf_htonl(number);
-	} else
-/*% endif %*/
-	{
-		if (identity->own[3] != ((struct iphdr *)header)->daddr)
-			return 0;
-		source[3] = bpf_htonl(VC5_PROBE_NET << 24 | number);
+		return found;
 	}
-/*% if shape.nat %*/
-	if (identity->mapped && !vc5_is_icmp(packet) &&
-	    !vc5_translate(packet, header, transport, end, VC5_SOURCE, source, *found >> 32, 0))
-		return 0;
 /*% endif %*/
-	if (!vc5_readdress(packet, header, transport, end, source, prober))
-		return 0;
+	if (identity->own[3] != ((const struct iphdr *)header)->daddr)
+		return NULL;
+	prober[3] = vc5_settings->probe_address;
+	source[3] = bpf_htonl(VC5_PROBE_NET << 24 | number);
+	return found;
+}
+
+/* Once all else is as the prober expects it. */
+static __always_inline u32 vc5_give_to_prober(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
+{
+	void *frame = (void *)(long)ctx->data;
+
 /*% if shape.tagged %*/
 	if (l2 == VC5_TAGGED_LENGTH) {
 		frame = vc5_retag(ctx, l2, 0);
@@ -287,6 +272,40 @@ static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *
 	__builtin_memcpy(frame, vc5_settings->probe_mac, 2 * ETH_ALEN);
 	vc5_decide(verdict, XDP_REDIRECT, VC5_REASON_PROBE_ANSWER);
 	return vc5_settings->probe_interface;
+}
+
+/* A packet whose source is a VIP, or anybody's behind NAT; `header` is that of IP, in a frame with `l2` bytes before it. */
+static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
+					void *transport, const void *end, const struct vc5_packet *packet)
+{
+	u32 source[VC5_WORDS] = {}, prober[VC5_WORDS] = {};
+	struct vc5_answer_key key = {
+		.vip_port = vc5_source_port(packet),
+		.own_port = vc5_destination_port(packet),
+		.protocol = packet->protocol,
+	};
+	const u64 *found;
+
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6) {
+		__builtin_memcpy(key.vip, ((struct vc5_ipv6 *)header)->source, sizeof(key.vip));
+	} else
+/*% endif %*/
+	{
+		key.vip[2] = bpf_htonl(0xffff);
+		key.vip[3] = ((struct iphdr *)header)->saddr;
+	}
+	found = vc5_find_probe(packet, header, &key, source, prober);
+	if (!found)
+		return 0;
+/*% if shape.nat %*/
+	if (vc5_identities[*found & (VC5_DESTINATIONS - 1)].mapped && !vc5_is_icmp(packet) &&
+	    !vc5_translate(packet, header, transport, end, VC5_SOURCE, source, *found >> 32, 0))
+		return 0;
+/*% endif %*/
+	if (!vc5_readdress(packet, header, transport, end, source, prober))
+		return 0;
+	return vc5_give_to_prober(ctx, verdict, l2);
 }
 
 int vc5_probe(struct xdp_md *ctx)

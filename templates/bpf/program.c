@@ -44,6 +44,7 @@
 /*% include "probe.h" %*/
 /*% include "cold.h" %*/
 /*% include "icmp_error.h" %*/
+/*% include "quoted.h" %*/
 /*% include "probe_icmp.h" %*/
 /*% include "fragment.h" %*/
 /*% include "quote.h" %*/

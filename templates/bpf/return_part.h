@@ -24,19 +24,7 @@ static __always_inline u32 vc5_error_back(struct xdp_md *ctx, struct vc5_verdict
 
 	if (packet->protocol != VC5_PROTOCOL_TCP && packet->protocol != VC5_PROTOCOL_UDP)
 		return 0;
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6) {
-		u32 i;
-
-#pragma unroll
-		for (i = 0; i < VC5_WORDS; i++)
-			endpoint.address[i] = vc5_le32((u32)packet->words[i]);
-	} else
-/*% endif %*/
-	{
-		endpoint.address[2] = bpf_htonl(0xffff);
-		endpoint.address[3] = vc5_le32((u32)packet->source);
-	}
+	vc5_quoted_destination(packet, endpoint.address);
 	found = vc5_map_find(vc5_returns, &endpoint);
 	if (found && vc5_is_given_back(verdict, l2, header, packet, hops, *found & (VC5_DESTINATIONS - 1)))
 		vc5_hand_part(ctx, verdict, packet, transport, transport + VC5_ICMP_LEAST + packet->quoted, 1);

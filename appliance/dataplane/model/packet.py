@@ -43,7 +43,10 @@ NEIGHBOUR_DISCOVERY = range(133, 138)
 """RFC 4861: router and neighbour solicitations and advertisements, redirects."""
 CHECKSUMS = {TCP: 16, UDP: 6, ICMP6: 2}
 """Where in their headers the checksums stand that cover addresses, bytes."""
-ICMP_ERRORS = (3, 11, 12)
+UNREACHABLE, UNREACHABLE6 = 3, 1
+FRAGMENTATION_NEEDED = 4
+"""The code of an IPv4 unreachable that says that fragmentation is needed (RFC 1191 section 4)."""
+ICMP_ERRORS = (UNREACHABLE, 11, 12)
 """Destination unreachable (with fragmentation needed), time exceeded, parameter problem."""
 
 

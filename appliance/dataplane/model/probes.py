@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv6Address
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.legs import network16
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.model import nat, packet
+from appliance.dataplane.model import errors, nat, packet
 from appliance.dataplane.model.exits import AnswerKey, Exit, leaving, probe_address
-from appliance.dataplane.model.packet import Ip
+from appliance.dataplane.model.packet import Ip, Transport
 from appliance.dataplane.model.tunnel import Tunnel
 from appliance.model import Address
 
@@ -67,31 +67,62 @@ class Probes:
         return leaving(Reason.PROBE_SENT, probe, interface=interface)
 
     def answer(self, frame: bytes, ip: Ip) -> Exit | None:
-        """The answer to a probe on its way to the prober; None where a packet is no such thing."""
+        """The answer to a probe, or an error about one, on its way to the prober; None where it is no such thing."""
         transport = packet.read_echo(frame, ip, reply=True) or packet.read_transport(frame, ip)
+        if transport is Reason.PROTOCOL and ip.is_icmp and ip.room >= packet.ICMP_HEADER:
+            return self._error(frame, ip)
         if ip.fragment or isinstance(transport, Reason):
             return None
-        settings = self._memory.settings
-        key = AnswerKey(ip.source, transport.source_port, transport.destination_port, ip.protocol)
-        found = self.answers.get(key)
-        interface = settings.get(0, "probe_interface")
-        if found is None or not interface:
+        waiting = self._waiting(ip, ip, transport)
+        if waiting is None:
             return None
-        number, called = found & 0xFFFFFFFF, found >> 32
-        mapped = self._mapped(number)
-        answerer = self._memory.address(number, "backend" if mapped else "vip")
-        if (answerer, self._memory.address(number, "own")) != (ip.source, ip.destination):
-            return None
-        prober: Address = IPv4Address(settings.bytes_of(0, "probe_address", 4))
-        if ip.family == 6:
-            prober = IPv6Address(settings.bytes_of(0, "probe_address6", 16))
+        number, called = waiting
         source = probe_address(number, ip.family)
-        if mapped and not ip.is_icmp:
-            frame = nat.translated(frame, ip, transport, source, network16(called), source=True)
-        answer = packet.readdressed(frame, ip, source, prober)
-        answer = packet.retagged(answer, ip.start != packet.ETHERNET, 0)
-        answer = packet.put(answer, 0, settings.bytes_of(0, "probe_mac", 12))
-        return leaving(Reason.PROBE_ANSWER, answer, interface=interface)
+        if self._mapped(number) and not ip.is_icmp:
+            frame = nat.translated(frame, ip, transport, source, called, source=True)
+        return self._given(packet.readdressed(frame, ip, source, self._prober(ip)), ip)
+
+    def _error(self, frame: bytes, ip: Ip) -> Exit | None:
+        """An error that says why a probe is not answered; it quotes the probe as it left."""
+        kind, code = frame[ip.payload], frame[ip.payload + 1]
+        if kind != (packet.UNREACHABLE if ip.family == 4 else packet.UNREACHABLE6):
+            return None
+        flow = errors.concerned(frame, ip)
+        waiting = self._waiting(ip, flow.ip, flow.transport) if flow else None
+        if flow is None or waiting is None or (ip.family == 4 and code == packet.FRAGMENTATION_NEEDED):
+            return None
+        port, (number, called) = flow.transport.destination_port, waiting
+        frame = nat.error_translated(frame, ip, flow, self._prober(ip), port, source=True)
+        frame = nat.error_translated(frame, ip, flow, probe_address(number, ip.family), called, source=False)
+        return self._given(frame, ip)
+
+    def _waiting(self, ip: Ip, answer: Ip, transport: Transport) -> tuple[int, int] | None:
+        """The destination whose probe waits for an answer, and the port that the prober called.
+
+        `ip` is the header of what comes, which may be an error about what would be answered.
+        """
+        key = AnswerKey(answer.source, transport.source_port, transport.destination_port, answer.protocol)
+        found = self.answers.get(key)
+        if found is None or not self._memory.settings.get(0, "probe_interface"):
+            return None
+        number, mapped = found & 0xFFFFFFFF, self._mapped(found & 0xFFFFFFFF)
+        answerer = self._memory.address(number, "backend" if mapped else "vip")
+        if (answerer, self._memory.address(number, "own")) != (answer.source, ip.destination):
+            return None
+        return number, network16(found >> 32) if mapped else transport.source_port
+
+    def _prober(self, ip: Ip) -> Address:
+        settings = self._memory.settings
+        if ip.family == 6:
+            return IPv6Address(settings.bytes_of(0, "probe_address6", 16))
+        return IPv4Address(settings.bytes_of(0, "probe_address", 4))
+
+    def _given(self, frame: bytes, ip: Ip) -> Exit:
+        """To the prober, without a tag."""
+        settings = self._memory.settings
+        frame = packet.retagged(frame, ip.start != packet.ETHERNET, 0)
+        frame = packet.put(frame, 0, settings.bytes_of(0, "probe_mac", 12))
+        return leaving(Reason.PROBE_ANSWER, frame, interface=settings.get(0, "probe_interface"))
 
     def _mapped(self, number: int) -> int:
         """The backend's own port where the destination is behind NAT, else 0."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 from random import Random
 
-from appliance.dataplane.model.exits import probe_address
-from appliance.model import Protocol
+from appliance.dataplane.model.exits import AnswerKey, probe_address
+from appliance.model import Address, Protocol, ServiceKey
+from tests.dataplane.equivalence import errors
 from tests.dataplane.equivalence.ends import OPTIONS, STRANGER, STRANGER6, between, turns_zero, v6
 from tests.dataplane.equivalence.pair import Pair
 from tests.dataplane.equivalence.site import OWN, OWN6, PROBE, Site
@@ -62,6 +63,8 @@ def answer(pair: Pair, random: Random) -> bytes | None:
     if own.version != key.vip.version or random.random() < 0.15:
         own = v6(random.choice((*OWN6, STRANGER6))) if key.vip.version == 6 else random.choice((*OWN, STRANGER))
     options = random.choice((b"",) * 5 + (OPTIONS[0],))
+    if key.protocol in (Protocol.TCP, Protocol.UDP) and random.random() < 0.35:
+        return _error(random, key, own)
     ip = between(key.vip, own, options=options, ttl=random.choice((64, 1)))
     ports = (key.vip_port, key.own_port ^ random.choice((0,) * 9 + (1,)))
     if key.protocol not in (Protocol.TCP, Protocol.UDP):
@@ -71,6 +74,14 @@ def answer(pair: Pair, random: Random) -> bytes | None:
         zero = turns_zero(key.vip.packed + own.packed, probe_address(number, key.vip.version).packed + prober.packed)
         return ip.udp(*ports, b"a" * random.randrange(9), checksum=random.choice((None, 0, zero))).bytes
     return ip.tcp(*ports, random.choice(("SA", "RA", "A"))).bytes
+
+
+def _error(random: Random, key: AnswerKey, own: Address) -> bytes:
+    """An error of the backend's, or of a router's, about a probe; sometimes about another packet."""
+    asked = ServiceKey(own, key.own_port ^ random.choice((0,) * 9 + (1,)), Protocol(key.protocol))
+    router = STRANGER6 if own.version == 6 else STRANGER
+    said_by = random.choice((key.vip,) * 4 + (router,))
+    return errors.about(random, asked, own, key.vip, key.vip_port, said_by).bytes
 
 
 def _echo(random: Random, ip: Frame, family: int, reply: int, identifier: int) -> Frame:
