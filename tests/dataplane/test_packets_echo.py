@@ -6,6 +6,7 @@ One program with tagged and untagged frames, NAT and every tunnel.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -80,19 +81,28 @@ def service(road: Road, family: int) -> DesiredService:
 SERVICES = {(road, family): service(road, family) for road, family in EACH}
 
 
+def program() -> AbstractContextManager[Pair]:
+    return loaded(shape(resets=False, ipv6=True, mode=Mode.VLAN, mixed=True, nat=True, tunnels=ALL))
+
+
+def opened(pair: Pair) -> Pair:
+    """All services, and nothing else."""
+    pair.clear()
+    pair.at(1000)
+    services = tuple(sorted(SERVICES.values(), key=lambda one: one.key))
+    pair.apply("open", Desired(services, dict.fromkeys((one.key.vip for one in services), True), probe=LINK))
+    return pair
+
+
 @pytest.fixture(scope="module")
 def loaded_pair() -> Iterator[Pair]:
-    with loaded(shape(resets=False, ipv6=True, mode=Mode.VLAN, mixed=True, nat=True, tunnels=ALL)) as pair:
+    with program() as pair:
         yield pair
 
 
 @pytest.fixture
 def pair(loaded_pair: Pair) -> Pair:
-    loaded_pair.clear()
-    loaded_pair.at(1000)
-    services = tuple(sorted(SERVICES.values(), key=lambda one: one.key))
-    loaded_pair.apply("open", Desired(services, dict.fromkeys((one.key.vip for one in services), True), probe=LINK))
-    return loaded_pair
+    return opened(loaded_pair)
 
 
 def between(frame: Frame, source: Address, destination: Address, tos: int = 0) -> Frame:
