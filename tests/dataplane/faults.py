@@ -134,14 +134,35 @@ FAULTS = (
     # Probes.
     Fault("no checksum of UDP touched", "if ((sum || !udp) && ", "if ("),
     Fault("UDP checksum becomes none", "!sum && udp ? 0xffff : sum", "sum"),
-    Fault("answer expected at another port", "\t.own_port = ", "\t.own_port = 1 + "),
-    Fault("answer to another address taken", "if (identity->own[3] != ((struct iphdr *)header)->daddr)", "if (0)"),
+    Fault(
+        "answer expected at another port",
+        ".own_port = vc5_destination_port(packet),",
+        ".own_port = 1 + vc5_destination_port(packet),",
+    ),
+    Fault(
+        "answer to another address taken", "if (identity->own[3] != ((const struct iphdr *)header)->daddr)", "if (0)"
+    ),
     _without("freed destination probed", " || identity->freed"),
     Fault("answer from another backend", "VC5_PROBE_NET << 24 | number", "VC5_PROBE_NET << 24 | (number + 1)"),
     Fault("addresses in the checksum of an echo request", " && packet->protocol != VC5_PROTOCOL_ICMP) {", ") {"),
     Fault("echo requests taken for replies", "reply ? VC5_ICMP_ECHO_REPLY : VC5_ICMP_ECHO;", "VC5_ICMP_ECHO_REPLY;"),
     Fault("identifier of a reply in the other port", "reply ? identifier << 16 : identifier", "identifier"),
     Fault("codes of echo messages not looked at", "icmp->type == type && !icmp->code", "icmp->type == type"),
+    Fault(
+        "too big told to the prober",
+        "icmp[0] == VC5_ICMP_UNREACHABLE && icmp[1] != VC5_ICMP_FRAGMENTATION_NEEDED",
+        "icmp[0] == VC5_ICMP_UNREACHABLE",
+    ),
+    Fault(
+        "error about a probe quotes the balancer",
+        "!vc5_translate_error(packet, header, end, &part, VC5_SOURCE, prober, key.own_port) ||",
+        "",
+    ),
+    Fault(
+        "error about a probe quotes the VIP",
+        "!vc5_translate_error(packet, header, end, &part, VC5_DESTINATION, source, called))",
+        "0)",
+    ),
     Fault("echo replies not handed over", "!walk->fragment && vc5_is_icmp(packet)", "0"),
     Fault("probe of the frame's own length believed", "length < sizeof(*ip) || (void *)ip + length > cursor.end", "0"),
 )
@@ -190,10 +211,15 @@ MODE_FAULTS = (
         "packet->family == VC5_IPV6 ? VC5_PROTOCOL_ICMP6 : VC5_PROTOCOL_ICMP)",
         "VC5_PROTOCOL_ICMP)",
     ),
+    Fault(
+        "every error of IPv6 told to the prober",
+        "return icmp[0] == VC5_ICMP6_UNREACHABLE;",
+        "return icmp[0] && icmp[0] <= VC5_ICMP6_KNOWN_ERRORS;",
+    ),
     Fault("probe address beyond the prefix", "ip->destination[1] || ip->destination[2]", "ip->destination[1]"),
     Fault(
         "answer of IPv6 to another address taken",
-        "if (!vc5_same(identity->own, ((struct vc5_ipv6 *)header)->destination))",
+        "if (!vc5_same(identity->own, ((const struct vc5_ipv6 *)header)->destination))",
         "if (0)",
     ),
     Fault(
@@ -251,6 +277,7 @@ NAT_FAULTS = (
         "if (verdict.reason == VC5_REASON_NOT_VIP)\n\t\tvc5_tail_call(ctx, vc5_tails, VC5_TAIL_PROBE_ICMP);",
         ";",
     ),
+    Fault("error about a probe quotes the backend's port", "called = *found >> 32;", ";"),
     Fault("probes not mapped", "key.vip_port = identity->mapped;", ";"),
 )
 """In a program with NAT."""

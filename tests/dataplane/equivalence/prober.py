@@ -63,7 +63,7 @@ def answer(pair: Pair, random: Random) -> bytes | None:
     if own.version != key.vip.version or random.random() < 0.15:
         own = v6(random.choice((*OWN6, STRANGER6))) if key.vip.version == 6 else random.choice((*OWN, STRANGER))
     options = random.choice((b"",) * 5 + (OPTIONS[0],))
-    if key.protocol in (Protocol.TCP, Protocol.UDP) and random.random() < 0.35:
+    if key.protocol in (Protocol.TCP, Protocol.UDP) and random.random() < 0.5:
         return _error(random, key, own)
     ip = between(key.vip, own, options=options, ttl=random.choice((64, 1)))
     ports = (key.vip_port, key.own_port ^ random.choice((0,) * 9 + (1,)))

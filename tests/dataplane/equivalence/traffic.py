@@ -338,5 +338,5 @@ ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (
     (8, _mutated),
     (3, _garbage),
     (9, _probe),
-    (8, _answer),
+    (16, _answer),
 )
