@@ -128,10 +128,6 @@ def _check(kind: CheckKind, port: int, vip: Address, levels: tuple[Fields, ...],
 def _agree(kind: CheckKind, levels: tuple[Fields, ...], findings: Findings) -> None:
     """Report settings of one check that do not go together."""
     own = levels[0]
-    kind_given = own.get("type")
-    if kind_given is not None and kind is CheckKind.ICMP:
-        message = "icmp checks are not supported by this version: the data plane carries no echo to one backend"
-        findings.error(kind_given.node, kind_given.path, "unsupported", message, "write syn, tcp or udp")
     body = own.get("body_pattern") or own.get("body")
     if body is not None and effective("method", *levels) == "HEAD":
         findings.error(body.node, body.path, "conflict", "the answer to HEAD has no body", "write `method: GET`")

@@ -133,6 +133,7 @@ class Tail(IntEnum):
     NAT_PART = 7
     RETURN_ERROR = 8
     RETURN_FRAGMENT = 9
+    PROBE_ICMP = 10
 
 
 class Encapsulation(IntEnum):

@@ -31,6 +31,7 @@ TAILS = {
     Tail.NAT_PART: "vc5_nat_part",
     Tail.RETURN_ERROR: "vc5_return_error",
     Tail.RETURN_FRAGMENT: "vc5_return_fragment",
+    Tail.PROBE_ICMP: "vc5_probe_icmp",
 }
 """The programs that others hand packets to."""
 FUNCTIONS = ("vc5_main", *TAILS.values(), "vc5_probe", "vc5_pass")

@@ -177,6 +177,10 @@ static __always_inline u32 vc5_cold_packet(struct xdp_md *ctx, struct vc5_verdic
 	const struct vc5_service *service;
 	void *transport;
 
+	if (!to_vip && walk->at && !walk->fragment && vc5_is_icmp(packet)) {
+		vc5_own_note()->transport = packet->octets - walk->room;
+		return vc5_hand_over(ctx, verdict, VC5_TAIL_PROBE_ICMP);
+	}
 	transport = vc5_check(verdict, packet, walk, end);
 	if (!to_vip) {
 		vc5_decide(verdict, XDP_PASS, VC5_REASON_VIP_SOURCE);

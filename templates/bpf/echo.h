@@ -1,4 +1,6 @@
-/* ICMP echo requests to a VIP are answered here, so that a VIP that is up can be pinged although no host owns it. */
+/* ICMP echo requests to a VIP are answered here, so that a VIP that is up can be pinged although no host owns it. Those of
+ * the prober's go to a backend as all probes do (probe.h).
+ */
 
 enum {
 	VC5_ECHO_TTL = 64,
@@ -11,6 +13,7 @@ enum {
 	VC5_ICMP_TIME_EXCEEDED = 11,
 	VC5_ICMP_PARAMETER_PROBLEM = 12,
 	/* RFC 4443, and RFC 4861 from the router solicitation on */
+	VC5_ICMP6_UNREACHABLE = 1,
 	VC5_ICMP6_TOO_BIG = 2,
 	VC5_ICMP6_KNOWN_ERRORS = 4,
 	VC5_ICMP6_ERRORS = 127,
@@ -26,6 +29,26 @@ struct vc5_icmp_header {
 	u16 checksum;
 	u32 rest;
 };
+
+/* An echo request, or a reply. In the place of ports there is the identifier, as that of the side that asks; the other is 0.
+ * Returns 0 where it is no such message.
+ */
+static __always_inline int vc5_read_echo(struct vc5_packet *packet, const void *at, const void *end, u64 room, int reply)
+{
+	const struct vc5_icmp_header *icmp = at;
+	u64 identifier;
+	u32 type;
+
+	if ((void *)(icmp + 1) > end || room < sizeof(*icmp))
+		return 0;
+	if (packet->family == VC5_IPV6)
+		type = reply ? VC5_ICMP6_ECHO_REPLY : VC5_ICMP6_ECHO;
+	else
+		type = reply ? VC5_ICMP_ECHO_REPLY : VC5_ICMP_ECHO;
+	identifier = vc5_le32(icmp->rest) & 0xffff;
+	packet->ports = reply ? identifier << 16 : identifier;
+	return icmp->type == type && !icmp->code;
+}
 
 static __always_inline void vc5_turn_macs(struct ethhdr *ethernet)
 {

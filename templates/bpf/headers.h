@@ -20,6 +20,9 @@ enum {
 	VC5_TAG_LENGTH = 4,
 	VC5_TAG_ID = 0x0fff, /* of a tag's control word; before it stand priority and drop eligibility */
 	VC5_TAGGED_LENGTH = ETH_HLEN + VC5_TAG_LENGTH,
+	/* The ends of a packet. */
+	VC5_SOURCE = 0,
+	VC5_DESTINATION = 1,
 };
 
 struct vc5_cursor {
@@ -42,9 +45,7 @@ struct vc5_packet {
 	u64 flags; /* of TCP; 0 for UDP */
 	u64 octets; /* of the IP packet */
 	const struct vc5_key_set *keys; /* of the copy in which the service was found */
-/*% if shape.nat %*/
 	u64 quoted; /* of what an error quotes: bytes before the transport */
-/*% endif %*/
 /*% if shape.tunnels %*/
 	u64 headers; /* bytes before the transport */
 	u64 carried; /* these three as in struct vc5_cargo, this one its protocol */
@@ -71,6 +72,12 @@ static __always_inline u16 vc5_source_port(const struct vc5_packet *packet)
 static __always_inline u16 vc5_destination_port(const struct vc5_packet *packet)
 {
 	return vc5_le16(packet->ports >> 16);
+}
+
+/* ICMP of the packet's own family. */
+static __always_inline int vc5_is_icmp(const struct vc5_packet *packet)
+{
+	return packet->protocol == (packet->family == VC5_IPV6 ? VC5_PROTOCOL_ICMP6 : VC5_PROTOCOL_ICMP);
 }
 
 static __always_inline struct ethhdr *vc5_read_ethernet(struct vc5_cursor *cursor)
@@ -222,6 +229,17 @@ static __always_inline u16 vc5_adjust_checksum(u16 checksum, u32 before, u32 aft
 
 	sum += (u32)~before;
 	sum += after;
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* A checksum after words that it covers have become others, `sum` being the new ones and the complement of the old. */
+static __always_inline u16 vc5_changed_checksum(u16 checksum, u64 sum)
+{
+	sum += (u16)~checksum;
 	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);

@@ -57,9 +57,7 @@ static __always_inline int vc5_read_inner4(struct vc5_packet *packet, const stru
 	packet->source = vc5_le32(inner->daddr);
 	packet->protocol = inner->protocol;
 	packet->ports = vc5_le32(*(const u32 *)((void *)inner + header));
-/*% if shape.nat %*/
 	packet->quoted = header;
-/*% endif %*/
 	return 1;
 }
 /*% if shape.ipv6 %*/
@@ -83,12 +81,27 @@ static __always_inline int vc5_read_inner6(struct vc5_packet *packet, struct vc5
 	if (walk.room < VC5_ICMP_LEAST || walk.at + VC5_ICMP_LEAST > end)
 		return 0;
 	packet->ports = vc5_le32(*(const u32 *)walk.at);
-/*% if shape.nat %*/
 	packet->quoted = room - walk.room;
-/*% endif %*/
 	return 1;
 }
 /*% endif %*/
+
+/* Where the packet in an error went, network order, mapped. */
+static __always_inline void vc5_quoted_destination(const struct vc5_packet *packet, u32 *address)
+{
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6) {
+		u32 i;
+
+#pragma unroll
+		for (i = 0; i < VC5_WORDS; i++)
+			address[i] = vc5_le32((u32)packet->words[i]);
+		return;
+	}
+/*% endif %*/
+	address[2] = bpf_htonl(0xffff);
+	address[3] = vc5_le32((u32)packet->source);
+}
 
 /* The rest is the same in both families. */
 static __always_inline void vc5_error_forward(struct xdp_md *ctx, struct vc5_verdict *verdict, void *frame, u32 l2, void *ip,

@@ -4,8 +4,6 @@
  */
 
 enum {
-	VC5_SOURCE = 0,
-	VC5_DESTINATION = 1,
 	/* RFC 9293 section 3.2 */
 	VC5_OPTION_END = 0,
 	VC5_OPTION_NOTHING = 1,
@@ -14,17 +12,6 @@ enum {
 	VC5_OPTIONS = 40,
 	VC5_OPTIONS_MASK = 63,
 };
-
-/* A checksum after words that it covers have become others, `sum` being the new ones and the complement of the old. */
-static __always_inline u16 vc5_changed_checksum(u16 checksum, u64 sum)
-{
-	sum += (u16)~checksum;
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
 
 /* Lowers the largest segment that a SYN announces, if that is more; returns what it makes of the checksum's sum.
  * Where an option begins is always unknown to the verifier, and within the same bounds: so it walks the loop but once.

@@ -2,7 +2,8 @@
  * address, 10.0.0.0 or VC5_PROBE_PREFIX plus its number, and sends to that through the veth. Here source and destination
  * become the balancer's own address and the VIP, and the frame leaves towards the backend. The answer, from the VIP to the
  * balancer, is recognised by its ports and changed back. The prober never has two probes under way with the same source
- * port to the same VIP and port, so an answer belongs to one destination.
+ * port to the same VIP and port, so an answer belongs to one destination. Of an echo request the identifier is the source
+ * port, and there is no other.
  */
 
 enum { VC5_PROBE_NET = 10 };
@@ -11,7 +12,9 @@ static __always_inline u16 *vc5_transport_checksum(void *transport, u32 protocol
 {
 	if (protocol == VC5_PROTOCOL_TCP)
 		return &((struct tcphdr *)transport)->check;
-	return &((struct udphdr *)transport)->check;
+	if (protocol == VC5_PROTOCOL_UDP)
+		return &((struct udphdr *)transport)->check;
+	return &((struct vc5_icmp_header *)transport)->checksum;
 }
 
 static __always_inline int vc5_is_mapped(const u32 *address)
@@ -24,13 +27,15 @@ static __always_inline int vc5_same(const u32 *one, const u32 *other)
 	return one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3];
 }
 
-/* Both addresses change; so do the checksums that cover them. Network order, IPv4 mapped. A UDP checksum of 0 means none.
+/* Both addresses change; so do the checksums that cover them. Network order, IPv4 mapped. A UDP checksum of 0 means none,
+ * and that of ICMP covers no addresses, as ICMPv6's does.
  * Returns 0, with nothing changed, where the transport header lies beyond the frame's end.
  */
 static __always_inline int vc5_readdress(const struct vc5_packet *packet, void *header, void *transport, const void *end,
 					 const u32 *source, const u32 *destination)
 {
 	u16 *check = vc5_transport_checksum(transport, packet->protocol);
+	u32 udp = packet->protocol == VC5_PROTOCOL_UDP;
 	u16 sum;
 
 	if ((void *)(check + 1) > end)
@@ -52,23 +57,33 @@ static __always_inline int vc5_readdress(const struct vc5_packet *packet, void *
 			ip->source[i] = source[i];
 			ip->destination[i] = destination[i];
 		}
-		if (before || packet->protocol == VC5_PROTOCOL_TCP)
-			*check = !sum && packet->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum;
+		if (before || !udp)
+			*check = !sum && udp ? 0xffff : sum;
 		return 1;
 	}
 /*% endif %*/
 	struct iphdr *ip = header;
 
-	if (sum || packet->protocol == VC5_PROTOCOL_TCP) {
+	if ((sum || !udp) && packet->protocol != VC5_PROTOCOL_ICMP) {
 		sum = vc5_adjust_checksum(sum, ip->saddr, source[3]);
 		sum = vc5_adjust_checksum(sum, ip->daddr, destination[3]);
-		*check = !sum && packet->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum;
+		*check = !sum && udp ? 0xffff : sum;
 	}
 	ip->check = vc5_adjust_checksum(ip->check, ip->saddr, source[3]);
 	ip->check = vc5_adjust_checksum(ip->check, ip->daddr, destination[3]);
 	ip->saddr = source[3];
 	ip->daddr = destination[3];
 	return 1;
+}
+
+/* What a probe is known by. Returns 0 where its headers contradict, or it is none. */
+static __always_inline int vc5_read_probe(struct vc5_packet *packet, const void *at, const void *end, u64 room)
+{
+	if (vc5_is_icmp(packet))
+		return vc5_read_echo(packet, at, end, room, 0);
+	if (packet->protocol != VC5_PROTOCOL_TCP && packet->protocol != VC5_PROTOCOL_UDP)
+		return 0;
+	return vc5_read_transport(packet, at, end, room);
 }
 
 static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp_md *ctx)
@@ -123,9 +138,7 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 			return 0;
 		number &= 0xffffff;
 	}
-	if (packet.protocol != VC5_PROTOCOL_TCP && packet.protocol != VC5_PROTOCOL_UDP)
-		return 0;
-	if (!vc5_read_transport(&packet, cursor.at, cursor.end, length))
+	if (!vc5_read_probe(&packet, cursor.at, cursor.end, length))
 		return 0;
 	if (!number || number >= VC5_DESTINATIONS)
 		return 0;
@@ -160,8 +173,8 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	if (vc5_map_store(vc5_answers, &key, &value, BPF_ANY))
 		return 0;
 /*% if shape.nat %*/
-	if (identity->mapped && !vc5_translate(&packet, header, cursor.at, cursor.end, VC5_DESTINATION, target,
-					       key.vip_port, identity->clamp))
+	if (identity->mapped && !vc5_is_icmp(&packet) &&
+	    !vc5_translate(&packet, header, cursor.at, cursor.end, VC5_DESTINATION, target, key.vip_port, identity->clamp))
 		return 0;
 /*% endif %*/
 	if (!vc5_readdress(&packet, header, cursor.at, cursor.end, identity->own, target))
@@ -178,9 +191,9 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 			.family = packet.family,
 			.octets = packet.octets,
 			.hash = (u64)bpf_ntohs(key.own_port) << 32,
-			.protocol = packet.protocol,
+			.protocol = packet.protocol == VC5_PROTOCOL_ICMP ? 0 : packet.protocol,
 			.headers = vc5_plain_headers(packet.family),
-			.unsummed = vc5_lacks_checksum(packet.protocol, cursor.at, cursor.end),
+			.unsummed = vc5_is_icmp(&packet) || vc5_lacks_checksum(packet.protocol, cursor.at, cursor.end),
 		};
 
 /*% if shape.udp_tunnels %*/
@@ -212,37 +225,19 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	return interface;
 }
 
-/* A packet whose source is a VIP, or anybody's behind NAT; `header` is that of IP, in a frame with `l2` bytes before it. */
-static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
-					void *transport, const void *end, const struct vc5_packet *packet)
+/* What is known of the probe that waits for a packet with this key; NULL where none does. `header` is that of IP, and goes to
+ * the balancer. The destination as the prober calls it becomes `source`, the prober's own address `prober`.
+ */
+static __always_inline const u64 *vc5_find_probe(const struct vc5_packet *packet, const void *header,
+						 const struct vc5_answer_key *key, u32 *source, u32 *prober)
 {
-	u32 source[VC5_WORDS] = {}, prober[VC5_WORDS] = {};
+	const u64 *found = vc5_map_find(vc5_answers, key);
 	const struct vc5_identity *identity;
 	const u32 *answerer;
 	u64 number;
-	struct vc5_answer_key key = {
-		.vip_port = vc5_source_port(packet),
-		.own_port = vc5_destination_port(packet),
-		.protocol = packet->protocol,
-	};
-	void *frame = (void *)(long)ctx->data;
-	const u64 *found;
 
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6) {
-		__builtin_memcpy(key.vip, ((struct vc5_ipv6 *)header)->source, sizeof(key.vip));
-		__builtin_memcpy(prober, vc5_settings->probe_address6, sizeof(prober));
-		source[0] = bpf_htonl(VC5_PROBE_PREFIX);
-	} else
-/*% endif %*/
-	{
-		key.vip[2] = bpf_htonl(0xffff);
-		key.vip[3] = ((struct iphdr *)header)->saddr;
-		prober[3] = vc5_settings->probe_address;
-	}
-	found = vc5_map_find(vc5_answers, &key);
 	if (!found || !vc5_settings->probe_interface)
-		return 0;
+		return NULL;
 	number = *found & (VC5_DESTINATIONS - 1);
 	identity = &vc5_identities[number];
 	answerer = identity->vip;
@@ -250,26 +245,30 @@ static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *
 	if (identity->mapped)
 		answerer = identity->backend;
 /*% endif %*/
-	if (!vc5_same(answerer, key.vip))
-		return 0;
+	if (!vc5_same(answerer, key->vip))
+		return NULL;
 /*% if shape.ipv6 %*/
 	if (packet->family == VC5_IPV6) {
-		if (!vc5_same(identity->own, ((struct vc5_ipv6 *)header)->destination))
-			return 0;
+		if (!vc5_same(identity->own, ((const struct vc5_ipv6 *)header)->destination))
+			return NULL;
+		__builtin_memcpy(prober, vc5_settings->probe_address6, VC5_WORDS * sizeof(*prober));
+		source[0] = bpf_htonl(VC5_PROBE_PREFIX);
 		source[3] = bpf_htonl(number);
-	} else
-/*% endif %*/
-	{
-		if (identity->own[3] != ((struct iphdr *)header)->daddr)
-			return 0;
-		source[3] = bpf_htonl(VC5_PROBE_NET << 24 | number);
+		return found;
 	}
-/*% if shape.nat %*/
-	if (identity->mapped && !vc5_translate(packet, header, transport, end, VC5_SOURCE, source, *found >> 32, 0))
-		return 0;
 /*% endif %*/
-	if (!vc5_readdress(packet, header, transport, end, source, prober))
-		return 0;
+	if (identity->own[3] != ((const struct iphdr *)header)->daddr)
+		return NULL;
+	prober[3] = vc5_settings->probe_address;
+	source[3] = bpf_htonl(VC5_PROBE_NET << 24 | number);
+	return found;
+}
+
+/* Once all else is as the prober expects it. */
+static __always_inline u32 vc5_give_to_prober(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2)
+{
+	void *frame = (void *)(long)ctx->data;
+
 /*% if shape.tagged %*/
 	if (l2 == VC5_TAGGED_LENGTH) {
 		frame = vc5_retag(ctx, l2, 0);
@@ -282,6 +281,40 @@ static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *
 	__builtin_memcpy(frame, vc5_settings->probe_mac, 2 * ETH_ALEN);
 	vc5_decide(verdict, XDP_REDIRECT, VC5_REASON_PROBE_ANSWER);
 	return vc5_settings->probe_interface;
+}
+
+/* A packet whose source is a VIP, or anybody's behind NAT; `header` is that of IP, in a frame with `l2` bytes before it. */
+static __always_inline u32 vc5_probe_in(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *header,
+					void *transport, const void *end, const struct vc5_packet *packet)
+{
+	u32 source[VC5_WORDS] = {}, prober[VC5_WORDS] = {};
+	struct vc5_answer_key key = {
+		.vip_port = vc5_source_port(packet),
+		.own_port = vc5_destination_port(packet),
+		.protocol = packet->protocol,
+	};
+	const u64 *found;
+
+/*% if shape.ipv6 %*/
+	if (packet->family == VC5_IPV6) {
+		__builtin_memcpy(key.vip, ((struct vc5_ipv6 *)header)->source, sizeof(key.vip));
+	} else
+/*% endif %*/
+	{
+		key.vip[2] = bpf_htonl(0xffff);
+		key.vip[3] = ((struct iphdr *)header)->saddr;
+	}
+	found = vc5_find_probe(packet, header, &key, source, prober);
+	if (!found)
+		return 0;
+/*% if shape.nat %*/
+	if (vc5_identities[*found & (VC5_DESTINATIONS - 1)].mapped && !vc5_is_icmp(packet) &&
+	    !vc5_translate(packet, header, transport, end, VC5_SOURCE, source, *found >> 32, 0))
+		return 0;
+/*% endif %*/
+	if (!vc5_readdress(packet, header, transport, end, source, prober))
+		return 0;
+	return vc5_give_to_prober(ctx, verdict, l2);
 }
 
 int vc5_probe(struct xdp_md *ctx)

@@ -5,8 +5,9 @@
  * vc5_main   on the balancer's interfaces. Handles what nearly every packet is: TCP or UDP over IPv4 without options or
  *            fragments, for a service. It calls no helper but the one that names the CPU.
  * vc5_cold   everything else that concerns a VIP; entered from vc5_main by tail call, with the frame untouched.
- * vc5_icmp_error, vc5_fragment, vc5_quote
- *            what takes more than fits there: errors about flows, fragments, answers "too big"; entered likewise.
+ * vc5_icmp_error, vc5_fragment, vc5_quote, vc5_probe_icmp
+ *            what takes more than fits there: errors about flows, fragments, answers "too big", ICMP for the prober;
+ *            entered likewise.
  * vc5_nat    what goes to backends behind NAT; entered from either by tail call, and so is
  * vc5_return what concerns no VIP, where there are such backends;
  * vc5_nat_part, vc5_return_error, vc5_return_fragment
@@ -43,6 +44,8 @@
 /*% include "probe.h" %*/
 /*% include "cold.h" %*/
 /*% include "icmp_error.h" %*/
+/*% include "quoted.h" %*/
+/*% include "probe_icmp.h" %*/
 /*% include "fragment.h" %*/
 /*% include "quote.h" %*/
 /*% if shape.nat %*/

@@ -159,7 +159,7 @@ static __always_inline u32 vc5_from_backend(struct xdp_md *ctx, struct vc5_verdi
 		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_RETURN_FRAGMENT);
 		return 0;
 	}
-	if (packet->protocol == (packet->family == VC5_IPV6 ? VC5_PROTOCOL_ICMP6 : VC5_PROTOCOL_ICMP)) {
+	if (vc5_is_icmp(packet)) {
 		vc5_own_note()->transport = packet->octets - from->room;
 		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_RETURN_ERROR);
 		return 0;

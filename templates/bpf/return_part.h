@@ -1,5 +1,5 @@
 /* vc5_return_error and vc5_return_fragment: whose packet it is that a backend behind NAT sends an error about, or a piece of.
- * What they recognise goes to vc5_nat_part.
+ * What they recognise goes to vc5_nat_part; other ICMP to vc5_probe_icmp.
  */
 
 /* Whether a backend sent the frame to the balancer, for somebody else. `number` is the destination's. */
@@ -24,19 +24,7 @@ static __always_inline u32 vc5_error_back(struct xdp_md *ctx, struct vc5_verdict
 
 	if (packet->protocol != VC5_PROTOCOL_TCP && packet->protocol != VC5_PROTOCOL_UDP)
 		return 0;
-/*% if shape.ipv6 %*/
-	if (packet->family == VC5_IPV6) {
-		u32 i;
-
-#pragma unroll
-		for (i = 0; i < VC5_WORDS; i++)
-			endpoint.address[i] = vc5_le32((u32)packet->words[i]);
-	} else
-/*% endif %*/
-	{
-		endpoint.address[2] = bpf_htonl(0xffff);
-		endpoint.address[3] = vc5_le32((u32)packet->source);
-	}
+	vc5_quoted_destination(packet, endpoint.address);
 	found = vc5_map_find(vc5_returns, &endpoint);
 	if (found && vc5_is_given_back(verdict, l2, header, packet, hops, *found & (VC5_DESTINATIONS - 1)))
 		vc5_hand_part(ctx, verdict, packet, transport, transport + VC5_ICMP_LEAST + packet->quoted, 1);
@@ -88,6 +76,8 @@ int vc5_return_error(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 	vc5_cold_frame(ctx, &verdict, vc5_error_back_frame);
+	if (verdict.reason == VC5_REASON_NOT_VIP)
+		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_PROBE_ICMP);
 	return vc5_leave(&verdict);
 }
 

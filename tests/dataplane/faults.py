@@ -103,7 +103,7 @@ FAULTS = (
     ),
     Fault("owner inside the service", "? service->destinations + index : 0", "? index : 0"),
     Fault("draining is dead", "state >= VC5_STATE_DRAINING", "state > VC5_STATE_DRAINING"),
-    Fault("UDP held to a dead backend", "udp = packet->protocol == VC5_PROTOCOL_UDP", "udp = 0"),
+    Fault("UDP held to a dead backend", "udp = packet->protocol == VC5_PROTOCOL_UDP, syn", "udp = 0, syn"),
     Fault("SYN held to a dead backend", "!vc5_lives(state) && !syn && !udp", "!vc5_lives(state) && !udp"),
     Fault("`on_dead` ignored", "choice.dead = service->on_dead != VC5_DEAD_POLICY_RESELECT", "choice.dead = 0"),
     Fault("`on_dead` where there was no backend", "was && service->on_dead", "service->on_dead"),
@@ -132,12 +132,38 @@ FAULTS = (
     Fault("RST answered", "if (packet->flags & VC5_TCP_RST) {", "if (0) {"),
     Fault("data sent back behind the RST", "surplus > 0 && vc5_move_tail", "0 && vc5_move_tail"),
     # Probes.
-    Fault("no checksum of UDP touched", "if (sum || packet->protocol == VC5_PROTOCOL_TCP)", "if (1)"),
-    Fault("UDP checksum becomes none", "!sum && packet->protocol == VC5_PROTOCOL_UDP ? 0xffff : sum", "sum"),
-    Fault("answer expected at another port", "\t.own_port = ", "\t.own_port = 1 + "),
-    Fault("answer to another address taken", "if (identity->own[3] != ((struct iphdr *)header)->daddr)", "if (0)"),
+    Fault("no checksum of UDP touched", "if ((sum || !udp) && ", "if ("),
+    Fault("UDP checksum becomes none", "!sum && udp ? 0xffff : sum", "sum"),
+    Fault(
+        "answer expected at another port",
+        ".own_port = vc5_destination_port(packet),",
+        ".own_port = 1 + vc5_destination_port(packet),",
+    ),
+    Fault(
+        "answer to another address taken", "if (identity->own[3] != ((const struct iphdr *)header)->daddr)", "if (0)"
+    ),
     _without("freed destination probed", " || identity->freed"),
     Fault("answer from another backend", "VC5_PROBE_NET << 24 | number", "VC5_PROBE_NET << 24 | (number + 1)"),
+    Fault("addresses in the checksum of an echo request", " && packet->protocol != VC5_PROTOCOL_ICMP) {", ") {"),
+    Fault("echo requests taken for replies", "reply ? VC5_ICMP_ECHO_REPLY : VC5_ICMP_ECHO;", "VC5_ICMP_ECHO_REPLY;"),
+    Fault("identifier of a reply in the other port", "reply ? identifier << 16 : identifier", "identifier"),
+    Fault("codes of echo messages not looked at", "icmp->type == type && !icmp->code", "icmp->type == type"),
+    Fault(
+        "too big told to the prober",
+        "icmp[0] == VC5_ICMP_UNREACHABLE && icmp[1] != VC5_ICMP_FRAGMENTATION_NEEDED",
+        "icmp[0] == VC5_ICMP_UNREACHABLE",
+    ),
+    Fault(
+        "error about a probe quotes the balancer",
+        "!vc5_translate_error(packet, header, end, &part, VC5_SOURCE, prober, key.own_port) ||",
+        "",
+    ),
+    Fault(
+        "error about a probe quotes the VIP",
+        "!vc5_translate_error(packet, header, end, &part, VC5_DESTINATION, source, called))",
+        "0)",
+    ),
+    Fault("echo replies not handed over", "!walk->fragment && vc5_is_icmp(packet)", "0"),
     Fault("probe of the frame's own length believed", "length < sizeof(*ip) || (void *)ip + length > cursor.end", "0"),
 )
 
@@ -190,10 +216,25 @@ MODE_FAULTS = (
         "for (i = 0; i < VC5_WORDS; i++) {\n\t\t\tsum",
         "for (i = 0; i < 2; i++) {\n\t\t\tsum",
     ),
+    Fault(
+        "echo reply of IPv4 taken in IPv6",
+        "reply ? VC5_ICMP6_ECHO_REPLY : VC5_ICMP6_ECHO;",
+        "reply ? VC5_ICMP_ECHO_REPLY : VC5_ICMP6_ECHO;",
+    ),
+    Fault(
+        "ICMP of the other family",
+        "packet->family == VC5_IPV6 ? VC5_PROTOCOL_ICMP6 : VC5_PROTOCOL_ICMP)",
+        "VC5_PROTOCOL_ICMP)",
+    ),
+    Fault(
+        "every error of IPv6 told to the prober",
+        "return icmp[0] == VC5_ICMP6_UNREACHABLE;",
+        "return icmp[0] && icmp[0] <= VC5_ICMP6_KNOWN_ERRORS;",
+    ),
     Fault("probe address beyond the prefix", "ip->destination[1] || ip->destination[2]", "ip->destination[1]"),
     Fault(
         "answer of IPv6 to another address taken",
-        "if (!vc5_same(identity->own, ((struct vc5_ipv6 *)header)->destination))",
+        "if (!vc5_same(identity->own, ((const struct vc5_ipv6 *)header)->destination))",
         "if (0)",
     ),
     Fault(
@@ -244,6 +285,14 @@ NAT_FAULTS = (
     ),
     Fault("packets for unresolved routers as they came", "else if (found != BPF_FIB_LKUP_RET_NO_NEIGH)", "else"),
     Fault("answers to probes from another port", "source, *found >> 32, 0)", "source, key.vip_port, 0)"),
+    Fault("echo requests with a port", "mapped && !vc5_is_icmp(&packet) &&", "mapped &&"),
+    Fault("echo replies with a port", "mapped && !vc5_is_icmp(packet) &&", "mapped &&"),
+    Fault(
+        "echo replies from behind NAT not handed over",
+        "if (verdict.reason == VC5_REASON_NOT_VIP)\n\t\tvc5_tail_call(ctx, vc5_tails, VC5_TAIL_PROBE_ICMP);",
+        ";",
+    ),
+    Fault("error about a probe quotes the backend's port", "called = *found >> 32;", ";"),
     Fault("probes not mapped", "key.vip_port = identity->mapped;", ";"),
 )
 """In a program with NAT."""

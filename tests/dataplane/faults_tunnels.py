@@ -8,7 +8,7 @@ TUNNEL_FAULTS = (
     Fault("a packet too long by one sent", "return octets <= tunnel->room;", "return octets <= tunnel->room + 1u;"),
     Fault("padding taken along", "if (surplus > 0 && vc5_move_tail", "if (0 && vc5_move_tail"),
     Fault("time to live as it came", "	vc5_one_hop_less(ip, cargo->family);\n", ""),
-    Fault("traffic class not copied to IPv4", "((u8 *)at)[1] = inside->traffic;", ";"),
+    Fault("traffic class not copied to IPv4", "((u8 *)at)[1] = traffic;", ";"),
     Fault(
         "traffic class of IPv6 misread", "bpf_ntohs(*(const u16 *)ip) >> 4 & 0xff", "bpf_ntohs(*(const u16 *)ip) & 0xff"
     ),
@@ -21,9 +21,7 @@ TUNNEL_FAULTS = (
     ),
     Fault("length counted once", "2 * (u64)datagram", "(u64)datagram"),
     Fault("checksum where none is wanted", "		if (tunnel->option) {", "		if (1) {"),
-    Fault(
-        "pseudo header with the IPv4 header's length", "bpf_htons(vc5_length(ip->tot_len) - sizeof(*ip))", "ip->tot_len"
-    ),
+    Fault("pseudo header with the IPv4 header's length", "bpf_htons(octets - sizeof(*ip))", "ip->tot_len"),
     Fault("IPv6 pseudo header forgotten", " + (0xffff ^ bpf_htons(header->next))", ""),
     Fault("hop limit in the sum as it came", "sum + (0xffff ^ bpf_htons(1))", "sum"),
     Fault("ICMPv6 with the checksum of UDP", "return protocol == VC5_PROTOCOL_UDP ? 6 : 2;", "return 6;"),
@@ -46,5 +44,11 @@ TUNNEL_FAULTS = (
         "l2 + cargo->headers + field, &sum, sizeof(sum));\n	sum",
         "l2 + plain + field, &sum, sizeof(sum));\n	sum",
     ),
+    Fault(
+        "checksum of echo requests by dscp",
+        "packet.protocol == VC5_PROTOCOL_ICMP ? 0 : packet.protocol",
+        "packet.protocol",
+    ),
+    Fault("echo requests not summed up", ".unsummed = vc5_is_icmp(&packet) || ", ".unsummed = "),
     Fault("probe outside of the tunnel", "if (identity->tunnel) {", "if (0) {"),
 )

@@ -87,7 +87,8 @@ SENT_ROWS = (
     Row("to number 0", _to(0).tcp(4000, 80), Reason.PROBE_REFUSED),
     Row("to a number beyond all", _to(512).tcp(4000, 80), Reason.PROBE_REFUSED),
     Row("to another network", Frame().ipv4(PROBER, "11.0.0.17").tcp(4000, 80), Reason.PROBE_REFUSED),
-    Row("ping", _to(DEAD_NUMBER).icmp(8), Reason.PROBE_REFUSED),
+    Row("ping", _to(DEAD_NUMBER).icmp(8), Reason.PROBE_SENT, SENT.icmp(8)),
+    Row("another protocol", _to(DEAD_NUMBER).raw(47, bytes(24)), Reason.PROBE_REFUSED),
     Row("ARP", Frame().other(0x0806, bytes(46)), Reason.PROBE_REFUSED),
     Row("IPv6", Frame().other(0x86DD, bytes(60)), Reason.PROBE_REFUSED),
     Row("a tag", _to(DEAD_NUMBER).tcp(4000, 80).tagged(3), Reason.PROBE_REFUSED),
@@ -126,6 +127,8 @@ ANSWER_ROWS = (
         Reason.PROBE_ANSWER,
         Frame(VETH[:6], VETH[6:]).ipv4(_address(DEAD_NUMBER), PROBER, options=b"\1" * 8).tcp(80, 4000, "SA"),
     ),
+    Row("ping", ANSWER.icmp(0), Reason.PROBE_ANSWER, DELIVERED.icmp(0)),
+    Row("ping with another identifier", ANSWER.icmp(0, rest=b"\0\3\0\2"), Reason.VIP_SOURCE),
     Row("from another port", ANSWER.tcp(81, 4000, "SA"), Reason.VIP_SOURCE),
     Row("to another port", ANSWER.tcp(80, 4001, "SA"), Reason.VIP_SOURCE),
     Row("of the other protocol", ANSWER.udp(80, 4000), Reason.VIP_SOURCE),
@@ -161,6 +164,7 @@ def test_probe(probing: Pair, row: Row) -> None:
 def test_answer(probing: Pair, row: Row) -> None:
     probing.send(_to(DEAD_NUMBER).tcp(4000, 80).bytes, probe=True)
     probing.send(_to(DEAD_NUMBER).udp(4000, 53).bytes, probe=True)
+    probing.send(_to(DEAD_NUMBER).icmp(8).bytes, probe=True)
     left = probing.send(row.frame.bytes)
     assert left.reason is row.reason
     assert left.frame == (row.after or row.frame).bytes

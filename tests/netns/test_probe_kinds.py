@@ -1,6 +1,7 @@
 """Checks that need servers of their own, made by the daemon through the data plane to a VIP on two backends.
 
 b1 is well. On b2 DNS refuses, UDP answers nonsense, gRPC does not serve, and the web server says that it is unwell.
+Nobody listens on port 7001: b1 says so, and b2 drops what comes there.
 """
 
 from __future__ import annotations
@@ -46,11 +47,19 @@ services:
       8445/http: {{checks: [{{type: http, port: 80, path: /, mtu: yes}}]}}
 """
 
+DROPPING = """\
+table inet drops {
+    chain before {
+        type filter hook prerouting priority raw
+        udp dport 7001 drop
+    }
+}
+"""
 VERDICTS = {
     "53/tcp": ("NOERROR, 1 answers", "REFUSED, expected NOERROR"),
     "53/udp": ("NOERROR, 1 answers", "REFUSED, expected NOERROR"),
     "7002/udp": ("answer of 4 bytes", "the answer begins with 'NONSENSE', expected 'PONG'"),
-    "7001/udp": ("timeout (no answer)", "timeout (no answer)"),
+    "7001/udp": ("refused (ICMP port unreachable)", "timeout (no answer)"),
     "50051/tcp": ("SERVING", "NOT_SERVING, expected SERVING"),
     "443/tcp": ("HTTP 200", "HTTP 503, expected 200"),
     "8443/tcp": (
@@ -133,6 +142,8 @@ def test_each_kind_through_the_data_plane() -> None:
         servers.enter_context(health_service(b1, 1))
         servers.enter_context(health_service(b2, 2))
         b2.set_alive(False)
+        b1.namespace.run("sh", "-c", "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit")
+        b2.namespace.run("nft", "-f", "-", text=DROPPING)
         text = CONFIGURATION.format(vip=VIP, ca=f"{lab.directory}/content/cert.pem")
         with Daemon(lab.balancer, lab.root(), text) as daemon:
             wanted = {

@@ -14,7 +14,7 @@ from appliance.dataplane.model import errors, nat, packet
 from appliance.dataplane.model.exits import Exit, leaving
 from appliance.dataplane.model.fragments import Fragments
 from appliance.dataplane.model.nat import Routes, Way
-from appliance.dataplane.model.packet import ICMP, ICMP6, Ip, Transport
+from appliance.dataplane.model.packet import Ip, Transport
 from appliance.dataplane.returns import endpoint
 
 Send = Callable[[bytes, Ip, int, bytes], Exit]
@@ -64,7 +64,7 @@ class Behind:
         """What becomes of a packet that concerns no VIP; None where it is no backend's answer to a client."""
         if ip.fragment and ip.fits(frame):
             return self._fragment(frame, ip, transport)
-        if transport is Reason.PROTOCOL and ip.protocol == (ICMP if ip.family == 4 else ICMP6):
+        if transport is Reason.PROTOCOL and ip.is_icmp:
             return self._error(frame, ip)
         number = self._sender(ip, transport)
         if number is None or self._memory.address(number, "own") == ip.destination:
@@ -95,8 +95,11 @@ class Behind:
         mapped = any(self._memory.identities.bytes_of(number, "mapped", 2))
         return mapped and self._memory.backend(number) == ip.source
 
-    def _error(self, frame: bytes, ip: Ip) -> Exit:
-        """An error about a packet that a client sent to a service, and that went to this backend, or towards it."""
+    def _error(self, frame: bytes, ip: Ip) -> Exit | None:
+        """An error about a packet that a client sent to a service, and that went to this backend, or towards it.
+
+        None for all other ICMP.
+        """
         self._note(None, transport=ip.header)
         flow = errors.concerned(frame, ip) if ip.room >= packet.ICMP_HEADER else None
         number = None
@@ -104,9 +107,9 @@ class Behind:
             quoted = endpoint(flow.ip.source, flow.transport.source_port, flow.ip.protocol)
             number = self._memory.returns.get(quoted)
         if flow is None or number is None:
-            return leaving(Reason.NOT_VIP, frame)
+            return None
         if refused := self._refused(frame, ip, number):
-            return refused
+            return refused if refused.reason is not Reason.NOT_VIP else None
         self._note(number, transport=ip.header, inner=flow.inner, protocol=flow.ip.protocol, back=1)
         return self._give_back(frame, ip, number, None, flow)
 

@@ -43,7 +43,10 @@ NEIGHBOUR_DISCOVERY = range(133, 138)
 """RFC 4861: router and neighbour solicitations and advertisements, redirects."""
 CHECKSUMS = {TCP: 16, UDP: 6, ICMP6: 2}
 """Where in their headers the checksums stand that cover addresses, bytes."""
-ICMP_ERRORS = (3, 11, 12)
+UNREACHABLE, UNREACHABLE6 = 3, 1
+FRAGMENTATION_NEEDED = 4
+"""The code of an IPv4 unreachable that says that fragmentation is needed (RFC 1191 section 4)."""
+ICMP_ERRORS = (UNREACHABLE, 11, 12)
 """Destination unreachable (with fragmentation needed), time exceeded, parameter problem."""
 
 
@@ -84,6 +87,11 @@ class Ip:
         return self.destination.version
 
     @property
+    def is_icmp(self) -> bool:
+        """Whether what follows the headers is the ICMP of its family."""
+        return self.protocol == (ICMP if self.family == 4 else ICMP6)
+
+    @property
     def payload(self) -> int:
         """Offset in the frame of what follows the headers."""
         return self.start + self.header
@@ -109,7 +117,10 @@ class Ip:
 
 @dataclass(frozen=True)
 class Transport:
-    """A TCP or UDP header. For UDP all but the ports is 0."""
+    """A TCP or UDP header. For UDP all but the ports is 0.
+
+    Of ICMP echo the identifier is the port of the side that asks, and the other one is 0.
+    """
 
     source_port: int
     destination_port: int
@@ -216,6 +227,17 @@ def read_transport(frame: bytes, ip: Ip) -> Transport | Reason:
             acknowledgement=number(frame, at + 8, 4),
         )
     return Reason.PROTOCOL
+
+
+def read_echo(frame: bytes, ip: Ip, *, reply: bool) -> Transport | None:
+    """An echo request or reply (RFC 792, RFC 4443 section 4); None where a packet is none."""
+    if not ip.is_icmp or not ip.fits(frame) or ip.offset or ip.room < ICMP_HEADER:
+        return None
+    kinds = (ECHO_REQUEST, ECHO_REPLY) if ip.family == 4 else (ECHO_REQUEST6, ECHO_REPLY6)
+    if (frame[ip.payload], frame[ip.payload + 1]) != (kinds[reply], 0):
+        return None
+    identifier = number(frame, ip.payload + 4)
+    return Transport(0, identifier) if reply else Transport(identifier, 0)
 
 
 def ones_complement_sum(data: bytes, start: int = 0) -> int:

@@ -7,21 +7,20 @@ its destination where that is known.
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
 
 from appliance.dataplane import block, lookup
 from appliance.dataplane.abi import TOO_BIG_RATE
 from appliance.dataplane.enums import DeadPolicy, Reason, Refusal
-from appliance.dataplane.legs import network16
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.model import errors, nat, packet
+from appliance.dataplane.model import errors, packet
 from appliance.dataplane.model.behind import Behind
 from appliance.dataplane.model.counts import Counts
-from appliance.dataplane.model.exits import Action, AnswerKey, Exit, leaving, probe_address
+from appliance.dataplane.model.exits import Action, Exit, leaving
 from appliance.dataplane.model.fragments import Fragments
 from appliance.dataplane.model.nat import Routes, nowhere
-from appliance.dataplane.model.packet import ICMP, ICMP6, RST, Ip, Transport
+from appliance.dataplane.model.packet import RST, Ip, Transport
+from appliance.dataplane.model.probes import Probes
 from appliance.dataplane.model.tracking import Tracking
 from appliance.dataplane.model.tunnel import Tunnel
 from appliance.dataplane.tunnels import leg_of
@@ -37,7 +36,8 @@ class Model:
 
     def __init__(self, memory: Memory, routes: Routes = nowhere) -> None:
         self.memory = memory
-        self.answers: dict[AnswerKey, int] = {}
+        self._probes = Probes(memory)
+        self.answers = self._probes.answers
         self.counts = Counts(memory)
         self._tracking = Tracking(memory, self.counts.count)
         self._fragments = Fragments(memory)
@@ -57,7 +57,7 @@ class Model:
     def probe(self, frame: bytes, cpu: int = 0) -> Exit:
         """What the program on the probe veth does with a frame of the prober's."""
         self._begin(cpu)
-        return self._leave(self._send_probe(frame))
+        return self._leave(self._probes.send(frame))
 
     def slot(self, frame: bytes) -> int | None:
         """The slot, counted over all services, that the packet in a frame belongs to; None where it has no service."""
@@ -137,7 +137,7 @@ class Model:
         transport = packet.read_transport(frame, ip)
         if transport is Reason.FRAGMENT and ip.offset:
             return self._later_fragment(frame, ip)
-        if transport is Reason.PROTOCOL and ip.protocol == (ICMP if ip.family == 4 else ICMP6):
+        if transport is Reason.PROTOCOL and ip.is_icmp:
             return self._icmp(frame, ip) if ip.family == 4 else self._icmp6(frame, ip)
         if isinstance(transport, Reason):
             return leaving(transport, frame)
@@ -277,10 +277,6 @@ class Model:
             return Exit(Action.REDIRECT, Reason.FORWARD, 0, frame, interface)
         return leaving(Reason.FORWARD, frame)
 
-    def _mapped(self, number: int) -> int:
-        """The backend's own port where the destination is behind NAT, else 0."""
-        return int.from_bytes(self.memory.identities.bytes_of(number, "mapped", 2), "big")
-
     def _leg(self, leg: int) -> tuple[int, int]:
         """Interface and VLAN id of a leg."""
         legs = self.memory.legs
@@ -292,17 +288,16 @@ class Model:
 
     def _from_vip(self, frame: bytes, ip: Ip) -> Exit:
         """A packet from a VIP: the answer to a probe, or none of ours."""
-        transport = packet.read_transport(frame, ip)
-        answer = None if isinstance(transport, Reason) or ip.fragment else self._answer(frame, ip, transport)
-        return answer or leaving(Reason.VIP_SOURCE, frame)
+        if ip.is_icmp and packet.read_transport(frame, ip) is Reason.PROTOCOL:
+            self._note(None, transport=ip.header)
+        return self._probes.answer(frame, ip) or leaving(Reason.VIP_SOURCE, frame)
 
     def _from_backend(self, frame: bytes, ip: Ip) -> Exit:
         """A packet that concerns no VIP: perhaps the answer of a backend behind NAT, to a client or to a probe."""
         transport = packet.read_transport(frame, ip)
         if left := self._behind.receive(frame, ip, transport):
             return left
-        answer = None if isinstance(transport, Reason) else self._answer(frame, ip, transport)
-        return answer or leaving(Reason.NOT_VIP, frame)
+        return self._probes.answer(frame, ip) or leaving(Reason.NOT_VIP, frame)
 
     def _send_back(self, frame: bytes, ip: Ip, leg: int, macs: bytes) -> Exit:
         sent, interface = self._send(frame, ip.start != packet.ETHERNET, leg, macs), self._leg(leg)[0]
@@ -317,69 +312,6 @@ class Model:
             notes |= {"destination": number, "inner": 0, "protocol": 0, "back": 0} | fields
         for name, value in notes.items():
             self.memory.notes.put(self._cpu, name, value)
-
-    def _answer(self, frame: bytes, ip: Ip, transport: Transport) -> Exit | None:
-        """The answer to a probe on its way to the prober; None where it is no such thing."""
-        settings = self.memory.settings
-        key = AnswerKey(ip.source, transport.source_port, transport.destination_port, ip.protocol)
-        found = self.answers.get(key)
-        interface = settings.get(0, "probe_interface")
-        if found is None or not interface:
-            return None
-        number, called = found & 0xFFFFFFFF, found >> 32
-        mapped = self.memory.shape.nat and self._mapped(number)
-        answerer = self.memory.address(number, "backend" if mapped else "vip")
-        if (answerer, self.memory.address(number, "own")) != (ip.source, ip.destination):
-            return None
-        prober: Address = IPv4Address(settings.bytes_of(0, "probe_address", 4))
-        if ip.family == 6:
-            prober = IPv6Address(settings.bytes_of(0, "probe_address6", 16))
-        source = probe_address(number, ip.family)
-        if mapped:
-            frame = nat.translated(frame, ip, transport, source, network16(called), source=True)
-        answer = packet.readdressed(frame, ip, source, prober)
-        answer = packet.retagged(answer, ip.start != packet.ETHERNET, 0)
-        answer = packet.put(answer, 0, settings.bytes_of(0, "probe_mac", 12))
-        return leaving(Reason.PROBE_ANSWER, answer, interface=interface)
-
-    def _send_probe(self, frame: bytes) -> Exit:
-        kind = packet.number(frame, 12)
-        ip = packet.read_ip(frame, packet.ETHERNET) if kind == packet.IPV4 else None
-        if kind == packet.IPV6 and self.memory.shape.ipv6:
-            ip = packet.read_ipv6(frame, packet.ETHERNET)
-        if ip is None or not ip.plain:
-            return leaving(Reason.PROBE_REFUSED, frame)
-        transport = packet.read_transport(frame, ip)
-        number = int(ip.destination) - int(probe_address(0, ip.family))
-        if isinstance(transport, Reason) or not 0 < number < self.memory.shape.destinations:
-            return leaving(Reason.PROBE_REFUSED, frame)
-        identities = self.memory.identities
-        if not identities.get(number, "used") or identities.get(number, "freed"):
-            return leaving(Reason.PROBE_REFUSED, frame)
-        vip, own = self.memory.address(number, "vip"), self.memory.address(number, "own")
-        if vip.version != ip.family:
-            return leaving(Reason.PROBE_REFUSED, frame)
-        interface = identities.get(number, "interface")
-        if not interface or not self.memory.destinations.get(number, "mac_head"):
-            return leaving(Reason.UNRESOLVED, frame, number)
-        target, port, asked, called = vip, transport.destination_port, number, transport.destination_port
-        mapped = self.memory.shape.nat and self._mapped(number)
-        if mapped:
-            target, asked = self.memory.backend(number), number | network16(called) << 32
-            if (called, ip.protocol) == (identities.get(number, "port"), identities.get(number, "protocol")):
-                port = mapped
-            most = identities.get(number, "clamp")
-            frame = nat.translated(frame, ip, transport, target, port, source=False, most=most)
-        self.answers[AnswerKey(target, port, transport.source_port, ip.protocol)] = asked
-        probe = packet.readdressed(frame, ip, own, target)
-        if present := identities.get(number, "tunnel"):
-            tunnel = Tunnel.of(self.memory, present - 1)
-            if ip.length > tunnel.room:
-                return leaving(Reason.TOO_BIG_LIMITED, probe, number)
-            probe = tunnel.sent(probe, replace(ip, source=own, destination=vip), transport.source_port)
-        if self.memory.shape.tagged:
-            probe = packet.retagged(probe, False, self._leg(leg_of(self.memory, number))[1])
-        return leaving(Reason.PROBE_SENT, packet.put(probe, 0, self._macs(number)), interface=interface)
 
     def _leave(self, left: Exit) -> Exit:
         """Count a frame; forwarded ones have been counted with their destination."""

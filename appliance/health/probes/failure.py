@@ -31,6 +31,7 @@ NO_ANSWER = {
     errno.EHOSTDOWN: "host down",
     errno.ENOPROTOOPT: "protocol unreachable",
     errno.EPROTO: "protocol error",
+    errno.EACCES: "prohibited",
 }
 """What the network says of a backend (the errors of tcp(7) and the ICMP table of the kernel), in words."""
 

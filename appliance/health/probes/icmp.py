@@ -14,8 +14,9 @@ import struct
 from dataclasses import dataclass
 
 from appliance.health.probes.deadline import Deadline
-from appliance.health.probes.failure import ProbeNotSent, describe
-from appliance.health.probes.syn import BURST, RETRANSMIT, checksum
+from appliance.health.probes.failure import ProbeFailed
+from appliance.health.probes.raw import RETRANSMIT, RawSockets, checksum
+from appliance.model import Outcome
 
 ECHO, ECHO_REPLY = 8, 0
 ECHO6, ECHO6_REPLY = 128, 129
@@ -41,19 +42,15 @@ class Echo:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._sockets: dict[int, socket.socket] = {}
+        self._raw = RawSockets(loop, "an echo request", opened, self._take)
         self._outstanding: dict[tuple[str, int], _Outstanding] = {}
 
     async def converse(self, family: int, host: str, identifier: int, deadline: Deadline) -> str:
         """Send a request and wait for its reply; return the diagnostic of success.
 
-        `identifier`, 0..65535, belongs to one outstanding probe of a destination. Raises ProbeNotSent, and TimeoutError
+        `identifier`, 0..65535, belongs to one outstanding probe of a destination. Raises ProbeNotSent, and ProbeFailed
         at the deadline. `host` must be written as the kernel writes addresses.
         """
-        try:
-            raw = self._raw_socket(family)
-        except OSError as error:
-            raise ProbeNotSent(f"cannot send an echo request: {describe(error.errno or 0, 'connect')}") from None
         cookie = secrets.token_bytes(COOKIE)
         key = (host, identifier)
         outstanding = self._outstanding[key] = _Outstanding(deadline, cookie)
@@ -61,51 +58,36 @@ class Echo:
         try:
             while not outstanding.answered:
                 sequence += 1
-                self._send(raw, request(family, identifier, sequence, cookie), host)
+                self._raw.send(family, request(family, identifier, sequence, cookie), host)
                 await deadline.wait(RETRANSMIT)
+        except TimeoutError:
+            raise ProbeFailed(Outcome.NONE, "timeout (no echo reply)") from None
         finally:
             del self._outstanding[key]
         return "echo reply"
 
     def close(self) -> None:
         """Close the sockets."""
-        for raw in self._sockets.values():
-            self._loop.remove_reader(raw.fileno())
-            raw.close()
-        self._sockets.clear()
+        self._raw.close()
 
-    def _raw_socket(self, family: int) -> socket.socket:
-        raw = self._sockets.get(family)
-        if raw is None:
-            protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else IPPROTO_ICMPV6
-            raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
-            try:
-                let_only_replies_pass(raw, family)
-            except OSError:
-                raw.close()
-                raise
-            self._sockets[family] = raw
-            self._loop.add_reader(raw.fileno(), self._read, raw, family)
-        return raw
+    def _take(self, family: int, sender: str, message: bytes) -> None:
+        found = read_reply(family, message)
+        outstanding = self._outstanding.get((sender, found[0])) if found else None
+        if found and outstanding and secrets.compare_digest(found[1], outstanding.cookie):
+            outstanding.answered = True
+            outstanding.deadline.wake()
 
-    @staticmethod
-    def _send(raw: socket.socket, message: bytes, host: str) -> None:
-        try:
-            raw.sendto(message, (host, 0))
-        except OSError as error:
-            raise ProbeNotSent(f"cannot send an echo request: {describe(error.errno or 0, 'connect')}") from None
 
-    def _read(self, raw: socket.socket, family: int) -> None:
-        for _ in range(BURST):
-            try:
-                packet, sender = raw.recvfrom(256)
-            except OSError:
-                return
-            found = read_reply(family, packet)
-            outstanding = self._outstanding.get((sender[0], found[0])) if found else None
-            if found and outstanding and secrets.compare_digest(found[1], outstanding.cookie):
-                outstanding.answered = True
-                outstanding.deadline.wake()
+def opened(family: int) -> socket.socket:
+    """Return a raw ICMP socket of a family, which gets echo replies alone; raises OSError."""
+    protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else IPPROTO_ICMPV6
+    raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+    try:
+        let_only_replies_pass(raw, family)
+    except OSError:
+        raw.close()
+        raise
+    return raw
 
 
 def request(family: int, identifier: int, sequence: int, data: bytes) -> bytes:
@@ -116,16 +98,14 @@ def request(family: int, identifier: int, sequence: int, data: bytes) -> bytes:
     return _HEADER.pack(ECHO, 0, sum_, identifier, sequence) + data
 
 
-def read_reply(family: int, packet: bytes) -> tuple[int, bytes] | None:
-    """Return identifier and data of an echo reply as a raw socket gives it: that of IPv4 with its IP header."""
-    if family == socket.AF_INET:
-        packet = packet[(packet[0] & 15) * 4 :] if packet else b""
-    if len(packet) < _HEADER.size:
+def read_reply(family: int, message: bytes) -> tuple[int, bytes] | None:
+    """Return identifier and data of an echo reply; None for any other message."""
+    if len(message) < _HEADER.size:
         return None
-    kind, code, _, identifier, _ = _HEADER.unpack_from(packet)
+    kind, code, _, identifier, _ = _HEADER.unpack_from(message)
     if kind != (ECHO_REPLY if family == socket.AF_INET else ECHO6_REPLY) or code:
         return None
-    return identifier, packet[_HEADER.size :]
+    return identifier, message[_HEADER.size :]
 
 
 def let_only_replies_pass(raw: socket.socket, family: int) -> None:

@@ -22,19 +22,15 @@ from dataclasses import dataclass
 
 from appliance.health.ports import RAW_PORTS
 from appliance.health.probes.deadline import Deadline
-from appliance.health.probes.failure import NO_ANSWER, ProbeFailed, ProbeNotSent, describe
+from appliance.health.probes.failure import NO_ANSWER, ProbeFailed
+from appliance.health.probes.raw import RETRANSMIT, RawSockets, checksum
 from appliance.model import Outcome
 
-RETRANSMIT = 1.0
-"""Seconds after which an unanswered SYN is sent again."""
 WINDOW = 64240
 """The window and the options (MSS 1460 or 1440) are those of a usual client."""
 SOURCES_KEPT = 1.0
 """Seconds for which the kernel's choice of a source address counts, also for neighbours that differ from the address
 asked for in the last byte (IPv6: group) alone. To ask costs three system calls."""
-BURST = 64
-"""Answers read before other work of the loop has its turn."""
-
 SYN, RST, ACK = 0x02, 0x04, 0x10
 SO_ATTACH_FILTER = 26
 """asm-generic/socket.h; Python does not name it."""
@@ -56,7 +52,7 @@ class HalfOpen:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._sockets: dict[int, socket.socket] = {}
+        self._raw = RawSockets(loop, "a SYN", opened, self._take)
         self._outstanding: dict[tuple[str, int, int], _Outstanding] = {}
         self._sources: dict[str, str] = {}
         self._asked = 0.0
@@ -68,17 +64,16 @@ class HalfOpen:
         addresses (the text of an `ipaddress` object is).
         """
         try:
-            raw = self._raw_socket(family)
             source = self._source(family, host)
         except OSError as error:
-            raise ProbeNotSent(f"cannot send a SYN: {describe(error.errno or 0, 'connect')}") from None
+            raise self._raw.not_sent(error) from None
         cookie = secrets.randbits(32)
         segment = syn_segment(family, source, host, source_port, port, cookie)
         key = (host, port, source_port)
         outstanding = self._outstanding[key] = _Outstanding(deadline, cookie)
         try:
             while not outstanding.flags:
-                self._send(raw, segment, host)
+                self._raw.send(family, segment, host)
                 await deadline.wait(RETRANSMIT)
         finally:
             del self._outstanding[key]
@@ -88,25 +83,18 @@ class HalfOpen:
 
     def close(self) -> None:
         """Close the sockets."""
-        for raw in self._sockets.values():
-            self._loop.remove_reader(raw.fileno())
-            raw.close()
-        self._sockets.clear()
+        self._raw.close()
 
-    def _raw_socket(self, family: int) -> socket.socket:
-        raw = self._sockets.get(family)
-        if raw is None:
-            raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
-            try:
-                attach_filter(raw, family)
-                if family == socket.AF_INET6:
-                    raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, CHECKSUM_OFFSET)
-            except OSError:
-                raw.close()
-                raise
-            self._sockets[family] = raw
-            self._loop.add_reader(raw.fileno(), self._read, raw, family)
-        return raw
+    def _take(self, family: int, sender: str, segment: bytes) -> None:
+        if len(segment) < 20:
+            return
+        port, source_port, _, acknowledged, _, flags = struct.unpack_from("!HHIIBB", segment)
+        outstanding = self._outstanding.get((sender, port, source_port))
+        if outstanding is None or acknowledged != (outstanding.cookie + 1) & 0xFFFFFFFF:
+            return
+        if flags & ACK and flags & (SYN | RST) in (SYN, RST):
+            outstanding.flags = flags
+            outstanding.deadline.wake()
 
     def _source(self, family: int, host: str) -> str:
         """The source address for `host`; raises OSError."""
@@ -119,30 +107,18 @@ class HalfOpen:
             source = self._sources[network] = source_address(family, host)
         return source
 
-    @staticmethod
-    def _send(raw: socket.socket, segment: bytes, host: str) -> None:
-        try:
-            raw.sendto(segment, (host, 0))
-        except OSError as error:
-            raise ProbeNotSent(f"cannot send a SYN: {describe(error.errno or 0, 'connect')}") from None
 
-    def _read(self, raw: socket.socket, family: int) -> None:
-        for _ in range(BURST):
-            try:
-                packet, sender = raw.recvfrom(256)
-            except OSError:
-                return
-            if family == socket.AF_INET:
-                packet = packet[(packet[0] & 15) * 4 :]
-            if len(packet) < 20:
-                continue
-            port, source_port, _, acknowledged, _, flags = struct.unpack_from("!HHIIBB", packet)
-            outstanding = self._outstanding.get((sender[0], port, source_port))
-            if outstanding is None or acknowledged != (outstanding.cookie + 1) & 0xFFFFFFFF:
-                continue
-            if flags & ACK and flags & (SYN | RST) in (SYN, RST):
-                outstanding.flags = flags
-                outstanding.deadline.wake()
+def opened(family: int) -> socket.socket:
+    """Return a raw TCP socket of a family, which gets answers to half-open probes alone; raises OSError."""
+    raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
+    try:
+        attach_filter(raw, family)
+        if family == socket.AF_INET6:
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, CHECKSUM_OFFSET)
+    except OSError:
+        raw.close()
+        raise
+    return raw
 
 
 def source_address(family: int, host: str) -> str:
@@ -164,14 +140,6 @@ def syn_segment(family: int, source: str, host: str, source_port: int, port: int
         return head
     pseudo = socket.inet_aton(source) + socket.inet_aton(host) + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(head))
     return head[:16] + struct.pack("!H", checksum(pseudo + head)) + head[18:]
-
-
-def checksum(data: bytes) -> int:
-    """Return the internet checksum (RFC 1071) of an even number of bytes."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def attach_filter(raw: socket.socket, family: int) -> None:

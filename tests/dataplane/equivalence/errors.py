@@ -11,7 +11,7 @@ from tests.dataplane.frames import Frame
 
 ROUTERS: tuple[Address, ...] = (IPv4Address("198.51.100.254"), IPv4Address("10.9.9.9"))
 ROUTERS6: tuple[Address, ...] = (IPv6Address("2001:db8:9::fe"), IPv6Address("fe80::1"))
-ERRORS = ((3, 4), (3, 3), (11, 0), (12, 0))
+ERRORS = ((3, 4), (3, 3), (3, 1), (11, 0), (12, 0))
 ERRORS6 = ((1, 4), (2, 0), (3, 0), (4, 1), (5, 0), (100, 0))
 CHAINS: tuple[tuple[tuple[int, bytes], ...], ...] = (
     (),

@@ -8,9 +8,8 @@ from ipaddress import IPv6Address
 from random import Random
 
 from appliance.dataplane.hashing import flow_hash, slot_of
-from appliance.dataplane.model.exits import probe_address
 from appliance.model import Address, Protocol, ServiceKey
-from tests.dataplane.equivalence import errors
+from tests.dataplane.equivalence import errors, prober
 from tests.dataplane.equivalence.behind import from_backend, segment
 from tests.dataplane.equivalence.ends import (
     CLIENTS,
@@ -18,13 +17,11 @@ from tests.dataplane.equivalence.ends import (
     OPTIONS,
     STRANGER,
     STRANGER6,
-    between,
-    turns_zero,
     v4,
     v6,
 )
 from tests.dataplane.equivalence.pair import Pair
-from tests.dataplane.equivalence.site import OWN, OWN6, PROBE, VIPS, VIPS6, VLANS, Site
+from tests.dataplane.equivalence.site import OWN, OWN6, VIPS, VIPS6, VLANS, Site
 from tests.dataplane.frames import Frame
 
 EXTENSIONS: tuple[tuple[tuple[int, bytes], ...], ...] = (
@@ -54,7 +51,6 @@ FLAGS: tuple[tuple[int, str | None], ...] = (
 POOL = 60
 PADDED = (0, 60, 64, 300)
 """The least lengths of frames, bytes."""
-STRANGE_NUMBERS = (0, 15, 16, 300, 511, 512, 513, 1 << 23)
 
 Made = tuple[bytes, bool]
 """A frame, and whether it comes from the prober."""
@@ -303,57 +299,12 @@ def _garbage(traffic: Traffic, random: Random) -> Made:
 
 
 def _probe(traffic: Traffic, random: Random) -> Made:
-    tables = traffic.pair.tables[1]
-    service = random.choice(traffic.site.desired.services)
-    numbers = sorted(tables.numbers(service.key).values()) or [16]
-    number = random.choice(numbers)
-    if random.random() < 0.4:
-        freed = [number for number in range(16, 256) if traffic.pair.plain.identities.get(number, "freed")]
-        number = random.choice((*freed[:5], number - number % 16 + random.randrange(16), *STRANGE_NUMBERS))
-    family = service.key.vip.version if random.random() < 0.95 else 4
-    target = probe_address(number, family)
-    if random.random() < 0.05:
-        target = type(target)(int(target) + random.choice((1 << 24, 1 << 31)))
-    port = random.choice((service.key.port, 8080))
-    options = random.choice((b"",) * 12 + (OPTIONS[0],))
-    fragment = random.choice((0x4000,) * 9 + (0x2000,))
-    if isinstance(target, IPv6Address):
-        extensions = () if random.random() < 0.95 else random.choice(EXTENSIONS)
-        ip = Frame().ipv6(PROBE.address6, target, extensions=extensions)
-    else:
-        ip = Frame().ipv4(PROBE.address, target, fragment=fragment, options=options)
-    source = random.randrange(1024, 65536)
-    memory, place = traffic.pair.plain, number % 512
-    rewritten = memory.address(place, "own").packed + memory.address(place, "vip").packed
-    prober = PROBE.address6.packed if family == 6 else PROBE.address.packed
-    zero = turns_zero(prober + target.packed, rewritten)
-    check = random.choice((None, None, None, 0, 0xFFFF, 0xFFFE, zero))
-    makes = (ip.tcp(source, port, checksum=check), ip.udp(source, port, b"q", checksum=check), ip.icmp(8))
-    frame = bytearray(random.choices(makes, (8, 4, 1))[0].bytes)
-    if random.random() < 0.1:
-        frame[16:18] = random.choice((0, 5, 19, 20, 40, len(frame) - 13)).to_bytes(2, "big")
-    if random.random() < 0.05:
-        frame[random.randrange(12, len(frame))] = random.randrange(256)
-    return bytes(frame)[: random.choice((2000,) * 19 + (random.randrange(14, len(frame)),))], True
+    return prober.probe(traffic.pair, traffic.site, random, EXTENSIONS), True
 
 
 def _answer(traffic: Traffic, random: Random) -> Made:
-    sent = list(traffic.pair.model.answers.items())
-    if not sent:
-        return _probe(traffic, random)
-    key, asked = random.choice(sent[-20:])
-    number = asked & 0xFFFFFFFF
-    own = traffic.pair.plain.address(number, "own")
-    if own.version != key.vip.version or random.random() < 0.15:
-        own = v6(random.choice((*OWN6, STRANGER6))) if key.vip.version == 6 else random.choice((*OWN, STRANGER))
-    options = random.choice((b"",) * 5 + (OPTIONS[0],))
-    ip = between(key.vip, own, options=options, ttl=random.choice((64, 1)))
-    ports = (key.vip_port, key.own_port ^ random.choice((0,) * 9 + (1,)))
-    if key.protocol == Protocol.UDP:
-        prober = PROBE.address6 if key.vip.version == 6 else PROBE.address
-        zero = turns_zero(key.vip.packed + own.packed, probe_address(number, key.vip.version).packed + prober.packed)
-        return ip.udp(*ports, b"a" * random.randrange(9), checksum=random.choice((None, 0, zero))).bytes, False
-    return ip.tcp(*ports, random.choice(("SA", "RA", "A"))).bytes, False
+    made = prober.answer(traffic.pair, random)
+    return (made, False) if made else _probe(traffic, random)
 
 
 def _error(traffic: Traffic, random: Random) -> Made:
@@ -387,5 +338,5 @@ ODD: tuple[tuple[int, Callable[[Traffic, Random], Made]], ...] = (
     (8, _mutated),
     (3, _garbage),
     (9, _probe),
-    (8, _answer),
+    (16, _answer),
 )

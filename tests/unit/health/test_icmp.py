@@ -14,7 +14,7 @@ from scapy.layers.inet import ICMP
 from appliance.health.answer import Answer
 from appliance.health.ports import Ports
 from appliance.health.probes.icmp import ECHO6_REPLY, ECHO_REPLY, let_only_replies_pass, read_reply, request
-from appliance.health.probes.syn import checksum
+from appliance.health.probes.raw import checksum, payload
 from appliance.model import Check, CheckKind, Outcome
 from tests.unit.health.servers import VIP, descriptors, probe
 from tests.unit.health.test_syn import FIRST_PORT
@@ -70,7 +70,7 @@ def test_only_the_reply_to_this_very_request_counts(
         return await task
 
     answer = asyncio.run(ask())
-    assert (answer.outcome, answer.diagnostic == "timeout") == (outcome, outcome is Outcome.NONE)
+    assert (answer.outcome, answer.diagnostic == "timeout (no echo reply)") == (outcome, outcome is Outcome.NONE)
 
 
 @pytest.mark.root
@@ -86,7 +86,7 @@ def test_the_filter_lets_only_replies_pass(family: int, host: str) -> None:
             packet = raw.recv(256)
             kind = packet[20 if family == V4 else 0]
             assert kind == (ECHO_REPLY if family == V4 else ECHO6_REPLY)
-            if read_reply(family, packet) == (77, b"abcd"):
+            if read_reply(family, payload(family, packet)) == (77, b"abcd"):
                 return
 
 
@@ -98,7 +98,7 @@ def test_requests_are_what_scapy_makes(identifier: int, sequence: int, data: byt
 @given(st.binary(max_size=80))
 def test_no_packet_is_a_defect(packet: bytes) -> None:
     for family in (V4, V6):
-        found = read_reply(family, packet)
+        found = read_reply(family, payload(family, packet))
         assert found is None or 0 <= found[0] <= 65535
 
 

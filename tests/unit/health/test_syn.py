@@ -14,7 +14,8 @@ from scapy.layers.inet import IP, TCP
 
 from appliance.health.answer import Answer
 from appliance.health.ports import BLOCK, RAW_PORTS
-from appliance.health.probes.syn import attach_filter, checksum, syn_segment
+from appliance.health.probes.raw import checksum
+from appliance.health.probes.syn import attach_filter, syn_segment
 from appliance.model import Check, CheckKind, Outcome
 from tests.unit.health.servers import START, descriptors, probe
 from tests.unit.health.test_tcp import full, listening
