@@ -6,7 +6,7 @@ from tests.dataplane.faults import Fault
 
 TUNNEL_FAULTS = (
     Fault("a packet too long by one sent", "return octets <= tunnel->room;", "return octets <= tunnel->room + 1u;"),
-    Fault("padding taken along", "if (surplus > 0 && vc5_move_tail", "if (0 && vc5_move_tail"),
+    Fault("padding taken along", "if (surplus && vc5_move_tail", "if (0 && vc5_move_tail"),
     Fault("time to live as it came", "	vc5_one_hop_less(ip, cargo->family);\n", ""),
     Fault("traffic class not copied to IPv4", "((u8 *)at)[1] = traffic;", ";"),
     Fault(
