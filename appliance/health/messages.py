@@ -27,6 +27,7 @@ from typing import Any
 from appliance.health.answer import Answer
 from appliance.health.checks import decode_check, encode_check, integer, text
 from appliance.health.diagnostic import LIMIT, printable
+from appliance.health.lateness import COUNTS
 from appliance.model import Address, Check, Outcome
 
 MAX_SCHEDULE = 32 << 20
@@ -92,6 +93,8 @@ class Heartbeat:
     outstanding: int = 0
     late_ms: int = 0
     """How late the most delayed probe started, in milliseconds."""
+    starts: tuple[int, ...] = (0,) * COUNTS
+    """Probes that were started, by how late (`lateness.STEPS`)."""
     cpu_ns: int = 0
     """Processor time of the prober since its start, in nanoseconds."""
 
@@ -240,5 +243,12 @@ def _heartbeat(item: dict[str, object]) -> Heartbeat:
         trouble=printable(text(item["trouble"], "trouble", LIMIT)),
         outstanding=integer(item["outstanding"], "outstanding", 0, _NANOSECONDS),
         late_ms=integer(item["late_ms"], "late_ms", 0, _NANOSECONDS),
+        starts=_starts(item["starts"]),
         cpu_ns=integer(item["cpu_ns"], "cpu_ns", 0, 1 << 63),
     )
+
+
+def _starts(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) != COUNTS:
+        raise ValueError(f"heartbeat: starts are {COUNTS} counts")
+    return tuple(integer(count, "starts", 0, _NANOSECONDS) for count in value)

@@ -22,6 +22,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from appliance.health.lateness import Lateness
 from appliance.model import Check, Outcome
 
 FIRST_WITHIN = 0.5
@@ -42,6 +43,8 @@ class _Entry:
 
     check: Check
     due: float | None
+    planned: float = 0.0
+    """When the outstanding or latest run was due."""
     started: float = 0.0
     settled: Outcome | None = None
     latest: Outcome | None = None
@@ -77,6 +80,8 @@ class Schedule:
         self._heap: list[tuple[float, int]] = []
         self.outstanding = 0
         """Probes that have been started and have neither finished nor been removed."""
+        self.lateness = Lateness()
+        """By how much they began after they were due."""
 
     def configure(self, checks: Mapping[int, Check], now: float) -> frozenset[int]:
         """Take the whole new set of probes; return the numbers that were outstanding and are gone.
@@ -105,12 +110,18 @@ class Schedule:
         """Return up to `most` probes whose time has come, longest overdue first; they are outstanding from now on."""
         started: list[int] = []
         while self._heap and self._heap[0][0] <= now and len(started) < most and self.outstanding < self._limit:
-            number = heapq.heappop(self._heap)[1]
+            due, number = heapq.heappop(self._heap)
             entry = self._entries[number]
-            entry.due, entry.started = None, now
+            entry.due, entry.planned, entry.started = None, due, now
             self.outstanding += 1
             started.append(number)
         return started
+
+    def begun(self, number: int, now: float) -> None:
+        """Note that the first step of a probe that `start_due` returned is taken, which may be a moment later."""
+        entry = self._entries.get(number)
+        if entry is not None:
+            self.lateness.note(now - entry.planned)
 
     def finish(self, number: int, outcome: Outcome, now: float) -> bool:
         """Take the outcome of an outstanding probe; return False if there is none of that number (it was removed)."""

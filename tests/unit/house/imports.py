@@ -52,7 +52,7 @@ PURE_DATAPLANE = (
     ),
     *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
-PURE_HEALTH = ("answer", "checks", "diagnostic", "governor", "judge", "messages", "ports", "schedule", "verdict")
+PURE_HEALTH = ("answer", "checks", "diagnostic", "governor", "judge", "lateness", "messages", "ports", "schedule", "verdict")
 PURE_CONTROL = (
     "announcing",
     "balance",
