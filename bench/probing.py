@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -60,8 +59,3 @@ class Probing:
         loop = asyncio.get_running_loop()
         while data := await loop.sock_recv(self._process.connection, 1 << 18):
             self._said.append(data)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process' first thread in seconds, in ns (proc(5): /proc/PID/schedstat)."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9

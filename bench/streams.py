@@ -2,9 +2,9 @@
 
     python -m bench.streams FIRST COUNT INTERVAL
 
-asks COUNT addresses from FIRST on for /alive on port 80, each once per INTERVAL seconds, while it is told to: a line on
-standard input begins, the next one ends, and then it prints how many it asked, how many of them did not answer 200, and
-the processor seconds that took. No deadline, no source port, no result kept: less than any checker needs.
+asks COUNT addresses from FIRST on for /alive on port 80, each once per INTERVAL seconds. It obeys lines on its standard
+input: `run`, `rest`, and `tell`, which it answers with how many it has asked so far and how many of them did not answer
+200. No deadline, no source port, no result kept: less than any checker needs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from ipaddress import IPv4Address
-from time import process_time
 
 
 async def ask(host: str) -> bytes:
@@ -34,18 +33,19 @@ class Streams:
         self._asked = self._failed = 0
 
     async def run(self) -> None:
-        """Serve standard input until it ends."""
+        """Obey standard input until it ends."""
         loop = asyncio.get_running_loop()
-        while await loop.run_in_executor(None, sys.stdin.readline):
-            self._asked = self._failed = 0
-            began = process_time()
-            tasks = [asyncio.create_task(self._again(n, host)) for n, host in enumerate(self._hosts)]
-            await loop.run_in_executor(None, sys.stdin.readline)
-            used = process_time() - began
-            print(self._asked, self._failed, used, flush=True)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        tasks: list[asyncio.Task[None]] = []
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            match line.strip():
+                case "run":
+                    tasks = [loop.create_task(self._again(number, host)) for number, host in enumerate(self._hosts)]
+                case "tell":
+                    print(self._asked, self._failed, flush=True)
+                case _:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _again(self, number: int, host: str) -> None:
         loop = asyncio.get_running_loop()

@@ -69,11 +69,10 @@ class Targets:
         return self._server.pid
 
     def python(self, module: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start a Python program in the probe namespace, with pipes to talk to it."""
-        argv = (sys.executable, "-PsB", "-m", module, *arguments)
-        environment = {"PYTHONPATH": str(REPOSITORY)}
+        """Start a Python program of this tree in the probe namespace, with pipes to talk to it."""
+        argv = (sys.executable, "-sB", "-m", module, *arguments)
         pipe = subprocess.PIPE
-        return self.namespace.spawn(*argv, stdin=pipe, stdout=pipe, environment=environment, directory=REPOSITORY)
+        return self.namespace.spawn(*argv, stdin=pipe, stdout=pipe, directory=REPOSITORY)
 
 
 def web_server(directory: Path) -> list[str]:

@@ -1,0 +1,5 @@
+from bench.report import Row
+
+
+def verdicts() -> list[Row]:
+    return []
