@@ -75,8 +75,8 @@ class Targets:
         return self.namespace.spawn(*argv, stdin=pipe, stdout=pipe, directory=REPOSITORY)
 
 
-def web_server(directory: Path) -> list[str]:
-    """Write the configuration of a server that has nothing to do but to answer; return its command line."""
+def web_server(directory: Path, location: str = 'return 200 "ok";') -> list[str]:
+    """Write the configuration of a server that has nothing to do but `location`; return its command line."""
     configuration = directory / "targets.conf"
     temporary = "\n".join(
         f"  {kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "scgi", "uwsgi")
@@ -98,7 +98,7 @@ http {{
   default_type text/plain;
   server {{
     listen {HTTP} backlog=4096;
-    location / {{ return 200 "ok"; }}
+    location / {{ {location} }}
   }}
 }}
 """)
