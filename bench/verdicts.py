@@ -1,4 +1,4 @@
-"""One service of 1,000 backends, half of them dead, all probed at the same time by the real daemon: is any verdict wrong?
+"""One service of 1,000 backends, half of them dead, all probed at once by the real daemon: is any verdict wrong?
 
 The addresses of the living share the MAC of b1, which has the VIP and a web server; those of the dead share that of b2,
 which has not, so that packets vanish there. All probes go through the data plane to one VIP and port: there a mistake
@@ -104,8 +104,9 @@ def _rows(events: Sequence[dict[str, Any]], truth: dict[str, str], states: dict[
     wrong += sum(states[address] != state for address, state in truth.items())
     wrong_probes = sum((event["outcome"] == "ok") is not (truth[event["backend"]] == ALIVE) for event in probes)
     began = min(map(_begin, probes))
-    more = {"probes": len(probes), "probes_wrong": wrong_probes, "at_once": _most_at_once(probes)}
+    more = {"probes": len(probes), "probes_wrong": wrong_probes}
     return [
+        Row("health-probes-at-once", float(_most_at_once(probes)), "probes", LABELS),
         Row("health-wrong-verdicts", float(wrong), "verdicts", LABELS, limit=0.0, more=more),
         Row("health-all-verdicts", (max(first.values()) - began) * 1e3, "ms", LABELS, more={"timeout_s": TIMEOUT}),
     ]
