@@ -8,6 +8,9 @@ how much each start is late, from when it was due to the probe's first step, and
 are cross-checked from outside: a report tells when its probe began, so between two starts of one check no more may lie
 than the longest interval and 200 ms; where one and a half intervals lie, a round was skipped.
 
+A machine that does other things makes probes late that the prober would have started in time. For how long it was ready
+to run and had no processor is in the row of its processor time (`waited`, %), and so is the load average afterwards.
+
 Cost: prober and streams (streams.py) ask the same addresses as often, in turns. Counted is the processor time of the
 process, by the kernel. That includes what the kernel does for it, to the far end of the cable: it is the same for both.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -86,8 +90,11 @@ async def _load(targets: Targets) -> list[Row]:
         rows = _beginning(first, beats, given, labels)
         pids = (probing.pid, targets.pid)
         began, before = time.time(), [process.cpu_seconds(pid) for pid in pids]
+        waited = [process.waited_seconds(pid) for pid in pids]
         await asyncio.sleep(WINDOW)
         ended, after = time.time(), [process.cpu_seconds(pid) for pid in pids]
+        waited = [process.waited_seconds(pid) - one for pid, one in zip(pids, waited, strict=True)]
+        load = os.getloadavg()[0]
         _, beats = kept = probing.said()
         await asyncio.sleep(TIMEOUT)  # for what was under way
         reports = kept[0] + probing.said()[0]
@@ -97,9 +104,10 @@ async def _load(targets: Targets) -> list[Row]:
     rows += _lateness(beats, labels)
     rows += _gaps(starts, began, ended, sum(beat.unsent for beat in beats), labels)
     rows.append(_wrong(reports, labels))
-    for name, one, other in zip(("prober", "targets"), before, after, strict=True):
+    for name, one, other, wait in zip(("prober", "targets"), before, after, waited, strict=True):
         share, each = (other - one) / seconds * 100, (other - one) / max(count, 1) * 1e6
         more = {"us_per_probe": each, "probes_per_second": count / seconds}
+        more |= {"waited": wait / seconds * 100, "load": load}
         rows.append(Row(f"health-{name}-cpu", share, "% of a core", labels, more=more))
     return rows
 

@@ -39,6 +39,11 @@ def run_seconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
+def waited_seconds(pid: int) -> float:
+    """Return for how long a process of one thread was ready to run and had no processor, in seconds; as above."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def prober(namespace: str) -> int:
     """Return the process id of the prober, the only inhabitant of its namespace; raises ValueError."""
     found = inhabitants([Namespace(namespace)])
