@@ -44,6 +44,7 @@ PIECE = 512
 _NANOSECONDS = 1 << 53
 """A bound on durations (104 days): what JSON's numbers hold exactly everywhere."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+_text = json.encoder.encode_basestring_ascii
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +144,12 @@ def decode_schedule(line: bytes) -> Schedule:
 def encode_report(report: Report) -> bytes:
     """Return the message of a finished probe."""
     answer = report.answer
-    return _line(
-        [
-            report.number,
-            answer.outcome.value,
-            answer.diagnostic,
-            report.at,
-            answer.total_ns,
-            answer.connect_ns,
-            answer.tls_ns,
-            answer.first_byte_ns,
-            answer.http_status,
-            answer.tls_version,
-            answer.certificate_expires,
-        ]
-    )
+    # Written by hand: there are thousands in a second, and an encoder takes twice as long.
+    return (
+        f'[{report.number},"{answer.outcome}",{_text(answer.diagnostic)},{report.at!r},{answer.total_ns},'
+        f"{answer.connect_ns},{answer.tls_ns},{answer.first_byte_ns},{answer.http_status},"
+        f"{_text(answer.tls_version)},{answer.certificate_expires}]\n"
+    ).encode()
 
 
 def encode_heartbeat(heartbeat: Heartbeat) -> bytes:

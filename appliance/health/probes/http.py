@@ -17,6 +17,7 @@ from appliance.health.probes.connection import Connection
 from appliance.health.probes.deadline import Deadline
 from appliance.health.probes.failure import ProbeFailed
 from appliance.health.probes.tls import context_of
+from appliance.health.probes.usual import usual
 from appliance.model import Address, Check, CheckKind, Outcome
 
 MAX_HEAD = 16384
@@ -46,21 +47,44 @@ async def converse(
         size, _ = fullsize.segment_size(connection.stream)
         headers = [*request.headers, *fullsize.padding(size)]
         request = h11.Request(method=request.method, target=request.target, headers=headers)
-    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-    await connection.send((parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b""))
-    if check.mtu and not await fullsize.acknowledged(connection.stream, deadline, check.timeout):
-        raise fullsize.Lost(size)
+        await connection.send(_asked(request)[1])
+        if not await fullsize.acknowledged(connection.stream, deadline, check.timeout):
+            raise fullsize.Lost(size)
+    else:
+        await connection.send(_sent(check, vip))
     try:
-        status = await _status(connection, parser)
-        if check.expect and status not in check.expect:
-            expected = ", ".join(map(str, check.expect[:5])) + (", ..." if len(check.expect) > 5 else "")
-            return Outcome.WRONG, f"HTTP {status}, expected {expected}", status
-        whole = await _body(connection, parser, check.body.encode())
+        status, whole = await _answer(connection, check, request)
     except h11.RemoteProtocolError as error:
         raise ProbeFailed(Outcome.WRONG, f"not valid HTTP: {error}") from None
+    if check.expect and status not in check.expect:
+        expected = ", ".join(map(str, check.expect[:5])) + (", ..." if len(check.expect) > 5 else "")
+        return Outcome.WRONG, f"HTTP {status}, expected {expected}", status
     if not whole:
         return Outcome.WRONG, f"HTTP {status}, but the body does not contain {check.body!r}", status
     return Outcome.OK, f"HTTP {status}, full size (MSS {size})" if check.mtu else f"HTTP {status}", status
+
+
+async def _answer(connection: Connection, check: Check, request: h11.Request) -> tuple[int, bool]:
+    """Return the status and whether the body contains what the check wants; the body of another status is not read."""
+    data = await connection.receive()
+    if not data:
+        raise ProbeFailed(Outcome.NONE, "connection closed without an answer")
+    wanted = check.body.encode()
+    if check.method == "GET" and (response := usual(data)):
+        status, body = response
+        return status, wanted in body
+    parser, _ = _asked(request)
+    parser.receive_data(data)
+    status = await _status(connection, parser)
+    if check.expect and status not in check.expect:
+        return status, False
+    return status, await _body(connection, parser, wanted)
+
+
+def _asked(request: h11.Request) -> tuple[h11.Connection, bytes]:
+    """Return a parser for the response to a request, and the request's bytes."""
+    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+    return parser, (parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b"")
 
 
 async def _status(connection: Connection, parser: h11.Connection) -> int:
@@ -69,10 +93,7 @@ async def _status(connection: Connection, parser: h11.Connection) -> int:
     while True:
         event = parser.next_event()
         if event is h11.NEED_DATA:
-            data = await connection.receive()
-            if not data and not connection.first_byte_ns:
-                raise ProbeFailed(Outcome.NONE, "connection closed without an answer")
-            parser.receive_data(data)
+            parser.receive_data(await connection.receive())
         elif isinstance(event, h11.Response):
             return int(event.status_code)
         elif isinstance(event, h11.InformationalResponse) and interim < MAX_INTERIM:
@@ -120,6 +141,12 @@ def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
         return h11.Request(method=check.method, target=check.path or "/", headers=headers), name
     except (h11.LocalProtocolError, UnicodeError) as error:
         raise ProbeFailed(Outcome.WRONG, f"the check cannot be sent, correct its host or path: {error}") from None
+
+
+@lru_cache(maxsize=4096)
+def _sent(check: Check, vip: Address) -> bytes:
+    """Return the bytes of the request of a check that `prepare` has accepted."""
+    return _asked(prepare(check, vip)[0])[1]
 
 
 def authority_of(check: Check, vip: Address) -> tuple[str, str | None]:
