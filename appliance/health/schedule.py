@@ -43,7 +43,7 @@ class _Entry:
 
     check: Check
     due: float | None
-    planned: float = 0.0
+    planned: float | None = None
     """When the outstanding or latest run was due."""
     started: float = 0.0
     settled: Outcome | None = None
@@ -110,9 +110,9 @@ class Schedule:
         """Return up to `most` probes whose time has come, longest overdue first; they are outstanding from now on."""
         started: list[int] = []
         while self._heap and self._heap[0][0] <= now and len(started) < most and self.outstanding < self._limit:
-            due, number = heapq.heappop(self._heap)
+            number = heapq.heappop(self._heap)[1]
             entry = self._entries[number]
-            entry.due, entry.planned, entry.started = None, due, now
+            entry.planned, entry.due, entry.started = entry.due, None, now
             self.outstanding += 1
             started.append(number)
         return started
@@ -120,7 +120,7 @@ class Schedule:
     def begun(self, number: int, now: float) -> None:
         """Note that the first step of a probe that `start_due` returned is taken, which may be a moment later."""
         entry = self._entries.get(number)
-        if entry is not None:
+        if entry is not None and entry.planned is not None:
             self.lateness.note(now - entry.planned)
 
     def finish(self, number: int, outcome: Outcome, now: float) -> bool:

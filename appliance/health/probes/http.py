@@ -17,7 +17,7 @@ from appliance.health.probes.connection import Connection
 from appliance.health.probes.deadline import Deadline
 from appliance.health.probes.failure import ProbeFailed
 from appliance.health.probes.tls import context_of
-from appliance.health.probes.usual import usual
+from appliance.health.probes.usual import Parser, asked
 from appliance.model import Address, Check, CheckKind, Outcome
 
 MAX_HEAD = 16384
@@ -28,6 +28,9 @@ MAX_PIECES = 4096
 """Pieces of the body (chunks) after which the rest does not matter."""
 MAX_INTERIM = 10
 """Responses with a 1xx status before the real one."""
+
+PREPARED = 16384
+"""Requests that are kept for the next time."""
 
 _DEFAULT_PORT = {CheckKind.HTTP: 80, CheckKind.HTTPS: 443}
 
@@ -47,53 +50,33 @@ async def converse(
         size, _ = fullsize.segment_size(connection.stream)
         headers = [*request.headers, *fullsize.padding(size)]
         request = h11.Request(method=request.method, target=request.target, headers=headers)
-        await connection.send(_asked(request)[1])
-        if not await fullsize.acknowledged(connection.stream, deadline, check.timeout):
-            raise fullsize.Lost(size)
-    else:
-        await connection.send(_sent(check, vip))
+    parser = Parser(request, MAX_HEAD)
+    await connection.send(asked(request, MAX_HEAD)[1] if check.mtu else _sent(check, vip))
+    if check.mtu and not await fullsize.acknowledged(connection.stream, deadline, check.timeout):
+        raise fullsize.Lost(size)
     try:
-        status, whole = await _answer(connection, check, request)
+        status = await _status(connection, parser)
+        if check.expect and status not in check.expect:
+            expected = ", ".join(map(str, check.expect[:5])) + (", ..." if len(check.expect) > 5 else "")
+            return Outcome.WRONG, f"HTTP {status}, expected {expected}", status
+        whole = await _body(connection, parser, check.body.encode())
     except h11.RemoteProtocolError as error:
         raise ProbeFailed(Outcome.WRONG, f"not valid HTTP: {error}") from None
-    if check.expect and status not in check.expect:
-        expected = ", ".join(map(str, check.expect[:5])) + (", ..." if len(check.expect) > 5 else "")
-        return Outcome.WRONG, f"HTTP {status}, expected {expected}", status
     if not whole:
         return Outcome.WRONG, f"HTTP {status}, but the body does not contain {check.body!r}", status
     return Outcome.OK, f"HTTP {status}, full size (MSS {size})" if check.mtu else f"HTTP {status}", status
 
 
-async def _answer(connection: Connection, check: Check, request: h11.Request) -> tuple[int, bool]:
-    """Return the status and whether the body contains what the check wants; the body of another status is not read."""
-    data = await connection.receive()
-    if not data:
-        raise ProbeFailed(Outcome.NONE, "connection closed without an answer")
-    wanted = check.body.encode()
-    if check.method == "GET" and (response := usual(data)):
-        status, body = response
-        return status, wanted in body
-    parser, _ = _asked(request)
-    parser.receive_data(data)
-    status = await _status(connection, parser)
-    if check.expect and status not in check.expect:
-        return status, False
-    return status, await _body(connection, parser, wanted)
-
-
-def _asked(request: h11.Request) -> tuple[h11.Connection, bytes]:
-    """Return a parser for the response to a request, and the request's bytes."""
-    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-    return parser, (parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b"")
-
-
-async def _status(connection: Connection, parser: h11.Connection) -> int:
+async def _status(connection: Connection, parser: Parser) -> int:
     """Read up to the end of the headers of the final response; return its status."""
     interim = 0
     while True:
         event = parser.next_event()
         if event is h11.NEED_DATA:
-            parser.receive_data(await connection.receive())
+            data = await connection.receive()
+            if not data and not connection.first_byte_ns:
+                raise ProbeFailed(Outcome.NONE, "connection closed without an answer")
+            parser.receive_data(data)
         elif isinstance(event, h11.Response):
             return int(event.status_code)
         elif isinstance(event, h11.InformationalResponse) and interim < MAX_INTERIM:
@@ -102,7 +85,7 @@ async def _status(connection: Connection, parser: h11.Connection) -> int:
             raise ProbeFailed(Outcome.WRONG, "no final response")
 
 
-async def _body(connection: Connection, parser: h11.Connection, wanted: bytes) -> bool:
+async def _body(connection: Connection, parser: Parser, wanted: bytes) -> bool:
     """Read to the end of the body, or to where it does not matter any more; return whether it contains something."""
     size = pieces = 0
     found, tail = not wanted, b""
@@ -132,7 +115,7 @@ def split_host(text: str) -> tuple[str, str]:
     return host.removeprefix("[").removesuffix("]"), colon + port
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=PREPARED)
 def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
     """Return the request of a check and the name for TLS; raises ProbeFailed."""
     host, name = authority_of(check, vip)
@@ -143,10 +126,10 @@ def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
         raise ProbeFailed(Outcome.WRONG, f"the check cannot be sent, correct its host or path: {error}") from None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=PREPARED)
 def _sent(check: Check, vip: Address) -> bytes:
-    """Return the bytes of the request of a check that `prepare` has accepted."""
-    return _asked(prepare(check, vip)[0])[1]
+    """Return the bytes of the request of a check that `prepare` accepts."""
+    return asked(prepare(check, vip)[0], MAX_HEAD)[1]
 
 
 def authority_of(check: Check, vip: Address) -> tuple[str, str | None]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from appliance.health.probes.usual import usual
+from appliance.health.probes.usual import Parser, usual
 from tests.profile import PARSER_INPUTS
 
 NGINX = (
@@ -16,11 +16,19 @@ NGINX = (
 )
 
 
+def request(method: str = "GET") -> h11.Request:
+    return h11.Request(method=method, target="/", headers=[("Host", "a")])
+
+
 def by_h11(data: bytes) -> tuple[int, bytes] | None:
     """Return status and body as h11 reads them, None where it wants more or finds a mistake."""
     parser = h11.Connection(h11.CLIENT)
-    parser.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    parser.send(request())
     parser.send(h11.EndOfMessage())
+    return by_events(parser, data)
+
+
+def by_events(parser: h11.Connection | Parser, data: bytes) -> tuple[int, bytes] | None:
     parser.receive_data(data)
     body = b""
     try:
@@ -44,7 +52,31 @@ def by_h11(data: bytes) -> tuple[int, bytes] | None:
     ],
 )
 def test_usual_responses_are_read(data: bytes, answer: tuple[int, bytes]) -> None:
-    assert usual(data) == by_h11(data) == answer
+    assert usual(data) == by_h11(data) == by_events(Parser(request(), 100), data) == answer
+
+
+def test_the_answer_to_head_has_no_body() -> None:
+    parser = Parser(request("HEAD"), 1000)
+    parser.receive_data(NGINX.removesuffix(b"ok"))
+    assert isinstance(parser.next_event(), h11.Response)
+    assert isinstance(parser.next_event(), h11.EndOfMessage)
+
+
+def test_what_comes_in_pieces_is_read_by_h11() -> None:
+    parser = Parser(request(), 1000)
+    assert parser.next_event() is h11.NEED_DATA
+    for at in range(len(NGINX)):
+        parser.receive_data(NGINX[at : at + 1])
+        event = parser.next_event()
+    assert isinstance(event, h11.Data)
+    assert event.data == b"k"
+
+
+def test_a_head_is_bounded() -> None:
+    parser = Parser(request(), 100)
+    parser.receive_data(NGINX[:-20])
+    with pytest.raises(h11.RemoteProtocolError):
+        parser.next_event()
 
 
 @pytest.mark.parametrize(
@@ -107,3 +139,4 @@ def spoilt(draw: st.DrawFn) -> bytes:
 def test_nothing_is_read_otherwise_than_by_h11(data: bytes) -> None:
     if (answer := usual(data)) is not None:
         assert answer == by_h11(data)
+    assert by_events(Parser(request(), 1 << 14), data) == by_h11(data)
