@@ -8,8 +8,9 @@ how much each start is late, from when it was due to the probe's first step, and
 are cross-checked from outside: a report tells when its probe began, so between two starts of one check no more may lie
 than the longest interval and 200 ms; where one and a half intervals lie, a round was skipped.
 
-A machine that does other things makes probes late that the prober would have started in time. For how long it was ready
-to run and had no processor is in the row of its processor time (`waited`, %), and so is the load average afterwards.
+A machine that does other things makes probes late that the prober would have started in time. So prober and server get
+the processors before others, where the kernel can do that (process.py). For how long they were ready to run and had no
+processor is in the rows of their processor time (`waited`, %), and so is the load average afterwards (`load`).
 
 Cost: prober and streams (streams.py) ask the same addresses as often, in turns. Counted is the processor time of the
 process, by the kernel. That includes what the kernel does for it, to the far end of the cable: it is the same for both.
@@ -82,22 +83,27 @@ def _probes(count: int, kinds: Sequence[CheckKind]) -> list[Probe]:
 
 async def _load(targets: Targets) -> list[Row]:
     async with Probing(targets.root) as probing:
-        given = time.time()
-        await probing.schedule(_probes(CHECKS, KINDS))
-        await asyncio.sleep(WARM_UP)
-        first, beats = probing.said()
-        labels: dict[str, str | int] = {"checks": CHECKS, "interval_s": round(INTERVAL)}
-        rows = _beginning(first, beats, given, labels)
-        pids = (probing.pid, targets.pid)
-        began, before = time.time(), [process.cpu_seconds(pid) for pid in pids]
-        waited = [process.waited_seconds(pid) for pid in pids]
-        await asyncio.sleep(WINDOW)
-        ended, after = time.time(), [process.cpu_seconds(pid) for pid in pids]
-        waited = [process.waited_seconds(pid) - one for pid, one in zip(pids, waited, strict=True)]
-        load = os.getloadavg()[0]
-        _, beats = kept = probing.said()
-        await asyncio.sleep(TIMEOUT)  # for what was under way
-        reports = kept[0] + probing.said()[0]
+        with process.preferred(probing.pid, targets.pid) as preferred:
+            return await _loaded(targets, probing, preferred=preferred)
+
+
+async def _loaded(targets: Targets, probing: Probing, *, preferred: bool) -> list[Row]:
+    given = time.time()
+    await probing.schedule(_probes(CHECKS, KINDS))
+    await asyncio.sleep(WARM_UP)
+    first, beats = probing.said()
+    labels: dict[str, str | int] = {"checks": CHECKS, "interval_s": round(INTERVAL)}
+    rows = _beginning(first, beats, given, labels)
+    pids = (probing.pid, targets.pid)
+    began, before = time.time(), [process.cpu_seconds(pid) for pid in pids]
+    waited = [process.waited_seconds(pid) for pid in pids]
+    await asyncio.sleep(WINDOW)
+    ended, after = time.time(), [process.cpu_seconds(pid) for pid in pids]
+    waited = [process.waited_seconds(pid) - one for pid, one in zip(pids, waited, strict=True)]
+    load = os.getloadavg()[0]
+    _, beats = kept = probing.said()
+    await asyncio.sleep(TIMEOUT)  # for what was under way
+    reports = kept[0] + probing.said()[0]
     seconds = ended - began
     starts = _starts([*first, *reports], began, ended)
     count = sum(len(moments) for moments in starts.values())
@@ -107,7 +113,7 @@ async def _load(targets: Targets) -> list[Row]:
     for name, one, other, wait in zip(("prober", "targets"), before, after, waited, strict=True):
         share, each = (other - one) / seconds * 100, (other - one) / max(count, 1) * 1e6
         more = {"us_per_probe": each, "probes_per_second": count / seconds}
-        more |= {"waited": wait / seconds * 100, "load": load}
+        more |= {"waited": wait / seconds * 100, "load": load, "preferred": preferred}
         rows.append(Row(f"health-{name}-cpu", share, "% of a core", labels, more=more))
     return rows
 
