@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.lab.namespace import Namespace, inhabitants
 
-
 PREFERRED = -15
 """The nice value of a session that goes before others."""
 

@@ -27,9 +27,9 @@ USER = "nobody"
 TOOLS = "/usr/bin:/bin:/usr/sbin:/sbin"
 NAMESPACES = Path("/run/netns")
 NICE = -5
-"""The prober's place before the daemon and its other children (setpriority(2)), so that neither a plan nor a compilation
-makes probes late. Where it needs a whole processor, it still leaves a quarter to them. Processes of other sessions have
-their share as before, where the kernel shares by session (sched(7), autogroup)."""
+"""The prober's place before the daemon and its other children (setpriority(2)), so that neither a plan nor a
+compilation makes probes late. Where it needs a whole processor, it still leaves a quarter to them. Processes of other
+sessions have their share as before, where the kernel shares by session (sched(7), autogroup)."""
 LOG_LINES = 100
 """Lines of stderr that are logged for one process."""
 

@@ -52,7 +52,18 @@ PURE_DATAPLANE = (
     ),
     *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
-PURE_HEALTH = ("answer", "checks", "diagnostic", "governor", "judge", "lateness", "messages", "ports", "schedule", "verdict")
+PURE_HEALTH = (
+    "answer",
+    "checks",
+    "diagnostic",
+    "governor",
+    "judge",
+    "lateness",
+    "messages",
+    "ports",
+    "schedule",
+    "verdict",
+)
 PURE_CONTROL = (
     "announcing",
     "balance",
