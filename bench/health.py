@@ -23,7 +23,7 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from subprocess import Popen
 
 from appliance.health.lateness import STEPS
@@ -105,10 +105,10 @@ async def _loaded(targets: Targets, probing: Probing, *, preferred: bool) -> lis
     await asyncio.sleep(TIMEOUT)  # for what was under way
     reports = kept[0] + probing.said()[0]
     seconds = ended - began
-    starts = _starts([*first, *reports], began, ended)
+    starts = starts_of([*first, *reports], range(CHECKS), began, ended)
     count = sum(len(moments) for moments in starts.values())
-    rows += _lateness(beats, labels)
-    rows += _gaps(starts, began, ended, sum(beat.unsent for beat in beats), labels)
+    rows += lateness_rows(beats, labels)
+    rows += gap_rows(starts, began, ended, sum(beat.unsent for beat in beats), labels)
     rows.append(_wrong(reports, labels))
     for name, one, other, wait in zip(("prober", "targets"), before, after, waited, strict=True):
         share, each = (other - one) / seconds * 100, (other - one) / max(count, 1) * 1e6
@@ -119,7 +119,7 @@ async def _loaded(targets: Targets, probing: Probing, *, preferred: bool) -> lis
 
 
 def _beginning(
-    reports: Sequence[Report], beats: Sequence[Heartbeat], given: float, labels: dict[str, str | int]
+    reports: Sequence[Report], beats: Sequence[Heartbeat], given: float, labels: Mapping[str, str | int]
 ) -> list[Row]:
     """How soon every check has its first result."""
     known: dict[int, float] = {}
@@ -131,7 +131,7 @@ def _beginning(
     return [Row("health-first-results", (max(known.values()) - given) * 1e3, "ms", labels, more=more)]
 
 
-def _lateness(beats: Sequence[Heartbeat], labels: dict[str, str | int]) -> list[Row]:
+def lateness_rows(beats: Sequence[Heartbeat], labels: Mapping[str, str | int]) -> list[Row]:
     """What the prober itself says."""
     counts = [sum(column) for column in zip(*(beat.starts for beat in beats), strict=True)]
     late = sum(counts[STEPS.index(LATE) + 1 :]) / max(sum(counts), 1) * 100
@@ -144,9 +144,9 @@ def _lateness(beats: Sequence[Heartbeat], labels: dict[str, str | int]) -> list[
     ]
 
 
-def _starts(reports: Sequence[Report], began: float, ended: float) -> dict[int, list[float]]:
+def starts_of(reports: Iterable[Report], checks: Iterable[int], began: float, ended: float) -> dict[int, list[float]]:
     """Return for each check when its probes within the window began, in wall-clock seconds."""
-    starts: dict[int, list[float]] = {number: [] for number in range(CHECKS)}
+    starts: dict[int, list[float]] = {number: [] for number in checks}
     for report in reports:
         at = report.at - report.answer.total_ns / 1e9
         if began <= at <= ended:
@@ -154,8 +154,8 @@ def _starts(reports: Sequence[Report], began: float, ended: float) -> dict[int, 
     return {number: sorted(moments) for number, moments in starts.items()}
 
 
-def _gaps(
-    starts: dict[int, list[float]], began: float, ended: float, unsent: int, labels: dict[str, str | int]
+def gap_rows(
+    starts: Mapping[int, Sequence[float]], began: float, ended: float, unsent: int, labels: Mapping[str, str | int]
 ) -> list[Row]:
     """What the reports say: how much lies between the starts of one check; the edges of the window count as starts."""
     gaps: list[float] = []
@@ -177,7 +177,7 @@ def _gaps(
     ]
 
 
-def _wrong(reports: Sequence[Report], labels: dict[str, str | int]) -> Row:
+def _wrong(reports: Sequence[Report], labels: Mapping[str, str | int]) -> Row:
     """Every target is alive."""
     failed = [report.answer.diagnostic for report in reports if report.answer.outcome is not Outcome.OK]
     return Row("health-failed-probes", float(len(failed)), "probes", labels, limit=0.0, more={"said": failed[:3]})

@@ -106,7 +106,7 @@ def _rows(events: Sequence[dict[str, Any]], truth: dict[str, str], states: dict[
     began = min(map(_begin, probes))
     more = {"probes": len(probes), "probes_wrong": wrong_probes}
     return [
-        Row("health-probes-at-once", float(_most_at_once(probes)), "probes", LABELS),
+        Row("health-probes-at-once", float(most_at_once(probes)), "probes", LABELS),
         Row("health-wrong-verdicts", float(wrong), "verdicts", LABELS, limit=0.0, more=more),
         Row("health-all-verdicts", (max(first.values()) - began) * 1e3, "ms", LABELS, more={"timeout_s": TIMEOUT}),
     ]
@@ -117,7 +117,7 @@ def _begin(probe: dict[str, Any]) -> float:
     return at
 
 
-def _most_at_once(probes: Sequence[dict[str, Any]]) -> int:
+def most_at_once(probes: Sequence[dict[str, Any]]) -> int:
     """Return how many probes were under way at the same time, at most, by their events."""
     edges = [*((probe["at"], -1) for probe in probes), *((_begin(probe), 1) for probe in probes)]
     return max(accumulate(change for _, change in sorted(edges)))
