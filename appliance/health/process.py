@@ -15,7 +15,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from appliance.errors import HostError
@@ -26,10 +25,6 @@ from appliance.paths import Root
 USER = "nobody"
 TOOLS = "/usr/bin:/bin:/usr/sbin:/sbin"
 NAMESPACES = Path("/run/netns")
-NICE = -5
-"""The prober's place before the daemon and its other children (setpriority(2)), so that neither a plan nor a
-compilation makes probes late. Where it needs a whole processor, it still leaves a quarter to them. Processes of other
-sessions have their share as before, where the kernel shares by session (sched(7), autogroup)."""
 LOG_LINES = 100
 """Lines of stderr that are logged for one process."""
 
@@ -102,8 +97,6 @@ class ProberProcess:
             raise
         finally:
             theirs.close()
-        with suppress(OSError):  # some containers keep even root from this; it goes without, too
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
         assert self._process.stderr is not None
         self._stderr = self._process.stderr
         self._lines = 0

@@ -179,7 +179,7 @@ def test_it_holds_cap_net_raw_and_nothing_else(place: Place) -> None:
                 assert int(held[name][0], 16) == CAP_NET_RAW, name
             assert held["Uid"] == held["Gid"] == ["65534"] * 4
             assert held["Groups"] == []
-            assert (held["NoNewPrivs"], os.getpriority(os.PRIO_PROCESS, prober.pid)) == (["1"], process.NICE)
+            assert held["NoNewPrivs"] == ["1"]
             inside = os.stat(f"/proc/{prober.pid}/ns/net")
             assert inside.st_ino == place.namespace.path.stat().st_ino
             environment = Path(f"/proc/{prober.pid}/environ").read_bytes().split(b"\0")
