@@ -1,5 +1,9 @@
 """The real daemon with 1,000 services of the same 20 backends: how soon it forwards, how soon its tables follow.
 
+Besides, how long it takes to validate a file of as many services whose backends are all different (`validate`: in this
+process; `validate-command`: `vc5 check`, from its start to its end), and for how long at a stretch `vc5 plan` keeps the
+daemon from anything else.
+
 All services share one VIP and are checked on the port of the backends' echo servers, but for the first, which is
 checked on that of their web servers: so it can lose a backend alone, and the others lose one all at once. Probes come
 every INTERVAL seconds, two thousand a second in all. What `daemon.py` says of times holds here too.
@@ -11,9 +15,12 @@ which on a machine that does other things counts those as well, and in processor
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from appliance import config
 from appliance.control.pulse import WINDOW
 from appliance.model import EventKind, Protocol, ServiceKey
 from appliance.telemetry.journal_reader import read
@@ -24,7 +31,9 @@ from bench.watch import TableWatch
 from tests.lab.addresses import ECHO, FIRST_BACKEND, HTTP, VIP
 from tests.lab.backend import Backend, Server
 from tests.lab.bpffs import ensure_bpffs
-from tests.lab.daemon import Daemon
+from tests.lab.daemon import PROGRAM, Daemon
+from tests.lab.namespace import LabError
+from tests.lab.namespace import run as run_command
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
 
@@ -40,6 +49,10 @@ ALL_LIMIT = 1000.0
 """ms from the deciding probe to the table, for a backend of all services."""
 TURN_LIMIT = 50.0
 """ms for which the event loop may be busy at a stretch."""
+VALIDATE_LIMIT = 2.0
+"""s to read, validate and expand a file."""
+REPEAT = 5
+PLANS = 3
 ALONE = 3
 """Backends that the first service loses, one after the other."""
 KEYS = tuple(ServiceKey(VIP, 1000 + number, Protocol.TCP) for number in range(SERVICES))
@@ -56,14 +69,27 @@ def configuration() -> str:
     return "\n".join([*lines, ""])
 
 
+def fleet() -> str:
+    """Return YAML: every service has a VIP and backends of its own."""
+    lines = ["interfaces: [eth0]", "services:"]
+    for number in range(SERVICES):
+        place = f"{number // 256}.{number % 256}"
+        lines += [f"- name: service-{number}", f"  virtual: 203.0.{place}", "  servers:"]
+        lines += [f"  - 10.{place}.{last} weight={last}" for last in range(1, BACKENDS + 1)]
+        lines += ["  policy:", "    https: {host: www.example.com, path: /alive}"]
+    return "\n".join([*lines, ""])
+
+
 def run() -> list[Row]:
     """Measure one daemon; returns the rows."""
     ensure_bpffs()
+    rows = _validate()
     with Lab(backends=BACKENDS) as lab:
         daemon = Daemon(lab.balancer, lab.root(), configuration())
         try:
-            rows = _start(daemon)
+            rows += _start(daemon)
             rows += _memory(daemon)
+            rows += _plan(daemon)
             backends = [lab.backends[f"b{number}"] for number in range(1, ALONE + 2)]
             with TableWatch(daemon.places.pins) as watch:
                 rows += _alone(daemon, watch, backends[:ALONE])
@@ -72,6 +98,60 @@ def run() -> list[Row]:
         finally:
             daemon.close()
     return rows
+
+
+def _validate() -> list[Row]:
+    """Validate a file, in this process and by the command."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "fleet.yaml"
+        file.write_text(fleet())
+        size = file.stat().st_size / 1e6
+        inside, outside, cpu = [], [], []
+        for _ in range(REPEAT):
+            began, used = time.monotonic(), time.process_time()
+            loaded = config.load(file)
+            config.expand(loaded)
+            inside.append(time.monotonic() - began)
+            cpu.append(time.process_time() - used)
+            began = time.monotonic()
+            run_command(*PROGRAM, "check", "--json", str(file), timeout=60.0)
+            outside.append(time.monotonic() - began)
+    if sum(len(service.backends) for service in loaded.config.services) != SERVICES * BACKENDS:
+        raise ValueError("the file has fewer backends than it should")
+    labels = {**LABELS, "file_kB": round(size * 1e3)}
+    more = {"worst": max(inside), "cpu": statistics.median(cpu), "samples": REPEAT}
+    worst = {"worst": max(outside), "samples": REPEAT}
+    return [
+        Row("validate", statistics.median(inside), "s", labels, limit=VALIDATE_LIMIT, more=more),
+        Row("validate-command", statistics.median(outside), "s", labels, limit=VALIDATE_LIMIT, more=worst),
+    ]
+
+
+def _plan(daemon: Daemon) -> list[Row]:
+    """Ask what it would do to put in force a file in which everything is different; right after `_memory`'s rest.
+
+    What else the machine does should not be measured: the daemon gets the processors first, where the kernel can do so.
+    """
+    different = daemon.root / "different.yaml"
+    different.write_text(fleet())
+    taken: list[float] = []
+    turns: list[dict[str, float]] = []
+    with process.preferred(daemon.pid):
+        for _ in range(PLANS):
+            began = time.monotonic()
+            planned = daemon.vc5("plan", str(different), "--json", timeout=120.0)
+            taken.append(time.monotonic() - began)
+            if planned.returncode:
+                raise LabError(f"vc5 plan: exit status {planned.returncode}\n{planned.stdout}{planned.stderr}")
+            turns.append(daemon.status()["loop"])
+    labels = {**LABELS, "during": "plan"}
+    clock, processor = (max(turn[f"recent_{of}"] for turn in turns) for of in ("ms", "cpu_ms"))
+    more = {"worst": max(taken), "samples": PLANS}
+    return [
+        Row("plan-command", statistics.median(taken), "s", LABELS, more=more),
+        Row("scale-longest-turn", clock, "ms", {**labels, "of": "clock"}, limit=TURN_LIMIT, more=turns[-1]),
+        Row("scale-longest-turn", processor, "ms", {**labels, "of": "processor"}, limit=TURN_LIMIT),
+    ]
 
 
 def _start(daemon: Daemon) -> list[Row]:

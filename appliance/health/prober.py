@@ -76,7 +76,6 @@ class Prober:
         self._filled = asyncio.Event()
         self._finished = self._unsent = 0
         self._trouble = ""
-        self._late = 0.0
 
     async def run(self) -> None:
         """Work until the daemon closes the socket; raises ValueError if it says something malformed."""
@@ -149,15 +148,13 @@ class Prober:
         if len(self._outbox) >= BACKLOG or not self._selfcheck.ready:
             return
         now = self._loop.time()
-        due = self._schedule.next_due()
-        if due is not None and due < now:
-            self._late = max(self._late, now - due)
         for number in self._schedule.start_due(now, BURST):
             task = self._tasks[number] = self._loop.create_task(self._probe(self._jobs[number]))
             task.add_done_callback(partial(self._ended, number))
         self._plan()
 
     async def _probe(self, job: Job) -> None:
+        self._schedule.begun(job.number, self._loop.time())
         try:
             answer, leaning = await self._following.run(job)
         except ProbeNotSent as error:
@@ -218,19 +215,20 @@ class Prober:
     def _say_heartbeat(self) -> None:
         if len(self._outbox) >= BACKLOG:
             return
+        starts, late = self._schedule.lateness.take()
         heartbeat = Heartbeat(
             generation=self._generation if self._selfcheck.ready else 0,
             finished=self._finished,
             unsent=self._unsent,
             trouble=self._trouble,
             outstanding=self._schedule.outstanding,
-            late_ms=int(self._late * 1000),
+            late_ms=int(late * 1000),
+            starts=starts,
             cpu_ns=process_time_ns(),
             broken=self._selfcheck.broken,
         )
         self._finished = self._unsent = 0
         self._trouble = ""
-        self._late = 0.0
         self._say(encode_heartbeat(heartbeat))
 
 

@@ -29,6 +29,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 
+from appliance.health.lateness import Lateness
 from appliance.model import Check, Outcome
 
 FIRST_WITHIN = 0.5
@@ -56,6 +57,8 @@ class _Entry:
     followers: tuple[int, ...] = ()
     answered: float = -inf
     """When it was last found OK without leaning on another one; minus infinity once it was not."""
+    planned: float | None = None
+    """When the outstanding or latest run was due."""
     started: float = 0.0
     settled: Outcome | None = None
     latest: Outcome | None = None
@@ -99,6 +102,8 @@ class Schedule:
         """Those that were given a place, and when."""
         self.outstanding = 0
         """Probes that have been started and have neither finished nor been removed."""
+        self.lateness = Lateness()
+        """By how much they began after they were due."""
 
     def configure(
         self,
@@ -160,10 +165,16 @@ class Schedule:
                     continue
             else:
                 break
-            entry.due, entry.started = None, now
+            entry.planned, entry.due, entry.started = entry.due, None, now
             self.outstanding += 1
             started.append(number)
         return started
+
+    def begun(self, number: int, now: float) -> None:
+        """Note that the first step of a probe that `start_due` returned is taken, which may be a moment later."""
+        entry = self._entries.get(number)
+        if entry is not None and entry.planned is not None:
+            self.lateness.note(now - entry.planned)
 
     def leans(self, number: int, now: float) -> int:
         """Return the leader on whose latest answer a probe may lean now, 0 if it has to ask for itself."""

@@ -44,8 +44,6 @@ class Connection:
         self._socket: socket.socket | None = None
         self._descriptor = -1
         self._tls: ssl.SSLObject | None = None
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
         self._sent_at = 0
         self._cut_off: ProbeFailed | None = None
         self.phase = "connect"
@@ -88,6 +86,8 @@ class Connection:
         # The last flight of the handshake and the request are two small segments; one would wait for the other's ACK.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.phase = "TLS handshake"
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
         began = monotonic_ns()
         try:
             self._tls = tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)

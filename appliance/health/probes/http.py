@@ -18,6 +18,7 @@ from appliance.health.probes.connection import Connection
 from appliance.health.probes.deadline import Deadline
 from appliance.health.probes.failure import ProbeFailed
 from appliance.health.probes.tls import context_of
+from appliance.health.probes.usual import Parser, asked
 from appliance.model import Address, Check, CheckKind, Outcome
 
 MAX_HEAD = 16384
@@ -28,6 +29,9 @@ MAX_PIECES = 4096
 """Pieces of the body (chunks) after which the rest does not matter."""
 MAX_INTERIM = 10
 """Responses with a 1xx status before the real one."""
+
+PREPARED = 16384
+"""Requests that are kept for the next time."""
 
 _DEFAULT_PORT = {CheckKind.HTTP: 80, CheckKind.HTTPS: 443}
 
@@ -47,8 +51,8 @@ async def converse(
         size, _ = fullsize.segment_size(connection.stream)
         headers = [*request.headers, *fullsize.padding(size)]
         request = h11.Request(method=request.method, target=request.target, headers=headers)
-    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-    await connection.send((parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b""))
+    parser = Parser(request, MAX_HEAD)
+    await connection.send(asked(request, MAX_HEAD)[1] if check.mtu else _sent(check, vip))
     if check.mtu and not await fullsize.acknowledged(connection.stream, deadline, check.timeout):
         raise fullsize.Lost(size)
     try:
@@ -65,7 +69,7 @@ async def converse(
     return Outcome.OK, f"HTTP {status}, full size (MSS {size})" if check.mtu else f"HTTP {status}", status
 
 
-async def _status(connection: Connection, parser: h11.Connection) -> int:
+async def _status(connection: Connection, parser: Parser) -> int:
     """Read up to the end of the headers of the final response; return its status."""
     interim = 0
     while True:
@@ -83,7 +87,7 @@ async def _status(connection: Connection, parser: h11.Connection) -> int:
             raise ProbeFailed(Outcome.WRONG, "no final response")
 
 
-async def _body(connection: Connection, parser: h11.Connection, check: Check, deadline: Deadline) -> bool:
+async def _body(connection: Connection, parser: Parser, check: Check, deadline: Deadline) -> bool:
     """Read to the end of the body, or to where it does not matter any more; return whether it is as it should be."""
     size = pieces = 0
     wanted, tail = check.body.encode(), b""
@@ -117,7 +121,7 @@ def split_host(text: str) -> tuple[str, str]:
     return host.removeprefix("[").removesuffix("]"), colon + port
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=PREPARED)
 def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
     """Return the request of a check and the name for TLS; raises ProbeFailed."""
     host, name = authority_of(check, vip)
@@ -126,6 +130,12 @@ def prepare(check: Check, vip: Address) -> tuple[h11.Request, str | None]:
         return h11.Request(method=check.method, target=check.path or "/", headers=headers), name
     except (h11.LocalProtocolError, UnicodeError) as error:
         raise ProbeFailed(Outcome.WRONG, f"the check cannot be sent, correct its host or path: {error}") from None
+
+
+@lru_cache(maxsize=PREPARED)
+def _sent(check: Check, vip: Address) -> bytes:
+    """Return the bytes of the request of a check that `prepare` accepts."""
+    return asked(prepare(check, vip)[0], MAX_HEAD)[1]
 
 
 def authority_of(check: Check, vip: Address) -> tuple[str, str | None]:

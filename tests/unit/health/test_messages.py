@@ -57,7 +57,9 @@ PROBES = (
     Probe(9, ip_address("203.0.113.1"), ip_address("10.255.0.3"), EVERYTHING, authority="PEM"),
 )
 REPORT = Report(3, 1795265728.25, Answer(Outcome.WRONG, "HTTP 503", 10, 2, 3, 4, 503, "TLSv1.3", 1795300000))
-HEARTBEAT = Heartbeat(4, 500, 1, "no port", 17, 3, 10**12, "the known-good target fails: timeout")
+HEARTBEAT = Heartbeat(
+    4, 500, 1, "no port", 17, 3, (490, 7, 2, 1, 0, 0, 0), 10**12, "the known-good target fails: timeout"
+)
 
 
 def test_a_schedule_survives_the_journey_and_names_each_check_once() -> None:
@@ -160,6 +162,11 @@ def test_malformed_schedules_are_refused_with_words(line: bytes, words: str) -> 
     assert str(caught.value).isprintable()
 
 
+def heartbeat(**changes: object) -> dict[str, object]:
+    """Return a good heartbeat with some things in it replaced."""
+    return {"heartbeat": {**json.loads(encode_heartbeat(HEARTBEAT))["heartbeat"], **changes}}
+
+
 GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, "", 0]
 
 
@@ -169,7 +176,12 @@ GOOD = [3, "ok", "fine", 1.0, 1, 1, 1, 1, 200, "", 0]
         (3, "neither"),
         ({"heartbeat": 3}, "neither"),
         ({"heartbeat": {}}, "exactly the keys"),
-        ({"heartbeat": {**json.loads(encode_heartbeat(HEARTBEAT))["heartbeat"], "unsent": -1}}, "unsent"),
+        (heartbeat(unsent=-1), "unsent"),
+        (heartbeat(starts=7), "starts are 7 counts"),
+        (heartbeat(starts=[0] * 6), "starts are 7 counts"),
+        (heartbeat(starts=[0, 0, 0, -1, 0, 0, 0]), "starts: -1 is not"),
+        (heartbeat(starts=[0, 0, 0, True, 0, 0, 0]), "starts: True is not"),
+        (heartbeat(starts=[0, 0, 0, 0.5, 0, 0, 0]), "starts: 0.5 is not"),
         ([], "11 items"),
         (["3", *GOOD[1:]], "number"),
         ([3, "fine", *GOOD[2:]], "no outcome"),
@@ -243,10 +255,20 @@ def test_garbage_is_refused_and_never_raises_anything_else(line: bytes) -> None:
     assert complaint(decode_from_prober, line).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("decode", "good"),
+    [
+        (decode_schedule, encoded(Schedule(9, PROBES))),
+        (decode_from_prober, encode_report(REPORT)),
+        (decode_from_prober, encode_heartbeat(HEARTBEAT)),
+    ],
+)
 @settings(max_examples=PARSER_INPUTS)
-@given(st.data())
-def test_one_wrong_thing_anywhere_never_raises_anything_else(data: st.DataObject) -> None:
-    message: Any = json.loads(encoded(Schedule(9, PROBES)))
+@given(data=st.data())
+def test_one_wrong_thing_anywhere_never_raises_anything_else(
+    decode: Callable[[bytes], object], good: bytes, data: st.DataObject
+) -> None:
+    message: Any = json.loads(good)
     place: Any = message
     while True:
         steps = list(place) if isinstance(place, dict) else list(range(len(place)))
@@ -255,4 +277,4 @@ def test_one_wrong_thing_anywhere_never_raises_anything_else(data: st.DataObject
             place[step] = data.draw(JSON)
             break
         place = place[step]
-    assert complaint(decode_schedule, json.dumps(message).encode()).isprintable()
+    assert complaint(decode, json.dumps(message).encode()).isprintable()

@@ -58,6 +58,7 @@ PURE_HEALTH = (
     "diagnostic",
     "governor",
     "judge",
+    "lateness",
     "messages",
     "pattern",
     "ports",
