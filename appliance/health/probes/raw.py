@@ -15,6 +15,8 @@ BURST = 64
 """Answers read before other work of the loop has its turn."""
 LONGEST = 256
 """Bytes of a packet that are looked at."""
+WAITING = 4 << 20
+"""Bytes that answers may take before they are read; the kernel allows no more than net.core.rmem_max."""
 
 
 class RawSockets:
@@ -60,6 +62,7 @@ class RawSockets:
 
     def _open(self, family: int) -> socket.socket:
         raw = self._sockets[family] = self._opened(family)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING)
         self._loop.add_reader(raw.fileno(), self._read, raw, family)
         return raw
 
