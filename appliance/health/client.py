@@ -48,7 +48,7 @@ BACK_OFF = (0.2, 5.0)
 PROVEN = 30.0
 """Seconds a process must have lived for the back-off to begin again."""
 TURN = 64
-"""Results taken in one turn of the event loop."""
+"""Results given away in one turn of the event loop."""
 FAREWELL = 1.0
 """Seconds that a prober has to end by itself once its socket is closed; one that hangs is killed at once."""
 CLOSED = "the socket was closed"
@@ -78,6 +78,8 @@ class ProberClient:
         self._process: ProberProcess | None = None
         self._live: bool | None = None
         self._ticks = 0
+        self._taken = 0
+        """Results that have been given away in this turn of the loop."""
         self.restarts = 0
         """Processes that were started after the first."""
         self.stray = 0
@@ -174,21 +176,27 @@ class ProberClient:
                 raise ProberGone(CLOSED)
             self._ticks = 0
             *lines, rest = (rest + data).split(b"\n")
-            for count, line in enumerate(lines, 1):
-                if count % TURN == 0:
-                    await asyncio.sleep(0)  # thousands of results may come at once, and others want their turn
+            for line in lines:
+                await self._breathe()
                 try:
                     message = decode_from_prober(line)
                 except ValueError as error:
                     raise ProberGone(f"it said something malformed ({error})") from None
                 if isinstance(message, Report):
-                    self._report(message)
+                    await self._report(message)
                 else:
                     self._beat(message)
             if len(rest) > MAX_REPORT:
                 raise ProberGone(f"it said something malformed (more than {MAX_REPORT} bytes in a message)")
 
-    def _report(self, report: Report) -> None:
+    async def _breathe(self) -> None:
+        """Let others have their turn, once in a while: thousands of results may come at once."""
+        self._taken = (self._taken + 1) % TURN
+        if not self._taken:
+            await asyncio.sleep(0)
+
+    async def _report(self, report: Report) -> None:
+        """Give a result to everybody whom it is for."""
         if self.heartbeat.broken:
             self.distrusted += 1
             return
@@ -198,6 +206,9 @@ class ProberClient:
             return
         answer = report.answer
         for one in subscribers:
+            await self._breathe()
+            if self._sharing.subscribers.get(report.number) is not subscribers:
+                return  # there has been a reload: those that are left have the next result
             self._on_result(
                 ProbeResult(
                     service=one.service,
