@@ -304,17 +304,22 @@ class DataPlane:
             if entry.name not in ("links", self._layout.name):
                 remove(entry)
 
-    def attach_probe(self, host: int, peer: int, inside: Callable[[Callable[[], None]], None]) -> None:
+    def attach_probe(
+        self, host: int, peer: int = 0, inside: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
         """Attach to both ends of the probe veth; `inside` runs a function in the probe namespace, where `peer` is.
 
         The host end is generic, so that probes can be redirected to any interface; the far end must be native, or
-        frames redirected by a native program would not arrive.
+        frames redirected by a native program would not arrive. Without `inside` that is somebody else's
+        business (passing.py).
         """
         if self.generation is None:
             raise HostError("no program is loaded")
         programs = self.generation.programs
         self.attachments.attach(PROBE, host, programs["vc5_probe"], XdpMode.GENERIC)
-        if PASS in self.attachments.links and self.attachments.links[PASS].link.info().ifindex == peer:
+        if inside is None or (
+            PASS in self.attachments.links and self.attachments.links[PASS].link.info().ifindex == peer
+        ):
             return
         self.attachments.attach(PASS, peer, programs["vc5_pass"], XdpMode.NATIVE, inside)
 
