@@ -251,7 +251,7 @@ class Instance:
 
     def remove(self) -> None:
         """Take everything off the host: the data plane, what was switched on the interfaces, the probe namespace."""
-        self.data.remove()
+        self.data.remove(keep_place=self.apart)
         self.links.stripping.put_back()
         if not self.apart:
             namespace.remove(self.root)

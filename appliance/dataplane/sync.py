@@ -344,13 +344,16 @@ class DataPlane:
             self.generation.close()
         self.generation = self.tables = None
 
-    def remove(self) -> None:
-        """Detach and unpin everything."""
+    def remove(self, *, keep_place: bool = False) -> None:
+        """Detach and unpin everything; with `keep_place` the directory for pins stays, empty, for who made it."""
         self.attachments.detach_all()
         if self.generation is not None:
             self.generation.close()
         self.generation = self.tables = None
-        if self._pinned:
+        if self._pinned and keep_place:
+            for entry in list(self._pins.iterdir()) if self._pins.is_dir() else []:
+                remove(entry)
+        elif self._pinned:
             remove(self._pins)
 
 
