@@ -164,3 +164,4 @@ class Apart:
         if self.unit is not None:
             self.unit.close()
         self.daemon.close()
+        shutil.rmtree(self.places.pins, ignore_errors=True)  # or a test that failed would hold the interfaces
