@@ -152,7 +152,10 @@ def test_a_prober_is_given_the_schedule_and_believed(tmp_path: Path) -> None:
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(visitor, BEAT)
             assert await record.next() == (True, f"prober {os.getpid()} is running")
-            assert decode_schedule(await loop.sock_recv(visitor, 1 << 16)).generation == 1
+            schedule = b""
+            while not schedule.endswith(b"\n"):
+                schedule += await loop.sock_recv(visitor, 1 << 16)
+            assert decode_schedule(schedule).generation == 1
             assert (prober.pid, prober.restarts) == (os.getpid(), 0)
             visitor.close()
             live, why = await record.next()
