@@ -73,6 +73,8 @@ class Instance:
     """Held while the state file is being replaced."""
     blocks: bool = False
     """Whether the program is to look at sources although nothing is blocked yet."""
+    apart: bool = False
+    """Whether the probe namespace is somebody else's to make, enter and remove (groundwork.py)."""
     links: Links = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,8 +109,8 @@ class Instance:
         return max((one.mtu for one in host.interfaces if one.name in config.interfaces), default=0)
 
     def make_probe_link(self) -> None:
-        """Make the probe namespace and its veth."""
-        end = namespace.ensure(self.root)
+        """Make the probe namespace and its veth; or find them, where they are somebody else's to make."""
+        end = namespace.probe_link(self.root) if self.apart else namespace.ensure(self.root)
         self.probe_end = end
         # An address that nobody has does no harm: without IPv6 inside, no probe of an IPv6 VIP is sent.
         address6 = end.peer_address6 or namespace.PEER_ADDRESS6
@@ -231,10 +233,16 @@ class Instance:
             self.save()
             raise
 
-    def attach(self) -> None:
-        """Attach to the probe veth and the configured interfaces, tables being full."""
-        requirements.interfaces(self.state.config, self.host())
-        if self.probe_end is not None:
+    def attach(self, *, patient: bool = False) -> None:
+        """Attach to the probe veth and the configured interfaces, tables being full.
+
+        Where `patient`, none of them needs to be there yet.
+        """
+        if not patient:
+            requirements.interfaces(self.state.config, self.host())
+        if self.probe_end is not None and self.apart:
+            self.data.attach_probe(self.probe_end.host_index)
+        elif self.probe_end is not None:
             index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
             self.data.attach_probe(
                 self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
@@ -243,9 +251,10 @@ class Instance:
 
     def remove(self) -> None:
         """Take everything off the host: the data plane, what was switched on the interfaces, the probe namespace."""
-        self.data.remove()
+        self.data.remove(keep_place=self.apart)
         self.links.stripping.put_back()
-        namespace.remove(self.root)
+        if not self.apart:
+            namespace.remove(self.root)
 
     def keep_attached(self) -> None:
         """Bring the program back to where it is missing; when the host changed, and every second."""
