@@ -239,6 +239,20 @@ def test_what_is_missing_is_named(
         apart.ground("down")
 
 
+def test_a_daemon_goes_on_with_ground_that_was_repaired(lab: Lab) -> None:
+    """Somebody deletes the veth: health does not follow from that, once it is there again."""
+    with serving(lab, "renewed") as apart:
+        daemon = apart.daemon
+        lab.balancer.run("ip", "link", "delete", apart.places.veth)
+        wait_for("checks to fail", lambda: frozen(apart) or states(daemon) != BOTH)
+        apart.ground("up", "--user", USER)
+        wait_states(daemon, b11="available", b12="available")
+        assert not frozen(apart)
+        wait_for("word of it", lambda: "the way to the prober was made anew" in daemon.errors)
+        assert {fetch(lab) for _ in range(12)} == {"b1", "b2"}
+        assert daemon.stop() == 0
+
+
 def test_the_ground_is_repaired(lab: Lab) -> None:
     apart = Apart(lab, "repaired", configuration())
     try:
