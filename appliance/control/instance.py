@@ -249,6 +249,23 @@ class Instance:
             )
         self.links.settle(self.state.config, self.host(), time.monotonic(), strict=True)
 
+    def follow_probe_link(self) -> bool:
+        """Where the veth is somebody else's to make: go on with the new one if it was made anew. Tells whether it was.
+
+        Raises HostError, KernelError.
+        """
+        if not self.apart or self.probe_end is None:
+            return False
+        try:
+            index = socket.if_nametoindex(self.root.veth)
+        except OSError:
+            return False  # nobody can be asked to make it; checks fail, and the units tell
+        if index == self.probe_end.host_index:
+            return False
+        self.make_probe_link()
+        self.data.attach_probe(self.probe_end.host_index)
+        return True
+
     def remove(self) -> None:
         """Take everything off the host: the data plane, what was switched on the interfaces, the probe namespace."""
         self.data.remove(keep_place=self.apart)

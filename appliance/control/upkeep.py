@@ -31,6 +31,12 @@ class Upkeep:
             self._daemon.watch.read()
         except Vc5Error as error:
             log.warning("%s", error)
+        try:
+            if self._daemon.instance.follow_probe_link():
+                self._daemon.record(EventKind.DAEMON, "the way to the prober was made anew")
+                self._daemon.plan_soon()
+        except Vc5Error as error:
+            log.warning("the way to the prober cannot be made anew: %s", error)
         self.keep()
 
     def keep(self) -> None:

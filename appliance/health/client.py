@@ -147,16 +147,21 @@ class ProberClient:
             except (ProberGone, HostError) as error:
                 why = str(error)
             process = None
-            if self._door is not None or loop.time() - began >= PROVEN:
-                delay = BACK_OFF[0]  # how often one comes to the door is for its unit to say
-            if why != said:
-                log.warning("%s; next attempt in %g s", why, delay)
-            said = why
+            if self._door is not None:
+                # At a stop, systemd ends the prober first: nobody needs to be told then, and this is cancelled soon.
+                await asyncio.sleep(BACK_OFF[0])
+                if why != said:
+                    log.warning("%s", why)
+                said = why
+                self._set_live(False, f"{why}; health is frozen until a prober is back")
+                continue
+            if loop.time() - began >= PROVEN:
+                delay = BACK_OFF[0]
+            log.warning("%s; next attempt in %g s", why, delay)
             self._set_live(False, f"{why}; health is frozen until a prober is back")
             await asyncio.sleep(delay)
             delay = min(delay * 2, BACK_OFF[1])
-            if self._door is None:
-                self.restarts += 1
+            self.restarts += 1
 
     async def _next(self) -> ProberProcess | Visitor:
         """Start a prober, or wait for one at the door. Raises HostError; ProberGone where none comes."""

@@ -71,12 +71,13 @@ class Door:
             listener.bind(os.fspath(self.path))
             self._hand_over()
             listener.listen(BACKLOG)
-        except OSError as error:
+        except (OSError, HostError) as error:
+            if listener.getsockname():
+                self.path.unlink(missing_ok=True)
             listener.close()
+            if isinstance(error, HostError):
+                raise
             raise HostError(f"{self.path}: cannot make the socket for the prober: {error.strerror or error}") from error
-        except BaseException:
-            listener.close()
-            raise
         finally:
             os.umask(mask)
         listener.setblocking(False)

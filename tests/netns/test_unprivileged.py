@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.apart import CAPABILITIES, PROBER, USER, Apart, as_user
+from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
 from tests.lab.traffic import Requests
@@ -55,6 +56,10 @@ def held(pid: int) -> dict[str, str]:
 
 def mask(*names: str) -> int:
     return sum(1 << NUMBERS[name] for name in names)
+
+
+def alarms(daemon: Daemon, since: float, words: str) -> list[str]:
+    return [event["message"] for event in events(daemon, "alarm", since) if words in event["message"]]
 
 
 def frozen(apart: Apart) -> bool:
@@ -120,8 +125,7 @@ def test_a_killed_prober_freezes_health_until_its_unit_brings_the_next(lab: Lab)
         apart.unit.signal(signal.SIGKILL)
         wait_for("the next prober", lambda: apart.unit is not None and apart.unit.pid != first)
         wait_for("health to be live", lambda: daemon.status()["prober"]["restarts"] == 1 and not frozen(apart))
-        messages = [event["message"] for event in events(daemon, "alarm", since)]
-        assert [text for text in messages if "health is frozen" in text and f"prober {first}" in text], messages
+        wait_for("the alarm", lambda: alarms(daemon, since, f"frozen, all verdicts stand: prober {first}: the socket"))
         assert states(daemon) == BOTH
         lab.backends["b2"].kill_servers()
         try:
@@ -233,6 +237,20 @@ def test_what_is_missing_is_named(
     finally:
         apart.close()
         apart.ground("down")
+
+
+def test_a_daemon_goes_on_with_ground_that_was_repaired(lab: Lab) -> None:
+    """Somebody deletes the veth: health does not follow from that, once it is there again."""
+    with serving(lab, "renewed") as apart:
+        daemon = apart.daemon
+        lab.balancer.run("ip", "link", "delete", apart.places.veth)
+        wait_for("checks to fail", lambda: frozen(apart) or states(daemon) != BOTH)
+        apart.ground("up", "--user", USER)
+        wait_states(daemon, b11="available", b12="available")
+        assert not frozen(apart)
+        wait_for("word of it", lambda: "the way to the prober was made anew" in daemon.errors)
+        assert {fetch(lab) for _ in range(12)} == {"b1", "b2"}
+        assert daemon.stop() == 0
 
 
 def test_the_ground_is_repaired(lab: Lab) -> None:

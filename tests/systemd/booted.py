@@ -74,9 +74,11 @@ class Booted:
     # ---- its life
 
     def _mount(self) -> None:
-        lower, upper, work = (self._directory / name for name in ("lower", "upper", "work"))
-        for place in (lower, upper, work, self.root):
+        lower, upper, work, pins = (self._directory / name for name in ("lower", "upper", "work", "bpf"))
+        for place in (lower, upper, work, pins, self.root):
             place.mkdir()
+        # As systemd mounts it at the start of a machine: for root alone. A container gets none by itself.
+        run("mount", "-t", "bpf", "-o", "nosuid,nodev,noexec,mode=0700", "bpf", str(pins))
         run("mount", "-o", "loop,ro,noload", str(self._image.disk), str(lower))
         run("mount", "-t", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", "vc5", str(self.root))
         (self.root / "etc/fstab").write_text("")  # its root is mounted already
@@ -93,6 +95,7 @@ class Booted:
         command = [
             *("nsenter", f"--net={self._namespace.path}", "env", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network"),
             *("systemd-nspawn", *OPTIONS, f"--directory={self.root}"),
+            f"--bind={self._directory / 'bpf'}:/sys/fs/bpf",
         ]
         with (self._directory / "console").open("wb") as console:
             self._container = subprocess.Popen(
@@ -130,7 +133,7 @@ class Booted:
                 self._container.kill()
                 self._container.wait()
             self._container = None
-        for place in (self.root, self._directory / "lower"):
+        for place in (self.root, self._directory / "lower", self._directory / "bpf"):
             subprocess.run(["umount", "--lazy", str(place)], stderr=subprocess.DEVNULL)
         for group in self._groups(self._group):
             for directory, _, _ in os.walk(group, topdown=False):

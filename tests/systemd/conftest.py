@@ -47,8 +47,6 @@ def booted(built: Image) -> Iterator[Site]:
     directory: Path = PLACE / f"{os.getpid()}-booted"
     directory.mkdir(parents=True)
     with Lab(backends=2) as lab, Booted(built, lab.balancer, directory) as system:
-        # As systemd itself mounts it at the start of a machine; a container gets none.
-        system.run("mount", "-t", "bpf", "-o", "nosuid,nodev,noexec,mode=0700", "bpf", "/sys/fs/bpf")
         system.install(configuration())
         yield Site(lab, system)
 

@@ -83,7 +83,7 @@ def test_no_unit_that_runs_on_holds_what_is_enough_for_everything() -> None:
 
 def test_the_units_name_what_the_code_names() -> None:
     daemon, prober, ground = map(settings, ("vc5.service", "vc5-prober.service", "vc5-netns.service"))
-    assert daemon["ReadWritePaths"] == str(PLACES.pins)
+    assert daemon["ReadWritePaths"] == f"-{PLACES.pins}"
     assert Path("/run", daemon["RuntimeDirectory"]) == PLACES.run
     assert Path("/var/lib", daemon["StateDirectory"]) == PLACES.state
     assert prober["NetworkNamespacePath"] == f"/run/netns/{PLACES.namespace}"
