@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds the Debian package from this tree.   packaging/build.sh [DIRECTORY [VERSION]]
+# Builds the Debian package from this tree.   packaging/build.sh [DIRECTORY]
 #
-# Leaves DIRECTORY/vc5-appliance_VERSION_all.deb (by default in build/deb) and prints its name. Another VERSION than that
-# of packaging/debian/changelog is for trying upgrades. The tree itself is left alone: dpkg-buildpackage works in a copy.
+# Leaves DIRECTORY/vc5-appliance_VERSION_all.deb (by default in build/deb) and prints its name. The tree itself is left
+# alone: dpkg-buildpackage works in a copy.
 set -eu
 umask 022
 out=${1:-build/deb}
@@ -21,10 +21,6 @@ tar -c --exclude=__pycache__ --exclude='*.pyc' --mode=u+w,go+rX,go-w \
     appliance templates etc packaging Makefile README.md ARCHITECTURE.md CHANGELOG.md LICENSE pyproject.toml |
     tar -x -C "$tree"
 mv "$tree/packaging/debian" "$tree/debian"
-if [ $# -gt 1 ]; then
-    sed -i "1s/(.*)/($2)/" "$tree/debian/changelog"
-    sed -i "s/^__version__ = .*/__version__ = \"$2\"/" "$tree/appliance/__init__.py"
-fi
 
 # A Makefile runs this; its flags are none of the package's.
 if ! (cd "$tree" && env -u MAKEFLAGS -u MAKELEVEL -u SOURCE_DATE_EPOCH dpkg-buildpackage -b -us -uc) >"$out/build.log" 2>&1; then

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from appliance import __version__
+from appliance.cli.verbs import VERBS
 from tests.lab.patience import wait_for
 from tests.package.archive import Package
 from tests.package.booted import BootedDebian, with_interface
-from tests.package.building import built, missing_tools
+from tests.package.building import another, missing_tools
 from tests.package.debian import Debian
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -28,6 +29,7 @@ services:
       http:
 """
 PLACES = ("/etc/vc5", "/run/netns/vc5", "/run/vc5", "/sys/fs/bpf/vc5", "/usr/share/vc5-appliance", "/var/lib/vc5")
+REEXECUTES = any(verb.name == "reexec" for verb in VERBS)
 FORWARDS = "prog/xdp"
 """What iproute2 shows of an interface that has a program."""
 
@@ -68,7 +70,8 @@ def test_a_life(deb: Package, system: BootedDebian, tmp_path: Path) -> None:
     assert system.show("vc5", "MainPID") == process
     wait_for("the prober", lambda: system.show("vc5-prober", "ActiveState") == "active", 20)
 
-    said = system.bring(built(tmp_path / "newer", f"{__version__}+1"))
+    said = system.bring(another(deb.file, tmp_path / "newer", f"{__version__}+1"))
+    assert ("runs in place of" if REEXECUTES else "could not change over") in said
     assert system.run("vc5", "--version") == f"vc5 {__version__}+1\n"
     assert system.show("vc5", "ActiveState") == "active"
     assert (system.show("vc5", "MainPID"), system.show("vc5", "NRestarts")) == (process, "0")
@@ -97,3 +100,23 @@ def test_a_program_that_a_dead_daemon_left_goes_with_the_package(deb: Package, s
     system.apt("remove", "vc5-appliance")
     assert FORWARDS not in eth0(system)
     assert system.attempt("test", "-e", "/sys/fs/bpf/vc5").returncode != 0
+
+
+def test_a_version_that_does_not_work_leaves_the_old_one_running(
+    deb: Package, system: BootedDebian, tmp_path: Path
+) -> None:
+    system.bring(deb.file)
+    system.file("/etc/vc5/conf.d/shop.yaml").write_text(CONFIGURATION)
+    system.run("systemctl", "reload", "vc5")
+    process = system.show("vc5", "MainPID")
+    broken = {"appliance/control/daemon.py": "raise RuntimeError('this version is broken')\n"}
+    said = system.bring(another(deb.file, tmp_path / "broken", f"{__version__}+1", broken))
+    assert "could not change over" in said
+    assert system.run("dpkg-query", "--show", "--showformat=${Version} ${Status}", "vc5-appliance") == (
+        f"{__version__}+1 install ok installed"
+    )
+    assert (system.show("vc5", "ActiveState"), system.show("vc5", "MainPID")) == ("active", process)
+    assert json.loads(system.run("vc5", "status", "--json"))["services"]
+    assert FORWARDS in eth0(system)
+    system.bring(deb.file, "--allow-downgrades")
+    assert (system.show("vc5", "ActiveState"), system.show("vc5", "MainPID")) == ("active", process)

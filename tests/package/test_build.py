@@ -13,8 +13,8 @@ from tests.package.building import built, missing_tools
 
 LIMIT = 2_000_000
 """Bytes."""
-# Services for systemd alone: policy 9.11 asks for no other. The prober needs no [Install], as the daemon brings it. There are
-# no overrides in the package.
+# Services for systemd alone: policy 9.11 asks for no other. The prober needs no [Install], as the daemon brings it.
+# There are no overrides in the package.
 ACCEPTED = ("package-supports-alternative-init-but-no-init.d-script", "systemd-service-file-missing-install-key")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from appliance import __version__
 from tests.package.archive import Package
-from tests.package.building import built
+from tests.package.building import another
 from tests.package.debian import Debian
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -84,7 +84,7 @@ def test_what_the_site_wrote_stays(deb: Package, debian: Debian, tmp_path: Path)
     debian.run(
         "sh", "-c", "echo '# of the site' >>/etc/vc5/config.yaml; echo 'interval: 1s' >/etc/vc5/conf.d/site.yaml"
     )
-    debian.install(built(tmp_path / "newer", f"{__version__}+1"))
+    debian.install(another(deb.file, tmp_path / "newer", f"{__version__}+1"))
     assert debian.run("vc5", "--version") == f"vc5 {__version__}+1\n"
     assert debian.run("tail", "-n", "1", "/etc/vc5/config.yaml") == "# of the site\n"
     debian.install(deb.file)
