@@ -34,6 +34,7 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 	run -n 2 --dist loadfile tests/unit tests/dataplane; \
 	run -n 2 --dist loadfile tests/netns; \
 	run tests/vm; \
+	run tests/systemd; \
 	[ -n "$$passed" ] && [ -z "$$failed" ]
 
 test-vm: ## the tests in the virtual machine alone, which fail here where there can be none

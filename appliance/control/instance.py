@@ -281,11 +281,17 @@ class Instance:
         """Detach from a configured interface and attach again. Raises HostError where there is none, KernelError."""
         return self.links.renew(self.state.config, self.host(), name, time.monotonic())
 
-    def outgrown(self) -> int:
-        """The largest MTU, where it means longer frames than the running program is made for; else 0."""
-        running = self.data.shape()
-        mtu = self._largest_mtu(self.state.config, self.host())
-        return mtu if mtu > ONE_BUFFER_MTU and running is not None and not running.multi_buffer else 0
+    def outgrown(self) -> tuple[int, ...]:
+        """The MTUs of the interfaces, ascending, where the running program is not made for such; else nothing.
+
+        The largest may mean longer frames than it takes; that they differ, that it must look at what it sends.
+        """
+        running, host = self.data.shape(), self.host()
+        mtus = {interface.mtu for interface in host.interfaces}
+        if running is None:
+            return ()
+        longer = self._largest_mtu(self.state.config, host) > ONE_BUFFER_MTU and not running.multi_buffer
+        return tuple(sorted(mtus)) if longer or (len(mtus) > 1 and not running.narrow) else ()
 
     def tick(self) -> None:
         """Move the coarse clock; several times a second."""

@@ -10,6 +10,7 @@ import pytest
 
 from tests.lab.namespace import LabError
 from tests.lab.patience import wait_for
+from tests.lab.traffic import Requests
 from tests.netns.scenario_operator import configuration, fetch, links
 from tests.systemd.booted import Booted
 from tests.systemd.conftest import Site
@@ -149,6 +150,18 @@ def test_a_daemon_that_hangs_is_replaced_and_packets_go_on(site: Site) -> None:
     finally:
         system.file("/etc/systemd/system/vc5.service.d/test.conf").unlink()
         system.run("systemctl", "daemon-reload")
+
+
+def test_a_restart_that_no_packet_notices(site: Site) -> None:
+    system = site.system
+    started(site)
+    before = pid(system)
+    with Requests(site.lab.client, rate=100) as requests:
+        system.run("systemctl", "kill", "--kill-whom=main", "--signal=USR1", "vc5")
+        wait_for("another process", lambda: pid(system) not in (0, before), 20)
+        wait_serving(site)
+        assert [request.failure for request in requests.stop().failed] == []
+    assert "went on with the running program" in system.journal("vc5")
 
 
 @pytest.mark.parametrize("unit", ["vc5.service", "vc5-prober.service"])
