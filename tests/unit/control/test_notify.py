@@ -41,10 +41,3 @@ def test_a_status_is_sent_when_it_changes(manager: socket.socket) -> None:
         notifier.alive()
     said = [manager.recv(1000).decode().splitlines()[-1] for _ in range(5)]
     assert said == ["STATUS=one", "STATUS=two", "STATUS=reloading", "STATUS=two", "WATCHDOG=1"]
-
-
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    with notifying() as notifier:
-        assert not notifier.heard
-        notifier.ready("ready")
