@@ -247,7 +247,7 @@ def test_a_daemon_goes_on_with_ground_that_was_repaired(lab: Lab) -> None:
         wait_for("checks to fail", lambda: frozen(apart) or states(daemon) != BOTH)
         apart.ground("up", "--user", USER)
         wait_states(daemon, b11="available", b12="available")
-        assert not frozen(apart)
+        wait_for("health to be live", lambda: not frozen(apart))
         wait_for("word of it", lambda: "the way to the prober was made anew" in daemon.errors)
         assert {fetch(lab) for _ in range(12)} == {"b1", "b2"}
         assert daemon.stop() == 0
