@@ -96,6 +96,33 @@ def test_it_serves_with_three_capabilities_and_leaves_nothing(lab: Lab) -> None:
     assert links(lab.balancer) == before
 
 
+KINDS = {
+    "nat": configuration(service="forward: nat\nclamp_mss: 1200"),
+    "a tunnel": configuration(service="tunnel-type: ipip"),
+    "all flows remembered": configuration(service="tracking: all"),
+}
+
+
+def test_every_kind_of_program_is_taken(lab: Lab) -> None:
+    """What needs other maps and other helpers needs no other rights; frames of several buffers neither."""
+    with serving(lab, "kinds") as apart:
+        daemon = apart.daemon
+        for what, text in KINDS.items():
+            done = daemon.reload(text)
+            assert done.returncode == 0, (what, done.stderr)
+        done = daemon.vc5("block", "add", "198.51.100.200/32")
+        assert done.returncode == 0, done.stderr
+        assert daemon.reload(configuration()).returncode == 0
+        lab.balancer.run("ip", "link", "set", "eth0", "mtu", "9000")
+        try:
+            wait_for("it", lambda: "the program was made anew, for an MTU of 9000" in daemon.errors, 30)
+        finally:
+            lab.balancer.run("ip", "link", "set", "eth0", "mtu", "1500")
+        wait_states(daemon, b11="available", b12="available")
+        assert fetch(lab)
+        assert daemon.stop() == 0
+
+
 def test_a_killed_daemon_is_followed_by_one_that_goes_on(lab: Lab) -> None:
     with serving(lab, "killed") as apart:
         daemon = apart.daemon

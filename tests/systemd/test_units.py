@@ -72,7 +72,6 @@ def text_of(system: Booted) -> str:
 
 def test_it_starts_serves_and_leaves_nothing(site: Site) -> None:
     system, before = site.system, links(site.lab.balancer)
-    began = time.time()
     started(site)
     for unit, held in HELD.items():
         assert system.show(unit, "ActiveState") == "active"
@@ -91,7 +90,6 @@ def test_it_starts_serves_and_leaves_nothing(site: Site) -> None:
     assert [line for line in system.journal("vc5").splitlines() if "frozen" in line] == []
     assert system.show("vc5.service", "Result") == "success"
     assert "Traceback" not in system.journal("vc5*")
-    assert time.time() > began
 
 
 def test_reload_comes_back_with_the_result(site: Site) -> None:
