@@ -240,14 +240,20 @@ class Instance:
         """
         if not patient:
             requirements.interfaces(self.state.config, self.host())
-        if self.probe_end is not None and self.apart:
-            self.data.attach_probe(self.probe_end.host_index)
-        elif self.probe_end is not None:
-            index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
-            self.data.attach_probe(
-                self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
-            )
+        self.attach_probe()
         self.links.settle(self.state.config, self.host(), time.monotonic(), strict=True)
+
+    def attach_probe(self) -> None:
+        """Attach to both ends of the probe veth; to ours alone, where the namespace is somebody else's."""
+        if self.probe_end is None:
+            return
+        if self.apart:
+            self.data.attach_probe(self.probe_end.host_index)
+            return
+        index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
+        self.data.attach_probe(
+            self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
+        )
 
     def follow_probe_link(self) -> bool:
         """Where the veth is somebody else's to make: go on with the new one if it was made anew. Tells whether it was.
@@ -263,7 +269,7 @@ class Instance:
         if index == self.probe_end.host_index:
             return False
         self.make_probe_link()
-        self.data.attach_probe(self.probe_end.host_index)
+        self.attach_probe()
         return True
 
     def remove(self) -> None:
