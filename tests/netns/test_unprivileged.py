@@ -15,6 +15,7 @@ import pytest
 
 from tests.lab.apart import CAPABILITIES, PROBER, USER, Apart, as_user
 from tests.lab.daemon import Daemon
+from tests.lab.namespace import LabError
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
 from tests.lab.traffic import Requests
@@ -70,6 +71,8 @@ def test_it_serves_with_three_capabilities_and_leaves_nothing(lab: Lab) -> None:
     before = links(lab.balancer)
     with serving(lab, "serves") as apart:
         daemon = apart.daemon
+        with pytest.raises(LabError, match=f"process {daemon.pid} already runs vc5 with this root; stop it first"):
+            apart.ground("down")
         found = held(daemon.pid)
         for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(found[name], 16) == mask(*CAPABILITIES), name

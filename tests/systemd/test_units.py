@@ -238,3 +238,18 @@ def test_the_ground_is_repaired_by_its_reload(site: Site) -> None:
     wait_for("checks to fail", lambda: status(system)["prober"]["frozen"] or not available(system), 20)
     system.run("systemctl", "reload", "vc5-netns")
     wait_serving(site)
+
+
+def test_nobody_takes_the_ground_from_under_a_daemon(site: Site) -> None:
+    system = site.system
+    started(site)
+    before = pid(system)
+    system.attempt("systemctl", "stop", "vc5-netns")
+    assert {fetch(site.lab) for _ in range(12)} == {"b1", "b2"}
+    wait_serving(site)
+    assert pid(system) == before
+    wait_for("the unit to be upheld", lambda: system.show("vc5-netns.service", "ActiveState") == "active")
+    system.run("systemctl", "stop", "vc5")
+    wait_for("the ground to be cleared", lambda: system.show("vc5-netns.service", "ActiveState") == "inactive")
+    assert system.attempt("test", "-e", "/run/netns/vc5").returncode == 1
+    assert f"process {before} already runs vc5" in system.journal("vc5-netns")

@@ -73,7 +73,7 @@ def test_it_boots_before_the_bond_has_assembled(vm: Vm) -> None:
         text = vm.run("cat", f"/proc/{show(vm, unit, 'MainPID')}/status")
         fields = {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
         assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == held, unit
-    assert vm.run("stat", "-c", "%a", "/sys/fs/bpf").strip() == "711"
+    assert vm.run("stat", "-c", "%a", "/sys/fs/bpf").strip() == "1711"
 
     vm.run("ip", "-batch", "-", text=BOND)
     wait_told(vm, "waiting for interface bond0 (down)")
