@@ -35,6 +35,7 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 	run -n 2 --dist loadfile tests/netns; \
 	run -n 2 --dist loadfile tests/package; \
 	run tests/vm; \
+	run tests/systemd; \
 	[ -n "$$passed" ] && [ -z "$$failed" ]
 
 test-vm: ## the tests in the virtual machine alone, which fail here where there can be none

@@ -22,9 +22,9 @@ RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml pyth
     libbpf1 linux-libc-dev mount util-linux'
 LAB='iproute2 ethtool nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio'
 TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
-VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux'
 DEB='debhelper dh-python dpkg-dev make'
 PACKAGE='lintian mmdebstrap systemd-container util-linux'
+VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
 GUEST='systemd-sysv dbus udev kmod linux-image-cloud-amd64 qemu-guest-agent iputils-ping tcpdump
     python3-pytest python3-pytest-timeout python3-hypothesis'
 

@@ -16,6 +16,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from appliance.control import store
 from appliance.dataplane.kernel import is_bpffs
 from appliance.dataplane.passing import pass_all
 from appliance.errors import HostError
@@ -42,8 +43,10 @@ def lay(root: Root, user: str | None) -> str:
 def clear(root: Root) -> str:
     """Take everything away again, but for pins: what is pinned forwards packets. Returns what was done.
 
-    Quiet about what is not there. Raises HostError, KernelError.
+    Quiet about what is not there. Raises AlreadyRunning where a daemon stands on it; HostError, KernelError.
     """
+    if root.lock.exists():
+        store.Lock(root.lock).release()
     namespace.remove(root)
     try:
         root.pins.rmdir()

@@ -240,14 +240,20 @@ class Instance:
         """
         if not patient:
             requirements.interfaces(self.state.config, self.host())
-        if self.probe_end is not None and self.apart:
-            self.data.attach_probe(self.probe_end.host_index)
-        elif self.probe_end is not None:
-            index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
-            self.data.attach_probe(
-                self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
-            )
+        self.attach_probe()
         self.links.settle(self.state.config, self.host(), time.monotonic(), strict=True)
+
+    def attach_probe(self) -> None:
+        """Attach to both ends of the probe veth; to ours alone, where the namespace is somebody else's."""
+        if self.probe_end is None:
+            return
+        if self.apart:
+            self.data.attach_probe(self.probe_end.host_index)
+            return
+        index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
+        self.data.attach_probe(
+            self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
+        )
 
     def follow_probe_link(self) -> bool:
         """Where the veth is somebody else's to make: go on with the new one if it was made anew. Tells whether it was.
@@ -263,7 +269,7 @@ class Instance:
         if index == self.probe_end.host_index:
             return False
         self.make_probe_link()
-        self.data.attach_probe(self.probe_end.host_index)
+        self.attach_probe()
         return True
 
     def remove(self) -> None:
@@ -281,11 +287,17 @@ class Instance:
         """Detach from a configured interface and attach again. Raises HostError where there is none, KernelError."""
         return self.links.renew(self.state.config, self.host(), name, time.monotonic())
 
-    def outgrown(self) -> int:
-        """The largest MTU, where it means longer frames than the running program is made for; else 0."""
-        running = self.data.shape()
-        mtu = self._largest_mtu(self.state.config, self.host())
-        return mtu if mtu > ONE_BUFFER_MTU and running is not None and not running.multi_buffer else 0
+    def outgrown(self) -> tuple[int, ...]:
+        """The MTUs of the interfaces, ascending, where the running program is not made for such; else nothing.
+
+        The largest may mean longer frames than it takes; that they differ, that it must look at what it sends.
+        """
+        running, host = self.data.shape(), self.host()
+        mtus = {interface.mtu for interface in host.interfaces}
+        if running is None:
+            return ()
+        longer = self._largest_mtu(self.state.config, host) > ONE_BUFFER_MTU and not running.multi_buffer
+        return tuple(sorted(mtus)) if longer or (len(mtus) > 1 and not running.narrow) else ()
 
     def tick(self) -> None:
         """Move the coarse clock; several times a second."""

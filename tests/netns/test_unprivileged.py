@@ -15,6 +15,7 @@ import pytest
 
 from tests.lab.apart import CAPABILITIES, PROBER, USER, Apart, as_user
 from tests.lab.daemon import Daemon
+from tests.lab.namespace import LabError
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
 from tests.lab.traffic import Requests
@@ -70,6 +71,8 @@ def test_it_serves_with_three_capabilities_and_leaves_nothing(lab: Lab) -> None:
     before = links(lab.balancer)
     with serving(lab, "serves") as apart:
         daemon = apart.daemon
+        with pytest.raises(LabError, match=f"process {daemon.pid} already runs vc5 with this root; stop it first"):
+            apart.ground("down")
         found = held(daemon.pid)
         for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(found[name], 16) == mask(*CAPABILITIES), name
@@ -94,6 +97,33 @@ def test_it_serves_with_three_capabilities_and_leaves_nothing(lab: Lab) -> None:
         apart.ground("down")
         assert daemon.leftovers() == []
     assert links(lab.balancer) == before
+
+
+KINDS = {
+    "nat": configuration(service="forward: nat\nclamp_mss: 1200"),
+    "a tunnel": configuration(service="tunnel-type: ipip"),
+    "all flows remembered": configuration(service="tracking: all"),
+}
+
+
+def test_every_kind_of_program_is_taken(lab: Lab) -> None:
+    """What needs other maps and other helpers needs no other rights; frames of several buffers neither."""
+    with serving(lab, "kinds") as apart:
+        daemon = apart.daemon
+        for what, text in KINDS.items():
+            done = daemon.reload(text)
+            assert done.returncode == 0, (what, done.stderr)
+        done = daemon.vc5("block", "add", "198.51.100.200/32")
+        assert done.returncode == 0, done.stderr
+        assert daemon.reload(configuration()).returncode == 0
+        lab.balancer.run("ip", "link", "set", "eth0", "mtu", "9000")
+        try:
+            wait_for("it", lambda: "the program was made anew, for an MTU of 9000" in daemon.errors, 30)
+        finally:
+            lab.balancer.run("ip", "link", "set", "eth0", "mtu", "1500")
+        wait_states(daemon, b11="available", b12="available")
+        assert fetch(lab)
+        assert daemon.stop() == 0
 
 
 def test_a_killed_daemon_is_followed_by_one_that_goes_on(lab: Lab) -> None:
@@ -247,7 +277,7 @@ def test_a_daemon_goes_on_with_ground_that_was_repaired(lab: Lab) -> None:
         wait_for("checks to fail", lambda: frozen(apart) or states(daemon) != BOTH)
         apart.ground("up", "--user", USER)
         wait_states(daemon, b11="available", b12="available")
-        assert not frozen(apart)
+        wait_for("health to be live", lambda: not frozen(apart))
         wait_for("word of it", lambda: "the way to the prober was made anew" in daemon.errors)
         assert {fetch(lab) for _ in range(12)} == {"b1", "b2"}
         assert daemon.stop() == 0
