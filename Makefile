@@ -25,7 +25,7 @@ lab: ## the lab of the demo, left running to play with
 # virtual machine is emulated and has both processors to itself.
 # SIGINT lets pytest print its summary when the time is over; the status is then 124. 5: nothing was selected.
 test: ## run every test that can run on this machine (ARGS="-k word" selects)
-	@sh tests/setup.sh runtime lab tools bpffs vm
+	@sh tests/setup.sh runtime lab tools bpffs vm deb package
 	@passed=; failed=; \
 	run() { \
 		timeout --foreground --signal=INT --kill-after=60 $(LIMIT) $(TOOLS) -m pytest --timeout=300 "$$@" $(ARGS); \
@@ -33,7 +33,9 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 	}; \
 	run -n 2 --dist loadfile tests/unit tests/dataplane; \
 	run -n 2 --dist loadfile tests/netns; \
+	run -n 2 --dist loadfile tests/package; \
 	run tests/vm; \
+	run tests/systemd; \
 	[ -n "$$passed" ] && [ -z "$$failed" ]
 
 test-vm: ## the tests in the virtual machine alone, which fail here where there can be none
@@ -65,8 +67,9 @@ man: ## the manual pages vc5(8) and vc5.yaml(5), in build/man
 	@$(PYTHON) -m appliance.cli.manual >build/man/vc5.8
 	@$(PYTHON) -m appliance schema --man >build/man/vc5.yaml.5
 
-deb: ## the Debian package (not yet)
-	@echo 'make deb: comes with the packaging; there is no packaging/debian/control yet' >&2; exit 1
+deb: ## the Debian package, in build/deb
+	@sh tests/setup.sh runtime deb
+	@sh packaging/build.sh
 
 clean: ## remove everything that was built
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

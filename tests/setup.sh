@@ -8,6 +8,8 @@
 #             reads the manual pages and the completion
 #   bpffs     the BPF file system on /sys/fs/bpf
 #   vm        what builds and runs the virtual machine of tests/vm, on a machine of an architecture that it knows
+#   deb       what makes the Debian package
+#   package   what the tests of the package use besides: Debian's checker, and what builds and boots systems to install it
 #   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
 #
 # Does nothing, and needs no root, where nothing is missing. It lives with the tests because nothing that is installed
@@ -17,10 +19,12 @@ cd "$(dirname "$0")/.."
 
 PYTHON=/usr/bin/python3
 RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml python3-sdnotify python3-h11 python3-h2
-    libbpf1 linux-libc-dev iproute2 ethtool util-linux'
-LAB='nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio'
+    libbpf1 linux-libc-dev mount util-linux'
+LAB='iproute2 ethtool nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio'
 TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
-VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux'
+DEB='debhelper dh-python dpkg-dev make'
+PACKAGE='lintian mmdebstrap systemd-container util-linux'
+VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
 GUEST='systemd-sysv dbus udev kmod linux-image-cloud-amd64 qemu-guest-agent iputils-ping tcpdump
     python3-pytest python3-pytest-timeout python3-hypothesis'
 
@@ -77,7 +81,7 @@ bpffs() {
 
 print=
 [ "${1-}" != --packages ] || { print=yes; shift; }
-[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|guest ...'
+[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|guest ...'
 list=
 for part; do
     case $part in
@@ -89,9 +93,11 @@ for part; do
         yes | x86_64) list="$list $VM" ;;
         *) say "the tests in a virtual machine will not run: they know no machine for $(uname -m)" ;;
         esac ;;
+    deb) list="$list $DEB" ;;
+    package) list="$list $PACKAGE" ;;
     guest) [ -n "$print" ] || fail "part 'guest' is for the virtual machine; it can only be printed (--packages)"
         list="$list $GUEST" ;;
-    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, guest)" ;;
+    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, guest)" ;;
     esac
 done
 # shellcheck disable=SC2086  # lists of words, here and below

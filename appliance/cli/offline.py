@@ -20,7 +20,7 @@ def run(root: Root, arguments: Namespace) -> int:
     """`vc5 run`: the daemon in the foreground, until SIGTERM or SIGINT."""
     from appliance.control import daemon
 
-    return daemon.run(root, _config(root, arguments))
+    return daemon.run(root, _config(root, arguments), arguments.prober_user)
 
 
 def check(root: Root, arguments: Namespace) -> int:

@@ -50,6 +50,10 @@ def _dicts(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
 def _dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -85,6 +89,8 @@ def _header(body: dict[str, Any], to: Screen) -> Iterator[str]:
         if interface.get("standby"):
             parts.append("on standby in its bond")
         yield GAP.join(["interface", *parts])
+    if awaits := [_text(one) for one in _list(body.get("waiting_for"))]:
+        yield to.paint(f"waiting for {', '.join(awaits)}", Style.WORRY)
 
 
 def _health(prober: dict[str, Any], to: Screen) -> str:

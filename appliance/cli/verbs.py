@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.cli import block, completion, daemon, offline, overrides, plan, status
+from appliance.cli import block, completion, daemon, netns, offline, overrides, plan, status
 from appliance.cli.arguments import Argument, Names, Verb
 
 CONFIG_FILE = Argument(
@@ -16,7 +16,14 @@ VERBS = (
         "run",
         offline.run,
         "run the daemon in the foreground",
-        (Argument("--config", "the configuration (default: that of the root)", {"metavar": "F"}, Names.FILE),),
+        (
+            Argument("--config", "the configuration (default: that of the root)", {"metavar": "F"}, Names.FILE),
+            Argument(
+                "--prober-user",
+                "needs no root: `vc5 netns up` has been run, and the prober runs as this user and connects by itself",
+                {"metavar": "USER"},
+            ),
+        ),
     ),
     Verb("check", offline.check, "validate a configuration and print it with every default", (CONFIG_FILE,)),
     Verb("render", offline.render, "print the C text of the data plane for a configuration", (CONFIG_FILE,)),
@@ -189,6 +196,15 @@ VERBS = (
         (
             Argument("--probes", "probe results only", {"action": "store_true"}),
             Argument("--events", "everything but probe results", {"action": "store_true"}),
+        ),
+    ),
+    Verb(
+        "netns",
+        netns.run,
+        "make (up) or remove (down) the probe namespace and the place for pins, for a daemon without root",
+        (
+            Argument("action", "what to do: up or down", {"choices": ("up", "down")}),
+            Argument("--user", "who is to own the place for pins (default: who runs this)", {"metavar": "USER"}),
         ),
     ),
     Verb(

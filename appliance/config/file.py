@@ -20,6 +20,10 @@ class Source:
     file: Path
     directory: Path | None = None
 
+    def __str__(self) -> str:
+        """Return the file's path; those that add to it are found beside it."""
+        return str(self.file)
+
 
 def parts_of(directory: Path, findings: Findings) -> tuple[Path, ...]:
     """Return the `*.yaml` of a directory in the order of their names, hidden ones left out."""

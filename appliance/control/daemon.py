@@ -35,6 +35,7 @@ from appliance.control.upkeep import Upkeep
 from appliance.dataplane.sync import Prepared
 from appliance.errors import HostError, NoRoom, Vc5Error
 from appliance.health.client import ProberClient
+from appliance.health.door import Door
 from appliance.model import Config, EventKind, ServiceKey
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
@@ -50,14 +51,18 @@ COMPILE_TIME = 180.0
 class Daemon:
     """One instance and all that keeps it going."""
 
-    def __init__(self, root: Root, file: config.Source) -> None:
+    def __init__(self, root: Root, file: config.Source, prober_user: str | None = None) -> None:
+        """With a `prober_user`, the probe namespace and the prober are units of their own (groundwork.py, door.py)."""
         self.root = root
+        self._door = Door(root.prober_socket, prober_user) if prober_user is not None else None
         self.file = file
         self.notifier = Notifier()
         self.started = time.monotonic()
         self.loaded_at = time.time()
         self.generation = 1
         self.warnings: tuple[dict[str, Any], ...] = ()
+        self.refusal = ""
+        """Why the last reload was refused; empty if it was not."""
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self.reloading: asyncio.Lock
@@ -89,7 +94,11 @@ class Daemon:
         self.watch = HostWatch(configuration.interfaces, self._host_changed)
         self.watched = configuration.interfaces
         self.instance = Instance(
-            self.root, data_plane(self.root), state_for(configuration), lambda: self.watch.snapshot()
+            self.root,
+            data_plane(self.root),
+            state_for(configuration),
+            lambda: self.watch.snapshot(),
+            apart=self._door is not None,
         )
         self.saving = Saving(self.instance, self._not_saved)
         self._listen_to_signals()
@@ -116,7 +125,8 @@ class Daemon:
     async def _boot(self) -> bool:
         """Bring the data plane up; False where a signal ended it before there was one."""
         instance, configuration = self.instance, self.instance.state.config
-        requirements.interfaces(configuration, self.watch.snapshot())
+        if not self.notifier.heard:  # else it waits for them, and says so
+            requirements.interfaces(configuration, self.watch.snapshot())
         instance.seed = instance.seed_for(configuration)
         adopted = instance.adopt()
         self._removing = not adopted
@@ -143,7 +153,7 @@ class Daemon:
             made = instance.replan()
             self.watch.want(made.wanted, made.neighbours)
             self.upkeep.warn(configuration.interfaces)
-            instance.attach()
+            instance.attach(patient=self.notifier.heard)
         except BaseException:
             if not adopted:
                 instance.remove()
@@ -151,7 +161,7 @@ class Daemon:
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
-        self.prober = ProberClient(self.root, self.judging.probed, self.judging.prober_state)
+        self.prober = ProberClient(self.root, self.judging.probed, self.judging.prober_state, self._door)
         self.prober.schedule(instance.targets(), instance.state.config.max_probes)
         heap.trim()
         return True
@@ -161,6 +171,7 @@ class Daemon:
         server = ControlServer(self.root.control_socket, handlers(self))
         try:
             await server.start()
+            self.prober.open()
             self._removing = self._removing and self._stop.is_set()
             self.notifier.ready(standing.summary(self))
             self.reloading.release()
@@ -221,6 +232,7 @@ class Daemon:
         self.upkeep.look()
         self.judging.look()
         self.trials.look()
+        self.tell_summary()
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)
         self.recorder.flush_soon()
@@ -340,10 +352,10 @@ class Daemon:
         self.recorder.event(kind, message, **more)
 
 
-def run(root: Root, file: config.Source) -> int:
+def run(root: Root, file: config.Source, prober_user: str | None = None) -> int:
     """Run the daemon in the foreground; returns its exit status."""
     log_to_stderr()
     heap.grow()
-    daemon = Daemon(root, file)
+    daemon = Daemon(root, file, prober_user)
     with asyncio.Runner(loop_factory=daemon.pulse.loop) as runner:
         return runner.run(daemon.run())

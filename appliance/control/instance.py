@@ -73,6 +73,8 @@ class Instance:
     """Held while the state file is being replaced."""
     blocks: bool = False
     """Whether the program is to look at sources although nothing is blocked yet."""
+    apart: bool = False
+    """Whether the probe namespace is somebody else's to make, enter and remove (groundwork.py)."""
     links: Links = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,8 +109,8 @@ class Instance:
         return max((one.mtu for one in host.interfaces if one.name in config.interfaces), default=0)
 
     def make_probe_link(self) -> None:
-        """Make the probe namespace and its veth."""
-        end = namespace.ensure(self.root)
+        """Make the probe namespace and its veth; or find them, where they are somebody else's to make."""
+        end = namespace.probe_link(self.root) if self.apart else namespace.ensure(self.root)
         self.probe_end = end
         # An address that nobody has does no harm: without IPv6 inside, no probe of an IPv6 VIP is sent.
         address6 = end.peer_address6 or namespace.PEER_ADDRESS6
@@ -231,21 +233,51 @@ class Instance:
             self.save()
             raise
 
-    def attach(self) -> None:
-        """Attach to the probe veth and the configured interfaces, tables being full."""
-        requirements.interfaces(self.state.config, self.host())
-        if self.probe_end is not None:
-            index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
-            self.data.attach_probe(
-                self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
-            )
+    def attach(self, *, patient: bool = False) -> None:
+        """Attach to the probe veth and the configured interfaces, tables being full.
+
+        Where `patient`, none of them needs to be there yet.
+        """
+        if not patient:
+            requirements.interfaces(self.state.config, self.host())
+        self.attach_probe()
         self.links.settle(self.state.config, self.host(), time.monotonic(), strict=True)
+
+    def attach_probe(self) -> None:
+        """Attach to both ends of the probe veth; to ours alone, where the namespace is somebody else's."""
+        if self.probe_end is None:
+            return
+        if self.apart:
+            self.data.attach_probe(self.probe_end.host_index)
+            return
+        index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
+        self.data.attach_probe(
+            self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
+        )
+
+    def follow_probe_link(self) -> bool:
+        """Where the veth is somebody else's to make: go on with the new one if it was made anew. Tells whether it was.
+
+        Raises HostError, KernelError.
+        """
+        if not self.apart or self.probe_end is None:
+            return False
+        try:
+            index = socket.if_nametoindex(self.root.veth)
+        except OSError:
+            return False  # nobody can be asked to make it; checks fail, and the units tell
+        if index == self.probe_end.host_index:
+            return False
+        self.make_probe_link()
+        self.attach_probe()
+        return True
 
     def remove(self) -> None:
         """Take everything off the host: the data plane, what was switched on the interfaces, the probe namespace."""
-        self.data.remove()
+        self.data.remove(keep_place=self.apart)
         self.links.stripping.put_back()
-        namespace.remove(self.root)
+        if not self.apart:
+            namespace.remove(self.root)
 
     def keep_attached(self) -> None:
         """Bring the program back to where it is missing; when the host changed, and every second."""
@@ -255,11 +287,17 @@ class Instance:
         """Detach from a configured interface and attach again. Raises HostError where there is none, KernelError."""
         return self.links.renew(self.state.config, self.host(), name, time.monotonic())
 
-    def outgrown(self) -> int:
-        """The largest MTU, where it means longer frames than the running program is made for; else 0."""
-        running = self.data.shape()
-        mtu = self._largest_mtu(self.state.config, self.host())
-        return mtu if mtu > ONE_BUFFER_MTU and running is not None and not running.multi_buffer else 0
+    def outgrown(self) -> tuple[int, ...]:
+        """The MTUs of the interfaces, ascending, where the running program is not made for such; else nothing.
+
+        The largest may mean longer frames than it takes; that they differ, that it must look at what it sends.
+        """
+        running, host = self.data.shape(), self.host()
+        mtus = {interface.mtu for interface in host.interfaces}
+        if running is None:
+            return ()
+        longer = self._largest_mtu(self.state.config, host) > ONE_BUFFER_MTU and not running.multi_buffer
+        return tuple(sorted(mtus)) if longer or (len(mtus) > 1 and not running.narrow) else ()
 
     def tick(self) -> None:
         """Move the coarse clock; several times a second."""

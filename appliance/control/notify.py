@@ -13,21 +13,28 @@ class Notifier:
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
+        self.heard = bool(os.environ.get("NOTIFY_SOCKET"))
+        """Whether there is a service manager that is told."""
+        self._status = ""
         self.watchdog = _watchdog_seconds()
         """How often to call `alive`: a third of the time that systemd allows; None where it watches nothing."""
 
     def ready(self, status: str) -> None:
         """Start-up or a reload is complete."""
+        self._status = status
         self._notifier.notify(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
         """A reload has begun."""
+        self._status = "reloading"
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reloading")
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._notifier.notify(f"STATUS={text}")
+        """One line for `systemctl status`; said again it is not sent again."""
+        if text != self._status:
+            self._status = text
+            self._notifier.notify(f"STATUS={text}")
 
     def stopping(self) -> None:
         """The daemon is going to end."""

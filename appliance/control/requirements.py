@@ -26,7 +26,8 @@ def check_capabilities(status: str) -> None:
     ]
     if missing:
         raise HostError(
-            f"this process lacks {', '.join(missing)}; run vc5 as root, or give the service these capabilities"
+            f"this process lacks {', '.join(missing)}; run vc5 as root, or give the service these capabilities "
+            f"(AmbientCapabilities={' '.join(CAPABILITIES.values())} in vc5.service)"
         )
 
 

@@ -14,6 +14,7 @@ from appliance import __version__
 from appliance.control import report
 from appliance.control.announcing import ISOLATED
 from appliance.control.socket import Encoded
+from appliance.control.trouble import awaited
 from appliance.errors import HostError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ async def status(daemon: Daemon) -> Encoded:
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
+    head["waiting_for"] = waiting(daemon)
     head["config"]["trial"] = daemon.trials.standing()
     services = report.services(
         facts, instance.state, instance.current, instance.health, instance.assumed, instance.data
@@ -102,5 +104,20 @@ def summary(daemon: Daemon) -> str:
     """One line for `systemctl status`."""
     services = daemon.instance.current.services if daemon.instance.current else {}
     up = sum(1 for service in services.values() if service.up)
-    frozen = f"; HEALTH FROZEN: {daemon.judging.frozen()}" if daemon.judging.frozen() else ""
-    return f"{up} of {len(services)} services up{frozen}"
+    parts = [f"reload refused, the old configuration is in force: {daemon.refusal}"] if daemon.refusal else []
+    parts.append(f"{up} of {len(services)} services up")
+    if awaits := waiting(daemon):
+        parts.append(f"waiting for {', '.join(awaits)}")
+    if frozen := daemon.judging.frozen():
+        parts.append(f"HEALTH FROZEN: {frozen}")
+    return "; ".join(parts)
+
+
+def waiting(daemon: Daemon) -> list[str]:
+    """What has yet to come before this can forward everything; nothing is waited for in vain where all works."""
+    plan, host = daemon.instance.current, daemon.watch.snapshot()
+    if plan is None:
+        return []
+    # A backend without a MAC address is a dead server like others as long as its service does without it.
+    hops = plan.neighbours if any(not service.up for service in plan.services.values()) else ()
+    return awaited(daemon.instance.state.config, host, hops)

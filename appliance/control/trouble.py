@@ -72,6 +72,27 @@ def of_interfaces(config: Config, host: Host) -> list[Trouble]:
     return [down(name, config.mode) for name in config.interfaces if name in named]
 
 
+def awaited(config: Config, host: Host, hops: Iterable[tuple[int, Address]]) -> list[str]:
+    """What has yet to come before everything can be forwarded, in the order in which it comes while a machine boots.
+
+    `hops` are the next hops, by interface index and address.
+    """
+    found = {interface.name: interface for interface in host.interfaces}
+    interfaces = [f"{name} (does not exist)" for name in config.interfaces if name not in found]
+    interfaces += [f"{name} (down)" for name in config.interfaces if name in found and not found[name].up]
+    unresolved = sorted({address for hop in hops if hop not in host.neighbours for address in hop[1:]}, key=_order)
+    waits = [f"interface {_some(interfaces)}"] if interfaces else []
+    return waits + ([f"the MAC address of {_some([str(one) for one in unresolved])}"] if unresolved else [])
+
+
+def _order(address: Address) -> tuple[int, int]:
+    return address.version, int(address)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
 def down(name: str, mode: Mode) -> Trouble:
     """An interface that is there, but cannot be used."""
     return Trouble(Lack.INTERFACE_DOWN, name, f"interface {name} is down (mode {mode})")

@@ -22,8 +22,8 @@ class Upkeep:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._tried = 0
-        """The MTU that the program was last made anew for."""
+        self._tried: tuple[int, ...] = ()
+        """The MTUs that the program was last made anew for."""
 
     def look(self) -> None:
         """Every second: take in how the interfaces are now, for a link is held against its interface; then `keep`."""
@@ -31,6 +31,12 @@ class Upkeep:
             self._daemon.watch.read()
         except Vc5Error as error:
             log.warning("%s", error)
+        try:
+            if self._daemon.instance.follow_probe_link():
+                self._daemon.record(EventKind.DAEMON, "the way to the prober was made anew")
+                self._daemon.plan_soon()
+        except Vc5Error as error:
+            log.warning("the way to the prober cannot be made anew: %s", error)
         self.keep()
 
     def keep(self) -> None:
@@ -38,10 +44,10 @@ class Upkeep:
         daemon = self._daemon
         if daemon.reloading.locked():
             return  # what is put in force now looks after the interfaces as well
-        mtu = daemon.instance.outgrown()
-        if mtu and mtu != self._tried:
-            self._tried = mtu
-            daemon.go_on(self._reshape(mtu))
+        mtus = daemon.instance.outgrown()
+        if mtus and mtus != self._tried:
+            self._tried = mtus
+            daemon.go_on(self._reshape(" and ".join(map(str, mtus))))
             return
         try:
             daemon.instance.keep_attached()
@@ -49,7 +55,7 @@ class Upkeep:
             log.warning("the interfaces cannot be looked after: %s", error)
         self.tell()
 
-    async def _reshape(self, mtu: int) -> None:
+    async def _reshape(self, mtu: str) -> None:
         daemon = self._daemon
         async with daemon.reloading:
             try:

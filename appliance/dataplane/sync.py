@@ -304,17 +304,22 @@ class DataPlane:
             if entry.name not in ("links", self._layout.name):
                 remove(entry)
 
-    def attach_probe(self, host: int, peer: int, inside: Callable[[Callable[[], None]], None]) -> None:
+    def attach_probe(
+        self, host: int, peer: int = 0, inside: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
         """Attach to both ends of the probe veth; `inside` runs a function in the probe namespace, where `peer` is.
 
         The host end is generic, so that probes can be redirected to any interface; the far end must be native, or
-        frames redirected by a native program would not arrive.
+        frames redirected by a native program would not arrive. Without `inside` that is somebody else's
+        business (passing.py).
         """
         if self.generation is None:
             raise HostError("no program is loaded")
         programs = self.generation.programs
         self.attachments.attach(PROBE, host, programs["vc5_probe"], XdpMode.GENERIC)
-        if PASS in self.attachments.links and self.attachments.links[PASS].link.info().ifindex == peer:
+        if inside is None or (
+            PASS in self.attachments.links and self.attachments.links[PASS].link.info().ifindex == peer
+        ):
             return
         self.attachments.attach(PASS, peer, programs["vc5_pass"], XdpMode.NATIVE, inside)
 
@@ -339,13 +344,16 @@ class DataPlane:
             self.generation.close()
         self.generation = self.tables = None
 
-    def remove(self) -> None:
-        """Detach and unpin everything."""
+    def remove(self, *, keep_place: bool = False) -> None:
+        """Detach and unpin everything; with `keep_place` the directory for pins stays, empty, for who made it."""
         self.attachments.detach_all()
         if self.generation is not None:
             self.generation.close()
         self.generation = self.tables = None
-        if self._pinned:
+        if self._pinned and keep_place:
+            for entry in list(self._pins.iterdir()) if self._pins.is_dir() else []:
+                remove(entry)
+        elif self._pinned:
             remove(self._pins)
 
 

@@ -13,6 +13,9 @@ A probe is named by a number (sharing.py). It stays the same as long as nothing 
 used again, so a result that was under way during a reload belongs to the right checks, or to none and is dropped. It
 goes to all that the probe is for.
 
+Where the prober is a unit of its own, nothing is launched: it comes to a door (door.py), and what ends it here is that
+the daemon hangs up.
+
 A prober that finds itself broken (selfcheck.py) is treated as one that is silent: what it reports is not believed.
 """
 
@@ -25,6 +28,7 @@ from collections.abc import Callable, Sequence
 
 from appliance.errors import HostError, ProberGone
 from appliance.health.authorities import Authorities
+from appliance.health.door import Door, Visitor
 from appliance.health.messages import (
     MAX_REPORT,
     Heartbeat,
@@ -64,9 +68,15 @@ class ProberClient:
     """
 
     def __init__(
-        self, root: Root, on_result: Callable[[ProbeResult], None], on_state: Callable[[bool, str], None]
+        self,
+        root: Root,
+        on_result: Callable[[ProbeResult], None],
+        on_state: Callable[[bool, str], None],
+        door: Door | None = None,
     ) -> None:
+        """With a `door`, probers come there by themselves, and none is started."""
         self._root = root
+        self._door = door
         self._on_result = on_result
         self._on_state = on_state
         self._authorities = Authorities()
@@ -75,7 +85,8 @@ class ProberClient:
         self._generation = 0
         self._changed = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
-        self._process: ProberProcess | None = None
+        self._process: ProberProcess | Visitor | None = None
+        self._served = 0
         self._live: bool | None = None
         self._ticks = 0
         self._taken = 0
@@ -94,10 +105,17 @@ class ProberClient:
         """The process id of the prober, None while there is none."""
         return self._process.pid if self._process else None
 
+    def open(self) -> None:
+        """Let probers in that come by themselves, where there is a door. Raises HostError."""
+        if self._door is not None:
+            self._door.open()
+
     async def start(self) -> None:
         """Start the prober and keep it alive; raises HostError if it cannot be started at all."""
         if self._supervisor is None:
-            self._supervisor = asyncio.create_task(self._supervise(ProberProcess(self._root)))
+            self.open()
+            first = ProberProcess(self._root) if self._door is None else None
+            self._supervisor = asyncio.create_task(self._supervise(first))
             await asyncio.sleep(0)  # a task that is cancelled before its first step would never end the process
 
     def schedule(self, targets: Sequence[Target], limit: int = 0) -> None:
@@ -117,18 +135,28 @@ class ProberClient:
             await asyncio.gather(self._supervisor, return_exceptions=True)
             self._supervisor = None
             self._live = None
+        if self._door is not None:
+            self._door.close()
 
-    async def _supervise(self, process: ProberProcess | None) -> None:
+    async def _supervise(self, process: ProberProcess | Visitor | None) -> None:
         loop = asyncio.get_running_loop()
-        delay = BACK_OFF[0]
+        delay, said = BACK_OFF[0], ""
         while True:
             began = loop.time()
             try:
-                process = process or ProberProcess(self._root)
+                process = process or await self._next()
                 await self._serve(process)
             except (ProberGone, HostError) as error:
                 why = str(error)
             process = None
+            if self._door is not None:
+                # At a stop, systemd ends the prober first: nobody needs to be told then, and this is cancelled soon.
+                await asyncio.sleep(BACK_OFF[0])
+                if why != said:
+                    log.warning("%s", why)
+                said = why
+                self._set_live(False, f"{why}; health is frozen until a prober is back")
+                continue
             if loop.time() - began >= PROVEN:
                 delay = BACK_OFF[0]
             log.warning("%s; next attempt in %g s", why, delay)
@@ -137,7 +165,22 @@ class ProberClient:
             delay = min(delay * 2, BACK_OFF[1])
             self.restarts += 1
 
-    async def _serve(self, process: ProberProcess) -> None:
+    async def _next(self) -> ProberProcess | Visitor:
+        """Start a prober, or wait for one at the door. Raises HostError; ProberGone where none comes."""
+        if self._door is None:
+            return ProberProcess(self._root)
+        try:
+            async with asyncio.timeout(SILENCE):
+                visitor = await self._door.visitor()
+        except TimeoutError:
+            raise ProberGone(
+                f"no prober has come to {self._door.path} for {SILENCE:g} s; see `systemctl status vc5-prober`"
+            ) from None
+        self._served += 1
+        self.restarts = self._served - 1
+        return visitor
+
+    async def _serve(self, process: ProberProcess | Visitor) -> None:
         """Live with one process until it ends; raises ProberGone that says why."""
         self._process = process
         self._ticks = 0

@@ -41,6 +41,7 @@ from appliance.health.probes.failure import ProbeNotSent
 from appliance.health.runner import Job, Runner
 from appliance.health.schedule import Schedule
 from appliance.health.selfcheck import SelfCheck
+from appliance.health.watchdog import alive
 from appliance.model import Outcome
 
 HEARTBEAT = 1.0
@@ -210,6 +211,7 @@ class Prober:
     async def _beat(self) -> None:
         while True:
             self._say_heartbeat()
+            alive()
             await asyncio.sleep(HEARTBEAT)
 
     def _say_heartbeat(self) -> None:

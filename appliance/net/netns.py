@@ -44,7 +44,7 @@ def _call(function: Callable[..., int], *arguments: object) -> int:
 
 def _check(status: int, operation: str, target: str) -> None:
     if status:
-        hint = "needs CAP_SYS_ADMIN; run it as root" if status == errno.EPERM else ""
+        hint = "needs CAP_SYS_ADMIN; run it as root, or have vc5-netns.service do it" if status == errno.EPERM else ""
         raise KernelError(operation, target, status, hint)
 
 

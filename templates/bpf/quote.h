@@ -33,7 +33,8 @@ static __always_inline int vc5_affordable(struct vc5_note *note)
  */
 static __always_inline void *vc5_make_room(struct xdp_md *ctx, u32 l2, u32 length, u32 growth)
 {
-	s32 surplus = (s32)(ctx->data_end - ctx->data) - (s32)(l2 + length);
+	/* In 64 bits: a compiler that makes it of 32 shifts the pointers to do so, which the verifier forbids. */
+	s64 surplus = (long)ctx->data_end - (long)ctx->data - (s64)(l2 + length);
 	void *frame;
 
 	if (surplus < 0 || (surplus && vc5_move_tail(ctx, -surplus)) || vc5_move_head(ctx, -(s32)growth))

@@ -98,14 +98,16 @@ class Daemon:
         *,
         program: Sequence[str] = PROGRAM,
         environment: dict[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
-        """Prepare; `configuration` is the YAML text, `program` the words before `--root`."""
+        """Prepare; `configuration` is the YAML text, `program` the words before `--root`, `options` those for `run`."""
         self.namespace = namespace
         self.root = root
         self.places = paths.root(str(root))
         self.configuration_file = root / "lab.yaml"
         self.configuration_file.write_text(configuration)
         self._program = tuple(program)
+        self._options = tuple(options)
         self._environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._errors = root / "stderr"
         self._process: subprocess.Popen[str] | None = None
@@ -120,6 +122,7 @@ class Daemon:
         with self._errors.open("a") as errors:
             self._process = self.namespace.spawn(
                 *(*self._program, "--root", str(self.root), "run", "--config", str(self.configuration_file)),
+                *self._options,
                 stdout=errors,
                 stderr=errors,
                 environment={**self._environment, "NOTIFY_SOCKET": str(self._notify.path)},

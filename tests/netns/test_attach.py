@@ -126,6 +126,18 @@ def test_a_member_that_is_dead_at_the_start_is_an_alarm(lab: Lab) -> None:
     lab.balancer.run("ip", "link", "delete", "late")
 
 
+def test_an_interface_that_comes_later_may_have_another_mtu(lab: Lab) -> None:
+    """What is longer than the way out is to be answered; a program for interfaces of one MTU does not look."""
+    with running(lab, "other-mtu", configuration("[eth0, late]")) as daemon:
+        since = time.time()
+        lab.balancer.run("ip", "link", "add", "late", "mtu", "1400", "type", "veth", "peer", "name", "late-far")
+        words = "the program was made anew, for an MTU of 1400 and 1500"
+        wait_for("it", lambda: said(daemon, "daemon", since, words), 30)
+        works(lab, daemon)
+        assert daemon.stop() == 0
+    lab.balancer.run("ip", "link", "delete", "late")
+
+
 def test_reattach(lab: Lab) -> None:
     with running(lab, "reattach") as daemon:
         done = daemon.vc5("reattach", "eth0")

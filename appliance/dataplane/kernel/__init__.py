@@ -7,7 +7,7 @@ a stranger's program where that happens to be allowed.
 """
 
 from appliance.dataplane.kernel.descriptor import is_bpffs
-from appliance.dataplane.kernel.link import Link, LinkInfo, XdpStatus, xdp_status
+from appliance.dataplane.kernel.link import Link, LinkInfo, XdpStatus, leave_xdp, xdp_status
 from appliance.dataplane.kernel.map import Map, MapInfo, fence
 from appliance.dataplane.kernel.program import Program, ProgramInfo, RunStatistics, TestRun, Verdict
 
@@ -24,5 +24,6 @@ __all__ = [
     "XdpStatus",
     "fence",
     "is_bpffs",
+    "leave_xdp",
     "xdp_status",
 ]

@@ -190,6 +190,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "bpf_link_update": (c_int, c_int, c_void_p),
     "bpf_link_detach": (c_int,),
     "bpf_xdp_query": (c_int, c_int, POINTER(XdpQueryOpts)),
+    "bpf_xdp_attach": (c_int, c_int, c_uint32, c_void_p),
     "libbpf_num_possible_cpus": (),
 }
 

@@ -91,6 +91,15 @@ def xdp_status(ifindex: int) -> XdpStatus | None:
     return XdpStatus(XdpMode.GENERIC, opts.skb_prog_id) if opts.skb_prog_id else None
 
 
+def leave_xdp(program: Program, ifindex: int) -> None:
+    """Attach a program natively and without a link: it stays until the interface goes, and nobody needs to hold it.
+
+    For an interface of this network namespace. Raises KernelError, EBUSY where a link holds the interface.
+    """
+    result = libbpf.library().bpf_xdp_attach(ifindex, program.fd, libbpf.XDP_FLAGS_DRV_MODE, None)
+    check(result, "attach", f"{program.label} to {_interface(ifindex)}")
+
+
 def _interface(ifindex: int) -> str:
     try:
         return socket.if_indextoname(ifindex)

@@ -126,6 +126,7 @@ def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
         "health": ["thaw"],
         "convert": ["old"],
         "completion": ["bash"],
+        "netns": ["up"],
     }
     for verb in VERBS:
         for line in (["--root", "/r", verb.name, "--json"], [verb.name, "--json", "--root", "/r"]):

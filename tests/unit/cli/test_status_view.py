@@ -109,6 +109,12 @@ def test_an_interface_that_carries_nothing_is_said(more: dict[str, bool], words:
     assert f"interface  eth1  native  02:00:0a:01:0b:05{words}" in lines
 
 
+def test_what_is_waited_for_is_said() -> None:
+    body = {"waiting_for": ["interface bond0 (down)", "the MAC address of 10.1.10.11"]}
+    assert "waiting for interface bond0 (down), the MAC address of 10.1.10.11" in status_view.lines(body, Screen())
+    assert not [line for line in status_view.lines({"waiting_for": []}, Screen()) if "waiting" in line]
+
+
 def test_a_refused_flow_is_said() -> None:
     body = {"flow_table": {"size": 1024, "used": 1024, "refused": 7}}
     assert "flow table 1.02k of 1.02k  7 refused" in status_view.lines(body, Screen())

@@ -11,7 +11,17 @@ import pytest
 
 from appliance.control.instance import Instance
 from appliance.control.state import State
-from appliance.control.trouble import Lack, Trouble, alarms, of_interfaces, of_mtu, overhead, summaries, without_ipv6
+from appliance.control.trouble import (
+    Lack,
+    Trouble,
+    alarms,
+    awaited,
+    of_interfaces,
+    of_mtu,
+    overhead,
+    summaries,
+    without_ipv6,
+)
 from appliance.control.ways import Ways
 from appliance.dataplane.sync import DataPlane
 from appliance.model import (
@@ -88,6 +98,27 @@ INTERFACES: list[tuple[Host, list[tuple[Lack, str]]]] = [
 @pytest.mark.parametrize(("found", "expected"), INTERFACES)
 def test_interfaces(found: Host, expected: list[tuple[Lack, str]]) -> None:
     assert [(trouble.lack, trouble.entry) for trouble in of_interfaces(MULTI, found)] == expected
+
+
+# Host, next hops ("INDEX ADDRESS") -> what is waited for; the configuration has eth0, eth1 and eth2
+AWAITED: list[tuple[Host, list[str], list[str]]] = [
+    (host(NICS), [], []),
+    (host([]), [], ["interface eth0 (does not exist), eth1 (does not exist), eth2 (does not exist)"]),
+    (down(without(host(NICS), "eth1"), "eth0"), [], ["interface eth1 (does not exist), eth0 (down)"]),
+    (host(NICS, ["2 10.1.10.11"]), ["2 10.1.10.11"], []),
+    (host(NICS, ["3 10.1.10.11"]), ["2 10.1.10.11"], ["the MAC address of 10.1.10.11"]),
+    (
+        down(host(NICS), "eth2"),
+        ["2 2001:db8::1", *(f"2 10.1.10.{number}" for number in (12, 9, 11, 10)), "3 10.1.10.9"],
+        ["interface eth2 (down)", "the MAC address of 10.1.10.9, 10.1.10.10, 10.1.10.11 and 2 more"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("found", "hops", "expected"), AWAITED)
+def test_what_is_waited_for(found: Host, hops: list[str], expected: list[str]) -> None:
+    pairs = [(int(index), ip_address(address)) for index, _, address in (hop.partition(" ") for hop in hops)]
+    assert awaited(MULTI, found, pairs) == expected
 
 
 # Configuration and host -> the troubles, each (what, whose)

@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 
+from appliance import __version__
 from appliance.dataplane.enums import REASON_TEXT, Reason
 from tests.unit.house import tree
 
@@ -28,6 +29,13 @@ def test_document(name: str) -> None:
 def test_the_changelog_knows_the_version() -> None:
     project = tomllib.loads(tree.ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] in tree.ROOT.joinpath("CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_package_and_the_command_say_the_same_version() -> None:
+    project = tomllib.loads(tree.ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    latest = tree.ROOT.joinpath("packaging/debian/changelog").read_text(encoding="utf-8").partition(";")[0]
+    assert latest == f"{project['name']} ({project['version']}) unstable"
+    assert project["version"] == __version__
 
 
 def test_continuous_integration_runs_make_test() -> None:

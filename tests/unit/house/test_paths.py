@@ -25,6 +25,7 @@ HOSTS = {
     "www.iana.org": "the law that comments cite",
     "json-schema.org": "the name of the dialect of our schema",
     "keepachangelog.com": "the form of the change log",
+    "www.debian.org": "the name of the form of a copyright file",
     "semver.org": "the form of the version",
 }
 URL = re.compile(r"\w+://(?:[^\s/@]*@)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+\.[A-Za-z0-9._-]*[A-Za-z0-9]|localhost)")

@@ -78,9 +78,9 @@ def test_without_root_it_says_what_to_run() -> None:
     # Not below pytest's directory, which is root's alone.
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
-        status, text, calls = setup(Path(directory), "runtime", missing="python3-bpfcc ethtool", user=65534)
+        status, text, calls = setup(Path(directory), "runtime", missing="python3-bpfcc python3-h11", user=65534)
     assert status == 1
-    assert "missing packages: python3-bpfcc ethtool - run this as root, or: apt-get install" in text
+    assert "missing packages: python3-bpfcc python3-h11 - run this as root, or: apt-get install" in text
     assert calls == []
 
 
