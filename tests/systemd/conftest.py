@@ -27,18 +27,27 @@ class Site:
     system: Booted
 
 
+NO_SYSTEM = pytest.StashKey[str]()
+
+
 @pytest.fixture(scope="session")
-def built() -> Image:
-    """The image of the virtual machine, built now if need be. Where that cannot be, the reason is said."""
-    if shutil.which("systemd-nspawn") is None:
-        why = "systemd-nspawn is not installed; `sh tests/setup.sh vm` installs what is needed"
-        pytest.fail(why) if os.environ.get("VC5_VM") == "required" else pytest.skip(why)
+def built(pytestconfig: pytest.Config) -> Image:
+    """The image of the virtual machine, built now if need be. Where that cannot be, the end of the run says why."""
     try:
+        if shutil.which("systemd-nspawn") is None:
+            raise ImageError("systemd-nspawn is not installed; `sh tests/setup.sh vm` installs what is needed")
         return image.ready(lambda line: None)
     except ImageError as error:
         if os.environ.get("VC5_VM") == "required":
             pytest.fail(str(error), pytrace=False)
+        pytestconfig.stash[NO_SYSTEM] = str(error)
         pytest.skip(str(error))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if reason := config.stash.get(NO_SYSTEM, ""):
+        terminalreporter.section("NOTHING WAS TESTED UNDER A BOOTED SYSTEMD", red=True, bold=True)
+        terminalreporter.write_line(reason)
 
 
 @pytest.fixture(scope="module")
