@@ -114,9 +114,12 @@ class Instance:
         address6 = end.peer_address6 or namespace.PEER_ADDRESS6
         self.probe = ProbeLink(end.host_index, end.peer_mac + end.host_mac, end.peer_address, address6)
 
-    def adopt(self) -> bool:
-        """Take over what an earlier process left in the kernel and on disk; returns whether programs were running."""
-        running = self.adopted = self.data.adopt()
+    def adopt(self, *, look: bool = False) -> bool:
+        """Take over what an earlier process left in the kernel and on disk; returns whether programs were running.
+
+        To `look` only is to change nothing: that process may still be there.
+        """
+        running = self.adopted = self.data.adopt(look=look)
         if self.data.tables is not None and self.data.generation is not None:
             memory = self.data.generation.memory
             self.clock = CoarseClock(memory.time, time.monotonic())

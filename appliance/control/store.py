@@ -19,8 +19,19 @@ SEED_BYTES = 16
 class Lock:
     """One instance for each root; the kernel lets go of it when the process ends, however it ends."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises AlreadyRunning if another process holds it, HostError where there can be no lock."""
+    def __init__(self, path: Path, inherited: int | None = None) -> None:
+        """Raises AlreadyRunning if another process holds it, HostError where there can be no lock.
+
+        An `inherited` descriptor holds it already, if it is of the file at `path`.
+        """
+        if inherited is not None:
+            try:
+                if os.path.samestat(os.fstat(inherited), path.stat()):
+                    self._fd = inherited
+                    return
+            except OSError:
+                pass
+            os.close(inherited)
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -35,6 +46,11 @@ class Lock:
             raise AlreadyRunning(str(path), int(text) if text.isdigit() else None) from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    @property
+    def descriptor(self) -> int:
+        """The open file that holds it."""
+        return self._fd
 
     def release(self) -> None:
         """Let another instance start."""

@@ -78,10 +78,10 @@ class DataPlane:
         self.tables: Tables | None = None
         self.prepared: Prepared | None = None
 
-    def adopt(self) -> bool:
+    def adopt(self, *, look: bool = False) -> bool:
         """Open what an earlier process left running; returns whether there was something to go on with.
 
-        Raises HostError where bpffs is not mounted.
+        What is of no use is removed, but by one who only looks. Raises HostError where bpffs is not mounted.
         """
         if not is_bpffs(self._pins.parent):
             raise HostError(
@@ -89,20 +89,21 @@ class DataPlane:
                 f"run `mount -t bpf bpf {BPFFS}` (systemd does it at boot), and enter namespaces with "
                 "`nsenter --net`, not `ip netns exec`"
             )
-        self.attachments.adopt()
+        self.attachments.adopt(look=look)
         running = self.attachments.program_ids()
         found: list[Generation] = []
         for directory in sorted(self._layout.iterdir(), key=_number) if self._layout.is_dir() else []:
             try:
                 found.append(Generation.open(directory, self.cpus))
             except Vc5Error:
-                remove(directory)
+                if not look:
+                    remove(directory)
         live = next((g for g in reversed(found) if g.main_id() in running), None)
         if live is None and found and not running:
             live = found[-1]
         for generation in found:
             if generation is not live:
-                if generation.directory is not None:
+                if generation.directory is not None and not look:
                     remove(generation.directory)
                 generation.close()
         if live is None:
@@ -170,7 +171,7 @@ class DataPlane:
         return code
 
     def _store(self, digest: str, code: Mapping[str, bytes]) -> None:
-        """Keep the newest program only; failing to is no fault."""
+        """Keep the newest program and the one before, should that have to go on; failing to is no fault."""
         if self._cache is None:
             return
         try:
@@ -178,9 +179,9 @@ class DataPlane:
             with tempfile.NamedTemporaryFile("w", dir=self._cache, delete=False) as file:
                 json.dump({name: body.hex() for name, body in code.items()}, file)
             os.replace(file.name, self._cache / f"{digest}.json")
-            for other in self._cache.glob("*.json"):
-                if other.stem != digest:
-                    other.unlink()
+            kept = sorted(self._cache.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+            for other in kept[2:]:
+                other.unlink()
         except OSError:
             return
 
@@ -195,13 +196,7 @@ class DataPlane:
             # What an adopted program can do does not show in its maps, but equal digests mean equal shapes.
             old.shape = old.memory.shape = prepared.shape
             return False
-        shared = dict(old.maps) if old else {}
-        if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
-            shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
-        if old is None or old.shape != prepared.shape:
-            left = footprint.available(MEMORY.read_text())
-            footprint.require(footprint.needed(prepared.shape, old.shape if old else None), left)
-        new = Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
+        new = self._load(prepared)
         held: dict[ServiceKey, list[int]] = {}
         try:
             changed = _changed(old, new)
@@ -228,6 +223,22 @@ class DataPlane:
         if old is not None:
             old.close()
         return True
+
+    def verify(self, prepared: Prepared) -> None:
+        """Load a program as `install` would, and let go of it. Raises KernelError, VerifierError or NoRoom."""
+        if self.generation is None or self.generation.digest != prepared.digest:
+            self._load(prepared).close()
+
+    def _load(self, prepared: Prepared) -> Generation:
+        """Load a program beside the running one, with those of its maps that fit."""
+        old = self.generation
+        shared = dict(old.maps) if old else {}
+        if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
+            shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
+        if old is None or old.shape != prepared.shape:
+            left = footprint.available(MEMORY.read_text())
+            footprint.require(footprint.needed(prepared.shape, old.shape if old else None), left)
+        return Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
 
     def _hold(self) -> dict[ServiceKey, list[int]]:
         """Hold all tracked slots (slots.py); returns the owners, for `_release`."""

@@ -75,6 +75,7 @@ PURE_CONTROL = (
     "differences",
     "disruption",
     "forecast",
+    "heritage",
     "kept_config",
     "nic",
     "outlets",
