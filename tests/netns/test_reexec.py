@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from appliance.cli.client import call
+from appliance.errors import ControlError
 from tests.lab.backend import REPOSITORY
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
@@ -106,6 +108,8 @@ def test_another_version_takes_over(lab: Lab, copy: Path) -> None:
         assert daemon.reload().returncode == 0
         assert daemon.vc5("drain", SERVICE, "10.1.10.12").returncode == 0
         before, pid, rows = daemon.status(), daemon.pid, settled(daemon)
+        assert daemon.vc5("reexec", timeout=60).returncode == 0
+        _wait_for_probes(daemon)
         open_before = _descriptors(pid)
         for number in range(1, 4):
             _install(copy, f"99.{number}")
@@ -113,8 +117,8 @@ def test_another_version_takes_over(lab: Lab, copy: Path) -> None:
             with Requests(lab.client, rate=100) as requests, asking(daemon) as wrong:
                 done = daemon.vc5("reexec", "--json", timeout=60)
                 assert done.returncode == 0, done.stderr + daemon.errors
-                after = time.monotonic()
-                wait_for("requests", lambda: len(requests.status().since(after).done) > 50)
+                seen = len(requests.status().done)
+                wait_for("requests", lambda: len(requests.status().done) > seen + 50)  # noqa: B023 - called at once
                 assert [request.failure for request in requests.stop().failed] == []
             assert wrong == []
             said = json.loads(done.stdout)
@@ -125,20 +129,26 @@ def test_another_version_takes_over(lab: Lab, copy: Path) -> None:
             daemon.wait_notification("READY", "1", began)
             assert [n for n in daemon.notifications if n.name == "STOPPING"] == []
             status = daemon.status()
-            assert (status["daemon"]["version"], status["daemon"]["pid"]) == (f"99.{number}", pid)
+            assert (status["version"], status["pid"]) == (f"99.{number}", pid)
             assert status["config"]["generation"] == before["config"]["generation"] == 2
             assert settled(daemon) == rows
             assert events(daemon, "backend", wall) == [], "no verdict has changed"
-            wait_for("probes", lambda: daemon.status()["prober"]["alive"])
+            _wait_for_probes(daemon)
             assert [state for _, state in _children(pid) if state == "Z"] == []
-        assert _descriptors(pid) == open_before
+        wait_for("the same descriptors", lambda: Counter(_descriptors(pid)) - Counter(open_before) == Counter())
         log = events(daemon, "daemon")
         assert any("re-executed: version 99.3 runs in place of 99.2" in one["message"] for one in log)
         assert any("by uid 0" in one["message"] for one in events(daemon, "operator") if "re-exec" in one["message"])
-        sequences = [one["seq"] for one in _all(daemon)]
+        sequences = [one["sequence"] for one in _all(daemon)]
         assert sequences == sorted(set(sequences))
         assert daemon.stop() == 0
         assert daemon.leftovers() == []
+
+
+def _wait_for_probes(daemon: Daemon) -> None:
+    """Wait until this program's own prober works."""
+    now = time.time()
+    wait_for("probes", lambda: any(one["at"] > now for one in events(daemon, "probe", now)))
 
 
 def _all(daemon: Daemon) -> list[dict[str, Any]]:
@@ -151,17 +161,16 @@ def _all(daemon: Daemon) -> list[dict[str, Any]]:
 BROKEN = {
     "no Python": ("appliance/control/plan.py", "\nthis is no program\n", "SyntaxError"),
     "a module that is missing": ("appliance/net/watch.py", "\nimport no_such_module\n", "no_such_module"),
-    "it dies": ("appliance/control/rehearsal.py", "\ndef main(*_):\n    import os\n    os.kill(os.getpid(), 9)\n", "signal 9"),
-    "a template that cannot be compiled": ("templates/bpf/program.c", "\nthis is no C\n", "compile"),
-    "the verifier refuses it": (
-        "templates/bpf/program.c",
-        '\nint vc5_wrong(struct xdp_md *context) { return 0; }\n#define vc5_pass vc5_passed\n',
-        "vc5_pass",
+    "it dies": (
+        "appliance/control/rehearsal.py",
+        "\ndef main(*_):\n    import os\n    os.kill(os.getpid(), 9)\n",
+        "signal 9",
     ),
+    "a template that cannot be compiled": ("templates/bpf/program.c", "\nthis is no C\n", "compile"),
 }
 
 
-@pytest.mark.parametrize(("file", "text", "says"), list(BROKEN.values())[:4], ids=list(BROKEN)[:4])
+@pytest.mark.parametrize(("file", "text", "says"), BROKEN.values(), ids=BROKEN)
 def test_a_version_that_cannot_start_is_refused(lab: Lab, copy: Path, file: str, text: str, says: str) -> None:
     with running(lab, "refused", PYTHONPATH=str(copy)) as daemon:
         rows, pid, wall = settled(daemon), daemon.pid, time.time()
@@ -173,7 +182,7 @@ def test_a_version_that_cannot_start_is_refused(lab: Lab, copy: Path, file: str,
         assert "Traceback" not in done.stderr
         _install(copy)
         status = daemon.status()
-        assert status["daemon"]["pid"] == pid
+        assert status["pid"] == pid
         wait_for("the log", lambda: len(events(daemon, "alarm", wall)) == 1)
         assert "re-execution refused" in events(daemon, "alarm", wall)[0]["message"]
         assert settled(daemon) == rows
@@ -196,7 +205,6 @@ def test_a_mistaken_configuration_is_refused(lab: Lab) -> None:
 
 def test_a_signal_between_two_programs_is_heard(lab: Lab, copy: Path) -> None:
     with running(lab, "signalled", PYTHONPATH=str(copy)) as daemon:
-        _put(copy / "appliance/__main__.py", "")
         text = (copy / "appliance/__init__.py").read_text()
         hold = 'import os, time\nif "VC5_HANDOVER" in os.environ:\n    open("here", "w").close()\n    time.sleep(0.5)\n'
         (copy / "appliance/__init__.py").write_text(text + "\n" + hold)
@@ -230,7 +238,10 @@ def test_nothing_is_loaded_once_the_daemon_runs(lab: Lab, copy: Path) -> None:
         daemon.configuration_file.write_text(configuration(servers="10.1.10.11"))
         for file in (copy / "appliance").rglob("*.py"):
             file.unlink()
-        ask = lambda verb, **more: call(daemon.places, verb, **more)  # noqa: E731
+
+        def ask(verb: str, **more: Any) -> Any:
+            return call(daemon.places, verb, **more)
+
         ask("reload")
         ask("plan")
         ask("status")
@@ -240,7 +251,8 @@ def test_nothing_is_loaded_once_the_daemon_runs(lab: Lab, copy: Path) -> None:
         ask("weight", service=SERVICE, backend="10.1.10.11", weight=7)
         ask("drain", service=SERVICE, backend="10.1.10.11")
         ask("undrain", service=SERVICE, backend="10.1.10.11")
-        ask("block", prefix="192.0.2.0/24")
+        with pytest.raises(ControlError, match="let it take over with `vc5 reexec`"):
+            ask("block", prefix="192.0.2.0/24")  # which needs another program
         ask("blocked")
         ask("explain", flow=f"tcp 198.51.100.7:4242 {SERVICE.partition('/')[0]}", flags="SYN")
         ask("reattach", interface="eth0")
