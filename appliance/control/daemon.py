@@ -155,6 +155,8 @@ class Daemon:
                 instance.remove()
             raise
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
+        for note in instance.data.notes:
+            self.record(EventKind.ALARM, note)
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
         self.prober = ProberClient(self.root, self.judging.probed, self.judging.prober_state)

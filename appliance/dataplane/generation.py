@@ -19,12 +19,15 @@ from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SER
 from appliance.dataplane.aside import TUNNEL
 from appliance.dataplane.encapsulation import ALL
 from appliance.dataplane.kernel import Map, Program, fence
+from appliance.dataplane.layout import described
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import BPF_F_RDONLY_PROG, MapKind, MapSpec, relocate
 from appliance.dataplane.text import FUNCTIONS, TAILS
 from appliance.errors import KernelError
 
+DESCRIPTION = "layout"
+"""The pin that tells other versions how to read the others (layout.py): a map of one value, JSON."""
 LARGE = ("vc5_flows", "vc5_owners", "vc5_sources")
 
 
@@ -157,10 +160,21 @@ class Generation:
         try:
             for name, item in (*self.maps.items(), *self.programs.items()):
                 item.pin(directory / name)
+            self.describe(directory)
         except BaseException:
             remove(directory)
             raise
         self.directory = directory
+
+    def describe(self, directory: Path) -> None:
+        """Pin the description of the maps beside them, if it is not there. Raises KernelError."""
+        pin = directory / DESCRIPTION
+        if pin.exists():
+            return
+        text = described(self.shape).encode("ascii")
+        with Map.create(MapSpec(DESCRIPTION, MapKind.ARRAY, 4, len(text), 1)) as description:
+            description.update(bytes(4), text)
+            description.pin(pin)
 
     @classmethod
     def open(cls, directory: Path, cpus: int) -> Generation:

@@ -22,6 +22,7 @@ from appliance.dataplane.attach import Attachments
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import State
+from appliance.dataplane.former import Former, search
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.header import layout_digest
 from appliance.dataplane.kernel import is_bpffs
@@ -77,6 +78,8 @@ class DataPlane:
         self.generation: Generation | None = None
         self.tables: Tables | None = None
         self.prepared: Prepared | None = None
+        self.notes: list[str] = []
+        """What could not be carried over from another version, in sentences."""
 
     def adopt(self, *, look: bool = False) -> bool:
         """Open what an earlier process left running; returns whether there was something to go on with.
@@ -106,6 +109,9 @@ class DataPlane:
                 if generation.directory is not None and not look:
                     remove(generation.directory)
                 generation.close()
+        if live is None:
+            live, notes = search(self._pins, ("links", self._layout.name), running)
+            self.notes += notes
         if live is None:
             return False
         self._adopt(live)
@@ -193,6 +199,8 @@ class DataPlane:
         self.prepared = prepared
         old = self.generation
         if old is not None and old.digest == prepared.digest:
+            if old.directory is not None:
+                old.describe(old.directory)
             # What an adopted program can do does not show in its maps, but equal digests mean equal shapes.
             old.shape = old.memory.shape = prepared.shape
             return False
@@ -203,6 +211,8 @@ class DataPlane:
             if "vc5_flows" in changed:
                 held = self._hold()
             carried = carry.copy(old.memory, new.memory, changed) if old else None
+            if isinstance(old, Former):
+                carry.copy_rest(old.memory, new.memory)
             if old is None:
                 new.memory.settings.put(0, "time", FIRST_TIME)
             if self._pinned:
@@ -215,6 +225,8 @@ class DataPlane:
             self._release(held)
             raise
         if old is not None and carried is not None:
+            if isinstance(old, Former):
+                self.notes += old.read_again()
             carry.follow(old.memory, new.memory, changed, carried)
             if old.directory is not None:
                 remove(old.directory)
@@ -235,9 +247,10 @@ class DataPlane:
         shared = dict(old.maps) if old else {}
         if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
             shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
-        if old is None or old.shape != prepared.shape:
+        if old is None or old.shape != prepared.shape or isinstance(old, Former):
             left = footprint.available(MEMORY.read_text())
-            footprint.require(footprint.needed(prepared.shape, old.shape if old else None), left)
+            shares = old is not None and not isinstance(old, Former)
+            footprint.require(footprint.needed(prepared.shape, old.shape if old and shares else None), left)
         return Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
 
     def _hold(self) -> dict[ServiceKey, list[int]]:
@@ -375,4 +388,4 @@ def _changed(old: Generation | None, new: Generation) -> set[str]:
     if old is None:
         return set()
     arrays = [layout.name for layout in MAPS if layout.kind is MapKind.ARRAY]
-    return {name for name in arrays if old.maps[name].info().id != new.maps[name].info().id}
+    return {name for name in arrays if name not in old.maps or old.maps[name].info().id != new.maps[name].info().id}
