@@ -25,7 +25,7 @@ SERVICE = (
     Fault(
         "appliance/dataplane/abi.py",
         '        Field("vip_low", "u64", "0; for IPv6 the other half"),\n',
-        '        Field("vip_low", "u64", "0; for IPv6 the other half"),\n        Field("shade", "u64", "made up", 3),\n',
+        '        Field("vip_low", "u64", "0; for IPv6 the other half"),\n        Field("shade", "u64", "x", 3),\n',
     ),
 )
 """A field more at the beginning and some at the end."""
@@ -39,7 +39,8 @@ HISTORY = (
         "appliance/dataplane/abi.py",
         '        Field("was", "u32", "index of the destination of flows that nothing is remembered of, or '
         'VC5_ASK_PREVIOUS"),\n',
-        '        Field("was", "u32", "index"),\n        Field("changed", "u32", "time"),\n        Field("new", "u32", "x"),\n',
+        '        Field("was", "u32", "index"),\n        Field("changed", "u32", "time"),\n'
+        '        Field("new", "u32", "x"),\n',
     ),
 )
 """Another order, and a field more, in what the program writes too."""
