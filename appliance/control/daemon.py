@@ -129,7 +129,9 @@ class Daemon:
         refused = instance.restore(saved)
         if trouble or refused:
             self.record(
-                EventKind.ALARM, trouble or f"{self.root.state_file}: {refused} entries made no sense, left out"
+                EventKind.ALARM,
+                (trouble or f"{self.root.state_file}: {refused} entries made no sense, left out")
+                + store.set_aside(self.root.state_file),
             )
         reexec.remember(self)
         self.notifier.extend(COMPILE_TIME)

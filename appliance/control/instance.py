@@ -30,7 +30,7 @@ from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.governor import Governor
-from appliance.health.judge import HealthTable
+from appliance.health.judge import HealthTable, of_our_form
 from appliance.model import Address, Backend, Config, Forward, Health, Host, ServiceKey, XdpMode
 from appliance.net import namespace
 from appliance.paths import Root
@@ -150,6 +150,7 @@ class Instance:
         self.health.configure(self.state.services(), time.time())
         if "health" in saved:
             self.health.restore(saved["health"])
+            refused += not of_our_form(saved["health"])
         return refused
 
     def save(self) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,17 @@ def load_state(path: Path) -> tuple[dict[str, Any], str]:
     if not isinstance(content, dict):
         return {}, f"{path}: holds no object; drains and verdicts of the last run are unknown"
     return content, ""
+
+
+def set_aside(path: Path) -> str:
+    """Keep a copy of a file of which not everything could be used; returns words that say where, empty if it cannot."""
+    copy = path.with_name(path.name + ".unusable")
+    try:
+        shutil.copyfile(path, copy)
+        copy.chmod(0o600)
+    except OSError:
+        return ""
+    return f"; a copy is kept as {copy}"
 
 
 def save_state(path: Path, content: dict[str, Any]) -> None:

@@ -180,11 +180,7 @@ class HealthTable:
         verdict of its backend. Entries for backends that are no longer configured are unusable as well; anything that
         is not a snapshot at all counts as one.
         """
-        if (
-            not isinstance(saved, dict)
-            or saved.get("version") != VERSION
-            or not isinstance(saved.get("services"), dict)
-        ):
+        if not isinstance(saved, dict) or not of_our_form(saved):
             return 1
         unusable = 0
         configured = {(str(service), str(address)): known for (service, address), known in self._backends.items()}
@@ -228,6 +224,11 @@ class HealthTable:
             except (TypeError, ValueError, KeyError, AttributeError):
                 unusable += 1
         return unusable
+
+
+def of_our_form(saved: object) -> bool:
+    """Whether this is a snapshot that `restore` can read, by its version."""
+    return isinstance(saved, dict) and saved.get("version") == VERSION and isinstance(saved.get("services"), dict)
 
 
 def _entries(saved: object) -> list[Any]:
