@@ -58,7 +58,6 @@ def test_of_equal_names_the_first_counts() -> None:
     assert len(found.notes) == 1
 
 
-@pytest.mark.hypothesis
 @settings(max_examples=PARSER_INPUTS)
 @given(
     st.binary() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda x: json.dumps(x).encode())
