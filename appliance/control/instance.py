@@ -238,12 +238,16 @@ class Instance:
     def attach(self) -> None:
         """Attach to the probe veth and the configured interfaces, tables being full."""
         requirements.interfaces(self.state.config, self.host())
+        self.attach_probe()
+        self.links.settle(self.state.config, self.host(), time.monotonic(), strict=True)
+
+    def attach_probe(self) -> None:
+        """Attach to both ends of the probe veth."""
         if self.probe_end is not None:
             index = namespace.run_in_namespace(self.root, lambda: socket.if_nametoindex(self.root.veth_peer))
             self.data.attach_probe(
                 self.probe_end.host_index, index, lambda make: namespace.run_in_namespace(self.root, make)
             )
-        self.links.settle(self.state.config, self.host(), time.monotonic(), strict=True)
 
     def remove(self) -> None:
         """Take everything off the host: the data plane, what was switched on the interfaces, the probe namespace."""

@@ -26,6 +26,7 @@ from appliance.dataplane.former import Former, search
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.header import layout_digest
 from appliance.dataplane.kernel import is_bpffs
+from appliance.dataplane.pins import Pins
 from appliance.dataplane.shape import Shape, check, power_of_two, shape_for
 from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
@@ -75,6 +76,7 @@ class DataPlane:
         self._pinned = pinned
         self.cpus = cpus
         self.attachments = Attachments(pins / "links" if pinned else None)
+        self.pins = Pins()
         self.generation: Generation | None = None
         self.tables: Tables | None = None
         self.prepared: Prepared | None = None
