@@ -91,7 +91,9 @@ def _invalid(scenario: Scenario, number: int) -> None:
 
 
 def test_reloads_leave_nothing_behind() -> None:
-    with Scenario(Lab(backends=3), http=True) as scenario, Requests(scenario.lab.client, rate=50) as requests:
+    # Every request is remembered for a minute after its end: there must be room for them all.
+    place = Scenario(Lab(backends=3), http=True, max_flows=1 << 16)
+    with place as scenario, Requests(scenario.lab.client, rate=50) as requests:
         daemon, began = scenario.daemon, time.monotonic()
         warm: Holdings | None = None
         for number in range(RELOADS):
