@@ -57,9 +57,9 @@ bench: ## benchmarks (BENCH=packet,reload selects groups); writes build/bench.js
 	@sh tests/setup.sh runtime lab bpffs
 	@$(PYTHON) -m bench $(ARGS)
 
-fuzz: ## the long profile: 100,000 packets against the model, a million inputs per parser
+fuzz: ## the long profile: 100,000 packets against the model, a million inputs per parser, 1,000 reloads
 	@sh tests/setup.sh runtime lab tools bpffs
-	@VC5_PROFILE=fuzz $(TOOLS) -m pytest -m hypothesis $(ARGS)
+	@VC5_PROFILE=fuzz $(TOOLS) -m pytest -m "hypothesis or soak" $(ARGS)
 
 # They bear today's date, or that of SOURCE_DATE_EPOCH.
 man: ## the manual pages vc5(8) and vc5.yaml(5), in build/man

@@ -22,9 +22,9 @@ class Unchecked(Instance):
         """Return UP or UNKNOWN."""
         return self.assumed.get((service, address), Health.UNKNOWN)
 
-    def adopt(self) -> bool:
+    def adopt(self, *, look: bool = False) -> bool:
         """As an instance does; nobody is dead here, whatever a daemon that checked them thought."""
-        running = super().adopt()
+        running = super().adopt(look=look)
         self.assumed = dict.fromkeys(self.assumed, Health.UP)
         return running
 

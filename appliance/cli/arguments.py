@@ -62,6 +62,8 @@ class Verb:
     arguments: tuple[Argument, ...] = ()
     alternatives: tuple[Argument, ...] = ()
     """Arguments that exclude each other."""
+    hidden: tuple[Argument, ...] = ()
+    """Arguments for programs, of which nothing is told."""
     failed: str = ""
     """What exit status 1 says of this verb beside that it failed."""
 

@@ -16,7 +16,7 @@ REPLY_BYTES = 64 * 1024 * 1024
 SECONDS = 30.0
 LONG_SECONDS = 330.0
 """For verbs that compile and verify a program; longer than the daemon's own limit, so that its answer arrives."""
-LONG_VERBS = frozenset({"reload", "plan", "explain", "block"})
+LONG_VERBS = frozenset({"reload", "plan", "explain", "block", "reexec"})
 
 
 def call(root: Root, verb: str, /, **arguments: Any) -> Any:

@@ -32,6 +32,14 @@ def reload(root: Root, arguments: Namespace) -> int:
     return 0
 
 
+def reexec(root: Root, arguments: Namespace) -> int:
+    """`vc5 reexec`: comes back when the installed program works, or with the reason why the running one goes on."""
+    result: Any = call(root, "reexec")
+    message = result.get("message") if isinstance(result, dict) else None
+    print(json.dumps(result) if arguments.json else printable(str(message or "re-executed")))
+    return 0
+
+
 def confirm(root: Root, arguments: Namespace) -> int:
     """`vc5 confirm`: what `vc5 reload --confirm` put in force stays."""
     result: Any = call(root, "confirm")

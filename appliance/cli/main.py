@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add(to: argparse.ArgumentParser, verb: Verb) -> None:
-    for argument in verb.arguments:
+    for argument in (*verb.arguments, *verb.hidden):
         _add_argument(to, argument)
     if verb.alternatives:
         group = to.add_mutually_exclusive_group()

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 def run(root: Root, arguments: Namespace) -> int:
     """`vc5 run`: the daemon in the foreground, until SIGTERM or SIGINT."""
+    if arguments.rehearse:
+        from appliance.control import rehearsal
+
+        return rehearsal.main(root, _config(root, arguments))
     from appliance.control import daemon
 
     return daemon.run(root, _config(root, arguments), arguments.prober_user)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
+
 from appliance.cli import block, completion, daemon, netns, offline, overrides, plan, status
 from appliance.cli.arguments import Argument, Names, Verb
 
@@ -10,6 +12,9 @@ CONFIG_FILE = Argument(
 )
 SERVICE = Argument("service", "VIP:PORT/tcp or VIP:PORT/udp, IPv6 as [VIP]:PORT/tcp", names=Names.SERVICE)
 BACKEND = Argument("backend", "the backend's address", names=Names.BACKEND)
+
+REHEARSE = Argument("--rehearse", SUPPRESS, {"action": "store_true"})
+"""How a running daemon has an installed program say whether it could take over (control/rehearsal.py)."""
 
 VERBS = (
     Verb(
@@ -24,6 +29,7 @@ VERBS = (
                 {"metavar": "USER"},
             ),
         ),
+        hidden=(REHEARSE,),
     ),
     Verb("check", offline.check, "validate a configuration and print it with every default", (CONFIG_FILE,)),
     Verb("render", offline.render, "print the C text of the data plane for a configuration", (CONFIG_FILE,)),
@@ -124,6 +130,12 @@ VERBS = (
                 {"metavar": "60"},
             ),
         ),
+    ),
+    Verb(
+        "reexec",
+        daemon.reexec,
+        "let the daemon become the program that is installed now, without a break; after an upgrade",
+        failed="the running program goes on, and the answer says why",
     ),
     Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
 import time
 import zlib
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from appliance.config.prefixes import BlockedPrefix
 from appliance.control.blocks import LONGEST, NOTE, Block, moment, warning
 from appliance.control.socket import Peer, Request
 from appliance.control.sources import MOST, Biggest, Snapshot, SourceCounts, pages
+from appliance.dataplane.abi import SOURCE_SAMPLE
+from appliance.dataplane.enums import Reason
 from appliance.errors import ControlError, RequestError
 from appliance.model import EventKind, Network
 
@@ -115,8 +118,6 @@ class Blocking:
         }
 
     def _dropped(self) -> int:
-        from appliance.dataplane.enums import Reason
-
         generation = self._daemon.instance.data.generation
         return generation.memory.reason(Reason.BLOCKED) if generation is not None else 0
 
@@ -149,10 +150,6 @@ class Blocking:
 
 
 def _layout() -> dict[str, Any]:
-    import sys
-
-    from appliance.dataplane.abi import SOURCE_SAMPLE
-
     return {"sample": SOURCE_SAMPLE, "byteorder": sys.byteorder}
 
 

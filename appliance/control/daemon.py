@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import Coroutine
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__, config
-from appliance.control import heap, requirements, standing, store
+from appliance.control import heap, reexec, requirements, standing, store
 from appliance.control.blocking import Blocking
+from appliance.control.handover import Estate, Inheritance, receive, unblock
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.judging import Judging
 from appliance.control.notify import Notifier
@@ -51,7 +53,7 @@ COMPILE_TIME = 180.0
 class Daemon:
     """One instance and all that keeps it going."""
 
-    def __init__(self, root: Root, file: config.Source, prober_user: str | None = None) -> None:
+    def __init__(self, root: Root, file: config.Source, inherited: Inheritance, prober_user: str | None = None) -> None:
         """With a `prober_user`, the probe namespace and the prober are units of their own (groundwork.py, door.py)."""
         self.root = root
         self._door = Door(root.prober_socket, prober_user) if prober_user is not None else None
@@ -76,6 +78,8 @@ class Daemon:
         self.pulse = Pulse()
         self.blocking = Blocking(self)
         self.judging = Judging(self)
+        self.estate, self.inherited = Estate(), inherited
+        reexec.offer_all(self)
         self.trials = Trials(self)
 
     async def run(self) -> int:
@@ -88,7 +92,7 @@ class Daemon:
         self.warnings = tuple(issue.as_json() for issue in loaded.warnings)
         requirements.check_capabilities(Path("/proc/self/status").read_text())
         store.make_directories(self.root)
-        lock = store.Lock(self.root.lock)
+        self.lock = store.Lock(self.root.lock, self.inherited.descriptor(reexec.LOCK))
         self.recorder = Recorder(self.root.log)
         configuration = self.trials.start(loaded.config)
         self.watch = HostWatch(configuration.interfaces, self._host_changed)
@@ -109,7 +113,7 @@ class Daemon:
         finally:
             self.recorder.close()
             self.watch.close()
-            lock.release()
+            self.lock.release()
         return 0
 
     def _listen_to_signals(self) -> None:
@@ -121,6 +125,7 @@ class Daemon:
         }
         for number, action in actions.items():
             self._loop.add_signal_handler(number, action)
+        unblock()
 
     async def _boot(self) -> bool:
         """Bring the data plane up; False where a signal ended it before there was one."""
@@ -134,8 +139,11 @@ class Daemon:
         refused = instance.restore(saved)
         if trouble or refused:
             self.record(
-                EventKind.ALARM, trouble or f"{self.root.state_file}: {refused} entries made no sense, left out"
+                EventKind.ALARM,
+                (trouble or f"{self.root.state_file}: {refused} entries made no sense, left out")
+                + store.set_aside(self.root.state_file),
             )
+        reexec.remember(self)
         self.notifier.extend(COMPILE_TIME)
         self.notifier.status("compiling the data plane")
         try:
@@ -159,6 +167,8 @@ class Daemon:
                 instance.remove()
             raise
         how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
+        for note in instance.data.notes:
+            self.record(EventKind.ALARM, note)
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
         self.upkeep.tell()
         self.prober = ProberClient(self.root, self.judging.probed, self.judging.prober_state, self._door)
@@ -168,14 +178,15 @@ class Daemon:
 
     async def _serve(self) -> None:
         self._loop.add_reader(self.watch.fileno(), self.watch.read)
-        server = ControlServer(self.root.control_socket, handlers(self))
+        self.server = ControlServer(self.root.control_socket, handlers(self))
         try:
-            await server.start()
+            await self.server.start(self.inherited.descriptor(reexec.CONTROL))
             self.prober.open()
             self._removing = self._removing and self._stop.is_set()
             self.notifier.ready(standing.summary(self))
             self.reloading.release()
             await self.prober.start()
+            reexec.answer(self)
             ticking = asyncio.create_task(self._tick())
             stopping = asyncio.create_task(self._stop.wait())
             await asyncio.wait({ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +195,7 @@ class Daemon:
             ticking.cancel()
         finally:
             self.notifier.stopping()
-            await server.close()
+            await self.server.close()
             await self.prober.stop()
             self._loop.remove_reader(self.watch.fileno())
             self._end()
@@ -195,13 +206,13 @@ class Daemon:
 
     def _end(self) -> None:
         if not self._removing:
-            self._save()
+            self.keep()
             self.record(EventKind.DAEMON, "ended; the data plane works on for the next daemon")
             self.instance.data.close()
             return
         self.record(EventKind.DAEMON, "stopped")
         self.instance.remove()
-        self._save()
+        self.keep()
 
     async def _tick(self) -> None:
         watchdog = self.notifier.watchdog
@@ -239,7 +250,8 @@ class Daemon:
         if (self._unsaved or self.instance.unsaved) and self.saving.soon(now):
             self._unsaved = False
 
-    def _save(self) -> None:
+    def keep(self) -> None:
+        """Replace the state file now; an alarm where that fails."""
         try:
             self.instance.save()
         except HostError as error:
@@ -356,6 +368,6 @@ def run(root: Root, file: config.Source, prober_user: str | None = None) -> int:
     """Run the daemon in the foreground; returns its exit status."""
     log_to_stderr()
     heap.grow()
-    daemon = Daemon(root, file, prober_user)
+    daemon = Daemon(root, file, receive(os.environ), prober_user)
     with asyncio.Runner(loop_factory=daemon.pulse.loop) as runner:
         return runner.run(daemon.run())

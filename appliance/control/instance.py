@@ -30,7 +30,7 @@ from appliance.dataplane.sync import DataPlane, Prepared
 from appliance.errors import HostError
 from appliance.health.client import Target
 from appliance.health.governor import Governor
-from appliance.health.judge import HealthTable
+from appliance.health.judge import HealthTable, of_our_form
 from appliance.model import Address, Backend, Config, Forward, Health, Host, ServiceKey, XdpMode
 from appliance.net import namespace
 from appliance.paths import Root
@@ -116,9 +116,12 @@ class Instance:
         address6 = end.peer_address6 or namespace.PEER_ADDRESS6
         self.probe = ProbeLink(end.host_index, end.peer_mac + end.host_mac, end.peer_address, address6)
 
-    def adopt(self) -> bool:
-        """Take over what an earlier process left in the kernel and on disk; returns whether programs were running."""
-        running = self.adopted = self.data.adopt()
+    def adopt(self, *, look: bool = False) -> bool:
+        """Take over what an earlier process left in the kernel and on disk; returns whether programs were running.
+
+        To `look` only is to change nothing: that process may still be there.
+        """
+        running = self.adopted = self.data.adopt(look=look)
         if self.data.tables is not None and self.data.generation is not None:
             memory = self.data.generation.memory
             self.clock = CoarseClock(memory.time, time.monotonic())
@@ -149,6 +152,7 @@ class Instance:
         self.health.configure(self.state.services(), time.time())
         if "health" in saved:
             self.health.restore(saved["health"])
+            refused += not of_our_form(saved["health"])
         return refused
 
     def save(self) -> None:

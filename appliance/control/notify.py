@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 
 import sdnotify
@@ -43,6 +44,22 @@ class Notifier:
     def alive(self) -> None:
         """Keep the watchdog quiet."""
         self._notifier.notify("WATCHDOG=1")
+
+    def store(self, name: str, descriptor: int) -> None:
+        """Have a copy of a descriptor held under this name, for the next start; what is not held is not missed."""
+        place = os.environ.get("NOTIFY_SOCKET", "")
+        if not place:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as end:
+                end.connect("\0" + place[1:] if place.startswith("@") else place)
+                socket.send_fds(end, [f"FDSTORE=1\nFDNAME={name}".encode()], [descriptor])
+        except OSError:
+            return
+
+    def forget(self, name: str) -> None:
+        """Have what is held under this name held no more."""
+        self._notifier.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
     def extend(self, seconds: float) -> None:
         """Ask for so much more time to start or stop."""

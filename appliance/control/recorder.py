@@ -74,6 +74,10 @@ class Recorder:
         lost = f"{counts.dropped} events lost so far; " if counts.dropped else ""
         return f"log store: {lost}{self._journal.trouble}" if self._journal.trouble or lost else ""
 
+    def write(self) -> None:
+        """Bring what was taken down to the disk now."""
+        self._journal.flush()
+
     def close(self) -> None:
         """Write the rest."""
         self._journal.close()

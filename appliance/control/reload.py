@@ -126,7 +126,10 @@ async def _refuse_more(daemon: Daemon, wanted: Config, most: float) -> None:
 
 async def put_in_force(daemon: Daemon, wanted: Config) -> Done:
     """Put a configuration in force, with all that follows. Raises Vc5Error with the former one still in force."""
-    before, known = daemon.instance.data.generation, daemon.instance.state.config.interfaces
+    # Only its name: who held on to the former generation here would keep its tables in memory until the next reload.
+    running = daemon.instance.data.generation
+    before, known = running.digest if running is not None else None, daemon.instance.state.config.interfaces
+    del running
     try:
         # Both, so that the tables can follow meanwhile, and go back if it comes to that.
         daemon.watch_for(tuple(dict.fromkeys((*daemon.watched, *wanted.interfaces))))
@@ -142,7 +145,7 @@ async def put_in_force(daemon: Daemon, wanted: Config) -> Done:
     heap.trim()
     daemon.generation += 1
     daemon.loaded_at = time.time()
-    compiled = before is None or prepared.digest != before.digest
+    compiled = prepared.digest != before
     return Done(compiled, prepared.seconds if compiled else 0.0)
 
 

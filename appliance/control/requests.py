@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from appliance.control import foresight, standing
+from appliance.control import reexec as reexecuting
 from appliance.control import reload as reloading
+from appliance.control.explain import explain_live
 from appliance.control.overriding import handlers as overriding
 from appliance.control.socket import Handler, Peer, Request
 from appliance.errors import ControlError
@@ -28,6 +30,9 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         # What has begun is brought to its end even if the one who asked goes away.
         return await asyncio.shield(asyncio.ensure_future(reloading.reload(daemon, _who(request.peer), wanted)))
 
+    async def reexec(request: Request) -> Any:
+        return await asyncio.shield(asyncio.ensure_future(reexecuting.reexec(daemon, request)))
+
     async def confirm(request: Request) -> Any:
         return await asyncio.shield(asyncio.ensure_future(daemon.trials.confirm(_who(request.peer))))
 
@@ -45,14 +50,13 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         return {"interface": name, "attach": str(mode), "message": f"{name}: attached anew, {mode}"}
 
     async def explain(request: Request) -> Any:
-        from appliance.control.explain import explain_live
-
         return explain_live(daemon, request.arguments)
 
     return {
         "status": status,
         "plan": plan,
         "reload": reload,
+        "reexec": reexec,
         "confirm": confirm,
         **overriding(daemon),
         "freeze": daemon.judging.freeze,

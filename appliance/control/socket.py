@@ -22,7 +22,7 @@ import socket
 import stat
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ GROUP = "vc5"
 MODE = 0o660
 PATH_BYTES = 107
 """The longest path that fits into sockaddr_un (unix(7))."""
+GRACE = 1.0
+"""Seconds that clients have to end what they began, before the program is replaced."""
 CREDENTIALS = struct.Struct("iII")
 """struct ucred of unix(7): pid, uid, gid."""
 
@@ -54,6 +56,8 @@ class Request:
     verb: str
     arguments: Mapping[str, Any]
     peer: Peer
+    descriptor: int | None = None
+    """The connection that it came by."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,11 @@ class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     peer: Peer = field(init=False)
+    descriptor: int = field(init=False)
 
     def __post_init__(self) -> None:
         peer = self.writer.get_extra_info("socket")
+        self.descriptor = peer.fileno()
         self.peer = Peer(*CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)))
 
 
@@ -110,22 +116,52 @@ class ControlServer:
         self._handlers = dict(handlers)
         self._limits = limits
         self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._paused = False
         self._inode = 0
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Begin to listen; the socket of a dead daemon is replaced.
+    async def start(self, inherited: int | None = None) -> None:
+        """Begin to listen; the socket of a dead daemon is replaced, an `inherited` one listens on.
 
         Raises AlreadyRunning where a live daemon listens at the path, HostError where no socket can be made there.
         """
         try:
-            listener = _listen(self._path)
+            listener = _inherit(self._path, inherited) or _listen(self._path)
         except OSError as error:
             raise HostError(f"{self._path}: cannot make the control socket: {error.strerror}") from error
         self._inode = self._path.stat().st_ino
         self._closing = False
-        self._server = await asyncio.start_unix_server(self._connected, sock=listener, limit=self._limits.request_bytes)
+        await self._serve_at(listener)
+
+    async def _serve_at(self, listener: socket.socket) -> None:
+        self._listener, limit = listener, self._limits.request_bytes
+        self._server = await asyncio.start_unix_server(self._connected, sock=listener, limit=limit)
+
+    @property
+    def descriptor(self) -> int | None:
+        """The number of the listening socket."""
+        return self._listener.fileno() if self._listener is not None else None
+
+    async def pause(self, seconds: float = GRACE) -> None:
+        """Accept nobody more: who connects waits. Comes back when all others but the caller's peer have hung up.
+
+        Those who have not within `seconds` have nothing under way, or ask for too much.
+        """
+        if self._listener is None:
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener.fileno())
+        self._paused, limit = True, loop.time() + seconds
+        while loop.time() < limit and len(self._tasks) > 1:
+            await asyncio.sleep(0.01)
+
+    async def resume(self) -> None:
+        """Accept again."""
+        if self._paused and self._listener is not None:
+            self._paused = False
+            await self._serve_at(socket.socket(fileno=os.dup(self._listener.fileno())))
 
     async def close(self) -> None:
         """Stop listening, hang up on everybody, remove the socket. Commands that are being worked on are cancelled."""
@@ -179,7 +215,8 @@ class ControlServer:
             except Refused as refused:
                 await self._reply(connection, failure(ControlError(f"no valid request: {refused}")))
                 return
-            await self._reply(connection, await self._answer(request))
+            reply = await self._answer(replace(request, descriptor=connection.descriptor))
+            await self._reply(connection, reply)
 
     async def _line(self, reader: asyncio.StreamReader) -> bytes:
         """Return one line, nothing at the end of the stream."""
@@ -205,8 +242,8 @@ class ControlServer:
             async with asyncio.timeout(self._limits.work_seconds) as limit:
                 result = await handler(request)
             if isinstance(result, Encoded):
-                return "".join(['{"ok": true, "result": ', *result.pieces, "}\n"]).encode("ascii")
-            return json.dumps({"ok": True, "result": result}, allow_nan=False).encode("ascii") + b"\n"
+                return success(*result.pieces)
+            return success(json.dumps(result, allow_nan=False))
         except Vc5Error as error:
             return failure(error)
         except Exception as error:
@@ -243,12 +280,32 @@ def parse_request(line: bytes, peer: Peer) -> Request:
     return Request(verb, arguments, peer)
 
 
+def success(*pieces: str) -> bytes:
+    """Return the answer line that carries a result, JSON in pieces."""
+    return "".join(['{"ok": true, "result": ', *pieces, "}\n"]).encode("ascii")
+
+
 def failure(error: Vc5Error) -> bytes:
     """Return the answer line that carries an error."""
     issues = [issue.as_json() for issue in error.issues] if isinstance(error, ConfigError) else []
     status = error.exit_status or EXIT_FAILED
     reply = {"ok": False, "error": str(error), "exit_status": status, "issues": issues}
     return json.dumps(reply).encode("ascii") + b"\n"
+
+
+def _inherit(path: Path, descriptor: int | None) -> socket.socket | None:
+    """Return the socket that a former program listened with, if it is bound to `path`; the lock says it is ours."""
+    if descriptor is None:
+        return None
+    listener = socket.socket(fileno=descriptor)
+    try:
+        if listener.getsockname() == os.fspath(path) and stat.S_ISSOCK(path.lstat().st_mode):
+            listener.setblocking(False)
+            return listener
+    except OSError:
+        pass
+    listener.close()
+    return None
 
 
 def _listen(path: Path) -> socket.socket:

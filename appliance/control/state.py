@@ -223,8 +223,11 @@ def _leaving(item: Mapping[str, Any]) -> Leaving:
     backend = Backend(
         ipaddress.ip_address(item["backend"]), int(item["weight"]), port=None if port is None else int(port)
     )
+    # A later version may know more of a check; what this one does not know, it cannot do.
     checks = tuple(
-        decode_check({**_DEFAULTS, **check}, f"checks[{index}]") for index, check in enumerate(item["checks"])
+        decode_check({name: check.get(name, default) for name, default in _DEFAULTS.items()}, f"checks[{index}]")
+        for index, check in enumerate(item["checks"])
+        if check["kind"] in tuple(CheckKind)
     )
     service = Service(
         key=ServiceKey.parse(item["service"]),

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,19 @@ SEED_BYTES = 16
 class Lock:
     """One instance for each root; the kernel lets go of it when the process ends, however it ends."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises AlreadyRunning if another process holds it, HostError where there can be no lock."""
+    def __init__(self, path: Path, inherited: int | None = None) -> None:
+        """Raises AlreadyRunning if another process holds it, HostError where there can be no lock.
+
+        An `inherited` descriptor holds it already, if it is of the file at `path`.
+        """
+        if inherited is not None:
+            try:
+                if os.path.samestat(os.fstat(inherited), path.stat()):
+                    self._fd = inherited
+                    return
+            except OSError:
+                pass
+            os.close(inherited)
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -35,6 +47,11 @@ class Lock:
             raise AlreadyRunning(str(path), int(text) if text.isdigit() else None) from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    @property
+    def descriptor(self) -> int:
+        """The open file that holds it."""
+        return self._fd
 
     def release(self) -> None:
         """Let another instance start."""
@@ -87,6 +104,17 @@ def load_state(path: Path) -> tuple[dict[str, Any], str]:
     if not isinstance(content, dict):
         return {}, f"{path}: holds no object; drains and verdicts of the last run are unknown"
     return content, ""
+
+
+def set_aside(path: Path) -> str:
+    """Keep a copy of a file of which not everything could be used; returns words that say where, empty if it cannot."""
+    copy = path.with_name(path.name + ".unusable")
+    try:
+        shutil.copyfile(path, copy)
+        copy.chmod(0o600)
+    except OSError:
+        return ""
+    return f"; a copy is kept as {copy}"
 
 
 def save_state(path: Path, content: dict[str, Any]) -> None:

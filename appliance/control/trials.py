@@ -41,7 +41,9 @@ class Trials:
             except (ValueError, RecursionError) as error:
                 trouble = f"{self._file}: cannot be used ({error})"
         if trouble:
+            trouble += store.set_aside(self._file)
             self._daemon.record(EventKind.ALARM, f"{trouble}; the configuration file counts, whoever confirmed it")
+            self._file.unlink(missing_ok=True)
         before = self._trial
         found, self._trial = at_start(before, file, time.time())
         if before is not None and self._trial is not None and found is not file:

@@ -74,6 +74,8 @@ BLOCKED_LIMIT = 16_384
 """At most so many prefixes are blocked."""
 WAY_INDEX_SHIFT = EXPIRY_BITS + 1
 WAY_TAG_SHIFT = WAY_INDEX_SHIFT + INDEX_BITS
+FORMATS = {"flow": 1, "slot": 1, "fragment": 1, "hash": 1}
+"""What words without fields mean, by number: raised whenever that changes, for versions that carry them over."""
 DIRECT_NAME = "keys_direct"
 """What the map of keys is called where lookup needs no displacements: its content means something else."""
 

@@ -36,8 +36,8 @@ class Attachments:
         self._directory = directory
         self.links: dict[str, Attached] = {}
 
-    def adopt(self) -> None:
-        """Open the pins of an earlier process; those whose interface is gone are removed."""
+    def adopt(self, *, look: bool = False) -> None:
+        """Open the pins of an earlier process; those whose interface is gone are removed, but by one who only looks."""
         if self._directory is None or not self._directory.is_dir():
             return
         for pin in sorted(self._directory.iterdir()):
@@ -46,7 +46,8 @@ class Attachments:
             status = xdp_status(info.ifindex) if info.ifindex else None
             if not info.ifindex:
                 link.close()
-                pin.unlink(missing_ok=True)
+                if not look:
+                    pin.unlink(missing_ok=True)
                 continue
             self.links[pin.name] = Attached(pin.name, info.ifindex, status.mode if status else XdpMode.AUTO, link, pin)
 

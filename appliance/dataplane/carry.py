@@ -56,6 +56,22 @@ def copy(old: Memory, new: Memory, changed: Collection[str]) -> Carried:
     return Carried(flows, diverted)
 
 
+def copy_rest(old: Memory, new: Memory) -> None:
+    """Copy what generations of one version share always, and those of two versions never (former.py)."""
+    for name in ("vc5_settings", "vc5_legs", "vc5_fragments", "vc5_suspects", "vc5_owners"):
+        if len(old.raw[name]) == len(new.raw[name]):
+            new.raw[name][:] = old.raw[name]
+    for leg, interface in enumerate(old.legs.column("interface")):
+        if interface:
+            new.door(leg, interface)
+    if new.shape.blocks:
+        for key in old.blocked:
+            new.blocked.add(key)
+    if new.shape.nat:
+        new.returns.update(old.returns)
+        new.outlets.update(old.outlets)
+
+
 def follow(old: Memory, new: Memory, changed: Collection[str], carried: Carried) -> None:
     """Take over what the old program wrote since `copy`; it runs no more."""
     if carried.flows is not None:

@@ -12,18 +12,22 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from appliance.dataplane.abi import DESTINATION, DIRECT_NAME, HISTORY, MAPS, SERVICE, WAYS, Use
 from appliance.dataplane.aside import TUNNEL
 from appliance.dataplane.encapsulation import ALL
 from appliance.dataplane.kernel import Map, Program, fence
+from appliance.dataplane.layout import described
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import BPF_F_RDONLY_PROG, MapKind, MapSpec, relocate
 from appliance.dataplane.text import FUNCTIONS, TAILS
 from appliance.errors import KernelError
 
+DESCRIPTION = "layout"
+"""The pin that tells other versions how to read the others (layout.py): a map of one value, JSON."""
 LARGE = ("vc5_flows", "vc5_owners", "vc5_sources")
 
 
@@ -99,27 +103,18 @@ class Generation:
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
+        # Nothing in it refers back to this: tables are let go of at once when nobody wants them, not when garbage is
+        # collected, for what is mapped stays in memory.
         self.memory = Memory(
             self.shape,
             _Mapped(self.maps),
             fence,
-            self._window,
-            self._open_door,
+            partial(_window, self.maps),
+            partial(_open_door, self.maps["vc5_doors"]),
             _Trie(self.maps["vc5_blocked"]),
             Words(self.maps["vc5_returns"]),
             Words(self.maps["vc5_outlets"]),
         )
-
-    def _window(self, name: str, offset: int, length: int) -> memoryview[int]:
-        return self.maps[name].memory(offset, length)
-
-    def _open_door(self, leg: int, interface: int) -> None:
-        """Let the program redirect by a leg. Where the interface has just gone, its packets are counted as such."""
-        try:
-            self.maps["vc5_doors"].update(leg.to_bytes(4, sys.byteorder), interface.to_bytes(4, sys.byteorder))
-        except KernelError as error:
-            if error.errno not in (errno.ENODEV, errno.EINVAL):
-                raise
 
     @classmethod
     def load(
@@ -165,10 +160,21 @@ class Generation:
         try:
             for name, item in (*self.maps.items(), *self.programs.items()):
                 item.pin(directory / name)
+            self.describe(directory)
         except BaseException:
             remove(directory)
             raise
         self.directory = directory
+
+    def describe(self, directory: Path) -> None:
+        """Pin the description of the maps beside them, if it is not there. Raises KernelError."""
+        pin = directory / DESCRIPTION
+        if pin.exists():
+            return
+        text = described(self.shape).encode("ascii")
+        with Map.create(MapSpec(DESCRIPTION, MapKind.ARRAY, 4, len(text), 1)) as description:
+            description.update(bytes(4), text)
+            description.pin(pin)
 
     @classmethod
     def open(cls, directory: Path, cpus: int) -> Generation:
@@ -199,6 +205,19 @@ class Generation:
         """Let go of all descriptors; pinned or attached objects live on."""
         for item in (*self.maps.values(), *self.programs.values()):
             item.close()
+
+
+def _window(maps: Mapping[str, Map], name: str, offset: int, length: int) -> memoryview[int]:
+    return maps[name].memory(offset, length)
+
+
+def _open_door(doors: Map, leg: int, interface: int) -> None:
+    """Let the program redirect by a leg. Where the interface has just gone, its packets are counted as such."""
+    try:
+        doors.update(leg.to_bytes(4, sys.byteorder), interface.to_bytes(4, sys.byteorder))
+    except KernelError as error:
+        if error.errno not in (errno.ENODEV, errno.EINVAL):
+            raise
 
 
 def remove(directory: Path) -> None:

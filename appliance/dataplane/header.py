@@ -10,6 +10,7 @@ from appliance.dataplane.abi import (
     ENUMS,
     EXPIRY_BITS,
     FIN_LIFE,
+    FORMATS,
     FRAGMENT_EXPIRY_BITS,
     FRAGMENT_LIFE,
     FRAGMENT_NUMBER_BITS,
@@ -98,4 +99,5 @@ def layout_digest() -> str:
     text += [f"{m.name} {m.kind} {m.element if isinstance(m.element, str) else m.element.name}" for m in MAPS]
     text += [f"{WAYS} {TAG_BITS} {INDEX_BITS} {EXPIRY_BITS} {TRACKED} {NARROW_TRACKED}"]
     text += [f"{FRAGMENT_TAG_BITS} {FRAGMENT_NUMBER_BITS} {FRAGMENT_EXPIRY_BITS}"]
+    text += [f"{FORMATS}"]
     return hashlib.blake2b("\n".join(text).encode(), digest_size=6).hexdigest()

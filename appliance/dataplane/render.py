@@ -10,7 +10,7 @@ import jinja2
 
 from appliance.dataplane.header import c_source
 from appliance.dataplane.shape import Shape
-from appliance.dataplane.text import FUNCTIONS, parse
+from appliance.dataplane.text import FUNCTIONS, REPLACED, declared, parse
 from appliance.errors import RenderError
 
 __all__ = ["FUNCTIONS", "render"]
@@ -55,6 +55,11 @@ def render(shape: Shape, templates: Path) -> str:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(render(parse(sys.argv[1]), Path(sys.argv[2])))
+        wanted = parse(sys.argv[1])
+        if sys.argv[3:] and sys.argv[3] != declared(wanted):
+            raise RenderError(REPLACED)
+        sys.stdout.write(render(wanted, Path(sys.argv[2])))
     except RenderError as error:
         sys.exit(str(error))
+    except (TypeError, ValueError, KeyError):
+        sys.exit(REPLACED)  # the shape is of a version that knows others

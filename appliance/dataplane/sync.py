@@ -22,9 +22,11 @@ from appliance.dataplane.attach import Attachments
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import State
+from appliance.dataplane.former import Former, search
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.header import layout_digest
 from appliance.dataplane.kernel import is_bpffs
+from appliance.dataplane.pins import Pins
 from appliance.dataplane.shape import Shape, check, power_of_two, shape_for
 from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
@@ -74,14 +76,17 @@ class DataPlane:
         self._pinned = pinned
         self.cpus = cpus
         self.attachments = Attachments(pins / "links" if pinned else None)
+        self.pins = Pins()
         self.generation: Generation | None = None
         self.tables: Tables | None = None
         self.prepared: Prepared | None = None
+        self.notes: list[str] = []
+        """What could not be carried over from another version, in sentences."""
 
-    def adopt(self) -> bool:
+    def adopt(self, *, look: bool = False) -> bool:
         """Open what an earlier process left running; returns whether there was something to go on with.
 
-        Raises HostError where bpffs is not mounted.
+        What is of no use is removed, but by one who only looks. Raises HostError where bpffs is not mounted.
         """
         if not is_bpffs(self._pins.parent):
             raise HostError(
@@ -89,22 +94,26 @@ class DataPlane:
                 f"run `mount -t bpf bpf {BPFFS}` (systemd does it at boot), and enter namespaces with "
                 "`nsenter --net`, not `ip netns exec`"
             )
-        self.attachments.adopt()
+        self.attachments.adopt(look=look)
         running = self.attachments.program_ids()
         found: list[Generation] = []
         for directory in sorted(self._layout.iterdir(), key=_number) if self._layout.is_dir() else []:
             try:
                 found.append(Generation.open(directory, self.cpus))
             except Vc5Error:
-                remove(directory)
+                if not look:
+                    remove(directory)
         live = next((g for g in reversed(found) if g.main_id() in running), None)
         if live is None and found and not running:
             live = found[-1]
         for generation in found:
             if generation is not live:
-                if generation.directory is not None:
+                if generation.directory is not None and not look:
                     remove(generation.directory)
                 generation.close()
+        if live is None:
+            live, notes = search(self._pins, ("links", self._layout.name), running)
+            self.notes += notes
         if live is None:
             return False
         self._adopt(live)
@@ -170,7 +179,7 @@ class DataPlane:
         return code
 
     def _store(self, digest: str, code: Mapping[str, bytes]) -> None:
-        """Keep the newest program only; failing to is no fault."""
+        """Keep the newest program and the one before, should that have to go on; failing to is no fault."""
         if self._cache is None:
             return
         try:
@@ -178,9 +187,9 @@ class DataPlane:
             with tempfile.NamedTemporaryFile("w", dir=self._cache, delete=False) as file:
                 json.dump({name: body.hex() for name, body in code.items()}, file)
             os.replace(file.name, self._cache / f"{digest}.json")
-            for other in self._cache.glob("*.json"):
-                if other.stem != digest:
-                    other.unlink()
+            kept = sorted(self._cache.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+            for other in kept[2:]:
+                other.unlink()
         except OSError:
             return
 
@@ -192,22 +201,20 @@ class DataPlane:
         self.prepared = prepared
         old = self.generation
         if old is not None and old.digest == prepared.digest:
+            if old.directory is not None:
+                old.describe(old.directory)
             # What an adopted program can do does not show in its maps, but equal digests mean equal shapes.
             old.shape = old.memory.shape = prepared.shape
             return False
-        shared = dict(old.maps) if old else {}
-        if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
-            shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
-        if old is None or old.shape != prepared.shape:
-            left = footprint.available(MEMORY.read_text())
-            footprint.require(footprint.needed(prepared.shape, old.shape if old else None), left)
-        new = Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
+        new = self._load(prepared)
         held: dict[ServiceKey, list[int]] = {}
         try:
             changed = _changed(old, new)
             if "vc5_flows" in changed:
                 held = self._hold()
             carried = carry.copy(old.memory, new.memory, changed) if old else None
+            if isinstance(old, Former):
+                carry.copy_rest(old.memory, new.memory)
             if old is None:
                 new.memory.settings.put(0, "time", FIRST_TIME)
             if self._pinned:
@@ -220,6 +227,8 @@ class DataPlane:
             self._release(held)
             raise
         if old is not None and carried is not None:
+            if isinstance(old, Former):
+                self.notes += old.read_again()
             carry.follow(old.memory, new.memory, changed, carried)
             if old.directory is not None:
                 remove(old.directory)
@@ -228,6 +237,22 @@ class DataPlane:
         if old is not None:
             old.close()
         return True
+
+    def verify(self, prepared: Prepared) -> None:
+        """Load a program as `install` would, and let go of it. Raises KernelError, VerifierError or NoRoom."""
+        if self.generation is None or self.generation.digest != prepared.digest:
+            self._load(prepared).close()
+
+    def _load(self, prepared: Prepared) -> Generation:
+        """Load a program beside the running one, with those of its maps that fit."""
+        old = self.generation
+        shared = dict(old.maps) if old else {}
+        if old is not None and _lookup(old.shape) != _lookup(prepared.shape):
+            shared = {name: item for name, item in shared.items() if name not in carry.LOOKUP}
+        if old is None or old.shape != prepared.shape or isinstance(old, Former):
+            reused = None if old is None or isinstance(old, Former) else old.shape
+            footprint.require(footprint.needed(prepared.shape, reused), footprint.available(MEMORY.read_text()))
+        return Generation.load(prepared.shape, prepared.digest, prepared.code, shared)
 
     def _hold(self) -> dict[ServiceKey, list[int]]:
         """Hold all tracked slots (slots.py); returns the owners, for `_release`."""
@@ -372,4 +397,4 @@ def _changed(old: Generation | None, new: Generation) -> set[str]:
     if old is None:
         return set()
     arrays = [layout.name for layout in MAPS if layout.kind is MapKind.ARRAY]
-    return {name for name in arrays if old.maps[name].info().id != new.maps[name].info().id}
+    return {name for name in arrays if name not in old.maps or old.maps[name].info().id != new.maps[name].info().id}

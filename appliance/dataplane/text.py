@@ -54,9 +54,20 @@ def digest(shape: Shape, templates: Path) -> str:
     return made.hexdigest()
 
 
+REPLACED = "another version of the program is installed than is running; let it take over with `vc5 reexec`, then again"
+
+
+def declared(shape: Shape) -> str:
+    """Return a word for all that C is told of a shape: two versions that differ in it cannot share tables."""
+    return hashlib.blake2b(c_source(shape).encode(), digest_size=8).hexdigest()
+
+
 def rendered(shape: Shape, templates: Path) -> str:
-    """Return the text for a shape, rendered in a child. Raises RenderError."""
-    command = [sys.executable, "-m", "appliance.dataplane.render", dump(shape), str(templates)]
+    """Return the text for a shape, rendered in a child. Raises RenderError.
+
+    The child is what is installed now. Should that be of a version that declares something else, it refuses.
+    """
+    command = [sys.executable, "-m", "appliance.dataplane.render", dump(shape), str(templates), declared(shape)]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         child = subprocess.run(command, capture_output=True, timeout=PATIENCE, env=environment, cwd="/", check=False)
@@ -64,7 +75,7 @@ def rendered(shape: Shape, templates: Path) -> str:
         raise RenderError(f"the templates cannot be rendered: {error}") from error
     if child.returncode:
         last = child.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {child.returncode}"]
-        raise RenderError(last[-1])
+        raise RenderError(REPLACED if "No module named appliance" in last[-1] else last[-1])
     return child.stdout.decode()
 
 

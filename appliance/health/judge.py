@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from appliance.health.diagnostic import printable
 from appliance.health.verdict import BADNESS, CheckStanding, CheckState, named, worst
@@ -179,11 +180,7 @@ class HealthTable:
         verdict of its backend. Entries for backends that are no longer configured are unusable as well; anything that
         is not a snapshot at all counts as one.
         """
-        if (
-            not isinstance(saved, dict)
-            or saved.get("version") != VERSION
-            or not isinstance(saved.get("services"), dict)
-        ):
+        if not isinstance(saved, dict) or not of_our_form(saved):
             return 1
         unusable = 0
         configured = {(str(service), str(address)): known for (service, address), known in self._backends.items()}
@@ -196,6 +193,46 @@ class HealthTable:
                 if known is None or not _restore_backend(known, entry):
                     unusable += 1
         return unusable
+
+    def progress(self) -> list[list[Any]]:
+        """Return how far the runs of all checks have come, in JSON's terms, for `proceed`."""
+        return [
+            [str(service), str(address), name, check.progress()]
+            for (service, address), known in self._backends.items()
+            for name, check in named(known.checks)
+            if check.last_outcome is not None
+        ]
+
+    def proceed(self, saved: object) -> int:
+        """Go on with the runs of the program before, after `restore`; return how many entries made no sense.
+
+        A check whose verdict is not known, or that is not there any more, begins anew.
+        """
+        states = {
+            (str(service), str(address), name): check
+            for (service, address), known in self._backends.items()
+            for name, check in named(known.checks)
+            if check.health is not Health.UNKNOWN
+        }
+        unusable = 0
+        for entry in _entries(saved):
+            try:
+                service, address, name, progress = entry
+                state = states.get((service, address, name))
+                if state is not None:
+                    state.proceed(progress)
+            except (TypeError, ValueError, KeyError, AttributeError):
+                unusable += 1
+        return unusable
+
+
+def of_our_form(saved: object) -> bool:
+    """Whether this is a snapshot that `restore` can read, by its version."""
+    return isinstance(saved, dict) and saved.get("version") == VERSION and isinstance(saved.get("services"), dict)
+
+
+def _entries(saved: object) -> list[Any]:
+    return saved if isinstance(saved, list) else []
 
 
 def _carried_over(known: _BackendState, checks: Sequence[Check], now: float) -> list[CheckState]:

@@ -36,6 +36,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from appliance.health.diagnostic import printable
 from appliance.model import Check, Health, Outcome, ProbeResult
@@ -132,6 +133,25 @@ class CheckState:
     def _count(self, run: Run) -> int:
         """How many results speak for a rule: the run of them, or those in the window."""
         return sum(outcome in run.value for outcome in self.latest) if self.check.window else self.runs[run]
+
+    def progress(self) -> dict[str, Any]:
+        """How far the runs have come, in JSON's terms: what a verdict alone does not tell the next program."""
+        return {
+            "last": [str(self.last_outcome), self.last_at, self.last_ns],
+            "streak": self.streak,
+            "latest": [str(outcome) for outcome in self.latest],
+            "runs": {run.name: length for run, length in self.runs.items()},
+        }
+
+    def proceed(self, saved: Any) -> None:
+        """Go on with the runs of `progress`. Raises ValueError, KeyError, TypeError or AttributeError if it is none."""
+        outcome, at, taken = saved["last"]
+        window = self.check.window
+        latest = tuple(Outcome(one) for one in saved["latest"])[-window:] if window else ()
+        runs = {run: max(0, int(saved["runs"][run.name])) for run in Run}
+        streak = max(0, int(saved["streak"]))
+        self.last_outcome, self.last_at, self.last_ns = Outcome(outcome), float(at), int(taken)
+        self.runs, self.streak, self.latest = runs, streak, latest
 
     def standing(self) -> CheckStanding:
         return CheckStanding(

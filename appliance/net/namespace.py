@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,6 +118,14 @@ def ensure(root: Root) -> ProbeLink:
             _set_up_host_end(host, root)
             run_in_namespace(root, lambda: _set_up_inside(root))
     return probe_link(root)
+
+
+def is_there(root: Root) -> bool:
+    """Whether the namespace has its name, and the balancer's end of the pair is there; cheap, to be asked often."""
+    try:
+        return (netns.DIRECTORY / root.namespace).exists() and socket.if_nametoindex(root.veth) > 0
+    except OSError:
+        return False
 
 
 def probe_link(root: Root) -> ProbeLink:

@@ -141,7 +141,7 @@ def running(lab: Lab, name: str, text: str = configuration(), **environment: str
         daemon.start()
         wait_for("both backends", lambda: [row["state"] for row in _rows(daemon)] == ["available"] * 2)
         yield daemon
-        assert "Traceback" not in daemon.errors
+        assert "Traceback" not in daemon.errors, daemon.errors[-4000:]
 
 
 def _rows(daemon: Daemon) -> list[dict[str, Any]]:

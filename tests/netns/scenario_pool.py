@@ -29,6 +29,8 @@ class Pool:
     resetting_port: int = 0
     """A further service with `on_dead: reset`, which the program must have code for; 0: none."""
 
+    http: bool = False
+    """Port 80 too, for requests."""
     crowds: int = 0
     """So many further services with 200 unchecked backends each; eight of them make every table of the program grow."""
 
@@ -58,6 +60,8 @@ class Pool:
             "    policy:",
             *(f"      {ECHO}/{kind}: {{checks: [{{type: http, port: 80, path: /alive}}]}}" for kind in ("tcp", "udp")),
         ]
+        if self.http:
+            lines.append("      80/tcp: {checks: [{type: http, port: 80, path: /alive}]}")
         if self.resetting_port:
             lines.append(f"      {self.resetting_port}/tcp: {{on_dead: reset, checks: []}}")
         if self.crowds:

@@ -39,7 +39,7 @@ SIX = [one for one in SERVICES if one.startswith("[")]
 # what is typed (the last word is being typed), what is offered
 TABLE: list[tuple[str, list[str]]] = [
     ("", [verb.name for verb in VERBS]),
-    ("re", ["render", "reload", "reattach"]),
+    ("re", ["render", "reload", "reexec", "reattach"]),
     ("dance ", []),
     ("dance x", []),
     ("-", ["--version", "--root"]),
