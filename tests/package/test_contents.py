@@ -45,7 +45,9 @@ def tracked(*places: str) -> set[str]:
 def test_it_has_the_files_of_the_program_and_no_other(deb: Package) -> None:
     wanted = MADE | {f"{PRIVATE}/{name}" for name in tracked("appliance", "templates")}
     wanted |= {
-        f"/usr/lib/systemd/system/{Path(name).name}" for name in tracked("packaging/systemd") if name.endswith(".service")
+        f"/usr/lib/systemd/system/{Path(name).name}"
+        for name in tracked("packaging/systemd")
+        if name.endswith(".service")
     }
     wanted |= {f"{DOCUMENTS}/examples/{Path(name).name}" for name in tracked("packaging/examples")}
     assert set(deb.files()) == wanted
