@@ -56,7 +56,7 @@ def digest(shape: Shape, templates: Path) -> str:
 
 def rendered(shape: Shape, templates: Path) -> str:
     """Return the text for a shape, rendered in a child. Raises RenderError."""
-    command = [sys.executable, "-Ps", "-m", "appliance.dataplane.render", dump(shape), str(templates)]
+    command = [sys.executable, "-m", "appliance.dataplane.render", dump(shape), str(templates)]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         child = subprocess.run(command, capture_output=True, timeout=PATIENCE, env=environment, cwd="/", check=False)
