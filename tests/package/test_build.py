@@ -46,11 +46,8 @@ def test_lintian_has_nothing_to_say(deb: Package) -> None:
     assert not any("lintian" in member.name for member in deb.members())
 
 
-@pytest.mark.parametrize("script", ["preinst", "postinst", "prerm", "postrm"])
+@pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
 def test_the_maintainer_scripts_are_sound(deb: Package, script: str, tmp_path: Path) -> None:
-    listed = subprocess.run(["dpkg-deb", "--info", deb.file], capture_output=True, text=True, check=True).stdout
-    if f" {script} " not in listed:
-        pytest.skip(f"the package has no {script}")
     file = tmp_path / script
     file.write_text(deb.control(script))
     text = file.read_text()
@@ -63,4 +60,4 @@ def test_nothing_stops_or_restarts_a_daemon_that_is_running(deb: Package) -> Non
     assert "restart" not in deb.control("postinst")
     prerm = deb.control("prerm")
     stops = [line for line in prerm.splitlines() if "deb-systemd-invoke" in line]
-    assert len(stops) == prerm.count('"$1" = remove ] && [ -d /run/systemd/system ]') == 2
+    assert len(stops) == prerm.count('"$1" = remove ] && [ -d /run/systemd/system ]') == 2  # ours and debhelper's

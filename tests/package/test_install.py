@@ -63,11 +63,12 @@ def test_nothing_of_a_user_comes_before_the_package(debian: Debian, tmp_path: Pa
     wrong = tmp_path / "wrong.py"
     wrong.write_text("raise SystemExit('the wrong module')\n")
     minor = debian.run("/usr/bin/python3", "-c", "import sys; print(sys.version_info.minor)").strip()
-    for place in ("/root/lib", f"/root/.local/lib/python3.{minor}/site-packages", "/root"):
+    home = "/srv/home"
+    for place in (f"{home}/lib", f"{home}/.local/lib/python3.{minor}/site-packages", home):
         for module in ("appliance", "yaml", "jinja2", "argparse"):
             debian.put(wrong, f"{place}/{module}.py")
-    debian.run("sh", "-c", "cd && vc5 check", PYTHONPATH="/root/lib")
-    debian.run("sh", "-c", "cd && vc5 render", PYTHONPATH="/root/lib")
+    for verb in ("check", "render"):
+        debian.run("sh", "-c", f"cd && vc5 {verb}", HOME=home, PYTHONPATH=f"{home}/lib")
 
 
 def test_purging_leaves_nothing(pristine: Debian, debian: Debian) -> None:
