@@ -90,7 +90,8 @@ TAMPERING: dict[str, tuple[Callable[[Daemon], None], str]] = {
 @pytest.mark.parametrize(("tamper", "says"), TAMPERING.values(), ids=TAMPERING)
 def test_pins_that_somebody_took_come_back(lab: Lab, tamper: Callable[[Daemon], None], says: str) -> None:
     with running(lab, "tampered") as daemon:
-        time.sleep(1.5)  # pins are looked at once a second, and have to have been seen
+        # Pins are looked at once a second, and have to have been seen.
+        wait_for("a look at the pins", lambda: daemon.status()["uptime_s"] > 4)
         rows, wall = settled(daemon), time.time()
         with unharmed(lab):
             tamper(daemon)

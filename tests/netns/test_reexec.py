@@ -218,6 +218,28 @@ def test_a_signal_between_two_programs_is_heard(lab: Lab, copy: Path) -> None:
         assert daemon.leftovers() == []
 
 
+def test_a_version_that_dies_at_its_start_leaves_all_to_the_next(lab: Lab, copy: Path) -> None:
+    """As a service manager sees it: the process ends, and is started again."""
+    with running(lab, "dying", PYTHONPATH=str(copy)) as daemon:
+        rows = settled(daemon)
+        die = 'import os\nif "VC5_HANDOVER" in os.environ:\n    os._exit(9)\n'
+        _put(copy / "appliance/__init__.py", f"\n{die}")
+        with Requests(lab.client, rate=50) as requests:
+            done = daemon.vc5("reexec", timeout=60)
+            assert done.returncode == 1
+            assert "did it end meanwhile?" in done.stderr
+            wait_for("the end", lambda: not daemon.running)
+            assert daemon.exit_status == 9
+            assert [n.value for n in daemon.notifications if n.name == "FDNAME"] == ["control", "handover"]
+            _install(copy)
+            daemon.start()
+            assert "went on with the running program" in daemon.errors
+            assert [request.failure for request in requests.stop().failed] == []
+        assert settled(daemon) == rows
+        assert daemon.stop() == 0
+        assert daemon.leftovers() == []
+
+
 def test_connections_and_operators_words_survive() -> None:
     with Scenario(Lab(backends=3)) as scenario:
         scenario.configure(weights=scenario.weights(b1=4))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -118,6 +121,37 @@ def test_what_is_not_open_is_told() -> None:
 def test_nothing_was_left() -> None:
     found = receive({"LISTEN_PID": "1", "LISTEN_FDS": "2"})
     assert (found.program, found.close()) == ("", [])
+
+
+TAKES = """
+import json, os
+from appliance.control.handover import receive
+found = receive(os.environ)
+taken = found.take("control")
+print(json.dumps([found.program, taken.descriptor, taken.state, sorted(found.kept), found.close(),
+                  [name for name in os.environ if name.startswith("LISTEN")], os.path.exists("/proc/self/fd/5")]))
+"""
+
+
+def test_what_the_service_manager_held() -> None:
+    ours, theirs = socket.socketpair()
+    document = _document(encode(Heritage("1.0", (Bequest("control", 77, {"x": 1}), Bequest("lock", 78)))))
+    names = "control:handover:strange"
+    script = (
+        f"exec 3<&{ours.fileno()} 4<&{document} 5<&{theirs.fileno()}; "
+        f"LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES={names} exec {sys.executable} -c '{TAKES}'"
+    )
+    high = [fcntl.fcntl(one, fcntl.F_DUPFD, 20) for one in (ours.fileno(), document, theirs.fileno())]
+    for low, number in zip((ours.fileno(), document, theirs.fileno()), high, strict=True):
+        script = script.replace(f"<&{low} ", f"<&{number} ").replace(f"<&{low};", f"<&{number};")
+    done = subprocess.run(["bash", "-c", script], pass_fds=high, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    told = ["1.0", 3, {"x": 1}, ["control", "handover", "strange"], [], [], False]
+    assert json.loads(done.stdout) == told
+    for number in (*high, document):
+        os.close(number)
+    ours.close()
+    theirs.close()
 
 
 STRANGE_DOCUMENTS = (b"", b"no JSON", b"[]", b'{"entries": 7}')
