@@ -18,6 +18,7 @@ from tests.lab.namespace import NAMESPACES
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
 from tests.lab.traffic import Requests
+from tests.netns.scenario_fault import Fault, faulty_copy
 from tests.netns.scenario_operator import (
     SERVICE,
     assert_refused,
@@ -251,6 +252,54 @@ def _compilers(daemon: Daemon) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+# ---- the clock on the wall
+
+STEP = Fault(
+    "appliance/control/__init__.py",
+    "",
+    """
+import os as _os
+import time as _time
+
+_real = _time.time
+
+
+def _stepped() -> float:
+    try:
+        with open("step") as file:
+            return _real() + float(file.read() or 0)
+    except OSError:
+        return _real()
+
+
+_time.time = _stepped
+""",
+)
+"""The daemon's working directory is its root. Only its own clock is set, and that of the machine is left alone."""
+
+
+@pytest.mark.parametrize("step", [86400.0, -86400.0])
+def test_a_clock_that_is_set_changes_nothing(lab: Lab, step: float) -> None:
+    with faulty_copy(STEP) as environment, running(lab, "clock", **environment) as daemon:
+        assert daemon.vc5("block", "add", "192.0.2.0/24", "--for", "10m").returncode == 0
+        assert daemon.vc5("reload", "--confirm", "300").returncode == 0
+        rows, wall = settled(daemon), time.time()
+        with unharmed(lab):
+            (daemon.root / "step").write_text(str(step))
+            began = daemon.status()["uptime_s"]
+            wait_for("some seconds by the new clock", lambda: daemon.status()["uptime_s"] > began + 3)
+            assert settled(daemon) == rows
+            assert daemon.status()["config"]["trial"]["left_s"] <= 300
+            assert daemon.vc5("drain", SERVICE, "10.1.10.11").returncode == 0
+            assert daemon.vc5("undrain", SERVICE, "10.1.10.11").returncode == 0
+            assert daemon.vc5("reexec").returncode == 0
+            wait_for("a prober", lambda: daemon.status()["prober"]["alive"])
+        assert settled(daemon) == rows
+        assert any(abs(one["at"] - wall - step) < 3600 for one in events(daemon, "operator")), "the clock was set"
+        assert [one for one in events(daemon, "backend", min(wall, wall + step)) if one["outcome"] != "up"] == []
+        assert daemon.stop() == 0
 
 
 # ---- files cut off in the middle of a word
