@@ -7,7 +7,7 @@ LIMIT   := 3600
 ARGS    :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-vm vm check bench fuzz man deb clean
+.PHONY: help demo lab test test-appliance test-vm vm check bench fuzz man deb clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1|\2/p' Makefile \
@@ -28,15 +28,18 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 	@sh tests/setup.sh runtime lab tools bpffs vm deb package
 	@passed=; failed=; \
 	run() { \
-		timeout --foreground --signal=INT --kill-after=60 $(LIMIT) $(TOOLS) -m pytest --timeout=300 "$$@" $(ARGS); \
+		timeout --foreground --signal=INT --kill-after=60 $(LIMIT) \
+			$(TOOLS) -m pytest --timeout=300 -m 'not appliance' "$$@" $(ARGS); \
 		case $$? in 0) passed=yes ;; 5) ;; *) failed=yes ;; esac; \
 	}; \
 	run -n 2 --dist loadfile tests/unit tests/dataplane; \
-	run -n 2 --dist loadfile tests/netns; \
-	run -n 2 --dist loadfile tests/package; \
+	run -n 2 --dist loadfile tests/netns tests/package; \
 	run tests/vm; \
-	run tests/systemd; \
 	[ -n "$$passed" ] && [ -z "$$failed" ]
+
+test-appliance: ## whole systems: the package on each release, its units under systemd, on Debian's kernel
+	@sh tests/setup.sh runtime lab tools bpffs vm deb package
+	@VC5_VM=required $(TOOLS) -m pytest --timeout=600 tests/package tests/systemd tests/vm/test_units.py $(ARGS)
 
 test-vm: ## the tests in the virtual machine alone, which fail here where there can be none
 	@sh tests/setup.sh runtime lab tools vm

@@ -67,7 +67,7 @@ def rendered(shape: Shape, templates: Path) -> str:
 
     The child is what is installed now. Should that be of a version that declares something else, it refuses.
     """
-    command = [sys.executable, "-m", "appliance.dataplane.render", dump(shape), str(templates), declared(shape)]
+    command = [sys.executable, "-Ps", "-m", "appliance.dataplane.render", dump(shape), str(templates), declared(shape)]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         child = subprocess.run(command, capture_output=True, timeout=PATIENCE, env=environment, cwd="/", check=False)

@@ -21,7 +21,9 @@ def deb(tmp_path_factory: pytest.TempPathFactory) -> Package:
     return Package(built(tmp_path_factory.mktemp("deb")))
 
 
-@pytest.fixture(scope="session", params=SUITES)
+@pytest.fixture(
+    scope="session", params=[SUITES[0], *(pytest.param(suite, marks=pytest.mark.appliance) for suite in SUITES[1:])]
+)
 def pristine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian]:
     """A system of each release that the package is for, as it is before. It may have to be built first."""
     suite: str = request.param

@@ -15,7 +15,7 @@ from tests.netns.scenario_operator import configuration, fetch, links
 from tests.systemd.booted import Booted
 from tests.systemd.conftest import Site
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.appliance]
 
 HELD = {"vc5.service": {"cap_net_admin", "cap_perfmon", "cap_bpf"}, "vc5-prober.service": {"cap_net_raw"}}
 BITS = {12: "cap_net_admin", 13: "cap_net_raw", 38: "cap_perfmon", 39: "cap_bpf"}

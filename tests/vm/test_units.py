@@ -58,6 +58,7 @@ def wait_told(vm: Vm, words: str) -> None:
     wait_for(words, lambda: words in show(vm, "vc5.service", "StatusText"), LIMIT)
 
 
+@pytest.mark.appliance
 def test_it_boots_before_the_bond_has_assembled(vm: Vm) -> None:
     ahead.send(vm, CONFIGURATION)
     vm.put(LAUNCHER.encode(), "/usr/bin/vc5")
