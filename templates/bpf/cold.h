@@ -32,8 +32,6 @@ static __always_inline u32 vc5_forgotten(u32 number, const void *anything)
 {
 	const volatile u16 *word = anything;
 
-	/* The number may be the distance of two pointers, and must be that before anything is added. */
-	vc5_opaque(number);
 	return number + *word - *word;
 }
 
