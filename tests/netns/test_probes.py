@@ -97,11 +97,15 @@ def _thousand(environment: dict[str, str]) -> None:
 
 
 def _crowd(alive: list[IPv4Address], silent: list[IPv4Address]) -> str:
-    """All services are checked at the echo server's port under the VIP, by half a connection or a whole one in turn."""
+    """All services are checked at the echo server's port under the VIP, by half a connection or a whole one in turn.
+
+    Each at an interval of its own: of equal checks one would be made for all.
+    """
     lines = ["interfaces: eth0", "xdp: native", "interval: 1s", "timeout: 2s", "rise: 1", "fall: 1", "services:"]
     lines += [f"  - virtual: {VIP}", f"    servers: [{', '.join(map(str, [*alive, *silent]))}]", "    policy:"]
     for number in range(SERVICES):
-        lines.append(f"      {8000 + number}/tcp: {{checks: [{{type: {('syn', 'tcp')[number % 2]}, port: 7000}}]}}")
+        check = f"type: {('syn', 'tcp')[number % 2]}, port: 7000, interval: {1000 + number}ms"
+        lines.append(f"      {8000 + number}/tcp: {{checks: [{{{check}}}]}}")
     return "\n".join([*lines, ""])
 
 
