@@ -220,6 +220,8 @@ class Daemon:
         while True:
             now = time.monotonic()
             self.instance.tick()
+            if self.prober.behind:
+                self.instance.openings.held = now + 2 * TICK
             for service in self.instance.openings.due(now):
                 self.plan_soon(service)
             if now >= second:
@@ -270,7 +272,8 @@ class Daemon:
 
         `unsaved`: something has changed that the state file should tell.
         """
-        self._unsaved = self._unsaved or unsaved
+        if unsaved:
+            self.save_soon()
         if service is None:
             self._dirty = None
         elif self._dirty is not None:
@@ -278,6 +281,10 @@ class Daemon:
         if not self._planned:
             self._planned = True
             self._loop.call_soon(self._plan)
+
+    def save_soon(self) -> None:
+        """Have the state file written: something has changed that it should tell."""
+        self._unsaved = True
 
     def _plan(self) -> None:
         dirty, self._dirty = self._dirty, set()

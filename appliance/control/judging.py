@@ -87,8 +87,11 @@ class Judging:
         daemon = self._daemon
         assumed = daemon.instance.assumed.pop((transition.service, transition.backend), Health.UNKNOWN)
         before = transition.before if transition.before is not Health.UNKNOWN else assumed
-        daemon.plan_soon(transition.service, unsaved=True)
         held = self._hear(transition, before)  # which may think otherwise of one that was assumed to be what it is
+        if daemon.instance.waits(transition.service):
+            daemon.save_soon()
+        else:
+            daemon.plan_soon(transition.service, unsaved=True)
         if before is transition.after:
             return
         kept = self._kept(transition, held)

@@ -35,6 +35,8 @@ POLICY = {OnDead.RESELECT: DeadPolicy.RESELECT, OnDead.RESET: DeadPolicy.RESET, 
 OPENING = 1.0
 """Seconds for which a new service with a first good backend waits for the first verdicts on the others, so that its
 table is right from its first packet and no slot has to be tracked."""
+OVERLOAD = 5.0
+"""Seconds at most, if verdicts come faster than they are taken in: each plan of a service would be made for nothing."""
 
 
 @dataclass
@@ -43,33 +45,45 @@ class Openings:
 
     opened: set[ServiceKey] = field(default_factory=set)
     since: dict[ServiceKey, float] = field(default_factory=dict)
+    held: float = 0.0
+    """Until when verdicts are known to be there that have not been taken in yet."""
 
     def apart(self) -> Openings:
         """A copy that can go its own way."""
-        return Openings(set(self.opened), dict(self.since))
+        return Openings(set(self.opened), dict(self.since), self.held)
 
     def ready(self, service: Service, health: HealthOf, now: float) -> bool:
         """Whether the service may have a table; `now` in monotonic seconds."""
+        if self.waits(service, health, now):
+            return False
+        if self.since.pop(service.key, None) is not None:
+            self.opened.add(service.key)
+        return True
+
+    def waits(self, service: Service, health: HealthOf, now: float) -> bool:
+        """Whether the service has a first good backend and waits for the first verdicts on others; `now` as above.
+
+        It is as `due` says then, and a plan before that has nothing to put into its table.
+        """
         if service.key in self.opened:
-            return True
+            return False
         known = [health(service.key, backend.address) for backend in service.backends if backend.enabled]
         if Health.UP not in known:
             self.since.pop(service.key, None)
-            return True
-        started = self.since.setdefault(service.key, now)
-        if Health.UNKNOWN in known and now - started < OPENING:
             return False
-        self.opened.add(service.key)
-        self.since.pop(service.key, None)
-        return True
+        started = self.since.setdefault(service.key, now)
+        return Health.UNKNOWN in known and now < self._end(started)
+
+    def _end(self, started: float) -> float:
+        return max(started + OPENING, min(self.held, started + OVERLOAD))
 
     def due(self, now: float) -> list[ServiceKey]:
         """The services that open now although verdicts are missing."""
-        return [key for key, since in self.since.items() if now - since >= OPENING]
+        return [key for key, since in self.since.items() if now >= self._end(since)]
 
     def next_due(self) -> float | None:
         """When a service opens although verdicts are missing, monotonic seconds; None while none waits."""
-        return min(self.since.values()) + OPENING if self.since else None
+        return self._end(min(self.since.values())) if self.since else None
 
     def keep(self, services: set[ServiceKey]) -> None:
         """Forget services that are gone."""

@@ -129,8 +129,14 @@ def word16(number: int) -> int:
 
 
 def slot_of(flow: int, count: int) -> int:
-    """Which of `count` slots a flow hash names."""
-    return ((flow >> 32) * count) >> 32
+    """Which of `count` slots a flow hash names.
+
+    The flow hash is linear in each word, so successive ports or addresses of clients walk over it in even steps. Under
+    one seed in a hundred these steps come back to few slots. h(h + 1) scatters them as by chance. Every even number
+    comes up for two hashes (halved it is a permutation, as triangular numbers modulo a power of two are), and hashes
+    that differ only in high bits stay apart, which they would not in a bare square.
+    """
+    return ((flow * (flow + 1) & MASK) >> 32) * count >> 32
 
 
 def flow_name(flow: int, sets: int) -> tuple[int, int]:

@@ -99,6 +99,8 @@ class ProberClient:
         """Results of a prober that found itself broken."""
         self.heartbeat = Heartbeat()
         """What the prober said of itself last."""
+        self.behind = False
+        """Whether results are here that have not been given away yet."""
 
     @property
     def pid(self) -> int | None:
@@ -200,6 +202,7 @@ class ProberClient:
                     log.error("defect in a callback of the prober's client", exc_info=error)
             patience = FAREWELL if reason == CLOSED else 0.0
         finally:
+            self.behind = False
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -211,13 +214,14 @@ class ProberClient:
         loop = asyncio.get_running_loop()
         rest = b""
         while True:
+            self.behind = False
             try:
                 data = await loop.sock_recv(connection, 1 << 18)
             except ConnectionError:
                 data = b""
             if not data:
                 raise ProberGone(CLOSED)
-            self._ticks = 0
+            self._ticks, self.behind = 0, True
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 await self._breathe()

@@ -201,9 +201,12 @@ struct vc5_choice {
 	u64 dead;
 };
 
+/* The hash is linear in each word: a client's successive ports would walk over the slots in even steps, which under a few seeds
+ * are always the same few. See slot_of in hashing.py.
+ */
 static __always_inline u64 vc5_slot_of(u64 first, u64 count, u64 hash)
 {
-	return (first + ((hash >> 32) * count >> 32)) & (VC5_SLOTS - 1);
+	return (first + ((hash * (hash + 1) >> 32) * count >> 32)) & (VC5_SLOTS - 1);
 }
 
 /*% if shape.previous %*/

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 LOWEST_PORT, HIGHEST_PORT = 1024, 59999
-"""The rest belongs to the kernel in the lab; it hands out ports of one parity to connect(), which hash unevenly."""
+"""The rest belongs to the kernel in the lab, which hands it out to connect()."""
 BUSY = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 
 

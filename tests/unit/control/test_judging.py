@@ -22,7 +22,8 @@ class Listener:
 
     def __init__(self, assumed: Health) -> None:
         self.events: list[str] = []
-        self.planned = 0
+        self.planned = self.saved = 0
+        self.waiting = False
         one = service(WEB, 1, 2, 3, 4, max_removal=0.25)
         self.instance = SimpleNamespace(
             assumed={PAIR: assumed} if assumed is not UNKNOWN else {},
@@ -30,11 +31,15 @@ class Listener:
             state=SimpleNamespace(leaving={}),
             governor=Governor(),
             health=SimpleNamespace(observe=lambda result, now: result),
+            waits=lambda service: self.waiting,
         )
         self.recorder = SimpleNamespace(probe=lambda result: None)
 
     def plan_soon(self, service: Any, *, unsaved: bool) -> None:
         self.planned += 1
+
+    def save_soon(self) -> None:
+        self.saved += 1
 
     def record(self, kind: Any, message: str, **more: Any) -> None:
         self.events.append(message.partition(":")[0])
@@ -64,6 +69,14 @@ def test_what_was_kept_and_is_judged_anew(
     assert daemon.events == told
     assert (PAIR in governor.held) == kept
     assert daemon.instance.assumed == {}
+
+
+def test_a_service_that_waits_for_more_verdicts_is_not_planned_yet() -> None:
+    daemon = Listener(UNKNOWN)
+    daemon.waiting = True
+    Judging(cast(Any, daemon)).probed(cast(Any, Transition(WEB, address(1), UNKNOWN, UP, "", 0.0)))
+    assert (daemon.planned, daemon.saved) == (0, 1)
+    assert daemon.events == ["unknown -> up"]
 
 
 @pytest.mark.parametrize("after", [UP, WRONG])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.control.plan import OPENING
+from appliance.control.plan import OPENING, OVERLOAD
 from appliance.control.state import State
 from appliance.dataplane.enums import State as Receives
 from appliance.model import Backend, Health
@@ -86,6 +86,26 @@ def test_when_the_next_one_is_due() -> None:
     assert planner.openings.next_due() == 100.5 + OPENING
     planner.plan(101.5)
     assert planner.openings.next_due() is None
+
+
+def test_verdicts_that_are_here_already_are_waited_for() -> None:
+    """For a while: one after the other opens once nobody is behind any more, or after OVERLOAD."""
+    planner = Planner(State(config(service(WEB, 1, 2), service(TLS, 1, 2))))
+    planner.set(WEB, {2: Health.UNKNOWN})
+    planner.set(TLS, {2: Health.UNKNOWN})
+    planner.openings.held = 103.5
+    assert planner.openings.apart() == planner.openings
+    planner.plan(100.0)
+    assert planner.openings.next_due() == 103.5
+    assert not planner.plan(103.4).services[WEB].up
+    assert planner.openings.due(103.4) == []
+    planner.openings.held = 200.0
+    planner.set(TLS, {2: Health.UP})
+    assert planner.plan(103.6).services[TLS].up, "there is nothing more to wait for"
+    assert not planner.openings.waits(service(TLS, 1, 2), planner.verdict, 103.6)
+    assert planner.openings.waits(service(WEB, 1, 2), planner.verdict, 103.6)
+    assert planner.openings.due(100.0 + OVERLOAD) == [WEB]
+    assert planner.plan(100.0 + OVERLOAD).services[WEB].up
 
 
 def test_nothing_is_due_when_the_good_one_has_gone() -> None:
