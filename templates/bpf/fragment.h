@@ -36,30 +36,30 @@ static __always_inline u64 *vc5_datagram_set(u64 name)
 }
 
 /* Seconds for which a way lives; 0 for an empty one. */
-static __always_inline u32 vc5_piece_life(u64 way, u32 time)
+static __always_inline u64 vc5_piece_life(u64 way, u64 time)
 {
-	u32 life = (way - time) & VC5_PIECE_EXPIRY_MASK;
+	u64 life = (way - time) & VC5_PIECE_EXPIRY_MASK;
 
-	return life * (life <= VC5_FRAGMENT_LIFE) * !!way;
+	return life * vc5_below(life, VC5_FRAGMENT_LIFE + 1) * vc5_below(0, way >> 1 | (way & 1));
 }
 
 static __always_inline void vc5_remember_datagram(u64 name, u32 number)
 {
-	u32 time = vc5_settings->time, best = VC5_WAYS * (VC5_FRAGMENT_LIFE + 2), tag = name, i;
+	u64 time = vc5_settings->time, best = VC5_WAYS * (VC5_FRAGMENT_LIFE + 2), tag = (u32)name;
 	u64 *set = vc5_datagram_set(name);
+	u32 i;
 
 #pragma unroll
 	for (i = 0; i < VC5_WAYS; i++) {
 		u64 way = *(volatile u64 *)&set[i];
-		u32 score = (1 + vc5_piece_life(way, time)) * (way >> VC5_PIECE_TAG_SHIFT != tag);
+		u64 other = vc5_below(0, way >> VC5_PIECE_TAG_SHIFT ^ tag);
+		u64 score = (1 + vc5_piece_life(way, time)) * other * VC5_WAYS + i;
 
 		/* As one number, the lowest wins: so the verifier has nothing to tell apart. */
-		score = score * VC5_WAYS + i;
-		vc5_opaque(score);
-		best = score < best ? score : best;
+		best -= (best - score) * vc5_below(score, best);
 	}
 	vc5_write_way(set, best & (VC5_WAYS - 1),
-		      (u64)tag << VC5_PIECE_TAG_SHIFT | (u64)(number & VC5_PIECE_NUMBER_MASK) << VC5_PIECE_NUMBER_SHIFT |
+		      tag << VC5_PIECE_TAG_SHIFT | (u64)(number & VC5_PIECE_NUMBER_MASK) << VC5_PIECE_NUMBER_SHIFT |
 			      ((time + VC5_FRAGMENT_LIFE) & VC5_PIECE_EXPIRY_MASK));
 }
 

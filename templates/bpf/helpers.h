@@ -42,6 +42,17 @@ static __always_inline u64 vc5_half(const void *words)
 /* Keeps the compiler from reasoning about a value, and so from dropping the bound that the verifier wants to see. */
 #define vc5_opaque(value) asm volatile("" : "+r"(value))
 
+/* 1 where one number is below another, both below 2^63, else 0. A comparison would be a branch, and the verifier would follow
+ * both ways to the end.
+ */
+static __always_inline u64 vc5_below(u64 one, u64 other)
+{
+	u64 difference = one - other;
+
+	vc5_opaque(difference);
+	return difference >> 63;
+}
+
 /* A length field of the packet. The verifier of Linux 6.1 knows no bounds of a number whose bytes were swapped. */
 static __always_inline u32 vc5_length(u16 word)
 {

@@ -8,12 +8,15 @@ static long (*vc5_find_way)(void *ctx, void *way, int size, u32 flags) = (void *
 
 enum { VC5_AF_INET = 2, VC5_AF_INET6 = 10, VC5_HEADERS_MASK = 0x3fff, VC5_AS_IT_CAME = VC5_LEGS };
 
-static __always_inline struct vc5_walk vc5_walked(const struct vc5_walk *from, void *ip)
+/* The same walk with the numbers forgotten that it came by. Where the transport begins is told by lengths: a difference of
+ * pointers the compiler would take apart.
+ */
+static __always_inline struct vc5_walk vc5_walked(const struct vc5_packet *packet, const struct vc5_walk *from, void *ip)
 {
 	struct vc5_walk walk = *from;
 
 	if (walk.at) {
-		walk.at = ip + (vc5_forgotten(walk.at - ip, ip) & VC5_HEADERS_MASK);
+		walk.at = ip + (vc5_forgotten(packet->octets - walk.room, ip) & VC5_HEADERS_MASK);
 		walk.room = vc5_forgotten(walk.room, ip);
 	}
 	return walk;
@@ -164,7 +167,7 @@ static __always_inline u32 vc5_from_backend(struct xdp_md *ctx, struct vc5_verdi
 		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_RETURN_ERROR);
 		return 0;
 	}
-	walk = vc5_walked(from, header);
+	walk = vc5_walked(packet, from, header);
 	if (packet->protocol != VC5_PROTOCOL_TCP && packet->protocol != VC5_PROTOCOL_UDP)
 		return 0;
 	if (!vc5_read_transport(packet, walk.at, end, walk.room))
@@ -234,7 +237,7 @@ static __always_inline u32 vc5_return_frame(struct xdp_md *ctx, struct vc5_verdi
 static __always_inline void vc5_nat_packet(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 l2, void *ip,
 					   const void *end, struct vc5_packet *packet, const struct vc5_walk *from)
 {
-	struct vc5_walk walk = vc5_walked(from, ip);
+	struct vc5_walk walk = vc5_walked(packet, from, ip);
 	u64 number = *(u32 *)(ip - l2) & (VC5_DESTINATIONS - 1);
 	const struct vc5_identity *identity = &vc5_identities[number];
 

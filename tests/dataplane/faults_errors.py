@@ -44,7 +44,7 @@ ERROR_FAULTS = (
     Fault("identification of IPv6 not hashed", "(k[3] + identification) * (k[4] + VC5_FRAGMENT6)", "k[3]"),
     Fault("tag of a datagram not compared", "way >> VC5_PIECE_TAG_SHIFT == tag && vc5_piece_life", "vc5_piece_life"),
     Fault("datagrams not forgotten", "tag && vc5_piece_life(way, time)", "tag"),
-    Fault("datagram lives a second less", "life <= VC5_FRAGMENT_LIFE", "life < VC5_FRAGMENT_LIFE"),
+    Fault("datagram lives a second less", "life, VC5_FRAGMENT_LIFE + 1", "life, VC5_FRAGMENT_LIFE"),
     Fault("later datagram beside the first", " * (way >> VC5_PIECE_TAG_SHIFT != tag)", ""),
     Fault("UDP length of a first fragment", "return bpf_ntohs(udp->len) >= sizeof(*udp);", "return 1;"),
     Fault("short first fragment forwarded", "end || walk->room < sizeof(*udp))", "end)"),
