@@ -40,7 +40,7 @@ static __always_inline u64 vc5_piece_life(u64 way, u64 time)
 {
 	u64 life = (way - time) & VC5_PIECE_EXPIRY_MASK;
 
-	return life * vc5_below(life, VC5_FRAGMENT_LIFE + 1) * vc5_below(0, way >> 1 | (way & 1));
+	return life * vc5_below(life, VC5_FRAGMENT_LIFE + 1) * vc5_nonzero(way);
 }
 
 static __always_inline void vc5_remember_datagram(u64 name, u32 number)
@@ -52,7 +52,7 @@ static __always_inline void vc5_remember_datagram(u64 name, u32 number)
 #pragma unroll
 	for (i = 0; i < VC5_WAYS; i++) {
 		u64 way = *(volatile u64 *)&set[i];
-		u64 other = vc5_below(0, way >> VC5_PIECE_TAG_SHIFT ^ tag);
+		u64 other = vc5_nonzero(way >> VC5_PIECE_TAG_SHIFT ^ tag);
 		u64 score = (1 + vc5_piece_life(way, time)) * other * VC5_WAYS + i;
 
 		/* As one number, the lowest wins: so the verifier has nothing to tell apart. */
@@ -73,7 +73,7 @@ static __always_inline u32 vc5_recall_datagram(u64 name)
 	for (i = 0; i < VC5_WAYS; i++) {
 		u64 way = *(volatile const u64 *)&set[i];
 
-		if (way && way >> VC5_PIECE_TAG_SHIFT == tag && vc5_piece_life(way, time))
+		if (way >> VC5_PIECE_TAG_SHIFT == tag && vc5_piece_life(way, time))
 			number = way >> VC5_PIECE_NUMBER_SHIFT & VC5_PIECE_NUMBER_MASK;
 	}
 	return number & (VC5_DESTINATIONS - 1);

@@ -42,8 +42,8 @@ static __always_inline u64 vc5_half(const void *words)
 /* Keeps the compiler from reasoning about a value, and so from dropping the bound that the verifier wants to see. */
 #define vc5_opaque(value) asm volatile("" : "+r"(value))
 
-/* 1 where one number is below another, both below 2^63, else 0. A comparison would be a branch, and the verifier would follow
- * both ways to the end.
+/* 1 where one number is below another, both below 2^63, else 0. A comparison would be a branch, and of what is chosen by it
+ * newer compilers make constants on one side: then the verifier follows both sides to the end.
  */
 static __always_inline u64 vc5_below(u64 one, u64 other)
 {
@@ -51,6 +51,15 @@ static __always_inline u64 vc5_below(u64 one, u64 other)
 
 	vc5_opaque(difference);
 	return difference >> 63;
+}
+
+/* Likewise 1 where a number is not 0. */
+static __always_inline u64 vc5_nonzero(u64 number)
+{
+	u64 sign = number | -number;
+
+	vc5_opaque(sign);
+	return sign >> 63;
 }
 
 /* A length field of the packet. The verifier of Linux 6.1 knows no bounds of a number whose bytes were swapped. */

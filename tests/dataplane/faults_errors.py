@@ -45,7 +45,7 @@ ERROR_FAULTS = (
     Fault("tag of a datagram not compared", "way >> VC5_PIECE_TAG_SHIFT == tag && vc5_piece_life", "vc5_piece_life"),
     Fault("datagrams not forgotten", "tag && vc5_piece_life(way, time)", "tag"),
     Fault("datagram lives a second less", "life, VC5_FRAGMENT_LIFE + 1", "life, VC5_FRAGMENT_LIFE"),
-    Fault("later datagram beside the first", " * (way >> VC5_PIECE_TAG_SHIFT != tag)", ""),
+    Fault("later datagram beside the first", "vc5_nonzero(way >> VC5_PIECE_TAG_SHIFT ^ tag)", "1"),
     Fault("UDP length of a first fragment", "return bpf_ntohs(udp->len) >= sizeof(*udp);", "return 1;"),
     Fault("short first fragment forwarded", "end || walk->room < sizeof(*udp))", "end)"),
     Fault("following not counted", "vc5_count(VC5_REASON_FRAGMENT_FOLLOWED);", ";"),
