@@ -79,6 +79,8 @@ class Daemon:
         self.blocking = Blocking(self)
         self.judging = Judging(self)
         self.estate, self.inherited = Estate(), inherited
+        # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
+        self._patient = self.notifier.heard or bool(inherited.program)
         reexec.offer_all(self)
         self.trials = Trials(self)
 
@@ -130,7 +132,7 @@ class Daemon:
     async def _boot(self) -> bool:
         """Bring the data plane up; False where a signal ended it before there was one."""
         instance, configuration = self.instance, self.instance.state.config
-        if not self.notifier.heard:  # else it waits for them, and says so
+        if not self._patient:
             requirements.interfaces(configuration, self.watch.snapshot())
         instance.seed = instance.seed_for(configuration)
         adopted = instance.adopt()
@@ -161,7 +163,7 @@ class Daemon:
             made = instance.replan()
             self.watch.want(made.wanted, made.neighbours)
             self.upkeep.warn(configuration.interfaces)
-            instance.attach(patient=self.notifier.heard)
+            instance.attach(patient=self._patient)
         except BaseException:
             if not adopted:
                 instance.remove()
