@@ -21,6 +21,7 @@ from typing import Any
 from appliance import __version__, config
 from appliance.control import heap, reexec, requirements, standing, store
 from appliance.control.blocking import Blocking
+from appliance.control.descriptors import Descriptors
 from appliance.control.handover import Estate, Inheritance, receive, unblock
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.judging import Judging
@@ -79,6 +80,7 @@ class Daemon:
         self.blocking = Blocking(self)
         self.judging = Judging(self)
         self.estate, self.inherited = Estate(), inherited
+        self.descriptors = Descriptors(self.estate, inherited, self.notifier)
         # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
         self._patient = self.notifier.heard or bool(inherited.program)
         reexec.offer_all(self)
@@ -213,6 +215,7 @@ class Daemon:
             self.instance.data.close()
             return
         self.record(EventKind.DAEMON, "stopped")
+        self.descriptors.release_all()
         self.instance.remove()
         self.keep()
 

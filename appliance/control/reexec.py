@@ -124,9 +124,8 @@ def remember(daemon: Daemon) -> None:
 
 
 def answer(daemon: Daemon) -> None:
-    """Tell the one who asked for it that the new program works; and have nothing held any more."""
-    for name in sorted(daemon.inherited.kept):
-        daemon.notifier.forget(name)
+    """Tell the one who asked for it that the new program works; and have nothing held any more but what is kept."""
+    daemon.descriptors.forget_rest()
     left = daemon.inherited.take(ANSWER)
     for note in daemon.inherited.close():
         daemon.record(EventKind.ALARM, note)
