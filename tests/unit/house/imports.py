@@ -92,6 +92,7 @@ PURE_CONTROL = (
     "state",
     "subnets",
     "trouble",
+    "units",
     "vips",
     "ways",
 )
