@@ -14,6 +14,7 @@ from appliance.control.nic import Finding, Severity
 DAEMON, GROUND, PROBER = "vc5.service", "vc5-netns.service", "vc5-prober.service"
 BAD_CONFIGURATION = "78"
 """The daemon's exit status for a configuration that it refuses."""
+NO_MEMORY = "killed for want of memory: a MemoryMax= is too low, or the machine is too full"
 BIND_SERVICE = "cap_net_bind_service"
 
 
@@ -124,7 +125,7 @@ def _ended(shown: Shown) -> str:
     """How it ended last, in systemd's words."""
     result, status = shown.get("Result", ""), shown.get("ExecMainStatus", "")
     if result == "oom-kill":
-        return "killed for want of memory: a MemoryMax= is too low, or the machine is too full"
+        return NO_MEMORY
     how = {"exit-code": f"exit status {status}", "signal": f"signal {status}", "core-dump": f"signal {status}"}
     return how.get(result, result or "it is not told how")
 
