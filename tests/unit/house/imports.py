@@ -59,6 +59,7 @@ PURE_HEALTH = (
     "checks",
     "diagnostic",
     "governor",
+    "grid",
     "judge",
     "lateness",
     "messages",
