@@ -126,6 +126,8 @@ def _ended(shown: Shown) -> str:
     result, status = shown.get("Result", ""), shown.get("ExecMainStatus", "")
     if result == "oom-kill":
         return NO_MEMORY
+    if result == "signal" and status == "9":
+        return "killed with signal 9, by somebody or by the kernel for want of memory"
     how = {"exit-code": f"exit status {status}", "signal": f"signal {status}", "core-dump": f"signal {status}"}
     return how.get(result, result or "it is not told how")
 

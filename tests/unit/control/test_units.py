@@ -74,8 +74,13 @@ CHANGES: list[tuple[str, dict[str, str], list[tuple[str, str]]]] = [
     ),
     (
         DAEMON,
+        {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "6"},
+        [(PROBLEM, "it has failed (signal 6)")],
+    ),
+    (
+        DAEMON,
         {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "9"},
-        [(PROBLEM, "it has failed (signal 9)")],
+        [(PROBLEM, "it has failed (killed with signal 9, by somebody or by the kernel for want of memory)")],
     ),
     (DAEMON, {"ActiveState": "reloading", "SubState": "reload"}, []),
     (DAEMON, {"ActiveState": "activating", "SubState": "start"}, []),
