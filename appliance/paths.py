@@ -35,7 +35,6 @@ class Root:
     veth_peer: str
     """The end inside the probe namespace."""
 
-    @property
     def packaged(self) -> bool:
         """Whether these are the places of the package, for which systemd has units."""
         return self.config.parent == ETC

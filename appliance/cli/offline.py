@@ -94,7 +94,7 @@ def doctor(root: Root, arguments: Namespace) -> int:
 
     wanted = config.load(_config(root, arguments)).config
     interfaces = examine(wanted, look(wanted))
-    units = systemd.examine() if root.packaged else {}
+    units = systemd.examine() if root.packaged() else {}
     found = {**interfaces, **units}
     if arguments.json:
         print(json.dumps({name: [finding.as_json() for finding in each] for name, each in found.items()}, indent=2))
