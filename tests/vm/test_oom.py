@@ -15,7 +15,7 @@ from tests.lab.patience import wait_for
 from tests.systemd.booted import LAUNCHER
 from tests.vm import ahead
 from tests.vm.machine import Vm
-from tests.vm.test_units import INSTALL, LIMIT, show
+from tests.vm.test_units import INSTALL, show
 
 pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.slow, pytest.mark.appliance]
 
@@ -65,6 +65,8 @@ while :; do
     sleep 0.2
 done
 """
+LIMIT = 150.0
+"""Seconds; every instruction is emulated, and processes are started again and again."""
 ENOUGH, LITTLE = "infinity", "12M"
 NO_MEMORY = "killed by the OOM killer"
 
