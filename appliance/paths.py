@@ -15,6 +15,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 TEMPLATES = PACKAGE.parent / "templates" / "bpf"
 BPFFS = Path("/sys/fs/bpf")
+ETC = Path("/etc/vc5")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Root:
     """The balancer's end of the probe veth."""
     veth_peer: str
     """The end inside the probe namespace."""
+
+    def packaged(self) -> bool:
+        """Whether these are the places of the package, for which systemd has units."""
+        return self.config.parent == ETC
 
     @property
     def control_socket(self) -> Path:
@@ -70,8 +75,8 @@ def root(directory: str | None = None) -> Root:
     directory = directory or os.environ.get("VC5_ROOT") or None
     if directory is None:
         return Root(
-            config=Path("/etc/vc5/config.yaml"),
-            config_dir=Path("/etc/vc5/conf.d"),
+            config=ETC / "config.yaml",
+            config_dir=ETC / "conf.d",
             state=Path("/var/lib/vc5"),
             run=Path("/run/vc5"),
             pins=BPFFS / "vc5",

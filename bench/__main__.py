@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 from appliance.errors import Vc5Error
-from bench import daemon, figures, health, modes, packet, reload, report, scale, sources, tracked, tunnel
+from bench import appliance, daemon, figures, health, modes, packet, reload, report, scale, sources, tracked, tunnel
 from tests.lab.namespace import LabError
 
 GROUPS: dict[str, Callable[[], list[report.Row]]] = {
@@ -26,6 +26,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "daemon": daemon.run,
     "scale": scale.run,
     "health": health.run,
+    "appliance": appliance.run,
 }
 
 BUSY = 0.5

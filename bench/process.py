@@ -26,6 +26,12 @@ def memory(pid: int) -> dict[str, float]:
     return fields
 
 
+def proportional(pid: int) -> float:
+    """Return the memory of a process in MB of 10^6 bytes; what it shares counts in parts (PSS, proc_pid_smaps(5))."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("Pss:"))
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process and all its threads, user and system, in seconds (proc_pid_stat(5)).
 

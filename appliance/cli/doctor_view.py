@@ -8,24 +8,33 @@ from appliance.cli.tables import Cell, Column, Screen, Style, screen, table
 from appliance.control.nic import Finding, Severity
 
 COLUMNS = (
-    Column("INTERFACE"),
     Column("SEVERITY"),
     Column("FINDING", least=24),
     Column("WHAT TO DO", least=24),
     Column("WHY", least=24, drop=1),
 )
 STYLES = {Severity.PROBLEM: Style.BAD, Severity.WARNING: Style.WORRY, Severity.NOTE: Style.FAINT}
-FINE = "nothing speaks against XDP"
 
 
-def lines(found: Mapping[str, Sequence[Finding]], to: Screen | None = None) -> list[str]:
-    """Return the lines of the table, or one that says that no interface is configured."""
-    if not found:
-        return ["no interfaces are configured"]
+def lines(
+    interfaces: Mapping[str, Sequence[Finding]],
+    units: Mapping[str, Sequence[Finding]] | None = None,
+    to: Screen | None = None,
+) -> list[str]:
+    """Return a table of the interfaces, or a line that says that none is configured, and one of the units if any."""
+    text = ["no interfaces are configured"]
+    if interfaces:
+        text = _table("INTERFACE", interfaces, "nothing speaks against XDP", to)
+    if units:
+        text += ["", *_table("UNIT", units, "nothing speaks against it", to)]
+    return text
+
+
+def _table(title: str, found: Mapping[str, Sequence[Finding]], fine: str, to: Screen | None) -> list[str]:
     rows = []
     for name, each in found.items():
-        rows += [_row(name, one) for one in each] or [[name, Cell("fine", Style.GOOD), FINE, "", ""]]
-    return table(COLUMNS, rows, to or screen())
+        rows += [_row(name, one) for one in each] or [[name, Cell("fine", Style.GOOD), fine, "", ""]]
+    return table((Column(title), *COLUMNS), rows, to or screen())
 
 
 def _row(name: str, one: Finding) -> list[Cell | str]:

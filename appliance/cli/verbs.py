@@ -185,7 +185,7 @@ VERBS = (
     Verb(
         "doctor",
         offline.doctor,
-        "what speaks against XDP on the interfaces of a configuration, and what to do",
+        "what speaks against XDP on the interfaces of a configuration, what is wrong with the units, and what to do",
         (CONFIG_FILE,),
         failed="something will not work",
     ),

@@ -21,6 +21,7 @@ from typing import Any
 from appliance import __version__, config
 from appliance.control import heap, reexec, requirements, standing, store
 from appliance.control.blocking import Blocking
+from appliance.control.descriptors import Descriptors
 from appliance.control.handover import Estate, Inheritance, receive, unblock
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.judging import Judging
@@ -79,6 +80,9 @@ class Daemon:
         self.blocking = Blocking(self)
         self.judging = Judging(self)
         self.estate, self.inherited = Estate(), inherited
+        self.descriptors = Descriptors(self.estate, inherited, self.notifier)
+        # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
+        self._patient = self.notifier.heard or bool(inherited.program)
         reexec.offer_all(self)
         self.trials = Trials(self)
 
@@ -130,7 +134,7 @@ class Daemon:
     async def _boot(self) -> bool:
         """Bring the data plane up; False where a signal ended it before there was one."""
         instance, configuration = self.instance, self.instance.state.config
-        if not self.notifier.heard:  # else it waits for them, and says so
+        if not self._patient:
             requirements.interfaces(configuration, self.watch.snapshot())
         instance.seed = instance.seed_for(configuration)
         adopted = instance.adopt()
@@ -161,7 +165,7 @@ class Daemon:
             made = instance.replan()
             self.watch.want(made.wanted, made.neighbours)
             self.upkeep.warn(configuration.interfaces)
-            instance.attach(patient=self.notifier.heard)
+            instance.attach(patient=self._patient)
         except BaseException:
             if not adopted:
                 instance.remove()
@@ -211,6 +215,7 @@ class Daemon:
             self.instance.data.close()
             return
         self.record(EventKind.DAEMON, "stopped")
+        self.descriptors.release_all()
         self.instance.remove()
         self.keep()
 

@@ -2,7 +2,8 @@
 
 What is left is written into a file in memory, whose number is all that the environment carries. Until the new program
 has said that it works, the service manager holds what is `kept` as well (FDSTORE of sd_notify(3)): should it die at
-its start, the next one finds that under LISTEN_FDS (sd_listen_fds(3)).
+its start, the next one finds that under LISTEN_FDS (sd_listen_fds(3)). What is to outlive a program that is killed, it
+holds all the time (descriptors.py).
 
 Signals are blocked over the exec: between two programs nobody would hear them, and their default is to end the process.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from appliance import __version__
+from appliance.control import ledger
 from appliance.control.heritage import Bequest, Heritage, decode, encode
 from appliance.control.notify import Notifier
 from appliance.errors import HostError
@@ -24,6 +26,8 @@ from appliance.errors import HostError
 VARIABLE = "VC5_HANDOVER"
 DOCUMENT = "handover"
 """The name of the file in memory, where the service manager holds it."""
+LEDGER = "ledger"
+"""The name of the file in memory that tells of what the service manager holds all the time."""
 FIRST = 3
 """SD_LISTEN_FDS_START."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -102,8 +106,11 @@ def receive(environment: MutableMapping[str, str]) -> Inheritance:
     if not given:
         return Inheritance(Heritage(""))
     document = given.pop(DOCUMENT, None)
-    told = decode(_content(document)) if document is not None else Heritage("")
-    states = {one.name: one.state for one in told.bequests}
+    if document is not None:
+        told = decode(_content(document))
+    else:
+        told = ledger.read(given[LEDGER]) if LEDGER in given else Heritage("")
+    states = {LEDGER: None, **{one.name: one.state for one in told.bequests}}
     bequests = tuple(
         Bequest(name, descriptor, states.get(name)) for name, descriptor in given.items() if name in states
     )

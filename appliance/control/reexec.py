@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, config
-from appliance.control import standing
+from appliance.control import doctor, requirements, standing
 from appliance.control.handover import execute
 from appliance.control.heritage import Bequest
 from appliance.control.overriding import who_asks
@@ -59,10 +59,16 @@ async def reexec(daemon: Daemon, request: Request) -> Any:
 
 
 async def _unread(daemon: Daemon) -> str:
-    """What an operator should know where the file says something else than what is in force."""
+    """What an operator should know where the file says something else than what is in force.
+
+    Raises HostError where it names an interface that is not there, and was not waited for so far: as in a reload, that
+    is a misspelt one. Those that are waited for, the next program goes on to wait for.
+    """
     loaded = await asyncio.to_thread(config.load, daemon.file)
-    if loaded.config == daemon.instance.state.config or daemon.trials.note():
+    in_force = daemon.instance.state.config
+    if loaded.config == in_force or daemon.trials.note():
         return ""
+    requirements.interfaces(loaded.config, await asyncio.to_thread(doctor.look, loaded.config), in_force.interfaces)
     return f"{daemon.file} has changed since it was put in force, and is in force now"
 
 
@@ -118,9 +124,8 @@ def remember(daemon: Daemon) -> None:
 
 
 def answer(daemon: Daemon) -> None:
-    """Tell the one who asked for it that the new program works; and have nothing held any more."""
-    for name in sorted(daemon.inherited.kept):
-        daemon.notifier.forget(name)
+    """Tell the one who asked for it that the new program works; and have nothing held any more but what is kept."""
+    daemon.descriptors.forget_rest()
     left = daemon.inherited.take(ANSWER)
     for note in daemon.inherited.close():
         daemon.record(EventKind.ALARM, note)

@@ -3,7 +3,8 @@
 `try_out` is the running half: it starts a child with its own command line and `--rehearse`, which says on its
 standard output whether it could take over. `rehearse` is the child's: it loads all of its code, reads configuration,
 state and trial, opens the pinned tables, compiles if its program text is another one, and has the kernel verify that.
-It changes nothing but the cache of compiled programs, and takes nothing over.
+It changes nothing but the cache of compiled programs, and takes nothing over. Interfaces need not be there: who takes
+over waits for those that the former program waits for.
 """
 
 from __future__ import annotations
@@ -115,7 +116,6 @@ def rehearse(root: Root, file: config.Source) -> dict[str, Any]:
     notes += [trouble] if trouble else []
     watch = HostWatch(configuration.interfaces, lambda: None)
     try:
-        requirements.interfaces(configuration, watch.snapshot())
         instance = Instance(root, data_plane(root), state_for(configuration), lambda: watch.snapshot())
         instance.seed = instance.seed_for(configuration)
         instance.adopt(look=True)

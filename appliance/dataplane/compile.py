@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,15 +54,13 @@ class Compiled:
     warnings: str
 
 
-def compile_text(text: str, functions: Sequence[str], *, timeout: float = 120) -> Compiled:
-    """Compile XDP program text and return the code of the named functions.
+def compile_text(text: str | Callable[[], str], functions: Sequence[str], *, timeout: float = 120) -> Compiled:
+    """Compile XDP program text and return the code of the named functions; `text` may be what makes it.
 
-    Needs no privilege and leaves nothing behind. Raises CompileError with the compiler's text, in which `#line` marks
-    name template file and line; or with the name of the Debian package that is missing; or after `timeout` seconds.
+    Needs no privilege and leaves nothing behind. Raises what `text` raises; CompileError with the compiler's words, in
+    which `#line` marks name template file and line; or with the name of the Debian package that is missing; or after
+    `timeout` seconds.
     """
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise CompileError(f"the program text has a NUL in line {line}; the compiler would take it for the end", "")
     cflags = [f"-I{directory}" for directory in _include_directories()] + list(WARNINGS)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vc5-compile-") as directory:
@@ -80,32 +78,50 @@ def compile_text(text: str, functions: Sequence[str], *, timeout: float = 120) -
             "LC_ALL": "C.UTF-8",
         }
         command = [sys.executable, "-P", "-m", "appliance.dataplane.compile_child", str(max(1, round(timeout)))]
-        try:
-            child = subprocess.run(
-                [*command, *functions],
-                input=text.encode("utf-8", "surrogateescape"),
-                capture_output=True,
-                timeout=timeout,
-                cwd=directory,
-                env=environment,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as expired:
-            log = (expired.stderr or b"").decode("utf-8", "replace")
-            raise CompileError(
-                f"the compiler was stopped after {timeout:g} seconds; the old program stays", log
-            ) from None
-        except OSError as error:
-            raise CompileError(f"the compiler cannot be started ({sys.executable}): {error}", "") from error
-    log = child.stderr.decode("utf-8", "replace")
+        output, errors, status = _child([*command, *functions], directory, environment, text, timeout)
+    log = errors.decode("utf-8", "replace")
     try:
-        report = json.loads(child.stdout)
+        report = json.loads(output)
     except ValueError:
-        raise CompileError(f"the compiler ended without an answer ({_ending(child.returncode)})", log) from None
+        raise CompileError(f"the compiler ended without an answer ({_ending(status)})", log) from None
     if "error" in report:
         raise CompileError(_explain(report["error"], report["detail"]), log)
     code = {name: base64.b64decode(body) for name, body in report["code"].items()}
     return Compiled(code, time.monotonic() - began, report["rss"] * 1024, log)
+
+
+def _child(
+    command: list[str], directory: str, environment: dict[str, str], text: str | Callable[[], str], timeout: float
+) -> tuple[bytes, bytes, int]:
+    """Run the compiler; return what it said on both outputs, and its exit status. Raises as `compile_text`.
+
+    It gets ready, which takes it a quarter of a second, while the text is being made.
+    """
+    pipe = subprocess.PIPE
+    try:
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=directory, env=environment)
+    except OSError as error:
+        raise CompileError(f"the compiler cannot be started ({sys.executable}): {error}", "") from error
+    with child:
+        try:
+            made = text if isinstance(text, str) else text()
+            if "\0" in made:
+                line = made[: made.index("\0")].count("\n") + 1
+                raise CompileError(
+                    f"the program text has a NUL in line {line}; the compiler would take it for the end", ""
+                )
+            output, errors = child.communicate(made.encode("utf-8", "surrogateescape"), timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            _, errors = child.communicate()
+            log = errors.decode("utf-8", "replace")
+            raise CompileError(
+                f"the compiler was stopped after {timeout:g} seconds; the old program stays", log
+            ) from None
+        except BaseException:
+            child.kill()
+            raise
+    return output, errors, child.returncode
 
 
 def _include_directories() -> list[Path]:

@@ -2,7 +2,8 @@
 
 The only importer of bcc. bcc keeps 170 MB after one compile, calls `sys.exit` from inside, changes the working
 directory and writes to standard error; none of that reaches the daemon. The child needs no privilege at all: the text
-declares no map and nothing is loaded. So it drops what it was born with before it imports bcc and looks at the text.
+declares no map and nothing is loaded. So it drops what it was born with before it imports bcc and looks at the text,
+which may still be in the making when the child begins.
 
     BCC_KERNEL_SOURCE=DIR CFLAGS=... python3 -m appliance.dataplane.compile_child SECONDS FUNCTION... < TEXT
 
@@ -35,19 +36,20 @@ def main(arguments: list[str]) -> int:
     # From here on everything that prints, prints to standard error; the report keeps a descriptor of its own.
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    text = sys.stdin.buffer.read()
     _drop_privileges(seconds)
-    answer = _compile(text, functions, shlex.split(os.environ.get("CFLAGS", "")))
+    answer = _compile(functions, shlex.split(os.environ.get("CFLAGS", "")))
     json.dump(answer, report)
     report.flush()
     return 1 if "error" in answer else 0
 
 
-def _compile(text: bytes, functions: list[str], cflags: list[str]) -> dict[str, object]:
+def _compile(functions: list[str], cflags: list[str]) -> dict[str, object]:
     try:
         from bcc import BPF
     except ImportError as error:
+        sys.stdin.buffer.read()
         return {"error": "bcc-missing", "detail": str(error)}
+    text = sys.stdin.buffer.read()
     try:
         module = BPF(text=text, cflags=cflags)
     except (Exception, SystemExit) as error:

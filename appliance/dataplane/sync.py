@@ -156,7 +156,7 @@ class DataPlane:
         code = self._cached(digest)
         if code is not None:
             return Prepared(shape, digest, code, 0.0, 0)
-        compiled = compile_text(text.rendered(shape, TEMPLATES), text.FUNCTIONS)
+        compiled = compile_text(lambda: text.rendered(shape, TEMPLATES), text.FUNCTIONS)
         self._store(digest, compiled.code)
         return Prepared(shape, digest, compiled.code, compiled.seconds, compiled.child_rss)
 

@@ -26,6 +26,7 @@ from random import random
 from time import process_time_ns, time
 
 from appliance.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from appliance.health import grid
 from appliance.health.diagnostic import printable
 from appliance.health.following import Following
 from appliance.health.messages import (
@@ -48,8 +49,6 @@ HEARTBEAT = 1.0
 """Seconds between heartbeats."""
 FLUSH = 0.01
 """Seconds for which results are gathered into one write."""
-GRID = 0.01
-"""Seconds between the moments at which probes start: many in one turn of the loop cost half of what single ones do."""
 BURST = 16
 """Probes started before answers that have arrived have their turn: a start is not allowed to delay them."""
 MOST_OUTSTANDING = 8192
@@ -70,6 +69,7 @@ class Prober:
         self._schedule = Schedule(random, limit)
         self._following = Following(loop, self._runner, self._schedule)
         self._generation = 0
+        self._grid = grid.NARROWEST
         self._jobs: dict[int, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -119,6 +119,7 @@ class Prober:
         schedule = decode_schedule(line)
         self._generation = schedule.generation
         self._jobs = {probe.number: Job.of(probe) for probe in schedule.probes}
+        self._grid = grid.width(probe.check.interval for probe in schedule.probes)
         now = self._loop.time()
         self._following.configure(schedule.probes)
         gone = self._schedule.configure(
@@ -186,10 +187,10 @@ class Prober:
     def _plan(self) -> None:
         """Make sure that the alarm is set for the next probe that is due."""
         due = self._schedule.next_due()
-        if due is not None and (self._alarm is None or due < self._alarm.when() - GRID):
+        if due is not None and (self._alarm is None or due < self._alarm.when() - self._grid):
             if self._alarm:
                 self._alarm.cancel()
-            self._alarm = self._loop.call_at(ceil(due / GRID) * GRID, self._start_due)
+            self._alarm = self._loop.call_at(ceil(due / self._grid) * self._grid, self._start_due)
 
     def _say(self, message: bytes) -> None:
         self._outbox.append(message)

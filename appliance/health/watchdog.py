@@ -18,4 +18,4 @@ def alive() -> None:
     address = f"\0{path[1:]}" if path.startswith("@") else path
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as end:
         end.setblocking(False)
-        end.sendto(b"WATCHDOG=1", address)
+        end.sendto(b"READY=1\nWATCHDOG=1", address)  # who is alive is ready; said again, that is nothing new

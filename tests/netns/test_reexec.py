@@ -24,7 +24,16 @@ from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
 from tests.lab.traffic import Requests
 from tests.netns.scenario import Scenario
-from tests.netns.scenario_operator import SERVICE, configuration, events, running, settled
+from tests.netns.scenario_operator import (
+    SERVICE,
+    configuration,
+    events,
+    fetch,
+    prepared,
+    running,
+    settled,
+    wait_states,
+)
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -287,3 +296,39 @@ def test_nothing_is_loaded_once_the_daemon_runs(lab: Lab, copy: Path) -> None:
 
 def backends_of(status: Any) -> list[Any]:
     return [row for service in status["services"] for row in service["backends"]]
+
+
+def test_what_waits_for_its_interface_goes_on_waiting(lab: Lab) -> None:
+    with prepared(lab, "waiting", configuration()) as daemon:
+        _plug(lab, "eth0", "later")
+        try:
+            daemon.start()
+            assert "waiting for interface eth0 (does not exist)" in daemon.vc5("status").stdout
+            daemon.configuration_file.write_text(configuration("eth7"))
+            refused = daemon.vc5("reexec", timeout=60)
+            assert refused.returncode == 1
+            assert "nothing was changed, version" in refused.stderr
+            assert "interface eth7 does not exist" in refused.stderr, "nobody waits for what is misspelt"
+            daemon.configuration_file.write_text(configuration())
+            done = daemon.vc5("reexec", timeout=60)
+            assert done.returncode == 0, done.stderr + daemon.errors
+            assert "waiting for interface eth0 (does not exist)" in daemon.vc5("status").stdout
+        finally:
+            _plug(lab, "later", "eth0")
+        wait_for("an answer", lambda: fetch(lab, seconds=0.5))
+        wait_states(daemon, b11="available", b12="available")
+        _plug(lab, "eth0", "later")
+        try:
+            wait_for("word of it", lambda: "eth0 (does not exist)" in daemon.vc5("status").stdout)
+            assert daemon.vc5("reexec", timeout=60).returncode == 0, "an interface that was lost is waited for, too"
+        finally:
+            _plug(lab, "later", "eth0")
+        wait_for("an answer", lambda: fetch(lab, seconds=0.5))
+        assert daemon.stop() == 0
+        assert daemon.leftovers() == []
+
+
+def _plug(lab: Lab, before: str, after: str) -> None:
+    """Give the balancer's interface another name."""
+    for words in (f"{before} down", f"{before} name {after}", f"{after} up"):
+        lab.balancer.run("ip", "link", "set", *words.split())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from appliance import __version__
+from tests.lab.namespace import Namespace, run
 from tests.lab.patience import wait_for
 from tests.package.archive import Package
-from tests.package.booted import BootedDebian, with_interface
 from tests.package.building import another, missing_tools
 from tests.package.debian import Debian
+from tests.systemd.booted import Booted
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -32,21 +35,37 @@ FORWARDS = "prog/xdp"
 """What iproute2 shows of an interface that has a program."""
 
 
+@contextmanager
+def with_interface() -> Iterator[Namespace]:
+    """Yield a network namespace that has an interface eth0, whose other end is up as well."""
+    namespace = Namespace(f"vc5deb-{os.getpid()}")
+    run("ip", "netns", "add", namespace.name)
+    try:
+        namespace.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far")
+        for words in (("address", "add", "10.1.1.1/24", "dev", "eth0"), ("link", "set", "eth0", "up")):
+            namespace.run("ip", *words)
+        namespace.run("ip", "link", "set", "far", "up")
+        namespace.run("ip", "link", "set", "lo", "up")
+        yield namespace
+    finally:
+        run("ip", "netns", "del", namespace.name)
+
+
 @pytest.fixture
-def system(pristine: Debian, tmp_path: Path) -> Iterator[BootedDebian]:
+def system(pristine: Debian, tmp_path: Path) -> Iterator[Booted]:
     if missing := missing_tools("systemd-nspawn"):
         pytest.skip(f"no system can be booted: there is no {', '.join(missing)} (sh tests/setup.sh package)")
     directory = tmp_path / "booted"
     directory.mkdir()
-    with with_interface() as namespace, BootedDebian(pristine.below[-1], namespace, directory) as booted:
+    with with_interface() as namespace, Booted(pristine.below[-1], namespace, directory) as booted:
         yield booted
 
 
-def eth0(system: BootedDebian) -> str:
+def eth0(system: Booted) -> str:
     return system.run("ip", "-details", "link", "show", "eth0")
 
 
-def test_a_life(deb: Package, system: BootedDebian, tmp_path: Path) -> None:
+def test_a_life(deb: Package, system: Booted, tmp_path: Path) -> None:
     said = system.bring(deb.file)
     assert re.search("error|fail|warn", said, re.IGNORECASE) is None, said
     assert system.show("vc5", "ActiveState") == "active"
@@ -89,7 +108,7 @@ def test_a_life(deb: Package, system: BootedDebian, tmp_path: Path) -> None:
 
 
 @pytest.mark.appliance
-def test_a_program_that_a_dead_daemon_left_goes_with_the_package(deb: Package, system: BootedDebian) -> None:
+def test_a_program_that_a_dead_daemon_left_goes_with_the_package(deb: Package, system: Booted) -> None:
     system.bring(deb.file)
     system.file("/etc/vc5/conf.d/shop.yaml").write_text(CONFIGURATION)
     system.run("systemctl", "reload", "vc5")
@@ -102,9 +121,7 @@ def test_a_program_that_a_dead_daemon_left_goes_with_the_package(deb: Package, s
 
 
 @pytest.mark.appliance
-def test_a_version_that_does_not_work_leaves_the_old_one_running(
-    deb: Package, system: BootedDebian, tmp_path: Path
-) -> None:
+def test_a_version_that_does_not_work_leaves_the_old_one_running(deb: Package, system: Booted, tmp_path: Path) -> None:
     system.bring(deb.file)
     system.file("/etc/vc5/conf.d/shop.yaml").write_text(CONFIGURATION)
     system.run("systemctl", "reload", "vc5")

@@ -4,8 +4,9 @@
         system.install(configuration)          this tree as the package would lie there
         system.run("systemctl", "start", "vc5")
 
-systemd-nspawn runs the image of tests/vm under an overlay, so nothing is left of what a test does. The kernel is this
-machine's. Entered with nsenter and not with `ip netns exec`, the container sees the interfaces of the namespace.
+systemd-nspawn runs the image of tests/vm, or a tree of tests/package/debian.py, under an overlay, so nothing is left
+of what a test does. The kernel is this machine's. Entered with nsenter and not with `ip netns exec`, the container sees
+the interfaces of the namespace.
 
 Without a service manager on this machine the container's control groups lie below those of the caller; each container
 gets groups of its own, so that two of them never end each other's processes.
@@ -47,9 +48,9 @@ OPTIONS: Final = (
 class Booted:
     """One running system."""
 
-    def __init__(self, image: Image, namespace: Namespace, directory: Path) -> None:
-        """Prepare; `directory` is empty, on a file system that an overlay can be written to."""
-        self._image = image
+    def __init__(self, below: Image | Path, namespace: Namespace, directory: Path) -> None:
+        """Prepare. `below` is an image or a tree; `directory` is empty, where an overlay can be written to."""
+        self._below = below
         self._namespace = namespace
         self._directory = directory
         self.root = directory / "root"
@@ -77,9 +78,12 @@ class Booted:
         lower, upper, work, pins = (self._directory / name for name in ("lower", "upper", "work", "bpf"))
         for place in (lower, upper, work, pins, self.root):
             place.mkdir()
+        if isinstance(self._below, Image):
+            run("mount", "-o", "loop,ro,noload", str(self._below.disk), str(lower))
+        else:
+            lower = self._below
         # As systemd mounts it at the start of a machine: for root alone. A container gets none by itself.
         run("mount", "-t", "bpf", "-o", "nosuid,nodev,noexec,mode=0700", "bpf", str(pins))
-        run("mount", "-o", "loop,ro,noload", str(self._image.disk), str(lower))
         run("mount", "-t", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", "vc5", str(self.root))
         (self.root / "etc/fstab").write_text("")  # its root is mounted already
         (self.root / "etc/machine-id").write_text("")
@@ -182,6 +186,18 @@ class Booted:
     def file(self, path: str) -> Path:
         """Return where a file of the system lies outside."""
         return self.root / path.lstrip("/")
+
+    def apt(self, *words: str) -> str:
+        """Run apt-get, and return all it said. Raises LabError."""
+        script = 'DEBIAN_FRONTEND=noninteractive exec apt-get --yes --no-install-recommends "$@" 2>&1'
+        return self.run("sh", "-c", script, "apt-get", *words)
+
+    def bring(self, package: Path, *words: str) -> str:
+        """Install a package file with apt, and return all that was said. Raises LabError."""
+        target = self.file(f"/var/cache/packages/{package.name}")
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(package.read_bytes())
+        return self.apt("install", *words, f"/var/cache/packages/{package.name}")
 
     def install(self, configuration: str) -> None:
         """Put this tree where the package puts it, with a configuration. Nothing is started."""

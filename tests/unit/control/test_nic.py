@@ -94,7 +94,7 @@ def test_any_nic_gets_findings_that_make_sense(facts: Facts, mode: Mode, xdp: Xd
 def test_the_table() -> None:
     one = Finding(WARNING, "what", "why", "remedy")
     assert lines({}) == ["no interfaces are configured"]
-    text = lines({"eth0": (one,), "eth1": ()}, Screen())
+    text = lines({"eth0": (one,), "eth1": ()}, to=Screen())
     assert text[0].split() == ["INTERFACE", "SEVERITY", "FINDING", "WHAT", "TO", "DO", "WHY"]
     assert text[1].split() == ["eth0", "warning", "what", "remedy", "why"]
     assert text[2].split("  ")[-1] == "nothing speaks against XDP"

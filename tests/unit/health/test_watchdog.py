@@ -18,7 +18,7 @@ def test_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: b
         manager.bind(address.replace("@", "\0", 1))
         manager.settimeout(5)
         alive()
-        assert manager.recv(100) == b"WATCHDOG=1"
+        assert manager.recv(100) == b"READY=1\nWATCHDOG=1"
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/at/all", f"/{'x' * 200}"])

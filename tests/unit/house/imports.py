@@ -59,6 +59,7 @@ PURE_HEALTH = (
     "checks",
     "diagnostic",
     "governor",
+    "grid",
     "judge",
     "lateness",
     "messages",
@@ -92,6 +93,7 @@ PURE_CONTROL = (
     "state",
     "subnets",
     "trouble",
+    "units",
     "vips",
     "ways",
 )

@@ -1,0 +1,28 @@
+"""The moments at which probes start: on a grid, so that several share the work of one turn of the loop. Pure.
+
+A probe that starts alone is woken alone for each step of its conversation, and its result is sent alone, which costs
+twice what it costs in company. Where probes are few, a wider grid brings them together. Where they are many they meet
+on the narrowest one, and a wider one would only have them wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+NARROWEST, WIDEST = 0.01, 0.05
+"""Seconds between two moments."""
+TOGETHER = 4.0
+"""Probes that are to start at once, where the grid allows."""
+SHARE = 40
+"""Moments in the shortest interval, at least, unless the grid is the narrowest."""
+
+
+def width(intervals: Iterable[float]) -> float:
+    """Return the seconds between two moments, for probes of these intervals in seconds."""
+    rate, shortest = 0.0, float("inf")
+    for interval in intervals:
+        rate += 1 / interval
+        shortest = min(shortest, interval)
+    if not rate:
+        return NARROWEST
+    return max(NARROWEST, min(WIDEST, TOGETHER / rate, shortest / SHARE))

@@ -1,0 +1,183 @@
+"""What the appliance takes of a machine: the package is made and unpacked, and its daemon measured as it lies there.
+
+The daemon checks 100 backends by HTTP, every two seconds, through the data plane. They are addresses of one backend of
+the lab, behind which one real web server answers; its processor time is not counted, as it would be spent elsewhere.
+
+    start           from the start of the process to READY=1. "yes": nothing is there, and the program is compiled;
+                    "no, in the cache": after a stop, as at a boot; "no, it runs": after a restart, which adopts it
+    processor time  of the daemon and its prober, user and system, over WINDOW, when all backends are up
+    memory          RSS of a process is all that is resident in it (VmRSS of proc_pid_status(5)). PSS divides what
+                    several processes share among them (smaps_rollup), so only that may be added up
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from appliance import config
+from appliance.control.requirements import read_possible_cpus
+from appliance.dataplane.compile import compile_text
+from appliance.dataplane.shape import shape_for
+from appliance.dataplane.text import FUNCTIONS, rendered
+from appliance.paths import TEMPLATES
+from bench import process
+from bench.report import ROOT, Row
+from bench.targets import web_server
+from tests.lab.addresses import HTTP, VIP
+from tests.lab.bpffs import ensure_bpffs
+from tests.lab.daemon import Daemon
+from tests.lab.namespace import Namespace, inhabitants
+from tests.lab.namespace import run as run_command
+from tests.lab.patience import wait_for
+from tests.lab.topology import Lab
+
+BACKENDS, INTERVAL = 100, 2
+LABELS: dict[str, str | int] = {"backends": BACKENDS, "interval_s": INTERVAL, "check": "http"}
+FIRST = IPv4Address("10.2.0.1")
+NETWORK = "10.2.0.0/16"
+PRIVATE = "/usr/share/vc5-appliance"
+SIZE_LIMIT = 2.0
+"""MB of the package."""
+START_LIMIT = 2000.0
+"""ms to READY=1."""
+CPU_LIMIT = 2.0
+"""% of a core, in all processes."""
+CONTROL_LIMIT = 60.0
+"""MB resident in the control process, which has neither console nor Elasticsearch."""
+ALL_LIMIT = 120.0
+"""MB of all processes together, at rest."""
+REPEAT = 3
+SETTLED = 5.0
+"""Seconds of rest before anything is measured."""
+WINDOW = 60.0
+
+
+def run() -> list[Row]:
+    """Measure the package and its daemon; returns the rows."""
+    ensure_bpffs()
+    with tempfile.TemporaryDirectory(prefix="vc5-bench-", dir="/var/tmp") as directory:
+        package = Path(run_command("sh", str(ROOT / "packaging/build.sh"), directory, timeout=200.0).strip())
+        rows = [Row("package-size", package.stat().st_size / 1e6, "MB", {"file": package.name}, limit=SIZE_LIMIT)]
+        with _site() as lab:
+            daemon = Daemon(lab.balancer, lab.root(), configuration(), program=unpacked(package, Path(directory)))
+            try:
+                rows += _starts(daemon)
+                rows += _at_rest(lab, daemon)
+                daemon.stop()
+            finally:
+                daemon.close()
+    return rows
+
+
+def configuration() -> str:
+    """Return YAML: one service."""
+    addresses = ", ".join(str(FIRST + number) for number in range(BACKENDS))
+    check = f"{{type: http, port: {HTTP}, path: /alive, interval: {INTERVAL}}}"
+    return (
+        "interfaces: eth0\nxdp: native\nservices:\n"
+        f"  - virtual: {VIP}\n    servers: [{addresses}]\n    policy: {{{HTTP}/tcp: {{checks: [{check}]}}}}\n"
+    )
+
+
+def unpacked(package: Path, directory: Path) -> Sequence[str]:
+    """Lay the package out below a directory as dpkg and its postinst would; return the command it installs."""
+    tree = directory / "tree"
+    run_command("dpkg-deb", "--extract", str(package), str(tree))
+    private = tree / PRIVATE.lstrip("/")
+    run_command("/usr/bin/python3", "-m", "compileall", "-q", str(private), timeout=120.0)
+    command = tree / "usr/bin/vc5"
+    command.write_text(command.read_text().replace(f'"{PRIVATE}"', f'"{private}"'))
+    directory.chmod(0o755)  # the prober runs as nobody
+    return (str(command),)
+
+
+@contextmanager
+def _site() -> Iterator[Lab]:
+    """A lab with all the addresses behind one backend."""
+    with Lab(backends=1, servers=False) as lab:
+        backend = lab.backends["b1"]
+        lines = [f"address add {FIRST + (1 << 16) - 3}/16 dev eth0"]
+        lines += [f"neigh replace {FIRST + number} lladdr {backend.mac} dev eth0" for number in range(BACKENDS)]
+        lab.balancer.run("ip", "-batch", "-", text="\n".join([*lines, ""]))
+        backend.namespace.run("ip", "route", "add", NETWORK, "dev", "eth0")
+        server = backend.namespace.spawn(*web_server(lab.directory))
+        try:
+            wait_for("the web server", lambda: f":{HTTP} " in backend.namespace.run("ss", "-Htln"))
+            yield lab
+        finally:
+            server.kill()
+            server.wait()
+
+
+def _starts(daemon: Daemon) -> list[Row]:
+    """The three ways to start; the last one leaves it running."""
+    times: dict[str, list[float]] = {"yes": [], "no, in the cache": [], "no, it runs": []}
+    for _ in range(REPEAT):
+        shutil.rmtree(daemon.places.state / "programs", ignore_errors=True)
+        times["yes"].append(_start(daemon))
+        daemon.stop()
+        times["no, in the cache"].append(_start(daemon))
+        daemon.kill9()
+        times["no, it runs"].append(_start(daemon))
+        daemon.stop()
+    daemon.start()
+    rows = []
+    for how, samples in times.items():
+        labels = {**LABELS, "compiles": how}
+        more = {"worst": max(samples), "samples": len(samples)}
+        rows.append(Row("appliance-start", statistics.median(samples), "ms", labels, limit=START_LIMIT, more=more))
+    return rows
+
+
+def _start(daemon: Daemon) -> float:
+    began = time.monotonic()
+    daemon.start()
+    return (time.monotonic() - began) * 1e3
+
+
+def _at_rest(lab: Lab, daemon: Daemon) -> list[Row]:
+    """What all processes take when every backend is up."""
+
+    def up() -> bool:
+        (service,) = daemon.status()["services"]
+        return {backend["state"] for backend in service["backends"]} == {"available"}
+
+    wait_for(f"{BACKENDS} backends to be available", up, 30.0)
+    time.sleep(SETTLED)
+    pids = {"control": daemon.pid, "prober": process.prober(daemon.places.namespace)}
+    others = set(inhabitants([lab.balancer, Namespace(daemon.places.namespace)])) - set(pids.values())
+    if others:
+        raise ValueError(f"processes {others} run besides the daemon and its prober; what they take is not measured")
+    before, began = {name: process.cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+    time.sleep(WINDOW)
+    seconds = time.monotonic() - began
+    used = {name: (process.cpu_seconds(pid) - before[name]) / seconds * 100 for name, pid in pids.items()}
+    cpu = {**used, "load": os.getloadavg()[0], "seconds": seconds}
+    found = {name: process.memory(pid) for name, pid in pids.items()}
+    shares = {name: process.proportional(pid) for name, pid in pids.items()}
+    child = compile_text(_text(daemon), FUNCTIONS).child_rss / 1e6
+    return [
+        Row("appliance-cpu", sum(used.values()), "% of a core", LABELS, limit=CPU_LIMIT, more=cpu),
+        _memory("control", found["control"], {"Pss": shares["control"]}, CONTROL_LIMIT),
+        _memory("prober", found["prober"], {"Pss": shares["prober"]}, None),
+        Row("appliance-memory", sum(shares.values()), "MB", {**LABELS, "field": "Pss"}, limit=ALL_LIMIT, more=shares),
+        Row("appliance-compile-child", child, "MB", {**LABELS, "field": "ru_maxrss"}),
+    ]
+
+
+def _memory(name: str, fields: Mapping[str, float], more: Mapping[str, float], limit: float | None) -> Row:
+    labels = {**LABELS, "field": "VmRSS"}
+    return Row(f"appliance-{name}", fields["VmRSS"], "MB", labels, limit=limit, more={**fields, **more})
+
+
+def _text(daemon: Daemon) -> str:
+    loaded = config.load(daemon.configuration_file)
+    return rendered(shape_for(loaded.config, read_possible_cpus()), TEMPLATES)
