@@ -228,7 +228,8 @@ def test_it_serves_again_after_a_boot(vm: Vm, say: Say) -> None:
     say(
         f"boot to forwarding: {first['answered'] - up:.1f} s after the interface was up, "
         f"{first['answered'] - max(up, started):.1f} s after the daemon was started as well; the goal of "
-        f"{BOOT_GOAL:g} s is a real machine's, and this emulated one computes {factor:.0f} times slower ({BOOT_GOAL * factor:.0f} s)"
+        f"{BOOT_GOAL:g} s is a real machine's, and this emulated one computes {factor:.0f} times slower "
+        f"({BOOT_GOAL * factor:.0f} s)"
     )
     assert [(row["name"], row["attach"]) for row in status(vm)["interfaces"]] == [("card1", "native")]
     assert vm.run("systemctl", "is-system-running").strip() == "running"
