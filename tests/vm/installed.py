@@ -11,16 +11,15 @@ from appliance import __version__
 from tests.lab.backend import REPOSITORY
 from tests.lab.patience import wait_for
 from tests.package.building import another
-from tests.vm import surroundings, worktree
+from tests.vm import ahead, surroundings, worktree
 from tests.vm.machine import Vm
 
 LIMIT: Final = 90.0
 """Seconds for anything that starts; every instruction is emulated."""
 CONFIGURATION: Final = f"""\
 interfaces: [card1]
-xdp: native
-interval: 1s
-timeout: 4s
+interval: 3s
+timeout: 3s
 rise: 1
 fall: 3
 services:
@@ -54,6 +53,7 @@ ExecStart=/usr/bin/python3 -m tests.vm.surroundings serve
 WantedBy=multi-user.target
 """,
 }
+PROGRAMS: Final = "/var/lib/vc5/programs"
 CONFIG: Final = "/etc/vc5/config.yaml"
 SITE: Final = "/etc/vc5/conf.d/site.yaml"
 TALK: Final = "/run/talk.json"
@@ -80,7 +80,9 @@ def variant(package: Path, directory: Path, version: str, line: str = "") -> Pat
 def on_terminal(vm: Vm, *argv: str, answers: dict[str, str] | None = None, limit: float = 200) -> str:
     """Run a command on a terminal, and return what an operator sees there. Raises LabError."""
     command = ("python3", "-m", "tests.vm.terminal", json.dumps(answers or {}), *argv)
-    return vm.run("env", "-C", worktree.PLACE, *command, limit=limit).replace("\r\n", "\n")
+    said = vm.run("env", "-C", worktree.PLACE, *command, limit=limit)
+    # Of a line that was written several times over, the last.
+    return "".join(f"{line.rpartition(chr(13))[2]}\n" for line in said.replace("\r\n", "\n").splitlines())
 
 
 def bring(vm: Vm, package: Path, *options: str, answers: dict[str, str] | None = None) -> str:
@@ -88,6 +90,12 @@ def bring(vm: Vm, package: Path, *options: str, answers: dict[str, str] | None =
     vm.put(package.read_bytes(), f"/srv/{package.name}")
     line = shlex.join(["apt", "install", *options, f"./{package.name}"])
     return on_terminal(vm, "sh", "-c", f"cd /srv && exec {line}", answers=answers)
+
+
+def send_program(vm: Vm) -> None:
+    """Give the daemon the program of CONFIGURATION: it compiles one at its first start, which takes a minute."""
+    ahead.send(vm, CONFIGURATION)
+    vm.run("sh", "-ec", f"cp -rT {ahead.PLACE} {PROGRAMS}; chown -R --reference={PROGRAMS}/.. {PROGRAMS}")
 
 
 def version(vm: Vm) -> str:
