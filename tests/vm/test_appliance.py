@@ -71,7 +71,7 @@ def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installation(saved: Saved, deb: Path) -> Iterator[tuple[Saved, dict[str, str]]]:
     """A machine that serves with the package, at rest, and what was shown on the way there."""
-    with place("before") as before, place("installed") as directory, Vm.restore(saved, before) as vm:
+    with place("installed") as directory, Vm.restore(saved, directory) as vm:
         shown: dict[str, str] = {}
         try:
             surround(vm)
@@ -85,7 +85,6 @@ def installation(saved: Saved, deb: Path) -> Iterator[tuple[Saved, dict[str, str
         except (AssertionError, LabError) as error:
             told = "\n".join(text for name, text in shown.items() if name != "files before")
             raise LabError(f"{error}\n{told}\n{journal(vm)}\n{vm.told()}") from None
-        del directory
         yield vm.save(), shown
 
 
@@ -181,7 +180,7 @@ def test_reload_good_and_bad(vm: Vm) -> None:
         on_terminal(vm, "systemctl", "reload", "vc5")
     told = systemctl_status(vm)
     assert "Active: active (running)" in told
-    assert f"reload refused, the old configuration is in force: {SITE}:10:" in told, told
+    assert f"reload refused, the old configuration is in force: {SITE}:9:" in told, told
     assert "10.1.10.312" in journal(vm, "vc5.service")
     still_talking(vm)
     vm.put(CONFIGURATION.replace("interval: 1s", "interval: 2s").encode(), SITE)
