@@ -128,7 +128,8 @@ def test_apt_installs_what_then_serves(installation: tuple[Saved, dict[str, str]
     for vip in (surroundings.CHECKED, surroundings.UNCHECKED):
         assert {ask(vm, vip) for _ in range(20)} == {"b1", "b2"}
     assert "2 of 2 services up" in systemctl_status(vm)
-    assert vm.run("dpkg", "--verify", "vc5-appliance") == ""
+    wrong = vm.run("dpkg", "--verify", "vc5-appliance").splitlines()
+    assert [line for line in wrong if "/usr/share/doc/" not in line and "/usr/share/man/" not in line] == []
 
 
 @pytest.mark.parametrize("answer", ["", "N", "Y"])

@@ -16,7 +16,7 @@ from tests.vm.test_guest import run_inside
 pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.slow, pytest.mark.appliance]
 
 INSIDE = Path(__file__).with_name("guest") / "systems"
-FIGURES = re.compile(r"^(?:lacp|ipvs): .*", re.MULTILINE)
+FIGURES = re.compile(r"\b(?:lacp|ipvs): .*")
 
 
 @pytest.fixture
