@@ -43,7 +43,7 @@ def hosts() -> Iterator[Range]:
 def ipvs(hosts: Range) -> Cost:
     """Measure IPVS; it is gone afterwards."""
     run("modprobe", "--all", "ip_vs", "ip_vs_mh")
-    lines = [f"-A -u {SERVICE} -s mh", *(f"-a -u {SERVICE} -r {server}:{PORT} -g" for server in SERVERS), ""]
+    lines = [f"-A -u {SERVICE} -s mh -b mh-port", *(f"-a -u {SERVICE} -r {server}:{PORT} -g" for server in SERVERS), ""]
     space = hosts.spaces["balancer"]
     space.run("ip", "address", "add", f"{VIP}/32", "dev", "lo")
     space.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
