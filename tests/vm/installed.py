@@ -57,7 +57,7 @@ PROGRAMS: Final = "/var/lib/vc5/programs"
 CONFIG: Final = "/etc/vc5/config.yaml"
 SITE: Final = "/etc/vc5/conf.d/site.yaml"
 TALK: Final = "/run/talk.json"
-SITES_OWN = "# The site's own line.\n"
+SITES_OWN: Final = "# A line of the site.\n"
 
 
 def surround(vm: Vm) -> None:
