@@ -26,7 +26,7 @@ DEB='debhelper dh-python dpkg-dev make'
 PACKAGE='lintian mmdebstrap systemd-container util-linux'
 VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
 GUEST='systemd-sysv dbus udev kmod linux-image-cloud-amd64 qemu-guest-agent iputils-ping tcpdump
-    python3-pytest python3-pytest-timeout python3-hypothesis'
+    ipvsadm python3-pytest python3-pytest-timeout python3-hypothesis'
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -70,8 +70,8 @@ def sweep() -> None:
 
 
 @pytest.fixture(scope="session")
-def built(pytestconfig: pytest.Config) -> Image:
-    """The image, built now if need be; this may take a minute, so it is said on the terminal."""
+def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """What puts a line on the terminal at once: of a long wait, or a figure that somebody should read."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     terminal = pytestconfig.pluginmanager.getplugin("terminalreporter")
 
@@ -80,6 +80,12 @@ def built(pytestconfig: pytest.Config) -> Image:
             if terminal:
                 terminal.write_line(f"vm: {line}")
 
+    return say
+
+
+@pytest.fixture(scope="session")
+def built(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Image:
+    """The image, built now if need be; this may take a minute, so it is said on the terminal."""
     try:
         return image.ready(say)
     except ImageError as error:

@@ -9,7 +9,8 @@
         vm.reboot(); vm.cut_power()
 
 A saved machine is never loaded into a QEMU that runs: the guest's clock would jump by all the time that it has run.
-The machine has four network cards, card0 .. card3 (virtio), plugged into one dumb hub that leads nowhere else.
+The machine has four network cards, card0 .. card3 (virtio), plugged into one dumb hub that leads nowhere else; or, with
+`cables`, into one hub for each of these groups.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +33,8 @@ from tests.vm.image import CARDS, Image
 COMMAND_LINE: Final = "root=/dev/vda rw quiet panic=-1 mitigations=off audit=0 no_timer_check cryptomgr.notests"
 PORT: Final = "agent"
 TAG: Final = "saved"
+Cables = Sequence[Sequence[str]]
+ONE_HUB: Final[Cables] = (tuple(CARDS.values()),)
 BOOT_LIMIT, COMMAND_LIMIT = 180.0, 60.0  # seconds
 
 
@@ -60,9 +64,10 @@ class Saved:
 class Vm:
     """A running machine. A context manager: leaving it ends the QEMU process, at once and whatever the guest does."""
 
-    def __init__(self, image: Image, directory: Path, disk: Path, load: bool) -> None:
+    def __init__(self, image: Image, directory: Path, disk: Path, load: bool, cables: Cables = ONE_HUB) -> None:
         """Start QEMU with this disk; see `boot` and `restore`. Console and messages of QEMU go to `directory`."""
         self.image = image
+        self._hubs = {name: hub for hub, group in enumerate(cables) for name in group}
         self.directory = directory
         self.console = directory / "console.log"
         self._disk = disk
@@ -105,11 +110,11 @@ class Vm:
         return vm
 
     @classmethod
-    def restore(cls, saved: Saved, directory: Path) -> Self:
+    def restore(cls, saved: Saved, directory: Path, cables: Cables = ONE_HUB) -> Self:
         """Return a machine that goes on where `saved` was, its clock set to the time. Raises LabError."""
         disk = directory / "disk.qcow2"
         shutil.copyfile(saved.disk, disk)
-        vm = cls(saved.image, directory, disk, load=True)
+        vm = cls(saved.image, directory, disk, load=True, cables=cables)
         vm.run("date", "--set", f"@{time.time():.3f}")
         return vm
 
@@ -131,7 +136,7 @@ class Vm:
         command += ["-chardev", f"socket,id=ga,fd={self._agent.other_end.fileno()}"]
         command += ["-device", f"virtserialport,id={PORT},chardev=ga,name=org.qemu.guest_agent.0"]
         for mac, name in CARDS.items():
-            command += ["-netdev", f"hubport,id={name},hubid=0"]
+            command += ["-netdev", f"hubport,id={name},hubid={self._hubs[name]}"]
             command += ["-device", f"virtio-net-pci,netdev={name},mac={mac},romfile="]
         return command
 

@@ -18,6 +18,12 @@ FILES = sorted(Path(__file__).parent.glob("guest/test_*.py"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem.removeprefix("test_"))
 def test_inside(vm: Vm, file: Path) -> None:
-    for configuration in getattr(import_module(f"tests.vm.guest.{file.stem}"), "AHEAD", ()):
+    run_inside(vm, file)
+
+
+def run_inside(vm: Vm, file: Path, *options: str) -> str:
+    """Run a file of tests in the machine, with the programs that it wants compiled; return what pytest printed."""
+    path = file.relative_to(tree.ROOT)
+    for configuration in getattr(import_module(".".join(path.with_suffix("").parts)), "AHEAD", ()):
         ahead.send(vm, configuration)
-    worktree.pytest(vm, str(file.relative_to(tree.ROOT)), limit=400)
+    return worktree.pytest(vm, str(path), *options, limit=400)

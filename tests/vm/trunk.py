@@ -44,7 +44,7 @@ class Trunk(Site):
     def _set_up_balancer(self) -> None:
         lines = []
         if len(self.members) > 1:
-            lines += [f"link add {self.parent} type bond mode active-backup miimon 50"]
+            lines += [f"link add {self.parent} type bond {self._bond_options()}"]
             lines += [f"link set {name} down master {self.parent}" for name in self.members]
             lines += [f"link set {self.parent} up"]
         lines += [f"link set {name} up" for name in self.members]
@@ -53,6 +53,9 @@ class Trunk(Site):
             lines += [f"link add link {self.parent} name {leg} type vlan id {network.id}"]
             lines += [*_addresses(network, BALANCER, leg), f"link set {leg} up"]
         _configure(self.balancer, self.members, lines, _settings(self.members))
+
+    def _bond_options(self) -> str:
+        return "mode active-backup miimon 50"
 
     def carrier(self) -> str:
         """The member of the bond that carries all."""
