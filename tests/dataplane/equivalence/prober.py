@@ -27,7 +27,7 @@ def probe(pair: Pair, site: Site, random: Random, chains: tuple[tuple[tuple[int,
     family = service.key.vip.version if random.random() < 0.95 else 4
     target = probe_address(number, family)
     if random.random() < 0.05:
-        target = type(target)(int(target) + random.choice((1 << 24, 1 << 31)))
+        target = type(target)(int(target) ^ 1 << random.choice((24, 31) if target.version == 4 else (24, 31, 40, 70)))
     port = random.choice((service.key.port, 8080))
     options = random.choice((b"",) * 12 + (OPTIONS[0],))
     fragment = random.choice((0x4000,) * 9 + (0x2000,))
