@@ -170,7 +170,10 @@ class Daemon:
             if not adopted:
                 instance.remove()
             raise
-        how = "went on with the running program" if adopted else f"compiled in {prepared.seconds:.2f} s"
+        how = "went on with the running program"
+        if not adopted:
+            kept = "with a program that was compiled before"
+            how = f"compiled in {prepared.seconds:.2f} s" if prepared.seconds else kept
         for note in instance.data.notes:
             self.record(EventKind.ALARM, note)
         self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from appliance import paths
+from tests.lab import programs
 from tests.lab.backend import REPOSITORY
 from tests.lab.bpffs import ensure_bpffs
 from tests.lab.debris import leftovers_of
@@ -99,8 +100,13 @@ class Daemon:
         program: Sequence[str] = PROGRAM,
         environment: dict[str, str] | None = None,
         options: Sequence[str] = (),
+        compiles: bool = False,
     ) -> None:
-        """Prepare; `configuration` is the YAML text, `program` the words before `--root`, `options` those for `run`."""
+        """Prepare; `configuration` is the YAML text, `program` the words before `--root`, `options` those for `run`.
+
+        One that `compiles` gets no program that another has compiled in the same test run (programs.py); nor does one
+        that is run in another way, whose code may be another, or may not be allowed to read it.
+        """
         self.namespace = namespace
         self.root = root
         self.places = paths.root(str(root))
@@ -108,6 +114,7 @@ class Daemon:
         self.configuration_file.write_text(configuration)
         self._program = tuple(program)
         self._options = tuple(options)
+        self._borrows = not (compiles or options or environment) and self._program == PROGRAM
         self._environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._errors = root / "stderr"
         self._process: subprocess.Popen[str] | None = None
@@ -118,6 +125,8 @@ class Daemon:
     def start(self, ready_within: float = 90.0) -> None:
         """Start, and wait for READY=1. Raises LabError with the daemon's standard error if it ends or is too slow."""
         ensure_bpffs()
+        if self._borrows:
+            programs.lend(self.places.state / "programs")
         started = time.monotonic()
         with self._errors.open("a") as errors:
             self._process = self.namespace.spawn(
@@ -252,6 +261,8 @@ class Daemon:
             for process in inhabitants([self.namespace, Namespace(self.places.namespace)]):
                 self._kill_if_mine(process)
             self._process.wait()
+        if self._borrows:
+            programs.take(self.places.state / "programs")
         self._notify.close()
 
     def _kill_if_mine(self, process: int) -> None:

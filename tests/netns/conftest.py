@@ -8,8 +8,21 @@ import pytest
 
 from tests.lab.addresses import VIP
 from tests.lab.lock import exclusive
+from tests.lab.programs import make_shelf, remove_shelf
 from tests.lab.topology import Lab
 from tests.netns.watch_scene import Scene, make_scene
+
+_SHELF = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let daemons lend each other what they compile, those of workers too."""
+    config.stash[_SHELF] = make_shelf()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if config.stash[_SHELF]:
+        remove_shelf()
 
 
 @pytest.fixture

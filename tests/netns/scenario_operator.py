@@ -59,9 +59,12 @@ def prepared(
     text: str,
     wrapper: Sequence[str] = (),
     environment: dict[str, str] | None = None,
+    *,
+    compiles: bool = False,
 ) -> Iterator[Daemon]:
     """Yield a daemon of its own root that is not started; `wrapper` is the command line that it is to run under."""
-    daemon = Daemon(lab.balancer, lab.root(name), text, program=(*wrapper, *PROGRAM), environment=environment)
+    program = (*wrapper, *PROGRAM)
+    daemon = Daemon(lab.balancer, lab.root(name), text, program=program, environment=environment, compiles=compiles)
     try:
         yield daemon
     finally:

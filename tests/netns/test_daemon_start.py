@@ -303,7 +303,7 @@ def test_a_damaged_state_file_is_an_alarm_and_no_obstacle(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_ended_while_compiling(lab: Lab, number: signal.Signals) -> None:
     before = links(lab.balancer)
-    with prepared(lab, f"early-{number}", configuration()) as daemon:
+    with prepared(lab, f"early-{number}", configuration(), compiles=True) as daemon:
         starting = _start(daemon)
         daemon.signal(number)
         starting.join()
@@ -314,7 +314,7 @@ def test_ended_while_compiling(lab: Lab, number: signal.Signals) -> None:
 
 
 def test_a_reload_asked_for_while_compiling_comes_afterwards(lab: Lab) -> None:
-    with prepared(lab, "early-reload", configuration(servers="10.1.10.11")) as daemon:
+    with prepared(lab, "early-reload", configuration(servers="10.1.10.11"), compiles=True) as daemon:
         starting = _start(daemon)
         daemon.configuration_file.write_text(configuration())
         daemon.signal(signal.SIGHUP)
