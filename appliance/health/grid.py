@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-NARROWEST, WIDEST = 0.01, 0.05
+NARROWEST, WIDEST = 0.01, 0.1
 """Seconds between two moments."""
-TOGETHER = 4.0
+TOGETHER = 5.0
 """Probes that are to start at once, where the grid allows."""
-SHARE = 40
+SHARE = 20
 """Moments in the shortest interval, at least, unless the grid is the narrowest."""
 
 

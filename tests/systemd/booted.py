@@ -152,6 +152,11 @@ class Booted:
 
     # ---- what can be done in it
 
+    @property
+    def init(self) -> int:
+        """The process id of its systemd, outside."""
+        return self._init
+
     def state(self) -> str:
         """Return what systemd says of itself."""
         return self.attempt("systemctl", "is-system-running").stdout.strip()

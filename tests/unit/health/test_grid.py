@@ -11,14 +11,14 @@ from appliance.health.grid import NARROWEST, SHARE, WIDEST, width
 # How many probes, their interval in seconds -> seconds between two moments.
 CASES = [
     (0, 2.0, 0.01),
-    (1, 2.0, 0.05),
-    (100, 2.0, 0.05),
-    (200, 2.0, 0.04),
+    (1, 2.0, 0.1),
+    (100, 2.0, 0.1),
+    (200, 2.0, 0.05),
     (1_000, 2.0, 0.01),
     (10_000, 2.0, 0.01),
-    (10, 1.0, 0.025),
+    (4, 1.0, 0.05),
     (2, 0.1, 0.01),
-    (1_000, 10.0, 0.04),
+    (1_000, 10.0, 0.05),
 ]
 
 
