@@ -42,6 +42,15 @@ Address={surroundings.APPLIANCE}/24
 LinkLocalAddressing=no
 IPv6AcceptRA=no
 """,
+    # What the units allow a real machine, eight times over: else a busy emulated one has its watchdogs bite.
+    **{
+        f"/etc/systemd/system/{unit}.service.d/emulated.conf": f"[Service]\n{lines}\n"
+        for unit, lines in (
+            ("vc5", "WatchdogSec=240\nTimeoutStartSec=720"),
+            ("vc5-prober", "WatchdogSec=80"),
+            ("vc5-netns", "TimeoutStartSec=240"),
+        )
+    },
     "/etc/systemd/system/surroundings.service": f"""\
 [Unit]
 Description=A client and backends
@@ -62,6 +71,7 @@ SITES_OWN: Final = "# A line of the site.\n"
 
 def surround(vm: Vm) -> None:
     """Give the machine its address on card1, and start what is around it."""
+    vm.run("mkdir", "-p", *(str(Path(name).parent) for name in FILES))
     for name, text in FILES.items():
         vm.put(text.encode(), name)
     vm.run("systemctl", "daemon-reload")
