@@ -92,7 +92,7 @@ def on_terminal(vm: Vm, *argv: str, answers: dict[str, str] | None = None, limit
     command = ("python3", "-m", "tests.vm.terminal", json.dumps(answers or {}), *argv)
     said = vm.run("env", "-C", worktree.PLACE, *command, limit=limit)
     # Of a line that was written several times over, the last.
-    return "".join(f"{line.rpartition(chr(13))[2]}\n" for line in said.replace("\r\n", "\n").splitlines())
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in said.split("\n"))
 
 
 def bring(vm: Vm, package: Path, *options: str, answers: dict[str, str] | None = None) -> str:
