@@ -216,7 +216,8 @@ def test_upgrade_and_downgrade_under_connections(vm: Vm, deb: Path, tmp_path: Pa
 
 
 def test_it_serves_again_after_a_boot(vm: Vm, say: Say) -> None:
-    ours, theirs = (float(one) for one in (_computing(), vm.run("python3", "-c", LOOP)))
+    ours = min(_computing() for _ in range(3))
+    theirs = min(float(vm.run("python3", "-c", LOOP)) for _ in range(3))
     vm.reboot()
     wait_for("the first answer", lambda: vm.execute("test", "-s", str(surroundings.FIRST)).status == 0, LIMIT)
     first = json.loads(vm.get(str(surroundings.FIRST)))
