@@ -89,13 +89,6 @@ class Instance:
         found = self.health.health(service, address)
         return self.assumed.get((service, address), found) if found is Health.UNKNOWN else found
 
-    def waits(self, key: ServiceKey) -> bool:
-        """Whether a service waits for more first verdicts before it has its first table (plan.py)."""
-        if self.current is None or key not in self.current.places:
-            return False
-        service = self.current.ordered[self.current.places[key]]
-        return self.openings.waits(service, self.verdict, time.monotonic())
-
     def shape(self, config: Config, host: Host | None = None) -> Shape:
         """The shape that a configuration needs beside what still drains and what runs; on this host.
 

@@ -13,7 +13,7 @@ from appliance.control.socket import Request
 from appliance.errors import RequestError
 from appliance.health.governor import Freeze
 from appliance.health.judge import Transition
-from appliance.model import EventKind, Health, ProbeResult, Service
+from appliance.model import EventKind, Health, ProbeResult, Service, ServiceKey
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
@@ -88,7 +88,7 @@ class Judging:
         assumed = daemon.instance.assumed.pop((transition.service, transition.backend), Health.UNKNOWN)
         before = transition.before if transition.before is not Health.UNKNOWN else assumed
         held = self._hear(transition, before)  # which may think otherwise of one that was assumed to be what it is
-        if daemon.instance.waits(transition.service):
+        if self._waits(transition.service):
             daemon.save_soon()
         else:
             daemon.plan_soon(transition.service, unsaved=True)
@@ -102,6 +102,14 @@ class Judging:
             backend=transition.backend,
             outcome=str(transition.after),
         )
+
+    def _waits(self, key: ServiceKey) -> bool:
+        """Whether a service waits for more first verdicts before it has its first table (plan.py)."""
+        instance = self._daemon.instance
+        plan = instance.current
+        if plan is None or key not in plan.places:
+            return False
+        return instance.openings.waits(plan.ordered[plan.places[key]], instance.verdict, time.monotonic())
 
     def _hear(self, transition: Transition, before: Health) -> Service | None:
         """Let the governor know; return the service if it holds the backend in it."""

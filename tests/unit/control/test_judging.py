@@ -31,7 +31,8 @@ class Listener:
             state=SimpleNamespace(leaving={}),
             governor=Governor(),
             health=SimpleNamespace(observe=lambda result, now: result),
-            waits=lambda service: self.waiting,
+            openings=SimpleNamespace(waits=lambda service, verdict, now: self.waiting and service is one),
+            verdict=None,
         )
         self.recorder = SimpleNamespace(probe=lambda result: None)
 
