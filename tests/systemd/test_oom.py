@@ -1,8 +1,7 @@
 """The kernel kills the daemon, or its prober, for want of memory: the data plane goes on, and health is what it was.
 
 The process is put into a control group of its own on the host, where next to nothing may be allocated. So it is the
-kernel's own choice that ends it, when it asks for more. What systemd tells of it where it has such groups to itself,
-tests/vm/test_oom.py shows.
+kernel's own choice that ends it, when it asks for more.
 """
 
 from __future__ import annotations
