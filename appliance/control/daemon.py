@@ -151,7 +151,7 @@ class Daemon:
         self.notifier.extend(COMPILE_TIME)
         self.notifier.status("compiling the data plane")
         try:
-            prepared = await self._alive_during(asyncio.to_thread(instance.data.prepare, instance.shape(configuration)))
+            prepared = await asyncio.to_thread(instance.data.prepare, instance.shape(configuration))
         except Vc5Error:
             if not self._stop.is_set():  # who ends the daemon may have ended the compiler as well
                 raise
@@ -182,15 +182,6 @@ class Daemon:
         self.prober.schedule(instance.targets(), instance.state.config.max_probes)
         heap.trim()
         return True
-
-    async def _alive_during(self, work: Coroutine[Any, Any, Prepared]) -> Prepared:
-        """Wait for it and return its result; after a re-execution the watchdog waits for us before we are ready."""
-        task = asyncio.ensure_future(work)
-        while not task.done():
-            if self.notifier.watchdog is not None:
-                self.notifier.alive()
-            await asyncio.wait({task}, timeout=self.notifier.watchdog)
-        return task.result()
 
     async def _serve(self) -> None:
         self._loop.add_reader(self.watch.fileno(), self.watch.read)

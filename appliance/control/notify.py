@@ -17,7 +17,8 @@ class Notifier:
         self.heard = bool(os.environ.get("NOTIFY_SOCKET"))
         """Whether there is a service manager that is told."""
         self._status = ""
-        self.watchdog = _watchdog_seconds()
+        self._allowed = _watchdog_usec()
+        self.watchdog = self._allowed / 3e6 if self._allowed else None
         """How often to call `alive`: a third of the time that systemd allows; None where it watches nothing."""
 
     def ready(self, status: str) -> None:
@@ -45,6 +46,16 @@ class Notifier:
         """Keep the watchdog quiet."""
         self._notifier.notify("WATCHDOG=1")
 
+    def watch_less(self, seconds: float) -> None:
+        """Have the watchdog wait so long: after an exec it is armed, and code has to be read before anyone is alive."""
+        if self._allowed:
+            self._notifier.notify(f"WATCHDOG=1\nWATCHDOG_USEC={int(seconds * 1e6)}")
+
+    def watch_again(self) -> None:
+        """Have the watchdog wait as long as the unit says."""
+        if self._allowed:
+            self._notifier.notify(f"WATCHDOG=1\nWATCHDOG_USEC={self._allowed}")
+
     def store(self, name: str, descriptor: int) -> None:
         """Have a copy of a descriptor held under this name, for the next start; what is not held is not missed."""
         place = os.environ.get("NOTIFY_SOCKET", "")
@@ -66,8 +77,6 @@ class Notifier:
         self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
 
-def _watchdog_seconds() -> float | None:
+def _watchdog_usec() -> int:
     usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
-    if not usec.isdigit() or int(usec) == 0 or (pid and pid != str(os.getpid())):
-        return None
-    return int(usec) / 3e6
+    return int(usec) if usec.isdigit() and (not pid or pid == str(os.getpid())) else 0

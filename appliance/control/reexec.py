@@ -38,6 +38,8 @@ DAEMON = "daemon"
 CONTROL = "control"
 LOCK = "lock"
 ANSWER = "answer"
+START_TIME = 180.0
+"""Seconds for which the watchdog leaves a new program alone that is not ready: as long as a start may take."""
 
 
 async def reexec(daemon: Daemon, request: Request) -> Any:
@@ -85,9 +87,10 @@ async def _hand_over(daemon: Daemon, request: Request, ready: Ready, who: str, n
         daemon.recorder.write()
         answer = {"who": who, "from": __version__, "since": time.monotonic(), "rehearsal": ready.seconds, "note": note}
         bequests = [*daemon.estate.gather(), Bequest(ANSWER, request.descriptor, answer)]
-        daemon.notifier.alive()
+        daemon.notifier.watch_less(START_TIME)
         execute(bequests, daemon.notifier)
     except BaseException:
+        daemon.notifier.watch_again()
         await daemon.server.resume()
         await daemon.prober.start()
         raise
@@ -131,6 +134,7 @@ def answer(daemon: Daemon) -> None:
         daemon.record(EventKind.ALARM, note)
     if not daemon.inherited.program:
         return
+    daemon.notifier.watch_again()
     state = left.state if left is not None and isinstance(left.state, Mapping) else {}
     since = state.get("since")
     gap = max(0.0, time.monotonic() - since) if isinstance(since, float) else 0.0

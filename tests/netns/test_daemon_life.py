@@ -53,8 +53,6 @@ def told(daemon: Daemon, since: float = 0.0) -> list[str]:
 def test_what_the_service_manager_is_told(lab: Lab) -> None:
     with running(lab, "told", WATCHDOG_USEC="1500000") as daemon:
         assert told(daemon)[:2] == ["EXTEND_TIMEOUT_USEC", "READY"]
-        names = [n.name for n in tuple(daemon.notifications)]
-        assert names.index("WATCHDOG") < names.index("READY"), "compiling is no reason to be taken for hung"
         wait_for("a status", lambda: "1 of 1 services up" in [n.value for n in daemon.notifications])
 
         since = time.monotonic()

@@ -113,7 +113,7 @@ def asking(daemon: Daemon) -> Iterator[list[str]]:
 
 
 def test_another_version_takes_over(lab: Lab, copy: Path) -> None:
-    with running(lab, "takeover", PYTHONPATH=str(copy)) as daemon:
+    with running(lab, "takeover", PYTHONPATH=str(copy), WATCHDOG_USEC="30000000") as daemon:
         assert daemon.reload().returncode == 0
         assert daemon.vc5("drain", SERVICE, "10.1.10.12").returncode == 0
         before, pid, rows = daemon.status(), daemon.pid, settled(daemon)
@@ -144,6 +144,8 @@ def test_another_version_takes_over(lab: Lab, copy: Path) -> None:
             assert events(daemon, "backend", wall) == [], "no verdict has changed"
             _wait_for_probes(daemon)
             assert [state for _, state in _children(pid) if state == "Z"] == []
+        patience = [n.value for n in daemon.notifications if n.name == "WATCHDOG_USEC"]
+        assert patience == ["180000000", "30000000"] * 4, "code is read before anyone is alive"
         wait_for("the same descriptors", lambda: Counter(_descriptors(pid)) - Counter(open_before) == Counter())
         log = events(daemon, "daemon")
         assert any("re-executed: version 99.3 runs in place of 99.2" in one["message"] for one in log)
