@@ -37,6 +37,10 @@ WARNINGS = (
     "-Werror=return-type",
     "-Werror=uninitialized",
 )
+SEMANTICS = (
+    # Headers are written as fields and summed as words. As the kernel has it for all of its own code.
+    "-fno-strict-aliasing",
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def compile_text(text: str | Callable[[], str], functions: Sequence[str], *, tim
     which `#line` marks name template file and line; or with the name of the Debian package that is missing; or after
     `timeout` seconds.
     """
-    cflags = [f"-I{directory}" for directory in _include_directories()] + list(WARNINGS)
+    cflags = [f"-I{directory}" for directory in _include_directories()] + [*WARNINGS, *SEMANTICS]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vc5-compile-") as directory:
         # A copy, because the child may not be allowed to read where the package lives (a checkout below /root).

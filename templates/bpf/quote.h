@@ -53,8 +53,6 @@ static __always_inline u64 vc5_sum_rest(const void *at, const void *end, u32 mos
 	u64 sum = 0;
 	u32 i;
 
-	/* What has just been written there as fields of other types is to be read as words. */
-	asm volatile("" : : : "memory");
 #pragma clang loop unroll(disable)
 	for (i = 0; i < most; i += VC5_QUOTE_STEP) {
 		if (at + VC5_QUOTE_STEP > end)
