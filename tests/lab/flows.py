@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import hashlib
 import random
+import socket
 import time
 from dataclasses import asdict, dataclass
 
@@ -25,6 +26,9 @@ SMALLEST, LARGEST = 16, 4000
 """Payload bytes; the largest makes three segments."""
 LAST_WORDS = 5
 """Frames that an idle flow says at the end."""
+KEEPALIVE = {socket.TCP_KEEPIDLE: 2, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 127}
+"""Of busy flows, seconds and a number: whose words have arrived and are not answered has nothing to repeat, and nobody
+can tell it that its server is dead unless it asks."""
 
 
 @dataclass
@@ -75,6 +79,10 @@ class Flow:
         try:
             connection = await asyncio.wait_for(self._plan.source.connect(self._plan.target), self._plan.patience)
             self.record.source, self.record.port = connection.getsockname()[:2]
+            if not self.record.idle:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                for option, value in KEEPALIVE.items():
+                    connection.setsockopt(socket.IPPROTO_TCP, option, value)
             reader, writer = await asyncio.open_connection(sock=connection)
             self.record.backend = (await self._await(HELLO, 0, reader)).decode()
             self.record.state = "open"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +56,10 @@ class Holdings:
 def holdings(daemon: Daemon) -> Holdings:
     process = Path("/proc") / str(daemon.pid)
     fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-    names = [os.readlink(entry) for entry in (process / "fd").iterdir()]
+    names = []
+    for entry in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            names.append(os.readlink(entry))
     children = (process / f"task/{daemon.pid}/children").read_text().split()
     return Holdings(
         Counter(_kind(name) for name in names),
