@@ -17,8 +17,6 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from appliance import paths
 from tests.lab.backend import REPOSITORY
@@ -26,6 +24,7 @@ from tests.lab.bpffs import ensure_bpffs
 from tests.lab.daemon import PROGRAM, Daemon
 from tests.lab.namespace import LabError, Namespace
 from tests.lab.patience import wait_for
+from tests.lab.standing import Standing
 from tests.lab.topology import Lab
 
 USER, PROBER = "daemon", "nobody"
@@ -96,7 +95,7 @@ class ProberUnit:
         self._thread.join()
 
 
-class Apart:
+class Apart(Standing):
     """A daemon without root, and all that belongs to it."""
 
     def __init__(self, lab: Lab, name: str, configuration: str, environment: dict[str, str] | None = None) -> None:
@@ -146,18 +145,9 @@ class Apart:
         """The probe namespace."""
         return Namespace(self.places.namespace)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def stand(self) -> None:
+        """Start."""
+        self.start()
 
     def close(self) -> None:
         """End whatever still runs."""

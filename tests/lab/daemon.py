@@ -21,8 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from appliance import paths
 from tests.lab import programs
@@ -31,6 +30,7 @@ from tests.lab.bpffs import ensure_bpffs
 from tests.lab.debris import leftovers_of
 from tests.lab.namespace import LabError, Namespace, inhabitants
 from tests.lab.patience import wait_for
+from tests.lab.standing import Standing
 
 PROGRAM = ("/usr/bin/python3", "-m", "appliance")
 """Debian's own interpreter: bcc belongs to it."""
@@ -88,7 +88,7 @@ class NotifySocket:
         self.path.unlink(missing_ok=True)
 
 
-class Daemon:
+class Daemon(Standing):
     """One daemon, started as often as the test wants, always with the same root."""
 
     def __init__(
@@ -242,18 +242,9 @@ class Daemon:
 
     # ---- as a context
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def stand(self) -> None:
+        """Start."""
+        self.start()
 
     def close(self) -> None:
         """Kill whatever still runs of it; what it pinned is removed with the lab."""

@@ -32,7 +32,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from tests.lab.addresses import BALANCER, CLIENT_ADDRESSES, CLIENT_GATEWAY, FIRST_BACKEND, ROUTER, VIP, mac_of
@@ -41,6 +40,7 @@ from tests.lab.bpffs import ensure_bpffs
 from tests.lab.debris import PREFIX, lab_directory, remove_lab, sweep
 from tests.lab.lock import exclusive, take
 from tests.lab.namespace import LabError, Namespace, run
+from tests.lab.standing import Standing
 from tests.lab.xdp_pass import XdpPass
 
 _serial = itertools.count(1)
@@ -55,7 +55,7 @@ ROUTER_SETTINGS = (("net/ipv4/ip_forward", "1"),)
 BACKEND_SETTINGS = (("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_announce", "2"))
 
 
-class Lab:
+class Lab(Standing):
     """A context manager: the whole lab stands when it is entered, and is gone without a trace when it is left."""
 
     def __init__(
@@ -94,17 +94,11 @@ class Lab:
         with exclusive("labs"):
             self.directory.mkdir()
             self._owner = take(self.directory / "owner")
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
+        return super().__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def stand(self) -> None:
+        """Build it."""
+        self._build()
 
     def close(self) -> None:
         """Remove everything: processes, namespaces, pins, files. Does nothing the second time, or after `keep`."""

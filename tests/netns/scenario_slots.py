@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.generation import Generation
@@ -17,6 +15,7 @@ from appliance.errors import KernelError
 from appliance.model import ServiceKey
 from tests.lab.namespace import LabError
 from tests.lab.patience import wait_for
+from tests.lab.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def generations(pins: Path) -> list[Path]:
     return sorted(found, key=lambda directory: int(directory.name.partition("-")[0]))
 
 
-class Slots:
+class Slots(Standing):
     """The slots of the running generation. Only reads; opened anew whenever the generation may have changed."""
 
     def __init__(self, pins: Path) -> None:
@@ -45,14 +44,6 @@ class Slots:
         assert found is not None
         self._generation = found
         self.tables = Tables(self._generation.memory)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the maps."""

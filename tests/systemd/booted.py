@@ -20,12 +20,12 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from tests.lab.backend import REPOSITORY
 from tests.lab.namespace import LabError, Namespace, run
 from tests.lab.patience import wait_for
+from tests.lab.standing import Standing
 from tests.unit.house import tree
 from tests.vm.image import Image
 
@@ -45,7 +45,7 @@ OPTIONS: Final = (
 )
 
 
-class Booted:
+class Booted(Standing):
     """One running system."""
 
     def __init__(self, below: Image | Path, namespace: Namespace, directory: Path) -> None:
@@ -58,19 +58,10 @@ class Booted:
         self._container: subprocess.Popen[bytes] | None = None
         self._init = 0
 
-    def __enter__(self) -> Self:
-        try:
-            self._mount()
-            self._boot()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def stand(self) -> None:
+        """Boot."""
+        self._mount()
+        self._boot()
 
     # ---- its life
 

@@ -14,6 +14,7 @@ from tests.lab.topology import Lab
 from tests.netns.scenario_operator import configuration
 from tests.systemd.booted import Booted
 from tests.vm import image
+from tests.vm.absence import image_or_skip, tell
 from tests.vm.image import Image, ImageError
 
 PLACE = image.PLACE / "run"
@@ -27,27 +28,23 @@ class Site:
     system: Booted
 
 
-NO_SYSTEM = pytest.StashKey[str]()
+UNTESTED = "under a booted systemd"
 
 
 @pytest.fixture(scope="session")
 def built(pytestconfig: pytest.Config) -> Image:
     """The image of the virtual machine, built now if need be. Where that cannot be, the end of the run says why."""
-    try:
-        if shutil.which("systemd-nspawn") is None:
-            raise ImageError("systemd-nspawn is not installed; `sh tests/setup.sh vm` installs what is needed")
-        return image.ready(lambda line: None)
-    except ImageError as error:
-        if os.environ.get("VC5_VM") == "required":
-            pytest.fail(str(error), pytrace=False)
-        pytestconfig.stash[NO_SYSTEM] = str(error)
-        pytest.skip(str(error))
+    return image_or_skip(pytestconfig, UNTESTED, _ready)
+
+
+def _ready() -> Image:
+    if shutil.which("systemd-nspawn") is None:
+        raise ImageError("systemd-nspawn is not installed; `sh tests/setup.sh vm` installs what is needed")
+    return image.ready(lambda line: None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if reason := config.stash.get(NO_SYSTEM, ""):
-        terminalreporter.section("NOTHING WAS TESTED UNDER A BOOTED SYSTEMD", red=True, bold=True)
-        terminalreporter.write_line(reason)
+    tell(terminalreporter, config, UNTESTED)
 
 
 @pytest.fixture(scope="module")

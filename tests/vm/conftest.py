@@ -18,14 +18,15 @@ import pluggy
 import pytest
 
 from tests.vm import image, worktree
-from tests.vm.image import Image, ImageError
+from tests.vm.absence import image_or_skip, tell
+from tests.vm.image import Image
 from tests.vm.machine import Saved, Vm
 
 FAILED = image.PLACE / "failed"
 LIMIT = 900
 """Seconds: the first test includes building the image."""
 
-NO_MACHINE = pytest.StashKey[str]()
+UNTESTED = "in the virtual machine"
 
 # What runs inside the machine; outside, test_guest.py has it run there.
 collect_ignore = [] if Path(image.MARK).exists() else ["guest"]
@@ -86,19 +87,11 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def built(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Image:
     """The image, built now if need be; this may take a minute, so it is said on the terminal."""
-    try:
-        return image.ready(say)
-    except ImageError as error:
-        if os.environ.get("VC5_VM") == "required":
-            pytest.fail(str(error), pytrace=False)
-        pytestconfig.stash[NO_MACHINE] = str(error)
-        pytest.skip(str(error))
+    return image_or_skip(pytestconfig, UNTESTED, lambda: image.ready(say))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if reason := config.stash.get(NO_MACHINE, ""):
-        terminalreporter.section("NOTHING WAS TESTED IN THE VIRTUAL MACHINE", red=True, bold=True)
-        terminalreporter.write_line(reason)
+    tell(terminalreporter, config, UNTESTED)
 
 
 @pytest.fixture(scope="session")

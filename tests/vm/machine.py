@@ -22,10 +22,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from tests.lab.namespace import LabError, run
+from tests.lab.standing import Standing
 from tests.vm.channel import Agent, Done, Monitor
 from tests.vm.image import CARDS, Image
 
@@ -61,7 +61,7 @@ class Saved:
     disk: Path
 
 
-class Vm:
+class Vm(Standing):
     """A running machine. A context manager: leaving it ends the QEMU process, at once and whatever the guest does."""
 
     def __init__(self, image: Image, directory: Path, disk: Path, load: bool, cables: Cables = ONE_HUB) -> None:
@@ -141,14 +141,6 @@ class Vm:
         return command
 
     # ---- the life of the machine
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End QEMU; fine to call twice."""
