@@ -5,16 +5,19 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from appliance.model_address import Address as Address
 from appliance.model_address import Endpoint
 from appliance.model_address import Network as Network
+from appliance.model_address import ServiceKey as ServiceKey
 from appliance.model_bgp import Bgp
 from appliance.model_check import Check as Check
 from appliance.model_check import CheckKind as CheckKind
 from appliance.model_check import Outcome as Outcome
 from appliance.model_check import Protocol as Protocol
+from appliance.model_event import Event as Event
+from appliance.model_event import EventKind as EventKind
+from appliance.model_event import Severity as Severity
 from appliance.model_host import Host as Host
 from appliance.model_host import Interface as Interface
 from appliance.model_host import Route as Route
@@ -116,55 +119,6 @@ class Health(StrEnum):
     """It answers, but not as expected (HTTP status, body)."""
     DEAD = "dead"
     """It does not answer: refused, reset, timed out."""
-
-
-@dataclass(frozen=True)
-class ServiceKey:
-    """A service is named by VIP, port (1..65535) and protocol; written `203.0.113.10:443/tcp`."""
-
-    vip: Address
-    port: int
-    protocol: Protocol
-
-    def __post_init__(self) -> None:
-        # A key is looked up far more often than it is made, and hashing an address takes ten times as long.
-        object.__setattr__(self, "_hash", hash((int(self.vip), self.port, int(self.protocol))))
-
-    def __hash__(self) -> int:
-        found: int = self.__dict__["_hash"]
-        return found
-
-    def __str__(self) -> str:
-        found: str | None = self.__dict__.get("_text")
-        if found is None:
-            host = f"[{self.vip}]" if self.vip.version == 6 else str(self.vip)
-            found = f"{host}:{self.port}/{self.protocol}"
-            object.__setattr__(self, "_text", found)
-        return found
-
-    def __lt__(self, other: object) -> bool:
-        """Order by family, VIP, port, protocol (addresses of two families cannot be compared by `ipaddress`)."""
-        if not isinstance(other, ServiceKey):
-            return NotImplemented
-        return self._order() < other._order()
-
-    def _order(self) -> tuple[int, int, int, int]:
-        return (self.vip.version, int(self.vip), self.port, int(self.protocol))
-
-    @classmethod
-    def parse(cls, text: str) -> ServiceKey:
-        """Read `203.0.113.10:443/tcp` or `[2001:db8::1]:443/tcp`; raises ValueError that says what is wrong."""
-        address, slash, protocol = text.rpartition("/")
-        host, colon, port = address.rpartition(":")
-        if not slash or not colon or protocol.lower() not in ("tcp", "udp") or not port.isascii() or not port.isdigit():
-            raise ValueError(f"{text!r} is not a service; write VIP:PORT/tcp or VIP:PORT/udp")
-        if not 1 <= int(port) <= 65535:
-            raise ValueError(f"{text!r}: port {port} is not between 1 and 65535")
-        try:
-            vip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-        except ValueError:
-            raise ValueError(f"{text!r}: {host!r} is not an IP address") from None
-        return cls(vip, int(port), Protocol[protocol.upper()])
 
 
 @dataclass(frozen=True)
@@ -281,6 +235,10 @@ class Config:
     """Whether routers may connect to the BGP port."""
     bgp: Bgp = field(default_factory=Bgp)
     logging: Logging = field(default_factory=Logging)
+    compat_metrics: bool = False
+    """Whether metrics have the names of the earlier vc5 as well."""
+    backend_metrics: bool = True
+    """Whether there are metrics of each backend."""
     hold_down: float = 5.0
     """For how long a VIP has to be up before it is announced."""
     max_probes: int = 640
@@ -309,28 +267,3 @@ class ProbeResult:
     tls_version: str = ""
     certificate_expires: int = 0
     """In seconds since the epoch; 0: not known."""
-
-
-class EventKind(StrEnum):
-    """What an event is about; the words are part of the log's contract."""
-
-    PROBE = "probe"
-    BACKEND = "backend"
-    SERVICE = "service"
-    DAEMON = "daemon"
-    RELOAD = "reload"
-    OPERATOR = "operator"
-    ALARM = "alarm"
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something an operator may ask about later. `at` is wall-clock seconds; `details` is JSON-ready."""
-
-    at: float
-    kind: EventKind
-    message: str
-    service: ServiceKey | None = None
-    backend: Address | None = None
-    outcome: str = ""
-    details: dict[str, Any] | None = None

@@ -1,9 +1,11 @@
-"""Addresses as all packages know them. Frozen, and free of IO."""
+"""Addresses, and what is named by them, as all packages know them. Frozen, and free of IO."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+
+from appliance.model_check import Protocol
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -19,3 +21,52 @@ class Endpoint:
     def __str__(self) -> str:
         host = f"[{self.address}]" if self.address is not None and self.address.version == 6 else self.address or ""
         return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class ServiceKey:
+    """A service is named by VIP, port (1..65535) and protocol; written `203.0.113.10:443/tcp`."""
+
+    vip: Address
+    port: int
+    protocol: Protocol
+
+    def __post_init__(self) -> None:
+        # A key is looked up far more often than it is made, and hashing an address takes ten times as long.
+        object.__setattr__(self, "_hash", hash((int(self.vip), self.port, int(self.protocol))))
+
+    def __hash__(self) -> int:
+        found: int = self.__dict__["_hash"]
+        return found
+
+    def __str__(self) -> str:
+        found: str | None = self.__dict__.get("_text")
+        if found is None:
+            host = f"[{self.vip}]" if self.vip.version == 6 else str(self.vip)
+            found = f"{host}:{self.port}/{self.protocol}"
+            object.__setattr__(self, "_text", found)
+        return found
+
+    def __lt__(self, other: object) -> bool:
+        """Order by family, VIP, port, protocol (addresses of two families cannot be compared by `ipaddress`)."""
+        if not isinstance(other, ServiceKey):
+            return NotImplemented
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[int, int, int, int]:
+        return (self.vip.version, int(self.vip), self.port, int(self.protocol))
+
+    @classmethod
+    def parse(cls, text: str) -> ServiceKey:
+        """Read `203.0.113.10:443/tcp` or `[2001:db8::1]:443/tcp`; raises ValueError that says what is wrong."""
+        address, slash, protocol = text.rpartition("/")
+        host, colon, port = address.rpartition(":")
+        if not slash or not colon or protocol.lower() not in ("tcp", "udp") or not port.isascii() or not port.isdigit():
+            raise ValueError(f"{text!r} is not a service; write VIP:PORT/tcp or VIP:PORT/udp")
+        if not 1 <= int(port) <= 65535:
+            raise ValueError(f"{text!r}: port {port} is not between 1 and 65535")
+        try:
+            vip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            raise ValueError(f"{text!r}: {host!r} is not an IP address") from None
+        return cls(vip, int(port), Protocol[protocol.upper()])

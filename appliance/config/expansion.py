@@ -52,6 +52,8 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
             "count_prefixes": config.count_prefixes,
             "mixed_tags": config.mixed_tags,
             "logging": _logging(config.logging),
+            "compat_metrics": config.compat_metrics,
+            "backend_metrics": config.backend_metrics,
         },
         "warnings": [issue.as_json() for issue in warnings],
     }
@@ -101,13 +103,20 @@ def _logging(logging: Logging) -> dict[str, Any]:
         "alert": logging.alert,
         "teams": _masked(logging.teams),
         "slack": _masked(logging.slack),
-        "syslog": logging.syslog,
+        "syslog": list(logging.syslog),
+        "keep": seconds(logging.keep),
+        "space": logging.space,
         "elasticsearch": search
         and {
             "index": search.index,
             "addresses": [without_password(url) for url in search.addresses],
             "username": search.username or None,
             "password": _masked(search.password),
+            "api_key": _masked(search.api_key),
+            "ca": search.ca or None,
+            "certificate": search.certificate or None,
+            "key": search.key or None,
+            "namespace": search.namespace,
         },
     }
 

@@ -59,18 +59,19 @@ def _host(config: Config) -> tuple[tuple[str, object], ...]:
 
 def _outlets(logging: Logging) -> list[tuple[str, str]]:
     """Return the log's outlets that are in use, secrets masked."""
-    found = [
+    found = [("logging keeps", f"{duration_text(logging.keep)}, at most {logging.space} MB")]
+    found += [
         (f"logging {name}", f"{MASK} from severity {logging.alert}")
         for name, url in (("teams", logging.teams), ("slack", logging.slack))
         if url
     ]
     if logging.syslog:
-        found.append(("logging syslog", "yes"))
+        found.append(("logging syslog", " ".join("yes" if one == "local" else one for one in logging.syslog)))
     search = logging.elasticsearch
     if search is not None:
         addresses = " ".join(without_password(url) for url in search.addresses)
-        login = f" as {search.username}" if search.username else ""
-        found.append(("logging elasticsearch", f"index {search.index or 'none'} at {addresses or 'none'}{login}"))
+        login = f" as {search.username}" if search.username else " with an API key" if search.api_key else ""
+        found.append(("logging elasticsearch", f"namespace {search.namespace} at {addresses or 'none'}{login}"))
     return found
 
 

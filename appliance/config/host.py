@@ -33,6 +33,8 @@ def resolve_host(top: Fields, config: Config, findings: Findings) -> Config:
         listen=bool(_once("listen", top, bgp, findings)),
         bgp=resolve_bgp(top, findings),
         logging=_logging(top),
+        compat_metrics=effective("compat_metrics", top),
+        backend_metrics=effective("backend_metrics", top),
     )
 
 
@@ -70,21 +72,23 @@ def _logging(top: Fields) -> Logging:
     if section is None:
         return Logging()
     fields: Fields = section.value
-    search = fields.get("elasticsearch")
+    search, syslog = fields.get("elasticsearch"), fields.get("syslog")
     return Logging(
         alert=effective("alert", fields),
         teams=_value(fields, "teams") or "",
         slack=_value(fields, "slack") or "",
-        syslog=effective("syslog", fields),
+        syslog=tuple(dict.fromkeys(item.value for item in syslog.value if item.value)) if syslog else (),
         elasticsearch=_elasticsearch(search.value) if search else None,
+        keep=effective("keep", fields),
+        space=effective("space", fields),
     )
 
 
 def _elasticsearch(fields: Fields) -> Elasticsearch:
     addresses = fields.get("addresses")
+    texts = ("index", "username", "password", "api_key", "ca", "certificate", "key")
     return Elasticsearch(
-        index=_value(fields, "index") or "",
         addresses=tuple(item.value for item in addresses.value) if addresses else (),
-        username=_value(fields, "username") or "",
-        password=_value(fields, "password") or "",
+        namespace=effective("namespace", fields),
+        **{name: _value(fields, name) or "" for name in texts},
     )

@@ -127,6 +127,30 @@ class Url(ScalarKind):
         return {"type": "string", "pattern": "^https?://[!-~]+$", "maxLength": 2048}
 
 
+@dataclass(frozen=True)
+class SyslogTarget(ScalarKind):
+    """Who gets syslog messages: `yes` for the host's own syslog, a URL for a server, `no` for nobody."""
+
+    def words(self) -> str:
+        return "yes, no, or a URL of udp://, tcp:// or tls:// with host and port"
+
+    def parse(self, text: str) -> str:
+        word = text.lower() if text.isascii() else ""
+        if word in ("true", "yes", "on"):
+            return "local"
+        if word in ("false", "no", "off"):
+            return ""
+        host = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+\])"
+        if len(text) > 300 or not re.fullmatch(rf"(udp|tcp|tls)://{host}:[1-9][0-9]{{0,4}}", text):
+            raise Invalid(hint="for example udp://192.0.2.5:514, tcp://192.0.2.5:601, tls://log.example.com:6514")
+        _PORT.parse(text.rpartition(":")[2])
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        pattern = "^(([Tt][Rr][Uu][Ee]|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll][Ss][Ee]|[Nn][Oo]|[Oo][Ff][Ff])|(udp|tcp|tls)://[!-~]+)$"
+        return {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": pattern}]}
+
+
 def without_password(url: str) -> str:
     """Return a URL for people, what stands before its `@` hidden."""
     return re.sub(r"^(https?://)[^/?@]*@", r"\1***@", url)

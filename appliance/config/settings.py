@@ -15,6 +15,7 @@ from appliance.config.settings_bgp import BGP_SETTINGS
 from appliance.config.settings_check import CHECK_SETTINGS
 from appliance.config.settings_forward import FORWARD_SETTINGS
 from appliance.config.settings_host import HOST_SETTINGS
+from appliance.config.settings_logging import LOGGING_SETTINGS
 from appliance.config.settings_service import SERVICE_SETTINGS
 from appliance.config.settings_top import TOP_SETTINGS
 
@@ -24,6 +25,7 @@ SETTINGS: tuple[Setting, ...] = (
     *FORWARD_SETTINGS,
     *CHECK_SETTINGS,
     *HOST_SETTINGS,
+    *LOGGING_SETTINGS,
     *BGP_SETTINGS,
 )
 

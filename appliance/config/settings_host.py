@@ -1,15 +1,14 @@
-"""The settings of the host itself and of its log, and those of the dialect that mean nothing any more."""
+"""The settings of the host itself, and those of the dialect that mean nothing any more."""
 
 from __future__ import annotations
 
 from appliance.config.addresses import HostAddress
-from appliance.config.kinds import Boolean, Choice, Integer, ListOf, Place, Section, Text
-from appliance.config.outlets import Listening, MulticastGroup, RouterId, Secret, Url
+from appliance.config.kinds import Boolean, Choice, Integer, Text
+from appliance.config.outlets import Listening, MulticastGroup, RouterId
 from appliance.config.setting import POLICY, SERVICE, TOP, Setting, words
 from appliance.model import OnOrphan
 from appliance.model_logging import Priority
 
-_LOGGING, _ELASTICSEARCH = (Place.LOGGING,), (Place.ELASTICSEARCH,)
 _LINE = Text(r"[^\n]*", "one line of text")
 
 HOST_SETTINGS: tuple[Setting, ...] = (
@@ -71,55 +70,6 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         "How grave it is that the VIP goes down; the gravest of its services counts.",
         "medium",
         "critical",
-    ),
-    Setting(
-        "logging",
-        (TOP,),
-        Section(Place.LOGGING, "a map of settings", null_is_empty=True),
-        "Who is told of what happens.",
-        "{alert: 4, slack: 'https://hooks.example.com/slack', syslog: yes}",
-    ),
-    Setting(
-        "alert",
-        _LOGGING,
-        Integer(0, 7),
-        "The least grave severity that webhooks are told of, as in syslog: 0 emergency, 4 warning, 7 debug.",
-        "4",
-        "0",
-    ),
-    Setting("teams", _LOGGING, Url(), "A webhook of Microsoft Teams; a secret.", "https://hooks.example.com/teams"),
-    Setting("slack", _LOGGING, Url(), "A webhook of Slack; a secret.", "https://hooks.example.com/slack"),
-    Setting("syslog", _LOGGING, Boolean(), "Whether the host's syslog is told.", "yes", "no"),
-    Setting(
-        "elasticsearch",
-        _LOGGING,
-        Section(Place.ELASTICSEARCH, "a map of settings", null_is_empty=True),
-        "An Elasticsearch that keeps everything.",
-        "{index: vc5, addresses: ['https://elastic.example.com:9200'], username: vc5, password: a-secret}",
-    ),
-    Setting(
-        "index",
-        _ELASTICSEARCH,
-        Text(r"[^\s\"*+/\\|?#,<>:A-Z_-][^\s\"*\\|?#,<>/:A-Z]*|", "the name of an index in lower case"),
-        "Where documents go; nothing is sent without it.",
-        "vc5",
-    ),
-    Setting(
-        "addresses",
-        _ELASTICSEARCH,
-        ListOf(Url(), "a URL or a list of them", one=True, at_most=64, null_is_empty=True),
-        "The servers, any of which will do.",
-        "['https://elastic.example.com:9200']",
-    ),
-    Setting("username", _ELASTICSEARCH, _LINE, "Who to log in as.", "vc5"),
-    Setting("password", _ELASTICSEARCH, Secret(1024), "With which password.", "a-secret"),
-    Setting(
-        "data_stream",
-        _ELASTICSEARCH,
-        _LINE,
-        "A word of the dialect without a meaning.",
-        "yes",
-        successor="remove it",
     ),
     Setting(
         "defcon",

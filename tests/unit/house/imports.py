@@ -69,6 +69,7 @@ PURE_HEALTH = (
     "sharing",
     "verdict",
 )
+PURE_TELEMETRY = ("documents", "fields", "line", "log_filter", "streams")
 PURE_CONTROL = (
     "announcing",
     "balance",
@@ -104,7 +105,7 @@ LAYERS: dict[str, Layer] = {
     **dict.fromkeys(
         (
             *("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
-            *("appliance.model_address", "appliance.model_bgp", "appliance.model_check"),
+            *("appliance.model_address", "appliance.model_bgp", "appliance.model_check", "appliance.model_event"),
             *("appliance.model_host", "appliance.model_logging"),
         ),
         Layer.ERRORS_AND_NOUNS,
@@ -118,7 +119,7 @@ LAYERS: dict[str, Layer] = {
     **dict.fromkeys((f"appliance.dataplane.{name}" for name in PURE_DATAPLANE), Layer.PURE),
     **dict.fromkeys((f"appliance.health.{name}" for name in PURE_HEALTH), Layer.PURE),
     **dict.fromkeys((f"appliance.control.{name}" for name in PURE_CONTROL), Layer.PURE),
-    "appliance.telemetry.line": Layer.PURE,
+    **{f"appliance.telemetry.{name}": Layer.PURE for name in PURE_TELEMETRY},
 }
 
 # Pure code decides and does nothing else: no clock, no chance, no outside world, nothing concurrent.

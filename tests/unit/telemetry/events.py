@@ -19,10 +19,10 @@ def event(number: int, message: str = "an event") -> Event:
 
 STORY = (
     Event(100.0, EventKind.DAEMON, "started"),
-    Event(101.0, EventKind.PROBE, "HTTP 200", SHOP, FIRST, "ok", {"total_ns": 1_200_000}),
-    Event(102.0, EventKind.PROBE, "Connection refused", SHOP, SECOND, "no-answer"),
+    Event(101.0, EventKind.PROBE, "HTTP 200", SHOP, FIRST, outcome="ok", details={"total_ns": 1_200_000}),
+    Event(102.0, EventKind.PROBE, "Connection refused", SHOP, SECOND, outcome="no-answer"),
     Event(103.0, EventKind.BACKEND, "is dead: Connection refused", SHOP, SECOND),
-    Event(104.0, EventKind.PROBE, "HTTP 503", DNS, SECOND, "wrong-answer"),
+    Event(104.0, EventKind.PROBE, "HTTP 503", DNS, SECOND, outcome="wrong-answer"),
     Event(105.0, EventKind.OPERATOR, "drained by uid 0", SHOP, FIRST),
-    Event(106.0, EventKind.PROBE, "HTTP 200", SHOP, FIRST, "ok"),
+    Event(106.0, EventKind.PROBE, "HTTP 200", SHOP, FIRST, outcome="ok"),
 )
