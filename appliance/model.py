@@ -267,3 +267,5 @@ class ProbeResult:
     tls_version: str = ""
     certificate_expires: int = 0
     """In seconds since the epoch; 0: not known."""
+    kind: CheckKind | None = None
+    """The type of the check."""

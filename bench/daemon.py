@@ -27,8 +27,8 @@ from appliance.dataplane.shape import shape_for
 from appliance.dataplane.text import FUNCTIONS, rendered
 from appliance.model import EventKind, Protocol, ServiceKey
 from appliance.paths import TEMPLATES
-from appliance.telemetry.journal_reader import Position, end, read
 from appliance.telemetry.log_filter import LogFilter
+from appliance.telemetry.spool_reader import Position, end, read
 from bench import process
 from bench.report import Row
 from bench.watch import TableWatch

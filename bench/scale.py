@@ -23,8 +23,8 @@ from pathlib import Path
 from appliance import config
 from appliance.control.pulse import WINDOW
 from appliance.model import EventKind, Protocol, ServiceKey
-from appliance.telemetry.journal_reader import read
 from appliance.telemetry.log_filter import LogFilter
+from appliance.telemetry.spool_reader import read
 from bench import process
 from bench.report import Row
 from bench.watch import TableWatch

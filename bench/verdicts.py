@@ -17,8 +17,8 @@ from itertools import accumulate
 from typing import Any
 
 from appliance.model import EventKind
-from appliance.telemetry.journal_reader import read
 from appliance.telemetry.log_filter import LogFilter
+from appliance.telemetry.spool_reader import read
 from bench.report import Row
 from bench.targets import web_server
 from tests.lab.addresses import HTTP, VIP

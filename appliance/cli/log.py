@@ -26,7 +26,7 @@ OUTCOME_STYLES: dict[str, Style] = {Outcome.OK: Style.GOOD, Outcome.WRONG: Style
 
 def run(root: Root, arguments: Namespace) -> int:
     """`vc5 log`; with --follow until interrupted, which is its regular end."""
-    from appliance.telemetry import journal_reader
+    from appliance.telemetry import spool_reader
 
     wanted = _filter(arguments)
     count = _count(arguments)
@@ -34,14 +34,14 @@ def run(root: Root, arguments: Namespace) -> int:
         reason = "permission denied; run this as root" if root.log.exists() else "no daemon has kept a log here yet"
         raise HostError(f"{root.log}: {reason}; another instance's log is found with --root DIR or VC5_ROOT")
     to = screen()
-    place = journal_reader.end(root.log)
+    place = spool_reader.end(root.log)
     if count is None:
-        _print(journal_reader.read(root.log, wanted, place), arguments.json, to)
+        _print(spool_reader.read(root.log, wanted, place), arguments.json, to)
     else:
-        _print(journal_reader.tail(root.log, count, wanted, place), arguments.json, to)
+        _print(spool_reader.tail(root.log, count, wanted, place), arguments.json, to)
     if arguments.follow:
         try:
-            _print(journal_reader.follow(root.log, place, wanted), arguments.json, to, flush=True)
+            _print(spool_reader.follow(root.log, place, wanted), arguments.json, to, flush=True)
         except KeyboardInterrupt:
             pass
     return 0

@@ -14,7 +14,7 @@ from appliance.control.plan import Plan
 from appliance.control.trouble import Alarm
 from appliance.errors import ConfigError
 from appliance.model import Event, EventKind, ProbeResult
-from appliance.telemetry.journal import Journal
+from appliance.telemetry.spool import Spool
 
 log = logging.getLogger("vc5")
 
@@ -23,12 +23,12 @@ class Recorder:
     """The daemon's memory of its own doings. Disk work happens in a thread; nothing waits for it."""
 
     def __init__(self, directory: Path) -> None:
-        self._journal = Journal(directory)
+        self._spool = Spool(directory)
         self._flushing: asyncio.Task[bool] | None = None
 
     def event(self, kind: EventKind, message: str, **more: Any) -> None:
         """Take down an event; `more` are fields of Event."""
-        self._journal.append(Event(at=time.time(), kind=kind, message=message, **more))
+        self._spool.append(Event(at=time.time(), kind=kind, message=message, **more))
         level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
         place = " ".join(str(more[name]) for name in ("service", "backend") if more.get(name))
         log.log(level, "%s%s", f"{place} " if place else "", message)
@@ -47,40 +47,26 @@ class Recorder:
 
     def probe(self, result: ProbeResult) -> None:
         """Take down a probe."""
-        details: dict[str, Any] = {"check": result.check, "total_ns": result.total_ns}
-        for name in ("connect_ns", "tls_ns", "first_byte_ns", "http_status", "tls_version", "certificate_expires"):
-            if value := getattr(result, name):
-                details[name] = value
-        self._journal.append(
-            Event(
-                at=result.at,
-                kind=EventKind.PROBE,
-                message=result.diagnostic,
-                service=result.service,
-                backend=result.backend,
-                outcome=str(result.outcome),
-                details=details,
-            )
-        )
+        self._spool.append_probe(result)
 
     def flush_soon(self) -> None:
         """Bring what was taken down to the disk, unless that is under way."""
         if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.ensure_future(asyncio.to_thread(self._journal.flush))
+            self._flushing = asyncio.ensure_future(asyncio.to_thread(self._spool.flush))
 
     def trouble(self) -> str:
         """What is wrong with the store; empty when all is well."""
-        counts = self._journal.counts
+        counts = self._spool.counts
         lost = f"{counts.dropped} events lost so far; " if counts.dropped else ""
-        return f"log store: {lost}{self._journal.trouble}" if self._journal.trouble or lost else ""
+        return f"log store: {lost}{self._spool.trouble}" if self._spool.trouble or lost else ""
 
     def write(self) -> None:
         """Bring what was taken down to the disk now."""
-        self._journal.flush()
+        self._spool.flush()
 
     def close(self) -> None:
         """Write the rest."""
-        self._journal.close()
+        self._spool.close()
 
 
 def headline(error: BaseException) -> str:

@@ -271,6 +271,7 @@ class ProberClient:
                     http_status=answer.http_status,
                     tls_version=answer.tls_version,
                     certificate_expires=answer.certificate_expires,
+                    kind=one.kind,
                 )
             )
 

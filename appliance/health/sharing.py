@@ -62,6 +62,7 @@ class Subscriber(NamedTuple):
     service: ServiceKey
     backend: Address
     check: int
+    kind: CheckKind
 
 
 _Wire = tuple[int, int, Tunnel | None, int, int, int, int, str]
@@ -132,7 +133,7 @@ class Sharing:
                 group = groups.get(wire)
                 if group is None:
                     group = groups[wire] = _Group(seen, arrival, [], [])
-                group.subscribers.append(Subscriber(target.service, target.backend, index))
+                group.subscribers.append(Subscriber(target.service, target.backend, index, check.kind))
                 group.targets.append(target)
         self._checks = used
         self._number(groups)

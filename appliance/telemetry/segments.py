@@ -1,8 +1,8 @@
-"""The files of the log store: `000001.ndjson`, `000002.ndjson` ...; one JSON object a line, oldest first.
+"""The files of the spool: `000001.ndjson`, `000002.ndjson` ...; records of two lines (documents.py), oldest first.
 
-A line is complete when it ends with a newline, parses, and has a `sequence`. What a crash leaves behind the last
-complete line (half a line, or the zeros of a file system that had recorded the size but not yet the data) is cut off
-when the store is opened for writing, and stepped over by readers until then.
+A record is complete when both of its lines end with a newline, and the second parses and has a sequence number. What a
+crash leaves behind the last complete record (half a line, or the zeros of a file system that had recorded the size but
+not yet the data) is cut off when the store is opened for writing, and stepped over by readers until then.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 NAME = re.compile(r"([0-9]{6,})\.ndjson")
+ACTION = b'{"create":{"_index":"'
+"""What the first line of every record begins with, and no document does."""
 
 
 def segment(directory: Path, number: int) -> Path:
@@ -31,32 +33,41 @@ def listing(directory: Path) -> list[int]:
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """Return the event of one line, None for what is no complete line of ours."""
+    """Return the document of one line, None for what is no complete document of ours."""
     if not line.endswith(b"\n"):
         return None
     try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
+        document = json.loads(line)
+        if type(document["event"]["sequence"]) is not int:
+            return None
+    except (ValueError, RecursionError, KeyError, TypeError):
         return None
-    if not isinstance(event, dict) or type(event.get("sequence")) is not int:
-        return None
-    return event
+    found: dict[str, Any] = document
+    return found
+
+
+def sequence_of(line: bytes) -> int:
+    """Return the sequence number of a document's line; 0 for what is no complete document of ours."""
+    document = parse(line)
+    return document["event"]["sequence"] if document else 0
 
 
 def repair(path: Path) -> tuple[int, int]:
-    """Cut what follows the last complete line; return its sequence number (0 for none) and how many bytes were cut.
+    """Cut what follows the last complete record; return its sequence number (0 for none) and how many bytes were cut.
 
     Raises OSError.
     """
     with path.open("r+b") as file:
         data = file.read()
         end = data.rfind(b"\n") + 1
-        last = None
-        while end and last is None:
+        last = 0
+        while end and not last:
             start = data.rfind(b"\n", 0, end - 1) + 1
-            last = parse(data[start:end])
-            if last is None:
+            action = data.rfind(b"\n", 0, start - 1) + 1 if start else 0
+            if data.startswith(ACTION, action, start):
+                last = sequence_of(data[start:end])
+            if not last:
                 end = start
         if end < len(data):
             file.truncate(end)
-    return (last["sequence"] if last else 0), len(data) - end
+    return last, len(data) - end

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address
 from typing import Any
 
-from appliance.telemetry import journal_reader
+from appliance.telemetry import spool_reader
 from tests.lab.addresses import VIP
 from tests.lab.daemon import PROGRAM, Daemon
 from tests.lab.namespace import Namespace
@@ -108,7 +108,7 @@ def wait_states(daemon: Daemon, service: str = SERVICE, seconds: float = 10.0, *
 
 def events(daemon: Daemon, kind: str, since: float = 0.0) -> list[dict[str, Any]]:
     """Return the events of a kind from the log store; `since` is wall-clock seconds."""
-    found = journal_reader.read(daemon.places.log)
+    found = spool_reader.read(daemon.places.log)
     return [event for event in found if event["kind"] == kind and event["at"] >= since]
 
 

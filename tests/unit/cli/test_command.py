@@ -20,7 +20,7 @@ from appliance.cli.verbs import VERBS
 from appliance.control.socket import Request
 from appliance.errors import ConfigError, ControlError, Issue, Severity
 from appliance.paths import Root
-from appliance.telemetry.journal import Journal
+from appliance.telemetry.spool import Spool
 from tests.unit.cli.samples import BODY
 from tests.unit.control.running import running
 from tests.unit.house.tree import ROOT
@@ -208,10 +208,10 @@ LOG = [
 
 @pytest.mark.parametrize(("arguments", "expected"), LOG, ids=[" ".join(row[0]) for row in LOG])
 def test_log(root: Root, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: list[int]) -> None:
-    journal = Journal(root.log)
+    spool = Spool(root.log)
     for event in STORY:
-        journal.append(event)
-    journal.close()
+        spool.append(event)
+    spool.close()
     assert main(["log", "--json", *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["sequence"] for line in lines] == expected
@@ -220,10 +220,10 @@ def test_log(root: Root, capsys: pytest.CaptureFixture[str], arguments: list[str
 
 
 def test_log_lines(root: Root, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = Journal(root.log)
+    spool = Spool(root.log)
     for event in STORY[:3]:
-        journal.append(event)
-    journal.close()
+        spool.append(event)
+    spool.close()
     assert main(["log"]) == 0
     assert [line[23:] for line in capsys.readouterr().out.splitlines()] == [
         "  daemon    started",
@@ -238,14 +238,14 @@ def test_no_log_yet(root: Root, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_follow_ends_with_an_interrupt_and_0(root: Root) -> None:
-    journal = Journal(root.log)
-    journal.append(STORY[0])
-    journal.flush()
+    spool = Spool(root.log)
+    spool.append(STORY[0])
+    spool.flush()
     with command("log", "--follow", "--json") as following:
         assert following.stdout is not None
         assert json.loads(following.stdout.readline())["message"] == "started"
-        journal.append(STORY[1])
-        journal.flush()
+        spool.append(STORY[1])
+        spool.flush()
         assert json.loads(following.stdout.readline())["message"] == "HTTP 200"
         following.send_signal(signal.SIGINT)
         assert following.wait(30) == 0
@@ -254,10 +254,10 @@ def test_follow_ends_with_an_interrupt_and_0(root: Root) -> None:
 
 
 def test_a_closed_pipe_leaves_no_traceback(root: Root) -> None:
-    journal = Journal(root.log)
+    spool = Spool(root.log)
     for _ in range(2000):
-        journal.append(STORY[1])
-    journal.close()
+        spool.append(STORY[1])
+    spool.close()
     with command("log", "-n", "2000") as process:
         assert process.stdout is not None
         process.stdout.readline()

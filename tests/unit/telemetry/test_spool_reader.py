@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from appliance.model import EventKind
-from appliance.telemetry import journal_reader, segments
-from appliance.telemetry.journal import Journal
+from appliance.telemetry import segments, spool_reader
 from appliance.telemetry.log_filter import LogFilter, parse_since
+from appliance.telemetry.spool import Spool
 from tests.unit.telemetry.events import DNS, FIRST, SECOND, SHOP, STORY, event
 
 
 def written(directory: Path, segment_bytes: int = 8 * 1024 * 1024) -> Path:
     """Write the story into a store."""
-    journal = Journal(directory, segment_bytes=segment_bytes)
+    spool = Spool(directory, segment_bytes=segment_bytes)
     for item in STORY:
-        journal.append(item)
-    journal.close()
+        spool.append(item)
+    spool.close()
     return directory
 
 
@@ -39,42 +39,42 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize("segment_bytes", [100, 300, 100_000])
+@pytest.mark.parametrize("segment_bytes", [100, 1500, 100_000])
 @pytest.mark.parametrize(("wanted", "expected"), FILTERS)
 def test_filters(tmp_path: Path, segment_bytes: int, wanted: LogFilter, expected: list[int]) -> None:
     written(tmp_path, segment_bytes)
-    assert [item["sequence"] for item in journal_reader.read(tmp_path, wanted)] == expected
+    assert [item["sequence"] for item in spool_reader.read(tmp_path, wanted)] == expected
     for count in range(9):
-        newest = [item["sequence"] for item in journal_reader.tail(tmp_path, count, wanted)]
+        newest = [item["sequence"] for item in spool_reader.tail(tmp_path, count, wanted)]
         assert newest == expected[max(0, len(expected) - count) :]
 
 
 def test_no_store_is_an_empty_one(tmp_path: Path) -> None:
-    assert list(journal_reader.read(tmp_path / "none")) == []
-    assert journal_reader.tail(tmp_path / "none", 5) == []
-    assert journal_reader.end(tmp_path / "none") == journal_reader.BEGINNING
+    assert list(spool_reader.read(tmp_path / "none")) == []
+    assert spool_reader.tail(tmp_path / "none", 5) == []
+    assert spool_reader.end(tmp_path / "none") == spool_reader.BEGINNING
 
 
 def test_what_comes_after_the_end_is_not_read(tmp_path: Path) -> None:
-    written(tmp_path, 300)
-    place = journal_reader.end(tmp_path)
-    journal = Journal(tmp_path, segment_bytes=300)
+    written(tmp_path, 1500)
+    place = spool_reader.end(tmp_path)
+    spool = Spool(tmp_path, segment_bytes=1500)
     for number in range(8, 15):
-        journal.append(event(number))
-    journal.close()
-    assert [item["sequence"] for item in journal_reader.read(tmp_path, until=place)] == [1, 2, 3, 4, 5, 6, 7]
-    assert [item["sequence"] for item in journal_reader.tail(tmp_path, 2, until=place)] == [6, 7]
+        spool.append(event(number))
+    spool.close()
+    assert [item["sequence"] for item in spool_reader.read(tmp_path, until=place)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [item["sequence"] for item in spool_reader.tail(tmp_path, 2, until=place)] == [6, 7]
 
 
 def test_old_segments_are_not_opened(tmp_path: Path) -> None:
-    written(tmp_path, 300)
+    written(tmp_path, 1500)
     first, *_ = segments.listing(tmp_path)
     path = segments.segment(tmp_path, first)
     os.utime(path, (1.0, 1.0))
-    everything = len(list(journal_reader.read(tmp_path, LogFilter(since=50.0))))
-    recent = len(list(journal_reader.read(tmp_path, LogFilter(since=99.0))))
+    everything = len(list(spool_reader.read(tmp_path, LogFilter(since=50.0))))
+    recent = len(list(spool_reader.read(tmp_path, LogFilter(since=99.0))))
     assert everything == 7
-    assert recent == 7 - path.read_bytes().count(b"\n")
+    assert recent == 7 - path.read_bytes().count(b"\n") // 2
 
 
 def test_garbage_in_the_middle_is_stepped_over(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_garbage_in_the_middle_is_stepped_over(tmp_path: Path) -> None:
     path = segments.segment(tmp_path, 1)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], b"not JSON\n", b"\0\0\0\n", *lines[1:], b'{"torn":']))
-    assert [item["sequence"] for item in journal_reader.read(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [item["sequence"] for item in spool_reader.read(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def follower(directory: Path, steps: list[Callable[[], object]]) -> list[int]:
@@ -98,7 +98,7 @@ def follower(directory: Path, steps: list[Callable[[], object]]) -> list[int]:
         steps.pop(0)()
 
     try:
-        for item in journal_reader.follow(directory, journal_reader.end(directory), sleep=sleep):
+        for item in spool_reader.follow(directory, spool_reader.end(directory), sleep=sleep):
             found.append(item["sequence"])
     except Over:
         pass
@@ -107,21 +107,21 @@ def follower(directory: Path, steps: list[Callable[[], object]]) -> list[int]:
 
 def test_follow(tmp_path: Path) -> None:
     written(tmp_path)
-    journal = Journal(tmp_path, segment_bytes=400)
+    spool = Spool(tmp_path, segment_bytes=2000)
     path = segments.segment(tmp_path, 1)
 
     def more(count: int) -> None:
         for number in range(count):
-            journal.append(event(number, "x" * 50))
-        journal.flush()
+            spool.append(event(number, "x" * 50))
+        spool.flush()
 
     def torn() -> None:
         newest = segments.segment(tmp_path, segments.listing(tmp_path)[-1])
         with newest.open("ab") as file:
-            file.write(b'{"sequence":99,"half')
+            file.write(segments.ACTION)
 
     def repaired() -> None:
-        assert Journal(tmp_path).counts.repaired_bytes == 20
+        assert Spool(tmp_path).counts.repaired_bytes == len(segments.ACTION)
 
     found = follower(
         tmp_path, [lambda: more(1), lambda: more(9), lambda: None, torn, repaired, lambda: more(5), path.unlink]
@@ -136,19 +136,19 @@ def test_follow_begins_before_there_is_a_store(tmp_path: Path) -> None:
 
 
 def test_follow_beside_a_writer_in_another_thread(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, segment_bytes=2_000)
+    spool = Spool(tmp_path, segment_bytes=10_000)
 
     def write() -> None:
         for number in range(500):
-            journal.append(event(number))
+            spool.append(event(number))
             if number % 3 == 0:
-                journal.flush(sync=False)
-        journal.close()
+                spool.flush(sync=False)
+        spool.close()
 
     writer = threading.Thread(target=write)
     found = []
     writer.start()
-    for item in journal_reader.follow(tmp_path, journal_reader.BEGINNING, sleep=lambda _: None):
+    for item in spool_reader.follow(tmp_path, spool_reader.BEGINNING, sleep=lambda _: None):
         found.append(item["sequence"])
         if item["sequence"] == 500:
             break

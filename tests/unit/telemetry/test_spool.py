@@ -13,79 +13,87 @@ import pytest
 
 from appliance.errors import HostError
 from appliance.model import Event
-from appliance.telemetry import journal_reader, segments
-from appliance.telemetry.journal import Journal
-from appliance.telemetry.line import encode
+from appliance.telemetry import segments, spool_reader
+from appliance.telemetry.documents import Documents
+from appliance.telemetry.spool import Spool
 from tests.unit.house.tree import ROOT
 from tests.unit.telemetry.events import STORY, event
 
 
 def messages(directory: Path) -> list[str]:
     """Return the messages of the store, as a reader sees them."""
-    return [item["message"] for item in journal_reader.read(directory)]
+    return [item["message"] for item in spool_reader.read(directory)]
 
 
 def sequences(directory: Path) -> list[int]:
     """Return the sequence numbers of the store, in the order of the files."""
-    return [item["sequence"] for item in journal_reader.read(directory)]
+    return [item["sequence"] for item in spool_reader.read(directory)]
 
 
 def test_nothing_is_written_before_a_flush(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "log")
-    assert [journal.append(item) for item in STORY] == [1, 2, 3, 4, 5, 6, 7]
+    spool = Spool(tmp_path / "log")
+    assert [spool.append(item) for item in STORY] == [1, 2, 3, 4, 5, 6, 7]
     assert segments.listing(tmp_path / "log") == []
-    assert journal.flush()
+    assert spool.flush()
     assert sequences(tmp_path / "log") == [1, 2, 3, 4, 5, 6, 7]
-    assert journal.counts.written == 7
-    assert journal.flush()
-    assert journal.counts.written == 7
+    assert spool.counts.written == 7
+    assert spool.flush()
+    assert spool.counts.written == 7
     assert oct(tmp_path.joinpath("log").stat().st_mode & 0o777) == "0o750"
     assert oct(segments.segment(tmp_path / "log", 1).stat().st_mode & 0o777) == "0o640"
 
 
 def test_a_restart_goes_on(tmp_path: Path) -> None:
     for start in (1, 3, 5):
-        journal = Journal(tmp_path)
+        spool = Spool(tmp_path)
         for number in range(start, start + 2):
-            assert journal.append(event(number)) == number
-        journal.close()
+            assert spool.append(event(number)) == number
+        spool.close()
     assert sequences(tmp_path) == [1, 2, 3, 4, 5, 6]
     assert segments.listing(tmp_path) == [1]
 
 
 def test_rotation_and_cap(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, segment_bytes=1000, total_bytes=5000)
+    spool = Spool(tmp_path, segment_bytes=10_000, total_bytes=50_000)
     for number in range(1, 201):
-        journal.append(event(number, "x" * 40))
+        spool.append(event(number, "x" * 40))
         if number % 7 == 0:
-            journal.flush(sync=False)
-    journal.close()
+            spool.flush(sync=False)
+    spool.close()
     sizes = [segments.segment(tmp_path, number).stat().st_size for number in segments.listing(tmp_path)]
-    assert max(sizes) <= 1000
-    assert sum(sizes) <= 5000
+    assert max(sizes) <= 10_000
+    assert sum(sizes) <= 50_000
     kept = sequences(tmp_path)
     assert kept == list(range(kept[0], 201))
-    assert journal.counts.written == 200
-    assert journal.counts.expired_events == 200 - len(kept)
-    assert journal.counts.expired_segments == segments.listing(tmp_path)[0] - 1
-    assert journal.counts.dropped == 0
+    assert spool.counts.written == 200
+    assert spool.counts.expired_events == 200 - len(kept)
+    assert spool.counts.expired_segments == segments.listing(tmp_path)[0] - 1
+    assert spool.counts.dropped == 0
 
 
 def test_an_event_larger_than_a_segment_has_one_of_its_own(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, segment_bytes=100, total_bytes=10_000)
+    spool = Spool(tmp_path, segment_bytes=100, total_bytes=10_000)
     for number in range(3):
-        journal.append(event(number, "x" * 300))
-    journal.close()
+        spool.append(event(number, "x" * 300))
+    spool.close()
     assert segments.listing(tmp_path) == [1, 2, 3]
     assert sequences(tmp_path) == [1, 2, 3]
 
 
+WHOLE = Documents("0").event(event(4, ""), 4)
+ACTION, DOCUMENT = WHOLE.splitlines(keepends=True)
+
 # what a crash leaves behind the three events of segment 1
 TAILS = [
-    b'{"sequence":4,"at":4.0,"kind":"dae',
+    ACTION[:20],
+    ACTION,
+    ACTION + DOCUMENT[:50],
+    DOCUMENT,
     b"\0" * 4096,
     b"\0" * 100 + b"\n" + b"\0" * 10,
-    b'{"sequence":4,"message":""}\ngarbage\n{"half',
+    WHOLE + b'garbage\n{"half',
+    WHOLE + ACTION,
+    WHOLE + DOCUMENT,
     b"\xff\xfe\x00 not even text\n",
     b"{}\n[]\n\n\n",
 ]
@@ -93,35 +101,35 @@ TAILS = [
 
 @pytest.mark.parametrize("torn", TAILS, ids=range(len(TAILS)))
 def test_a_torn_tail_is_cut_and_counted(tmp_path: Path, torn: bytes) -> None:
-    journal = Journal(tmp_path)
+    spool = Spool(tmp_path)
     for number in (1, 2, 3):
-        journal.append(event(number))
-    journal.close()
+        spool.append(event(number))
+    spool.close()
     path = segments.segment(tmp_path, 1)
     whole = path.read_bytes()
-    good = whole + (torn[: torn.index(b"\n") + 1] if b'"sequence":4,"message"' in torn else b"")
+    good = whole + (WHOLE if torn.startswith(WHOLE) else b"")
     path.write_bytes(whole + torn)
     assert sequences(tmp_path)[:3] == [1, 2, 3]
 
-    journal = Journal(tmp_path)
+    spool = Spool(tmp_path)
     assert path.read_bytes() == good
-    assert journal.counts.repaired_bytes == len(whole) + len(torn) - len(good)
-    journal.append(event(9, "after the crash"))
-    journal.close()
+    assert spool.counts.repaired_bytes == len(whole) + len(torn) - len(good)
+    spool.append(event(9, "after the crash"))
+    spool.close()
     numbers = sequences(tmp_path)
     assert numbers == sorted(set(numbers))
     assert messages(tmp_path)[-1] == "after the crash"
 
 
 def test_a_segment_of_nothing_but_garbage_keeps_the_numbers_growing(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.append(event(1))
-    journal.close()
+    spool = Spool(tmp_path)
+    spool.append(event(1))
+    spool.close()
     segments.segment(tmp_path, 2).write_bytes(b"\0" * 5000)
-    journal = Journal(tmp_path)
-    assert journal.counts.repaired_bytes == 5000
-    assert journal.append(event(2)) == 2
-    journal.close()
+    spool = Spool(tmp_path)
+    assert spool.counts.repaired_bytes == 5000
+    assert spool.append(event(2)) == 2
+    spool.close()
     assert sequences(tmp_path) == [1, 2]
 
 
@@ -129,13 +137,13 @@ WRITER = """
 import sys
 from pathlib import Path
 from appliance.model import Event, EventKind
-from appliance.telemetry.journal import Journal
-journal = Journal(Path(sys.argv[1]), segment_bytes=20_000, total_bytes=10_000_000)
+from appliance.telemetry.spool import Spool
+spool = Spool(Path(sys.argv[1]), segment_bytes=20_000, total_bytes=100_000_000)
 number = 0
 while True:
     for _ in range(17):
-        number = journal.append(Event(1.0, EventKind.PROBE, "x" * (number % 300)))
-    if journal.flush():
+        number = spool.append(Event(1.0, EventKind.PROBE, "x" * (number % 300)))
+    if spool.flush():
         print(number, flush=True)
 """
 
@@ -149,48 +157,48 @@ def test_kill_9_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
                 confirmed = int(writer.stdout.readline())
             os.kill(writer.pid, signal.SIGKILL)
             confirmed = max([confirmed, *(int(line) for line in writer.stdout if line.endswith(b"\n"))])
-        Journal(tmp_path).close()
+        Spool(tmp_path).close()
         numbers = sequences(tmp_path)
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) >= confirmed
 
 
 def test_removed_files_do_not_stop_it(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "log")
-    journal.append(event(1))
-    assert journal.flush()
+    spool = Spool(tmp_path / "log")
+    spool.append(event(1))
+    assert spool.flush()
     segments.segment(tmp_path / "log", 1).unlink()
-    journal.append(event(2, "after the segment went"))
-    assert journal.flush()
+    spool.append(event(2, "after the segment went"))
+    assert spool.flush()
     assert messages(tmp_path / "log") == ["after the segment went"]
     for number in segments.listing(tmp_path / "log"):
         segments.segment(tmp_path / "log", number).unlink()
     tmp_path.joinpath("log").rmdir()
-    journal.append(event(3, "after the directory went"))
-    assert journal.flush()
+    spool.append(event(3, "after the directory went"))
+    assert spool.flush()
     assert messages(tmp_path / "log") == ["after the directory went"]
 
 
 def test_what_cannot_be_written_now_is_written_later(tmp_path: Path) -> None:
     directory = tmp_path / "log"
-    journal = Journal(directory)
+    spool = Spool(directory)
     directory.rmdir()
     directory.write_text("in the way", encoding="ascii")
     for number in (1, 2):
-        journal.append(event(number))
-        assert journal.flush() is False
-        assert journal.trouble == "File exists"
-    assert journal.counts.failures == 2
+        spool.append(event(number))
+        assert spool.flush() is False
+        assert spool.trouble == "File exists"
+    assert spool.counts.failures == 2
     directory.unlink()
-    journal.append(event(3))
-    assert journal.flush() is True
+    spool.append(event(3))
+    assert spool.flush() is True
     assert sequences(directory) == [1, 2, 3]
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     tmp_path.joinpath("file").write_text("in the way", encoding="ascii")
     with pytest.raises(HostError, match="cannot open the log store: Not a directory"):
-        Journal(tmp_path / "file" / "log")
+        Spool(tmp_path / "file" / "log")
 
 
 @pytest.fixture
@@ -202,39 +210,39 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def of_length(number: int, length: int) -> Event:
-    """Return an event whose line has this many bytes."""
-    return event(number, "x" * (length - len(encode(event(number, ""), number))))
+    """Return an event whose record has this many bytes."""
+    return event(number, "x" * (length - len(Documents("0" * 12).event(event(number, ""), number))))
 
 
-# 128 bytes: a disk that takes whole pages then stops exactly between two lines; 187: in the middle of one.
+# 1024 bytes: a disk that takes whole pages then stops exactly between two records; 1367: in the middle of one.
 @pytest.mark.root
-@pytest.mark.parametrize("length", [128, 187])
+@pytest.mark.parametrize("length", [1024, 1367])
 def test_a_full_disk(small_disk: Path, length: int) -> None:
     directory = small_disk / "log"
-    journal = Journal(directory, segment_bytes=64 * 1024, pending_bytes=20_000)
-    journal.append(of_length(1, length))
-    assert journal.flush()
+    spool = Spool(directory, segment_bytes=64 * 1024, pending_bytes=100_000)
+    spool.append(of_length(1, length))
+    assert spool.flush()
     ballast = small_disk / "ballast"
     with pytest.raises(OSError, match="No space left"):
         ballast.write_bytes(b"x" * 300_000)
 
     for number in range(2, 402):
-        journal.append(of_length(number, length))
+        spool.append(of_length(number, length))
         if number % 50 == 0:
-            journal.flush()
-    assert journal.flush() is False
-    assert journal.trouble == "No space left on device"
-    assert journal.counts.failures > 5
+            spool.flush()
+    assert spool.flush() is False
+    assert spool.trouble == "No space left on device"
+    assert spool.counts.failures > 5
     ballast.unlink()
-    assert journal.append(event(402, "after")) == 402
-    assert journal.flush() is True
-    assert journal.trouble == ""
+    assert spool.append(event(402, "after")) == 402
+    assert spool.flush() is True
+    assert spool.trouble == ""
 
-    events = list(journal_reader.read(directory))
+    events = list(spool_reader.read(directory))
     alarms = [item for item in events if item["kind"] == "alarm"]
     assert all("No space left on device" in item["message"] for item in alarms)
     lost = sum(item["details"]["lost"] for item in alarms)
-    assert 200 < lost == journal.counts.dropped < 400
+    assert 200 < lost == spool.counts.dropped < 400
     # Nothing is there twice, nothing out of order, and what is not there is in the count of an alarm in its place.
     expected = 1
     for item in events:
@@ -242,9 +250,9 @@ def test_a_full_disk(small_disk: Path, length: int) -> None:
         assert item["sequence"] == expected
         expected += 1
     assert expected == 403
-    assert journal.counts.written == len(events)
-    journal.close()
-    assert Journal(directory).append(event(403)) == 403
+    assert spool.counts.written == len(events)
+    spool.close()
+    assert Spool(directory).append(event(403)) == 403
 
 
 @pytest.mark.root
@@ -253,10 +261,10 @@ def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     with pytest.raises(OSError, match="No space left"):
         ballast.write_bytes(b"x" * 300_000)
-    journal = Journal(small_disk / "log")
-    journal.append(event(1))
-    assert journal.flush() is False
+    spool = Spool(small_disk / "log")
+    spool.append(event(1))
+    assert spool.flush() is False
     ballast.unlink()
-    assert journal.flush() is True
+    assert spool.flush() is True
     assert sequences(small_disk / "log") == [1]
-    journal.close()
+    spool.close()

@@ -1,4 +1,7 @@
-"""The log store: what happened on this balancer, kept on its own disk in a bounded number of readable files.
+"""The spool: what happened on this balancer, kept on its own disk in a bounded number of readable files.
+
+It is the log of the balancer, which `vc5 log` reads, and what goes from here to Elasticsearch: a segment is a row of
+records (documents.py), ready to be sent.
 
 The daemon appends events as they happen, which costs a JSON encoding and no system call, and calls `flush` once a
 second. What a `kill -9` may lose is therefore what came since the last flush; what a power cut may lose, since the
@@ -15,27 +18,32 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import HostError
-from appliance.model import Event, EventKind
+from appliance.model import Event, EventKind, ProbeResult, Severity
 from appliance.telemetry import segments
-from appliance.telemetry.line import encode
+from appliance.telemetry.documents import Documents, Observer
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 TOTAL_BYTES = 256 * 1024 * 1024
-PENDING_BYTES = 4 * 1024 * 1024
-"""What may wait in memory while the disk takes nothing: about 20,000 probe results."""
+PENDING_BYTES = 16 * 1024 * 1024
+"""What may wait in memory while the disk takes nothing: about 16,000 probe results."""
+KEEP = 30 * 86400.0
+PIECE = 86400.0
+"""Seconds after which a segment is ended although it is small, so that what is too old can be removed."""
 
 OPEN_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
-class JournalCounts:
-    """What the journal did since it was opened. All but `written` is loss or trouble, and worth a metric."""
+class SpoolCounts:
+    """What the spool did since it was opened. All but `written` is loss or trouble, and worth a metric."""
 
     written: int = 0
     """Events on disk."""
@@ -60,7 +68,7 @@ class _Pending:
     lost: int = 0
 
 
-class Journal:
+class Spool:
     """The writer of one log directory; the lock of the instance makes sure that there is no second one."""
 
     def __init__(
@@ -70,13 +78,16 @@ class Journal:
         segment_bytes: int = SEGMENT_BYTES,
         total_bytes: int = TOTAL_BYTES,
         pending_bytes: int = PENDING_BYTES,
+        observer: Observer | None = None,
     ) -> None:
         """Open the store, making `directory` if needed, and repair what a crash left; raises HostError."""
+        self._documents = Documents(secrets.token_hex(6), observer)
+        self._keep = KEEP
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._total_bytes = total_bytes
         self._pending_bytes = pending_bytes
-        self._counts = JournalCounts()
+        self._counts = SpoolCounts()
         self._trouble = ""
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
@@ -87,6 +98,7 @@ class Journal:
         self._file: int | None = None
         self._unsynced = False
         self._number = 0
+        self._ends = time.monotonic() + PIECE
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._sequence = self._repair()
@@ -97,7 +109,7 @@ class Journal:
             ) from error
 
     @property
-    def counts(self) -> JournalCounts:
+    def counts(self) -> SpoolCounts:
         return self._counts
 
     @property
@@ -105,15 +117,33 @@ class Journal:
         """Why the last flush did not bring everything to the disk; empty when all is well."""
         return self._trouble
 
+    def bound(self, *, space: int, keep: float) -> None:
+        """Keep at most `space` bytes, and nothing for longer than `keep` seconds; from the next flush on."""
+        self._total_bytes, self._keep = space, keep
+
     def append(self, event: Event) -> int:
         """Take an event; return its sequence number, which grows by one from event to event and over restarts."""
         with self._lock:
             self._sequence += 1
-            item = _Pending(self._sequence, event.at, encode(event, self._sequence))
-            self._pending.append(item)
-            self._waiting += len(item.line)
+            return self._append(event.at, self._documents.event(event, self._sequence))
+
+    def append_probe(self, result: ProbeResult) -> int:
+        """Take a probe; return its sequence number."""
+        with self._lock:
+            self._sequence += 1
+            return self._append(result.at, self._documents.probe(result, self._sequence))
+
+    def describe(self, observer: Observer, namespace: str) -> None:
+        """Say who writes, and in which namespace documents belong, from now on."""
+        with self._lock:
+            self._documents = Documents(self._documents.run, observer, namespace)
+
+    def _append(self, at: float, line: bytes) -> int:
+        self._pending.append(_Pending(self._sequence, at, line))
+        self._waiting += len(line)
+        if self._waiting > self._pending_bytes:
             self._bound()
-            return item.sequence
+        return self._sequence
 
     def flush(self, sync: bool = True) -> bool:
         """Write what was appended, with `sync` down to the medium; return whether all of it is there. Never raises."""
@@ -165,8 +195,10 @@ class Journal:
             if self._last_lost is not None:
                 sequence, at = self._last_lost.sequence, self._last_lost.at
                 message = f"{self._lost} events lost: the log could not be written ({self._trouble or 'too many'})"
-                alarm = Event(at, EventKind.ALARM, message, details={"lost": self._lost})
-                batch.insert(0, _Pending(sequence, at, encode(alarm, sequence), self._lost))
+                alarm = Event(
+                    at, EventKind.ALARM, message, outcome="lost", severity=Severity.ERROR, details={"lost": self._lost}
+                )
+                batch.insert(0, _Pending(sequence, at, self._documents.event(alarm, sequence), self._lost))
                 self._lost, self._last_lost = 0, None
             return batch
 
@@ -224,7 +256,8 @@ class Journal:
         if self._file is not None:
             state = os.fstat(self._file)
             # A segment that somebody removed is not written on: nobody would ever read it.
-            if state.st_nlink and (state.st_size + needed <= self._segment_bytes or state.st_size == 0):
+            fits = state.st_size + needed <= self._segment_bytes and time.monotonic() < self._ends
+            if state.st_nlink and (fits or state.st_size == 0):
                 return self._file, state.st_size
             os.fdatasync(self._file)
             self._leave()
@@ -232,6 +265,7 @@ class Journal:
         number = max([self._number, *segments.listing(self._directory)]) + 1
         self._file = os.open(segments.segment(self._directory, number), OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o640)
         self._number = number
+        self._ends = time.monotonic() + PIECE
         _sync_directory(self._directory)
         self._expire()
         return self._file, 0
@@ -250,17 +284,18 @@ class Journal:
             self._file = None
 
     def _expire(self) -> None:
-        """Remove the oldest segments while the store is larger than its cap, counting one segment to come."""
+        """Remove the oldest segments while they are too old or too many, counting one segment to come."""
         numbers = segments.listing(self._directory)
         paths = [segments.segment(self._directory, number) for number in numbers if number < self._number]
-        sizes = [path.stat().st_size for path in paths]
-        total = sum(sizes) + self._segment_bytes
-        for path, size in zip(paths, sizes, strict=True):
-            if total <= self._total_bytes:
+        states = [path.stat() for path in paths]
+        total = sum(state.st_size for state in states) + self._segment_bytes
+        now = time.time()
+        for path, state in zip(paths, states, strict=True):
+            if total <= self._total_bytes and now - state.st_mtime <= self._keep:
                 return
-            self._count(expired_segments=1, expired_events=path.read_bytes().count(b"\n"))
+            self._count(expired_segments=1, expired_events=path.read_bytes().count(b"\n") // 2)
             path.unlink()
-            total -= size
+            total -= state.st_size
 
 
 def _sync_directory(directory: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.telemetry import segments
+from appliance.telemetry import documents, segments
 from appliance.telemetry.log_filter import LogFilter
 
 EVERYTHING = LogFilter()
@@ -98,10 +98,16 @@ def _segment(directory: Path, number: int, wanted: LogFilter, until: Position | 
 
 
 def _wanted(line: bytes, wanted: LogFilter) -> dict[str, Any] | None:
-    if not all(needle in line for needle in wanted.needles()):
+    if line.startswith(segments.ACTION) or not all(needle in line for needle in wanted.needles()):
         return None
-    event = segments.parse(line)
-    return event if event is not None and wanted.passes(event) else None
+    document = segments.parse(line)
+    if document is None:
+        return None
+    try:
+        event = documents.read(document)
+    except ValueError:
+        return None
+    return event if wanted.passes(event) else None
 
 
 def _lines(path: Path, offset: int) -> Iterator[tuple[bytes, int]]:
