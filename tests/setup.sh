@@ -10,6 +10,7 @@
 #   vm        what builds and runs the virtual machine of tests/vm, on a machine of an architecture that it knows
 #   deb       what makes the Debian package
 #   package   what the tests of the package use besides: Debian's checker, and what builds and boots systems to install it
+#   elasticsearch   what runs a real Elasticsearch, and that server's jars in build/elasticsearch (from Maven)
 #   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
 #
 # Does nothing, and needs no root, where nothing is missing. It lives with the tests because nothing that is installed
@@ -24,6 +25,7 @@ LAB='iproute2 ethtool nginx-light nftables openssl curl procps python3-jsonschem
 TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
 DEB='debhelper dh-python dpkg-dev make'
 PACKAGE='lintian mmdebstrap systemd-container util-linux'
+ELASTICSEARCH='maven default-jdk-headless'
 VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
 GUEST='systemd-sysv dbus udev kmod linux-image-cloud-amd64 qemu-guest-agent iputils-ping tcpdump
     ipvsadm python3-pytest python3-pytest-timeout python3-hypothesis'
@@ -71,6 +73,10 @@ $(cat tests/requirements.txt)"
     printf '%s\n' "$stamp" >build/venv/stamp
 }
 
+elasticsearch() {
+    $PYTHON -m tests.lab.elasticsearch || fail "no Elasticsearch for the tests; its jars need the network once"
+}
+
 bpffs() {
     [ "$(stat -f -c %T /sys/fs/bpf 2>/dev/null)" != bpf_fs ] || return 0
     if [ "$(id -u)" != 0 ] || ! mount -t bpf bpf /sys/fs/bpf 2>/dev/null; then
@@ -81,7 +87,7 @@ bpffs() {
 
 print=
 [ "${1-}" != --packages ] || { print=yes; shift; }
-[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|guest ...'
+[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|elasticsearch|guest ...'
 list=
 for part; do
     case $part in
@@ -95,9 +101,10 @@ for part; do
         esac ;;
     deb) list="$list $DEB" ;;
     package) list="$list $PACKAGE" ;;
+    elasticsearch) list="$list $ELASTICSEARCH" ;;
     guest) [ -n "$print" ] || fail "part 'guest' is for the virtual machine; it can only be printed (--packages)"
         list="$list $GUEST" ;;
-    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, guest)" ;;
+    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, elasticsearch, guest)" ;;
     esac
 done
 # shellcheck disable=SC2086  # lists of words, here and below
@@ -106,6 +113,6 @@ done
 packages $list
 for part; do
     case $part in
-    tools | bpffs) $part ;;
+    tools | bpffs | elasticsearch) $part ;;
     esac
 done

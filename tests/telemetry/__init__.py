@@ -1,0 +1,1 @@
+"""The log's outlets against the real thing: a real Elasticsearch."""
