@@ -15,6 +15,7 @@ Vc5Error
     NoRoom                       the tables that run are too small, or too full of gaps; larger ones would do
   RequestError                   a caller of the library asks for what is not there, is there already, or makes no sense
   ProberGone                     the prober process ended or does not answer
+  ShipError                      Elasticsearch or Kibana did not answer, or refused what it was sent
   ControlError                   the control socket: no daemon, or a request that it refused
 
 A failed probe is a result, not an exception. Every message says what, where, why, and what to do about it.
@@ -182,6 +183,19 @@ class RequestError(Vc5Error):
 
 class ProberGone(Vc5Error):
     """The prober ended or does not answer; health stays as it was."""
+
+
+class ShipError(Vc5Error):
+    """A server (Elasticsearch, Kibana) did not answer, or refused a request.
+
+    `retryable` says whether the same request may succeed later without anybody doing anything; `status` is the HTTP
+    status, 0 where there was no answer.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, status: int = 0) -> None:
+        self.retryable = retryable
+        self.status = status
+        super().__init__(message)
 
 
 class ControlError(Vc5Error):

@@ -137,6 +137,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h11": ("appliance.health",),
     "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
+    "elasticsearch": ("appliance.telemetry.elastic",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.
     "ctypes": (
