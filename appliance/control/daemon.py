@@ -33,6 +33,7 @@ from appliance.control.requests import handlers
 from appliance.control.saving import Saving
 from appliance.control.slices import Slices
 from appliance.control.socket import ControlServer
+from appliance.control.telling import Telling
 from appliance.control.trials import Trials
 from appliance.control.upkeep import Upkeep
 from appliance.dataplane.sync import Prepared
@@ -79,6 +80,7 @@ class Daemon:
         self.pulse = Pulse()
         self.blocking = Blocking(self)
         self.judging = Judging(self)
+        self.telling = Telling(self)
         self.estate, self.inherited = Estate(), inherited
         self.descriptors = Descriptors(self.estate, inherited, self.notifier)
         # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
@@ -204,6 +206,7 @@ class Daemon:
             self.notifier.stopping()
             await self.server.close()
             await self.prober.stop()
+            await self.telling.client.stop()
             self._loop.remove_reader(self.watch.fileno())
             self._end()
 
@@ -253,6 +256,7 @@ class Daemon:
         self.upkeep.look()
         self.judging.look()
         self.trials.look()
+        self.telling.look(now)
         self.tell_summary()
         self.recorder.alarms(self.instance.alarms())
         self.watch.refresh(now)

@@ -14,7 +14,8 @@ from appliance.control.plan import Plan
 from appliance.control.trouble import Alarm
 from appliance.errors import ConfigError
 from appliance.model import Event, EventKind, ProbeResult
-from appliance.telemetry.spool import Spool
+from appliance.telemetry.documents import Observer
+from appliance.telemetry.spool import Spool, SpoolCounts
 
 log = logging.getLogger("vc5")
 
@@ -28,10 +29,27 @@ class Recorder:
 
     def event(self, kind: EventKind, message: str, **more: Any) -> None:
         """Take down an event; `more` are fields of Event."""
-        self._spool.append(Event(at=time.time(), kind=kind, message=message, **more))
+        self.write_down(kind, message, **more)
         level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
         place = " ".join(str(more[name]) for name in ("service", "backend") if more.get(name))
         log.log(level, "%s%s", f"{place} " if place else "", message)
+
+    def write_down(self, kind: EventKind, message: str, **more: Any) -> None:
+        """Take down an event that nobody needs to read as it happens."""
+        self._spool.append(Event(at=time.time(), kind=kind, message=message, **more))
+
+    def describe(self, observer: Observer, namespace: str) -> None:
+        """Say who writes, from now on."""
+        self._spool.describe(observer, namespace)
+
+    def bound(self, *, space: int, keep: float) -> None:
+        """Say how much is kept, in bytes, and for how long, in seconds."""
+        self._spool.bound(space=space, keep=keep)
+
+    @property
+    def counts(self) -> SpoolCounts:
+        """What the spool did since it was opened."""
+        return self._spool.counts
 
     def alarms(self, found: Iterable[Alarm]) -> None:
         """Take down what began or ended of what the host lacks."""

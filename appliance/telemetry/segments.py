@@ -7,15 +7,13 @@ not yet the data) is cut off when the store is opened for writing, and stepped o
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+
+from appliance.telemetry.record import ACTION, name_of
 
 NAME = re.compile(r"([0-9]{6,})\.ndjson")
-ACTION = b'{"create":{"_index":"'
-"""What the first line of every record begins with, and no document does."""
 
 
 def segment(directory: Path, number: int) -> Path:
@@ -32,26 +30,6 @@ def listing(directory: Path) -> list[int]:
     return sorted(int(found[1]) for name in names if (found := NAME.fullmatch(name)))
 
 
-def parse(line: bytes) -> dict[str, Any] | None:
-    """Return the document of one line, None for what is no complete document of ours."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        document = json.loads(line)
-        if type(document["event"]["sequence"]) is not int:
-            return None
-    except (ValueError, RecursionError, KeyError, TypeError):
-        return None
-    found: dict[str, Any] = document
-    return found
-
-
-def sequence_of(line: bytes) -> int:
-    """Return the sequence number of a document's line; 0 for what is no complete document of ours."""
-    document = parse(line)
-    return document["event"]["sequence"] if document else 0
-
-
 def repair(path: Path) -> tuple[int, int]:
     """Cut what follows the last complete record; return its sequence number (0 for none) and how many bytes were cut.
 
@@ -65,7 +43,8 @@ def repair(path: Path) -> tuple[int, int]:
             start = data.rfind(b"\n", 0, end - 1) + 1
             action = data.rfind(b"\n", 0, start - 1) + 1 if start else 0
             if data.startswith(ACTION, action, start):
-                last = sequence_of(data[start:end])
+                name = name_of(data[start:end])
+                last = name.sequence if name else 0
             if not last:
                 end = start
         if end < len(data):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.telemetry import documents, segments
+from appliance.telemetry import documents, record, segments
 from appliance.telemetry.log_filter import LogFilter
 
 EVERYTHING = LogFilter()
@@ -98,9 +98,9 @@ def _segment(directory: Path, number: int, wanted: LogFilter, until: Position | 
 
 
 def _wanted(line: bytes, wanted: LogFilter) -> dict[str, Any] | None:
-    if line.startswith(segments.ACTION) or not all(needle in line for needle in wanted.needles()):
+    if line.startswith(record.ACTION) or not all(needle in line for needle in wanted.needles()):
         return None
-    document = segments.parse(line)
+    document = record.parse(line)
     if document is None:
         return None
     try:

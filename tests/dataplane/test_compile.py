@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.child.code import handed_over
 from appliance.dataplane import compile as compiler
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.kernel import Map, Program, Verdict
@@ -18,7 +19,6 @@ from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec, references, relocate
 from appliance.errors import CompileError
-from appliance.health.code import handed_over
 from appliance.paths import TEMPLATES
 from tests.lab.apart import CAPABILITIES, USER, as_user
 

@@ -27,8 +27,9 @@ from typing import Any
 import pytest
 
 from appliance import paths
+from appliance.child import code
 from appliance.errors import HostError
-from appliance.health import client, code, process
+from appliance.health import client, process
 from appliance.health.client import ProberClient, Target
 from appliance.health.judge import HealthTable
 from appliance.model import Backend, Check, CheckKind, Health, Outcome, ProbeResult, Service, ServiceKey
@@ -195,7 +196,7 @@ def test_it_runs_from_a_checkout_that_nobody_but_root_can_read(
 ) -> None:
     package = shutil.copytree(paths.PACKAGE, tmp_path / "home" / "appliance")
     package.parent.chmod(0o700)
-    monkeypatch.setattr(process, "handed_over", lambda: code.handed_over(package))
+    monkeypatch.setattr("appliance.child.process.handed_over", lambda: code.handed_over(package))
 
     async def journey() -> None:
         async with started(place, target(LOCAL + 1, TCP)) as (prober, record):
@@ -365,6 +366,7 @@ def test_stopped_it_leaves_nothing(place: Place) -> None:
 PARENT = """
 import asyncio, json, sys
 from appliance import paths
+from appliance.child import code
 from appliance.health.client import ProberClient
 async def main():
     prober = ProberClient(paths.root(sys.argv[1]), lambda result: None, lambda live, why: print(prober.pid, flush=True))

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from appliance.health.code import handed_over, readable_by_all
+from appliance.child.code import handed_over, readable_by_all
 
 CLOSED: dict[str, Callable[[Path], None]] = {
     "a parent nobody may search": lambda package: package.parent.chmod(0o700),

@@ -20,7 +20,7 @@ from appliance.dataplane.compile import INCLUDE
 from tests.unit.house import tree
 
 CODE = sorted(tree.ROOT.joinpath("appliance").rglob("*.py"))
-EXECUTED = re.compile(r'(?:_tool|which)\("(\w+)"')
+EXECUTED = re.compile(r'\b(?:tool|which)\("(\w+)"')
 LIBRARY = re.compile(r'"(lib\w+\.so\.\d+)"')
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model import CheckKind, Event, EventKind, Outcome, ProbeResult, Severity
-from appliance.telemetry import documents, segments
+from appliance.telemetry import documents, record
 from appliance.telemetry.documents import Documents, Observer
 from appliance.telemetry.fields import FIELDS, FieldType
 from appliance.telemetry.streams import Stream
@@ -60,13 +60,13 @@ PROBES = st.builds(
 )
 
 
-def taken_apart(record: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+def taken_apart(written: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return action and document of a record, which is two lines of printable ASCII."""
-    assert all(0x20 <= byte < 0x7F for byte in record.replace(b"\n", b""))
-    action, document, nothing = record.split(b"\n")
+    assert all(0x20 <= byte < 0x7F for byte in written.replace(b"\n", b""))
+    action, document, nothing = written.split(b"\n")
     assert nothing == b""
-    assert action.startswith(segments.ACTION)
-    assert not document.startswith(segments.ACTION)
+    assert action.startswith(record.ACTION)
+    assert not document.startswith(record.ACTION)
     return json.loads(action), json.loads(document)
 
 
@@ -268,12 +268,12 @@ GARBAGE = [
 
 @pytest.mark.parametrize("written", GARBAGE, ids=range(len(GARBAGE)))
 def test_garbage_is_no_document(written: bytes) -> None:
-    assert segments.parse(written) is None
+    assert record.parse(written) is None
 
 
 @given(st.binary())
 def test_any_bytes_parse_or_do_not(data: bytes) -> None:
-    document = segments.parse(data + b"\n")
+    document = record.parse(data + b"\n")
     assert document is None or type(document["event"]["sequence"]) is int
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.model import EventKind
-from appliance.telemetry import segments, spool_reader
+from appliance.telemetry import record, segments, spool_reader
 from appliance.telemetry.log_filter import LogFilter, parse_since
 from appliance.telemetry.spool import Spool
 from tests.unit.telemetry.events import DNS, FIRST, SECOND, SHOP, STORY, event
@@ -118,10 +118,10 @@ def test_follow(tmp_path: Path) -> None:
     def torn() -> None:
         newest = segments.segment(tmp_path, segments.listing(tmp_path)[-1])
         with newest.open("ab") as file:
-            file.write(segments.ACTION)
+            file.write(record.ACTION)
 
     def repaired() -> None:
-        assert Spool(tmp_path).counts.repaired_bytes == len(segments.ACTION)
+        assert Spool(tmp_path).counts.repaired_bytes == len(record.ACTION)
 
     found = follower(
         tmp_path, [lambda: more(1), lambda: more(9), lambda: None, torn, repaired, lambda: more(5), path.unlink]

@@ -1,0 +1,163 @@
+"""The daemon's side of the telemetry process: starts it where there is something for it to do, replaces it when it
+fails, and hears how things are.
+
+Nothing waits for it. What it has not sent yet is in the spool, on disk; what went wrong there becomes an alarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from appliance.child.process import Child, python, tool
+from appliance.errors import ControlError, HostError
+from appliance.paths import Root
+from appliance.telemetry.channel import Channel, Handler
+from appliance.telemetry.messages import Settings, encode_settings
+
+USER = "nobody"
+BACK_OFF = (0.5, 30.0)
+"""Seconds before the first restart, and at most; doubled from one to the next."""
+PROVEN = 30.0
+"""Seconds that a process must have lived for the back-off to begin again."""
+FAREWELL = 5.0
+
+Tell = Callable[[str, str, str], None]
+"""Takes the topic of a trouble, its words (empty: it is over), and `began` or `over`."""
+
+
+def command(descriptor: int) -> list[str]:
+    """Return the command line of the process, without any capability, and as nobody where the daemon is root."""
+    away = ["--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs", "--pdeathsig=TERM"]
+    if os.geteuid() == 0:
+        account = pwd.getpwnam(USER)
+        # The group of root may read the spool.
+        identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--groups=0", "--bounding-set=-all"]
+        away = [*identity, *away]
+    return [
+        tool("setpriv", "telemetry process"),
+        *away,
+        *python("appliance.telemetry.process", "--fd", str(descriptor)),
+    ]
+
+
+def own_place(root: Root) -> Path:
+    """Make and return the directory that the process may write; raises HostError."""
+    place = root.state / "telemetry"
+    try:
+        place.mkdir(mode=0o750, exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(place, pwd.getpwnam(USER).pw_uid, 0)
+            root.state.chmod(root.state.stat().st_mode | 0o010)
+    except (OSError, KeyError) as error:
+        raise HostError(f"{place}: cannot be made for the telemetry process: {error}") from None
+    return place
+
+
+class TelemetryClient:
+    """Keeps the telemetry process as `follow` last said it should be."""
+
+    def __init__(self, tell: Tell, answers: dict[str, Handler] | None = None) -> None:
+        """`tell` hears of troubles; `answers` has what the process may ask for."""
+        self._tell = tell
+        self._channel = Channel(answers or {}, {"status": self._heard})
+        self._wanted: Settings | None = None
+        self._changed = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._troubles: dict[str, str] = {}
+        self.child: Child | None = None
+        self.restarts = 0
+        self.status: dict[str, Any] = {}
+        """What the process said last, by part."""
+
+    def follow(self, settings: Settings) -> None:
+        """Have the process do what `settings` say, or end it where there is nothing to do."""
+        if settings != self._wanted:
+            self._wanted = settings
+            self._changed.set()
+            if self._supervisor is None and settings.anything:
+                self._supervisor = asyncio.create_task(self._supervise())
+
+    async def stop(self) -> None:
+        """End the process; it saves how far it has got."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait({self._supervisor})
+            self._supervisor = None
+
+    async def ask(self, what: str, patience: float = 10.0, **more: Any) -> dict[str, Any]:
+        """Return the process's answer; raises ControlError."""
+        if self.child is None:
+            raise ControlError("nothing is configured that tells anybody: no Elasticsearch, no webhook, no syslog")
+        return await self._channel.ask(what, patience, **more)
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause, most = BACK_OFF
+        while True:
+            settings = self._wanted
+            self._changed.clear()
+            if settings is None or not settings.anything:
+                self._forget()
+                await self._changed.wait()
+                continue
+            began = loop.time()
+            try:
+                how = await self._live(settings)
+            except HostError as error:
+                how = str(error)
+            self.status = {}
+            if self._changed.is_set():
+                continue
+            self._trouble("telemetry", f"the telemetry process {how}; it is started again")
+            self.restarts += 1
+            if loop.time() - began > PROVEN:
+                pause = BACK_OFF[0]
+            await asyncio.sleep(pause)
+            pause = min(most, 2 * pause)
+
+    async def _live(self, settings: Settings) -> str:
+        """Have one process live until it ends or the settings change; return how it ended."""
+        self.child = child = Child("telemetry", command)
+        talking = asyncio.create_task(self._channel.run(child.connection))
+        changed = asyncio.create_task(self._changed.wait())
+        try:
+            await asyncio.sleep(0)  # the channel is open then
+            self._channel.tell("settings", **encode_settings(settings))
+            await asyncio.wait({talking, changed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (talking, changed):
+                task.cancel()
+            self.child = None
+            how = await asyncio.shield(child.end(FAREWELL))
+        return how
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        self.status = {name: value for name, value in message.items() if name != "tell"}
+        self._trouble("telemetry", "")
+        for name, part in self.status.items():
+            self._trouble(name, str(part.get("trouble", "")))
+
+    def _forget(self) -> None:
+        for name in list(self._troubles):
+            self._trouble(name, "")
+
+    def _trouble(self, name: str, words: str) -> None:
+        """Tell when a trouble begins, changes and ends."""
+        before = self._troubles.get(name, "")
+        if words and not before:
+            self._tell(name, words, "began")
+        elif before and not words:
+            self._tell(name, before, "over")
+        if words:
+            self._troubles[name] = words
+        else:
+            self._troubles.pop(name, None)
+
+    def troubles(self) -> list[str]:
+        """Return what is wrong, for a status."""
+        return [self._troubles[name] for name in sorted(self._troubles)]

@@ -1,0 +1,122 @@
+"""What the daemon has its telemetry process do, from the configuration in force, and what is written down regularly.
+
+Level-triggered: every second the settings are made anew, and the process follows where they have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any
+
+from appliance import __version__
+from appliance.control.telemetry import TelemetryClient, own_place
+from appliance.errors import HostError
+from appliance.model import EventKind, Service
+from appliance.telemetry.documents import Observer
+from appliance.telemetry.messages import Settings
+
+if TYPE_CHECKING:
+    from appliance.control.daemon import Daemon
+
+MINUTE = 60.0
+MEGABYTE = 10**6
+TURN = 20
+"""Services whose traffic is read in one turn of the event loop."""
+COUNTERS = ("packets", "octets", "flows", "drops")
+
+
+class Telling:
+    """The daemon's mouth: the telemetry process, and what is written down for it regularly."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self.client = TelemetryClient(self._trouble)
+        self._described: tuple[Observer, str] | None = None
+        self._minute = 0.0
+        self._carried: dict[Any, dict[str, int]] = {}
+        """What each service had carried when that was last written down."""
+        self._lost = 0
+
+    def settings(self) -> Settings:
+        """Return what the process should do."""
+        config, root = self._daemon.instance.state.config, self._daemon.root
+        hostname = socket.gethostname()
+        return Settings(
+            log=str(root.log),
+            place=str(root.state / "telemetry"),
+            observer=Observer(hostname, config.host_id or hostname, __version__),
+            logging=config.logging,
+            listen=str(config.webserver) if config.webserver else "",
+            compat_metrics=config.compat_metrics,
+        )
+
+    def look(self, now: float) -> None:
+        """Every second, in monotonic seconds: follow the configuration, write down what is due."""
+        settings = self.settings()
+        search = settings.elasticsearch
+        described = settings.observer, search.namespace if search else "default"
+        if described != self._described:
+            self._described = described
+            self._daemon.recorder.describe(*described)
+        logging = settings.logging
+        self._daemon.recorder.bound(space=logging.space * MEGABYTE, keep=logging.keep)
+        if settings.anything and self.client.child is None:
+            try:
+                own_place(self._daemon.root)
+            except HostError as error:
+                self._trouble("telemetry", str(error), "began")
+                return
+        self.client.follow(settings)
+        self._count_losses()
+        if now >= self._minute:
+            first, self._minute = not self._minute, now + MINUTE
+            self._daemon.go_on(self._write_traffic(first=first))
+
+    def _count_losses(self) -> None:
+        """Raise an alarm for documents that Elasticsearch will never have."""
+        shipper = self.client.status.get("shipper", {})
+        lost = int(shipper.get("lost", 0)) + int(shipper.get("dead", 0))
+        if lost > self._lost:
+            told = f"{lost - self._lost} documents will not be in Elasticsearch"
+            parts = {name: shipper[name] for name in ("lost", "dead") if shipper.get(name)}
+            why = "removed from the log before they could be sent"
+            if shipper.get("dead"):
+                why = f"refused for what they are; see {self.settings().place}/dead-letters.ndjson"
+            self._daemon.record(EventKind.ALARM, f"{told}: {why}", outcome="lost", details=parts)
+        self._lost = lost
+
+    def _trouble(self, name: str, words: str, outcome: str) -> None:
+        text = words if outcome == "began" else f"over: {words}"
+        self._daemon.record(EventKind.ALARM, f"{name}: {text}", outcome=outcome, details={"reason": name})
+
+    async def _write_traffic(self, *, first: bool) -> None:
+        """Write down what each service has carried since the last time, and how it stands."""
+        daemon = self._daemon
+        for number, service in enumerate(list(daemon.instance.state.services())):
+            if number % TURN == TURN - 1:
+                await asyncio.sleep(0)
+            self._write_traffic_of(service, first=first)
+        keys = {service.key for service in daemon.instance.state.services()}
+        self._carried = {key: counts for key, counts in self._carried.items() if key in keys}
+
+    def _write_traffic_of(self, service: Service, *, first: bool) -> None:
+        instance = self._daemon.instance
+        data, plan = instance.data, instance.current
+        memory = data.generation.memory if data.generation else None
+        outcome = plan.services.get(service.key) if plan else None
+        if memory is None or data.tables is None or outcome is None:
+            return
+        numbers = list(data.tables.numbers(service.key).values())
+        carried = {name: sum(memory.counter(number, name) for number in numbers) for name in COUNTERS}
+        before = self._carried.get(service.key)
+        self._carried[service.key] = carried
+        if first or before is None:
+            return
+        # A backend that left has taken its counts along.
+        traffic = {name: max(0, count - before[name]) for name, count in carried.items()}
+        backends = {"up": outcome.available, "total": len(service.backends)}
+        state = "up" if outcome.up else "down"
+        text = f"{state}, {outcome.available} of {len(service.backends)} backends, {traffic['packets']} packets"
+        details = {"traffic": traffic, "backends": backends}
+        self._daemon.recorder.write_down(EventKind.TRAFFIC, text, service=service.key, outcome=state, details=details)

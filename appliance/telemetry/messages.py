@@ -1,0 +1,59 @@
+"""What the telemetry process is told to do: the settings, as a message over the socket pair. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from appliance.model_logging import Elasticsearch, Logging
+from appliance.telemetry.documents import Observer
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the process needs to know. `log` is the spool, `place` is for its own files."""
+
+    log: str
+    place: str
+    observer: Observer
+    logging: Logging
+    listen: str = ""
+    """Where metrics are offered; empty: nowhere."""
+    compat_metrics: bool = False
+
+    @property
+    def elasticsearch(self) -> Elasticsearch | None:
+        """Where documents go; None: nowhere."""
+        search = self.logging.elasticsearch
+        return search if search is not None and search.addresses else None
+
+    @property
+    def alerts(self) -> bool:
+        """Whether anybody is to be told of what happens."""
+        return bool(self.logging.slack or self.logging.teams or self.logging.syslog)
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is anything to do at all."""
+        return bool(self.elasticsearch or self.alerts or self.listen)
+
+
+def encode_settings(settings: Settings) -> dict[str, Any]:
+    """Return the members of the message. They hold secrets."""
+    return asdict(settings)
+
+
+def decode_settings(message: dict[str, Any]) -> Settings:
+    """Read the message; raises KeyError or TypeError for what is none."""
+    logging: dict[str, Any] = dict(message["logging"])
+    search = logging.pop("elasticsearch")
+    if search is not None:
+        search = Elasticsearch(**{**search, "addresses": tuple(search["addresses"])})
+    return Settings(
+        log=message["log"],
+        place=message["place"],
+        observer=Observer(**message["observer"]),
+        logging=Logging(**{**logging, "syslog": tuple(logging["syslog"])}, elasticsearch=search),
+        listen=message["listen"],
+        compat_metrics=message["compat_metrics"],
+    )
