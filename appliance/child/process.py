@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from appliance.child.code import handed_over
 from appliance.errors import HostError
@@ -34,8 +34,11 @@ class Child:
     (prctl(2), PR_SET_PDEATHSIG), and on a running event loop.
     """
 
-    def __init__(self, name: str, command: Callable[[int], list[str]]) -> None:
-        """Start it. `command` returns its command line for the number of its end of the socket. Raises HostError."""
+    def __init__(self, name: str, command: Callable[[int], list[str]], also: Sequence[int] = ()) -> None:
+        """Start it. `command` returns its command line for the number of its end of the socket.
+
+        It inherits the descriptors in `also`, under the same numbers. Raises HostError.
+        """
         self._name = name
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -45,7 +48,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    pass_fds=(theirs.fileno(), *descriptors),
+                    pass_fds=(theirs.fileno(), *descriptors, *also),
                     cwd="/",
                     env={"PYTHONPATH": path, "LANG": "C.UTF-8"},
                 )

@@ -10,6 +10,8 @@ import asyncio
 import os
 import pwd
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def command(descriptor: int) -> list[str]:
     away = ["--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs", "--pdeathsig=TERM"]
     if os.geteuid() == 0:
         account = pwd.getpwnam(USER)
-        # The group of root may read the spool.
+        # The group of root may read the spool; the way there is open to nobody, so both directories are handed over.
         identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--groups=0", "--bounding-set=-all"]
         away = [*identity, *away]
     return [
@@ -45,6 +47,16 @@ def command(descriptor: int) -> list[str]:
     ]
 
 
+def _opened(path: str, held: ExitStack) -> int:
+    """Return a descriptor of a directory, which `held` closes; raises HostError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"{path}: cannot be handed to the telemetry process: {error.strerror}") from None
+    held.callback(os.close, descriptor)
+    return descriptor
+
+
 def own_place(root: Root) -> Path:
     """Make and return the directory that the process may write; raises HostError."""
     place = root.state / "telemetry"
@@ -52,7 +64,6 @@ def own_place(root: Root) -> Path:
         place.mkdir(mode=0o750, exist_ok=True)
         if os.geteuid() == 0:
             os.chown(place, pwd.getpwnam(USER).pw_uid, 0)
-            root.state.chmod(root.state.stat().st_mode | 0o010)
     except (OSError, KeyError) as error:
         raise HostError(f"{place}: cannot be made for the telemetry process: {error}") from None
     return place
@@ -122,11 +133,14 @@ class TelemetryClient:
 
     async def _live(self, settings: Settings) -> str:
         """Have one process live until it ends or the settings change; return how it ended."""
-        self.child = child = Child("telemetry", command)
-        talking = asyncio.create_task(self._channel.run(child.connection))
+        with ExitStack() as held:
+            log, place = (_opened(path, held) for path in (settings.log, settings.place))
+            self.child = child = Child("telemetry", command, (log, place))
+        settings = replace(settings, log=f"/proc/self/fd/{log}", place=f"/proc/self/fd/{place}")
+        await self._channel.open(child.connection)
+        talking = asyncio.create_task(self._channel.run())
         changed = asyncio.create_task(self._changed.wait())
         try:
-            await asyncio.sleep(0)  # the channel is open then
             self._channel.tell("settings", **encode_settings(settings))
             await asyncio.wait({talking, changed}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -36,14 +36,20 @@ class Channel:
         self._answers, self._hears = answers, hears
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._asked = 0
+        self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, connection: socket.socket) -> None:
-        """Talk until the other end closes, or says something that makes no sense."""
-        reader, self._writer = await asyncio.open_connection(sock=connection, limit=MOST_BYTES)
+    async def open(self, connection: socket.socket) -> None:
+        """Take the connection; from now on this end can tell and ask."""
+        self._reader, self._writer = await asyncio.open_connection(sock=connection, limit=MOST_BYTES)
+
+    async def run(self) -> None:
+        """Listen until the other end closes, or says something that makes no sense."""
+        assert self._reader is not None
+        assert self._writer is not None
         try:
-            while line := await reader.readline():
+            while line := await self._reader.readline():
                 self._take(json.loads(line))
         except (ValueError, TypeError, KeyError, RecursionError, ConnectionError) as error:
             log.warning("telemetry: the conversation ends: %s: %s", type(error).__name__, str(error)[:200])

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import ShipError
+from appliance.errors import HostError, ShipError
 from appliance.telemetry.channel import Channel
 from appliance.telemetry.messages import Settings, decode_settings
 from appliance.telemetry.shipper import Shipper
@@ -43,7 +43,8 @@ class Telemetry:
 
     async def run(self) -> None:
         """Do what the daemon asks for until it hangs up."""
-        talking = asyncio.create_task(self.channel.run(self._connection))
+        await self.channel.open(self._connection)
+        talking = asyncio.create_task(self.channel.run())
         working = asyncio.create_task(self._work())
         done, _ = await asyncio.wait({talking, working}, return_when=asyncio.FIRST_COMPLETED)
         working.cancel()
@@ -77,9 +78,11 @@ class Telemetry:
 
     async def _report(self) -> None:
         """Tell the daemon each second how things are."""
-        while True:
+        log = Path((await self._settings).log)
+        while log.stat().st_nlink:
             self.channel.tell("status", **self.status())
             await asyncio.sleep(SECOND)
+        raise HostError("the directory of the log was removed")
 
     def status(self) -> dict[str, Any]:
         """Return what there is to say of everything that runs here."""
