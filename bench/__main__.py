@@ -13,7 +13,21 @@ import sys
 from collections.abc import Callable
 
 from appliance.errors import Vc5Error
-from bench import appliance, daemon, figures, health, modes, packet, reload, report, scale, sources, tracked, tunnel
+from bench import (
+    appliance,
+    daemon,
+    figures,
+    health,
+    modes,
+    packet,
+    reload,
+    report,
+    scale,
+    shipping,
+    sources,
+    tracked,
+    tunnel,
+)
 from tests.lab.namespace import LabError
 
 GROUPS: dict[str, Callable[[], list[report.Row]]] = {
@@ -27,6 +41,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "scale": scale.run,
     "health": health.run,
     "appliance": appliance.run,
+    "shipping": shipping.run,
 }
 
 BUSY = 0.5

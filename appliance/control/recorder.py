@@ -66,6 +66,8 @@ class Recorder:
     def probe(self, result: ProbeResult) -> None:
         """Take down a probe."""
         self._spool.append_probe(result)
+        if self._spool.enough:
+            self.flush_soon()
 
     def flush_soon(self) -> None:
         """Bring what was taken down to the disk, unless that is under way."""

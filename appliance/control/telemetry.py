@@ -22,7 +22,7 @@ from appliance.telemetry.channel import Channel, Handler
 from appliance.telemetry.messages import Settings, encode_settings
 
 USER = "nobody"
-BACK_OFF = (0.5, 30.0)
+BACK_OFF = (0.2, 5.0)
 """Seconds before the first restart, and at most; doubled from one to the next."""
 PROVEN = 30.0
 """Seconds that a process must have lived for the back-off to begin again."""

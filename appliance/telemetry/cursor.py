@@ -99,7 +99,9 @@ def next_piece(directory: Path, cursor: Cursor, most: int = PIECE_BYTES) -> Piec
 
     Raises OSError.
     """
-    for number in [number for number in segments.listing(directory) if number >= cursor.number]:
+    numbers = segments.listing(directory)
+    gone = bool(cursor.sequence) and cursor.number not in numbers
+    for number in [number for number in numbers if number >= cursor.number]:
         offset = cursor.offset if number == cursor.number else 0
         try:
             with segments.segment(directory, number).open("rb") as file:
@@ -108,8 +110,7 @@ def next_piece(directory: Path, cursor: Cursor, most: int = PIECE_BYTES) -> Piec
             continue
         size, last = _complete(data)
         if last is not None:
-            first = _first(data[:size])
-            lost = max(0, first - cursor.sequence - 1) if first and cursor.sequence else 0
+            lost = max(0, _first(data[:size]) - cursor.sequence - 1) if gone else 0
             return Piece(data[:size], Cursor(number, offset + size, last.sequence, last.id), lost)
     return None
 

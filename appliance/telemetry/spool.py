@@ -32,8 +32,10 @@ from appliance.telemetry.documents import Documents, Observer
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 TOTAL_BYTES = 256 * 1024 * 1024
-PENDING_BYTES = 16 * 1024 * 1024
-"""What may wait in memory while the disk takes nothing: about 16,000 probe results."""
+PENDING_BYTES = 32 * 1024 * 1024
+"""What may wait in memory while the disk takes nothing: about 32,000 probe results."""
+ENOUGH_BYTES = 1024 * 1024
+"""What is worth a flush before its time."""
 KEEP = 30 * 86400.0
 PIECE = 86400.0
 """Seconds after which a segment is ended although it is small, so that what is too old can be removed."""
@@ -132,6 +134,11 @@ class Spool:
         with self._lock:
             self._sequence += 1
             return self._append(result.at, self._documents.probe(result, self._sequence))
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much waits that it should be flushed now."""
+        return self._waiting >= ENOUGH_BYTES
 
     def describe(self, observer: Observer, namespace: str) -> None:
         """Say who writes, and in which namespace documents belong, from now on."""
