@@ -111,6 +111,7 @@ class Daemon:
             apart=self._door is not None,
         )
         self.saving = Saving(self.instance, self._not_saved)
+        self.telling.describe(self.telling.settings())
         self._listen_to_signals()
         try:
             await self.reloading.acquire()  # a reload that is asked for meanwhile has its turn when this is ready

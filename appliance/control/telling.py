@@ -51,9 +51,8 @@ class Telling:
             compat_metrics=config.compat_metrics,
         )
 
-    def look(self, now: float) -> None:
-        """Every second, in monotonic seconds: follow the configuration, write down what is due."""
-        settings = self.settings()
+    def describe(self, settings: Settings) -> None:
+        """Have documents say who writes them, and be kept as long as they should be."""
         search = settings.elasticsearch
         described = settings.observer, search.namespace if search else "default"
         if described != self._described:
@@ -61,6 +60,11 @@ class Telling:
             self._daemon.recorder.describe(*described)
         logging = settings.logging
         self._daemon.recorder.bound(space=logging.space * MEGABYTE, keep=logging.keep)
+
+    def look(self, now: float) -> None:
+        """Every second, in monotonic seconds: follow the configuration, write down what is due."""
+        settings = self.settings()
+        self.describe(settings)
         if settings.anything and self.client.child is None:
             try:
                 own_place(self._daemon.root)

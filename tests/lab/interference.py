@@ -16,6 +16,7 @@ from collections import Counter
 from enum import Enum
 from typing import Final
 
+from tests.lab.namespace import Namespace
 from tests.lab.standing import Standing
 
 PIECE: Final = 1 << 16
@@ -49,9 +50,10 @@ class Mode(Enum):
 class Interference(Standing):
     """One proxy; `seen` counts the requests in each mode."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, namespace: Namespace | None = None) -> None:
+        """Prepare a proxy to a `port` here; it listens on the loopback of `namespace` if that is given."""
         self._port = port
-        self._socket = socket.socket()
+        self._socket = namespace.call(socket.socket) if namespace else socket.socket()
         self._ends = False
         self.mode = Mode.PASS
         self.seen: Counter[Mode] = Counter()

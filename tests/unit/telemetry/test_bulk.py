@@ -82,7 +82,7 @@ NO_ANSWERS: list[Any] = [
 
 @pytest.mark.parametrize("told", NO_ANSWERS, ids=range(len(NO_ANSWERS)))
 def test_what_is_no_answer_is_never_taken_for_one(told: Any) -> None:
-    with pytest.raises(ValueError, match="answer|status"):
+    with pytest.raises(ValueError, match=r"answer|status"):
         bulk.judge(RECORDS[:2], told)
 
 
