@@ -48,5 +48,5 @@ class Logging:
     elasticsearch: Elasticsearch | None = None
     keep: float = 30 * 86400.0
     """Seconds after which the log store forgets."""
-    space: int = 256
+    space: int = 500
     """Megabytes (10**6 bytes) that the log store takes at most."""

@@ -32,8 +32,8 @@ LOGGING_SETTINGS: tuple[Setting, ...] = (
         Integer(16, 1 << 20),
         "How many megabytes the balancer's own log takes at most; what is older is removed, and counted where "
         "Elasticsearch has not got it yet.",
-        "1024",
-        "256",
+        "1000",
+        "500",
     ),
     Setting(
         "alert",

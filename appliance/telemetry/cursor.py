@@ -14,6 +14,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.telemetry import record, segments
 
@@ -71,9 +72,9 @@ def settled(directory: Path, cursor: Cursor) -> Cursor:
     What is read twice is told apart by its id; what is left out would be lost.
     """
     try:
-        with segments.segment(directory, cursor.number).open("rb") as file:
+        with segments.opened(directory, cursor.number) as file:
             start = max(0, cursor.offset - LAST_BYTES)
-            data = os.pread(file.fileno(), cursor.offset - start, start)
+            data = segments.read(file, cursor.offset - start, start)
     except FileNotFoundError:
         return cursor
     size, last = _complete(data)
@@ -86,7 +87,8 @@ def end(directory: Path) -> Cursor:
     """Return the place behind all complete records that are there now; raises OSError."""
     for number in reversed(segments.listing(directory)):
         try:
-            data = segments.segment(directory, number).read_bytes()
+            with segments.opened(directory, number) as file:
+                data = segments.read(file, -1, 0)
         except FileNotFoundError:
             continue
         offset, last = _complete(data)
@@ -104,9 +106,14 @@ def next_piece(directory: Path, cursor: Cursor, most: int = PIECE_BYTES) -> Piec
     for number in [number for number in numbers if number >= cursor.number]:
         offset = cursor.offset if number == cursor.number else 0
         try:
-            with segments.segment(directory, number).open("rb") as file:
-                data = _read(file.fileno(), offset, most)
+            with segments.opened(directory, number) as file:
+                data = _read(file, offset, most)
         except FileNotFoundError:
+            continue
+        except OSError:
+            if number == numbers[-1]:
+                raise
+            gone = True  # the file is damaged; what it held will never be read
             continue
         size, last = _complete(data)
         if last is not None:
@@ -115,11 +122,11 @@ def next_piece(directory: Path, cursor: Cursor, most: int = PIECE_BYTES) -> Piec
     return None
 
 
-def _read(file: int, offset: int, most: int) -> bytes:
+def _read(file: BinaryIO, offset: int, most: int) -> bytes:
     """Read `most` bytes, or as many more as one record needs."""
-    data = os.pread(file, most, offset)
+    data = segments.read(file, most, offset)
     while len(data) >= most and data.count(b"\n") < 2:
-        more = os.pread(file, most, offset + len(data))
+        more = segments.read(file, most, offset + len(data))
         if not more:
             break
         data += more

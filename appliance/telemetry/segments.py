@@ -1,4 +1,7 @@
-"""The files of the spool: `000001.ndjson`, `000002.ndjson` ...; records of two lines (documents.py), oldest first.
+"""The files of the spool: `000001.ndjson.gz`, `000002.ndjson` ...; records of two lines (documents.py), oldest first.
+
+A segment that has been followed by another is compressed after a while, to about a tenth. While that is under way there
+are both forms, with the same content; then only one. Offsets are always those of the uncompressed form.
 
 A record is complete when both of its lines end with a newline, and the second parses and has a sequence number. What a
 crash leaves behind the last complete record (half a line, or the zeros of a file system that had recorded the size but
@@ -7,18 +10,69 @@ not yet the data) is cut off when the store is opened for writing, and stepped o
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import shutil
+import zlib
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from appliance.telemetry.record import ACTION, name_of
 
-NAME = re.compile(r"([0-9]{6,})\.ndjson")
+NAME = re.compile(r"([0-9]{6,})\.ndjson(\.gz)?")
+LEVEL = 1
 
 
 def segment(directory: Path, number: int) -> Path:
-    """Return the path of one segment; numbers count from 1 and may outgrow six digits."""
+    """Return the path of one segment as it is written; numbers count from 1 and may outgrow six digits."""
     return directory / f"{number:06}.ndjson"
+
+
+def compressed(directory: Path, number: int) -> Path:
+    """Return the path of the compressed form of a segment."""
+    return directory / f"{number:06}.ndjson.gz"
+
+
+def opened(directory: Path, number: int) -> BinaryIO:
+    """Open a segment for reading, in either form; raises FileNotFoundError where it has been removed, or OSError."""
+    try:
+        return segment(directory, number).open("rb")
+    except FileNotFoundError:
+        return cast("BinaryIO", gzip.open(compressed(directory, number), "rb"))
+
+
+def forms(directory: Path, number: int) -> list[Path]:
+    """Return the files that there are of a segment."""
+    return [path for path in (segment(directory, number), compressed(directory, number)) if path.exists()]
+
+
+def read(file: BinaryIO, size: int, offset: int) -> bytes:
+    """Return at most `size` bytes from `offset` on; raises OSError, also where a compressed file is damaged."""
+    try:
+        file.seek(offset)
+        return file.read(size)
+    except (EOFError, zlib.error) as error:
+        raise OSError(0, f"{type(error).__name__}: {error}") from None
+
+
+def compress(directory: Path, number: int) -> None:
+    """Put the compressed form of a segment in place of the other; raises OSError, with the segment as it was."""
+    path, new = segment(directory, number), compressed(directory, number).with_suffix(".new")
+    state = path.stat()
+    try:
+        with path.open("rb") as source, new.open("wb") as file:
+            os.fchmod(file.fileno(), 0o640)
+            with gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
+                shutil.copyfileobj(source, packed, 1 << 20)
+            file.flush()
+            os.fdatasync(file.fileno())
+        os.utime(new, (state.st_atime, state.st_mtime))
+        new.replace(compressed(directory, number))
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    path.unlink()
 
 
 def listing(directory: Path) -> list[int]:
@@ -27,7 +81,7 @@ def listing(directory: Path) -> list[int]:
         names = os.listdir(directory)
     except FileNotFoundError:
         return []
-    return sorted(int(found[1]) for name in names if (found := NAME.fullmatch(name)))
+    return sorted({int(found[1]) for name in names if (found := NAME.fullmatch(name))})
 
 
 def repair(path: Path) -> tuple[int, int]:

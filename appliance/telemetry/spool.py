@@ -37,6 +37,8 @@ PENDING_BYTES = 32 * 1024 * 1024
 ENOUGH_BYTES = 1024 * 1024
 """What is worth a flush before its time."""
 KEEP = 30 * 86400.0
+SETTLED = 10.0
+"""Seconds after which a segment that is not written to any more is compressed: who follows has read it by then."""
 PIECE = 86400.0
 """Seconds after which a segment is ended although it is small, so that what is too old can be removed."""
 
@@ -101,6 +103,7 @@ class Spool:
         self._unsynced = False
         self._number = 0
         self._ends = time.monotonic() + PIECE
+        self._tidied = 0.0
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._sequence = self._repair()
@@ -162,6 +165,7 @@ class Spool:
                 if sync and self._file is not None and self._unsynced:
                     os.fdatasync(self._file)
                     self._unsynced = False
+                self._tidy()
             except _Stopped as stopped:
                 # The next flush opens the segment again, and cuts off the half line that a full disk may have left.
                 self._leave()
@@ -292,17 +296,38 @@ class Spool:
 
     def _expire(self) -> None:
         """Remove the oldest segments while they are too old or too many, counting one segment to come."""
-        numbers = segments.listing(self._directory)
-        paths = [segments.segment(self._directory, number) for number in numbers if number < self._number]
-        states = [path.stat() for path in paths]
-        total = sum(state.st_size for state in states) + self._segment_bytes
+        closed = [number for number in segments.listing(self._directory) if number < self._number]
+        files = {number: segments.forms(self._directory, number) for number in closed}
+        sizes = {number: sum(path.stat().st_size for path in paths) for number, paths in files.items()}
+        total = sum(sizes.values()) + self._segment_bytes
         now = time.time()
-        for path, state in zip(paths, states, strict=True):
-            if total <= self._total_bytes and now - state.st_mtime <= self._keep:
+        for number, paths in files.items():
+            if total <= self._total_bytes and now - max(path.stat().st_mtime for path in paths) <= self._keep:
                 return
-            self._count(expired_segments=1, expired_events=path.read_bytes().count(b"\n") // 2)
-            path.unlink()
-            total -= state.st_size
+            with segments.opened(self._directory, number) as file:
+                self._count(expired_segments=1, expired_events=segments.read(file, -1, 0).count(b"\n") // 2)
+            for path in paths:
+                path.unlink()
+            total -= sizes[number]
+
+    def _tidy(self) -> None:
+        """Compress a segment that is not written to any more, one at a time; now and then remove what is too old."""
+        now = time.monotonic()
+        if now < self._tidied + 1:
+            return
+        self._tidied = now
+        wall = time.time()
+        for number in segments.listing(self._directory):
+            path = segments.segment(self._directory, number)
+            try:
+                if number < self._number and wall - path.stat().st_mtime >= SETTLED:
+                    segments.compress(self._directory, number)
+                    break
+            except FileNotFoundError:
+                continue  # it is compressed
+            except OSError:
+                break  # there is no room for both forms at the moment
+        self._expire()
 
 
 def _sync_directory(directory: Path) -> None:

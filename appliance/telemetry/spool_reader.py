@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +36,8 @@ def end(directory: Path) -> Position:
         try:
             return Position(number, segments.segment(directory, number).stat().st_size)
         except FileNotFoundError:
-            continue
+            if segments.forms(directory, number):
+                return Position(number + 1, 0)
     return BEGINNING
 
 
@@ -71,7 +74,7 @@ def follow(
         numbers = [number for number in segments.listing(directory) if number >= place.number]
         for number in numbers:
             offset = place.offset if number == place.number else 0
-            for line, behind in _lines(segments.segment(directory, number), offset):
+            for line, behind in _lines(directory, number, offset):
                 offset = behind
                 event = _wanted(line, wanted)
                 if event is not None:
@@ -81,15 +84,11 @@ def follow(
 
 
 def _segment(directory: Path, number: int, wanted: LogFilter, until: Position | None) -> Iterator[dict[str, Any]]:
-    path = segments.segment(directory, number)
     if until is not None and number > until.number:
         return
-    try:
-        if wanted.since is not None and path.stat().st_mtime + CLOCK_STEP < wanted.since:
-            return
-    except FileNotFoundError:
+    if wanted.since is not None and _older(directory, number, wanted.since - CLOCK_STEP):
         return
-    for line, behind in _lines(path, 0):
+    for line, behind in _lines(directory, number, 0):
         if until is not None and Position(number, behind) > until:
             return
         event = _wanted(line, wanted)
@@ -110,15 +109,25 @@ def _wanted(line: bytes, wanted: LogFilter) -> dict[str, Any] | None:
     return event if wanted.passes(event) else None
 
 
-def _lines(path: Path, offset: int) -> Iterator[tuple[bytes, int]]:
-    """Yield the complete lines of a file from `offset`, and the place behind each; a missing file has none."""
+def _older(directory: Path, number: int, moment: float) -> bool:
+    """Whether a segment was last written to before a moment, in wall-clock seconds; or is not there any more."""
+    for path in (segments.segment(directory, number), segments.compressed(directory, number)):
+        try:
+            return path.stat().st_mtime < moment
+        except FileNotFoundError:
+            continue
+    return True
+
+
+def _lines(directory: Path, number: int, offset: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the complete lines of a segment from `offset`, and the place behind each; a missing one has none."""
     try:
-        with path.open("rb") as file:
+        with segments.opened(directory, number) as file:
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
                 offset += len(line)
                 yield line, offset
-    except FileNotFoundError:
+    except (FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile):
         return

@@ -116,3 +116,36 @@ def test_any_file_is_a_cursor_or_none(tmp_path_factory: pytest.TempPathFactory, 
     found = cursor.load(path)
     assert found.number >= 0
     assert isinstance(found.id, str)
+
+
+def packed(directory: Path) -> list[int]:
+    """Compress all segments but the newest, and return which."""
+    closed = segments.listing(directory)[:-1]
+    for number in closed:
+        segments.compress(directory, number)
+    return closed
+
+
+def test_compressed_segments_read_alike(tmp_path: Path) -> None:
+    written(tmp_path, 60).close()
+    place = cursor.next_piece(tmp_path, Cursor(), 2000)
+    assert place is not None
+    closed = packed(tmp_path)
+    assert len(closed) > 3
+    assert [path.name for path in segments.forms(tmp_path, closed[0])] == [f"{closed[0]:06}.ndjson.gz"]
+    assert everything(tmp_path, Cursor())[0] == list(range(1, 61))
+    assert cursor.settled(tmp_path, place.end) == place.end
+    assert numbers(place.data) + everything(tmp_path, place.end)[0] == list(range(1, 61))
+
+
+def test_a_damaged_segment_is_counted_and_passed_over(tmp_path: Path) -> None:
+    written(tmp_path, 60).close()
+    second = packed(tmp_path)[1]
+    path = segments.compressed(tmp_path, second)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    first = cursor.next_piece(tmp_path, Cursor(), 1 << 20)
+    assert first is not None
+    found, _, lost = everything(tmp_path, first.end, 1 << 20)
+    assert len(numbers(first.data)) + lost + len(found) == 60
+    assert lost > 0

@@ -14,6 +14,7 @@ import pytest
 from appliance.errors import HostError
 from appliance.model import Event
 from appliance.telemetry import segments, spool_reader
+from appliance.telemetry import spool as spool_module
 from appliance.telemetry.documents import Documents
 from appliance.telemetry.spool import Spool
 from tests.unit.house.tree import ROOT
@@ -268,3 +269,46 @@ def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
     assert spool.flush() is True
     assert sequences(small_disk / "log") == [1]
     spool.close()
+
+
+def test_closed_segments_are_compressed_and_count_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "SETTLED", 0.0)
+    spool = Spool(tmp_path, segment_bytes=20_000, total_bytes=60_000)
+    for number in range(1, 1001):
+        spool.append(event(number, "x" * 40))
+        if number % 10 == 0:
+            spool._tidied = 0.0
+            assert spool.flush()
+    spool.close()
+    kept = sequences(tmp_path)
+    assert kept == list(range(kept[0], 1001))
+    # Uncompressed, sixty thousand bytes hold a hundred events.
+    assert len(kept) > 500
+    assert spool.counts.expired_events == 1000 - len(kept) > 0
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 60_000
+    assert len([path for path in tmp_path.iterdir() if path.suffix == ".ndjson"]) <= 2
+
+
+def test_what_is_too_old_goes(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, segment_bytes=5_000)
+    for number in range(1, 31):
+        spool.append(event(number, "x" * 40))
+    assert spool.flush()
+    first, second, *_ = segments.listing(tmp_path)
+    os.utime(segments.segment(tmp_path, first), (1.0, 1.0))
+    spool.bound(space=1 << 30, keep=3600.0)
+    spool._tidied = 0.0
+    assert spool.flush()
+    assert segments.listing(tmp_path)[0] == second
+    assert spool.counts.expired_segments == 1
+
+
+def test_a_disk_without_room_for_both_forms_keeps_the_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "SETTLED", 0.0)
+    spool = Spool(tmp_path, segment_bytes=5_000)
+    for number in range(1, 31):
+        spool.append(event(number, "x" * 40))
+    tmp_path.joinpath("000001.ndjson.new").mkdir()  # nothing can be written there
+    assert spool.flush()
+    assert spool.trouble == ""
+    assert sequences(tmp_path) == list(range(1, 31))
