@@ -69,7 +69,7 @@ PURE_HEALTH = (
     "sharing",
     "verdict",
 )
-PURE_TELEMETRY = ("documents", "failure", "fields", "line", "log_filter", "streams")
+PURE_TELEMETRY = ("documents", "failure", "fields", "line", "log_filter", "streams", "templates")
 PURE_CONTROL = (
     "announcing",
     "balance",
