@@ -24,6 +24,7 @@ from appliance.telemetry.identity import authorization, shown, tls_context
 
 TIMEOUT: Final = 30.0
 """Seconds that a request may take, unless its caller says otherwise."""
+NO_JSON: Final = "Elasticsearch answers what is no JSON; is something between?"
 _OLD: Final = int(elasticsearch.__version__[0]) < 8
 
 
@@ -111,7 +112,7 @@ class Elastic:
             body = json.dumps(body).encode("ascii")
         seconds = self._timeout if timeout is None else timeout
         try:
-            return await self._perform(method, path, body, sent, seconds)
+            answer = await self._perform(method, path, body, sent, seconds)
         except elasticsearch.UnsupportedProductError as error:
             await self.close()  # it would go on saying so, whoever answers
             raise ShipError("what answers is no Elasticsearch, or hides it (X-Elastic-Product)") from error
@@ -122,7 +123,10 @@ class Elastic:
         except elasticsearch.ConnectionError as error:
             raise ShipError(f"Elasticsearch cannot be reached: {shown(_cause(error))}", retryable=True) from error
         except (elasticsearch.SerializationError, UnicodeDecodeError) as error:
-            raise ShipError("Elasticsearch answers what is no JSON; is something between?", retryable=True) from error
+            raise ShipError(NO_JSON, retryable=True) from error
+        if answer.status == 200 and isinstance(answer.body, str):
+            raise ShipError(NO_JSON, retryable=True)
+        return answer
 
     async def _perform(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], seconds: float
