@@ -13,6 +13,8 @@ from appliance.errors import ShipError
 from appliance.telemetry.identity import shown
 
 TIMEOUT: Final = 60.0
+LARGEST: Final = 1 << 24
+"""Bytes of an answer that are read."""
 HINTS: Final = {
     401: "; check user and password, or the API key",
     403: "; the user or API key lacks Kibana's privilege `all` on Saved Objects Management in this space",
@@ -65,7 +67,9 @@ def import_objects(
     try:
         connection.request("POST", import_path(parts.path, space), multipart(objects, boundary), headers)
         answer = connection.getresponse()
-        status, text = answer.status, answer.read(1 << 24)
+        status, text = answer.status, answer.read(LARGEST)
+        if answer.length:
+            raise http.client.IncompleteRead(text, answer.length)
     except TimeoutError as error:
         raise ShipError(f"Kibana has not answered within {timeout:g} s", retryable=True) from error
     except (OSError, http.client.HTTPException) as error:

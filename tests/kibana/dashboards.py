@@ -29,7 +29,7 @@ PHASES = {
     "event.duration": "in all",
 }
 TRAFFIC, FAILED = "vc5.kind:traffic", "event.outcome:failure"
-CHANGED = "NOT vc5.kind:traffic"
+CHANGED = "vc5.kind:* AND NOT vc5.kind:traffic"
 GOOD, BAD = "#54B399", "#E7664C"
 
 PATTERNS = (
@@ -268,6 +268,7 @@ def _changes() -> list[Panel]:
     ]
     flapping = [by("2", "server.ip", "Backend", "bucket", 10), by("3", "service.name", "Service", "bucket", 5)]
     columns = ["vc5.kind", "vc5.outcome", "service.name", "server.ip", "event.reason", "message"]
+    grave = ["vc5.kind", "vc5.outcome", "destination.ip", "service.name", "event.reason", "message"]
     graver = "event.severity:[0 TO 4]"
     return [
         Panel(vega("vc5-timeline", "Changes, and why (point at one)", _timeline()), 48, 14),
@@ -285,7 +286,7 @@ def _changes() -> list[Panel]:
             visualization("vc5-reasons", "Reasons", "table", table(), [count, last, *reasons], EVENTS, CHANGED),
             48, 14,
         ),
-        Panel(search("vc5-grave", "Warnings and worse, the newest first", columns, EVENTS, graver), 48, 12),
+        Panel(search("vc5-grave", "Warnings and worse, the newest first", grave, EVENTS, graver), 48, 12),
         Panel(search("vc5-log", "Everything that changed, the newest first", columns, EVENTS, CHANGED), 48, 18),
     ]  # fmt: skip
 

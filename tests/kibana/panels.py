@@ -196,32 +196,51 @@ def _replaced(value: Any, when: Range) -> Any:
 
 
 def found(panel: Panel, answer: Json) -> int:
-    """Return how much an answer has to show: documents, or innermost buckets with a number in each metric."""
-    if panel.kind == "search" or "aggregations" not in answer:
-        return len(answer["hits"]["hits"])
+    """Return how much an answer has to show of that of which it has least.
+
+    Of aggregations, in how many of the innermost buckets each metric has a number that is not 0; of documents, how many
+    have each of the fields that are shown.
+    """
+    if "aggregations" not in answer:
+        hits = answer["hits"]["hits"]
+        if panel.kind == "search":
+            names = panel.object["attributes"]["columns"]
+            return min(sum(name in hit.get("fields", {}) for hit in hits) for name in names)
+        names = _drawn(json.loads(panel.state["params"]["spec"]))
+        return min(sum(_dug(hit["_source"], name) for hit in hits) for name in names)
     if panel.kind == "metric":
-        values = [value.get("value") for value in answer["aggregations"].values()]
-        return 0 if None in values or not answer["hits"]["total"]["value"] else len(values)
-    return sum(1 for _ in leaves(answer["aggregations"]))
+        return int(all(_number(value) for value in answer["aggregations"].values()))
+    every = list(leaves(answer["aggregations"]))
+    metrics = {key for leaf in every for key, value in leaf.items() if isinstance(value, dict)}
+    return min((sum(_number(leaf[key]) for leaf in every if key in leaf) for key in metrics), default=len(every))
 
 
 def leaves(aggregations: Json) -> Iterator[Json]:
-    """Yield the innermost buckets, those that have a number in one metric at least."""
+    """Yield the innermost buckets, but not those of documents that lack a field."""
     for value in aggregations.values():
         if not isinstance(value, dict) or "buckets" not in value:
             continue
         for bucket in value["buckets"]:
+            if bucket["key"] == "__missing__":
+                continue
             inner = {key: one for key, one in bucket.items() if isinstance(one, dict)}
             if any("buckets" in one for one in inner.values()):
                 yield from leaves(inner)
-            elif not inner or any(_number(one) for one in inner.values()):
+            else:
                 yield bucket
 
 
 def _number(metric: Json) -> bool:
     if "values" in metric:
-        return any(isinstance(one["value"], float | int) for one in metric["values"])
-    return metric.get("value", metric.get("doc_count")) is not None
+        return any(one["value"] for one in metric["values"])
+    return bool(metric.get("value", metric.get("doc_count")))
+
+
+def _dug(document: Any, name: str) -> bool:
+    """Return whether a document has a field."""
+    for part in name.split("."):
+        document = document.get(part) if isinstance(document, dict) else None
+    return document is not None
 
 
 def fields(panel: Panel) -> set[str]:
@@ -231,7 +250,8 @@ def fields(panel: Panel) -> set[str]:
     if panel.kind == "search":
         names |= {*attributes["columns"], *(field for field, _ in attributes["sort"])}
     elif panel.kind == "vega":
-        names |= _asked_for(json.loads(panel.state["params"]["spec"]))
+        spec = json.loads(panel.state["params"]["spec"])
+        names |= _asked_for(spec["data"]["url"]["body"]) | _drawn(spec)
     else:
         names |= {one["params"]["field"] for one in panel.state["aggs"] if "field" in one["params"]}
     source = json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"])
@@ -239,20 +259,24 @@ def fields(panel: Panel) -> set[str]:
     return names | {word.partition(":")[0] for word in words if ":" in word}
 
 
+def _drawn(spec: Json) -> set[str]:
+    """Return the fields of documents that a Vega-Lite specification shows."""
+    shown = [spec["encoding"][name] for name in ("x", "y", "color")] + spec["encoding"]["tooltip"]
+    return {one["field"].removeprefix("_source.") for one in shown if one["field"].startswith("_source.")}
+
+
 def _asked_for(value: Any, under: str = "") -> set[str]:
-    """Return the fields in a Vega-Lite specification: those of its request, and those that it shows of documents."""
+    """Return the fields in a request."""
     if isinstance(value, list):
-        return set[str]().union(*(_asked_for(inner, under) for inner in value)) if value else set()
+        return {name for inner in value for name in _asked_for(inner, under)}
     if not isinstance(value, dict):
-        return {value.removeprefix("_source.")} if isinstance(value, str) and value.startswith("_source.") else set()
+        return set()
     names: set[str] = set()
     for key, inner in value.items():
         if under in ("terms", "date_histogram") and key == "field":
             names.add(inner)
-        elif under in ("term", "range") or (under == "sort" and isinstance(inner, dict)):
+        elif under in ("term", "range", "sort"):
             names.add(key)
-        elif key == "_source":
-            continue
         else:
             names |= _asked_for(inner, key)
     return names

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -38,28 +38,16 @@ def shown(elasticsearch: Elasticsearch, panel: panels.Panel, when: panels.Range 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.id)
 def test_a_panel_has_something_to_show(filled: Elasticsearch, panel: panels.Panel) -> None:
+    """In each of its columns, lines and numbers; and nothing of a time when there was nothing."""
     assert shown(filled, panel) > 0
-    assert panels.found(panel, filled.search(*panels.request(panel, MORNING))) == shown(filled, panel)
-    assert shown(filled, panel, panels.Range(0, 3600)) == 0, "it shows something where nothing happened"
+    assert panels.found(panel, filled.search(*panels.request(panel, panels.Range(0, 3600)))) == 0
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.id)
-def test_a_panel_with_a_wrong_name_shows_nothing_or_less(filled: Elasticsearch, panel: panels.Panel) -> None:
-    """So the test above would notice: every field of a panel matters."""
-    before = filled.search(*panels.request(panel, MORNING))
+def test_a_panel_with_a_wrong_name_shows_nothing(filled: Elasticsearch, panel: panels.Panel) -> None:
+    """So the test above notices it, whichever name it is."""
     for name in sorted(panels.fields(panel) - {"@timestamp"}):
-        text = json.dumps(panel.object).replace(name, f"{name}.wrong")
+        text = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.])", f"{name}_wrong", json.dumps(panel.object))
+        text = text.replace(f"_source.{name}", f"_source.{name}_wrong")
         broken = panels.Panel(panel.dashboard, json.loads(text), panel.pattern, panel.place)
-        if panels.request(broken, MORNING) == panels.request(panel, MORNING):
-            assert panel.kind == "vega"  # the name is only one of those that the picture shows
-            continue
-        after = filled.search(*panels.request(broken, MORNING))
-        same = copy.deepcopy(after)
-        same["took"] = before["took"]
-        assert same != before, name
-        fewer = panels.found(broken, after) < panels.found(panel, before)
-        if panel.kind not in ("search",):
-            values = panel.state["aggs"]
-            only = {one["params"].get("field") for one in values if one["schema"] != "metric"}
-            if name in only:
-                assert fewer, f"{name}: {panels.found(broken, after)}"
+        assert panels.found(broken, filled.search(*panels.request(broken, MORNING))) == 0, name
