@@ -28,7 +28,7 @@ PHASES = {
     "vc5.timing.first_byte_ns": "first byte",
     "event.duration": "in all",
 }
-TRAFFIC, FAILED = "vc5.kind:traffic", "event.outcome:failure"
+TRAFFIC, GOOD_ONES, FAILED = "vc5.kind:traffic", "event.outcome:success", "event.outcome:failure"
 CHANGED = "vc5.kind:* AND NOT vc5.kind:traffic"
 GOOD, BAD = "#54B399", "#E7664C"
 
@@ -158,13 +158,14 @@ def _overview() -> list[Panel]:
             _chart(
                 "vc5-service-states",
                 "Services, up and down over time",
-                "histogram",
+                "line",
                 "services",
                 services,
                 over_time(),
                 by("3", "service.state", "State", size=3, order="_key"),
                 pattern=EVENTS,
                 query=TRAFFIC,
+                stacked=False,
             ),
             24,
             12,
@@ -204,6 +205,7 @@ def _probe_explorer() -> list[Panel]:
         for number, (field, label) in zip((1, 4, 5, 6), PHASES.items(), strict=True)
     ]
     count, average = metric("1", "count", "failed probes"), metric("1", "avg", "probe", "event.duration")
+    backends = by("3", "server.ip", "Backend", size=50, order="_key")
     slowest = [
         metric("1", "percentiles", "in all", "event.duration", percents=[50, 99]),
         *(
@@ -215,23 +217,24 @@ def _probe_explorer() -> list[Panel]:
     columns = ["service.name", "server.ip", "vc5.check.kind", "error.type", "error.message", "event.duration"]
     return [
         Panel(
-            _chart("vc5-latency", "Duration of probes: half, 95 and 99 of 100 are faster", "line", "duration",
-                   percentiles, over_time(), pattern=PROBES, stacked=False),
+            _chart("vc5-latency", "Duration of good probes: 50, 95, 99 of 100 are faster", "line", "duration",
+                   percentiles, over_time(), pattern=PROBES, query=GOOD_ONES, stacked=False),
             24, 13,
         ),
         Panel(
-            _chart("vc5-phases", "Phases of probes: 95 of 100 are faster", "line", "duration", phases, over_time(),
-                   pattern=PROBES, stacked=False),
+            _chart("vc5-phases", "Phases of good probes: 95 of 100 are faster", "line", "duration", phases, over_time(),
+                   pattern=PROBES, query=GOOD_ONES, stacked=False),
             24, 13,
         ),
         Panel(
             visualization("vc5-failure-map", "Failed probes by backend", "heatmap", heatmap("Reds"),
-                          [count, over_time(), by("3", "server.ip", "Backend", size=50, order="_key")], PROBES, FAILED),
+                          [count, over_time(), backends], PROBES, FAILED),
             24, 13,
         ),
         Panel(
-            visualization("vc5-latency-map", "Duration by backend, on average", "heatmap", heatmap("Blues"),
-                          [average, over_time(), by("3", "server.ip", "Backend", size=50, order="_key")], PROBES),
+            visualization("vc5-latency-map", "Duration of good probes by backend, on average", "heatmap",
+                          heatmap("Blues"), [average, over_time(), backends],
+                          PROBES, GOOD_ONES),
             24, 13,
         ),
         Panel(
@@ -245,8 +248,8 @@ def _probe_explorer() -> list[Panel]:
             24, 13,
         ),
         Panel(
-            visualization("vc5-slowest", "Backends, the slowest first", "table", table(),
-                          [*slowest, by("2", "server.ip", "Backend", "bucket", 20, order="1.99")], PROBES),
+            visualization("vc5-slowest", "Backends, the slowest first (good probes)", "table", table(),
+                          [*slowest, by("2", "server.ip", "Backend", "bucket", 20, order="1.99")], PROBES, GOOD_ONES),
             30, 13,
         ),
         Panel(
@@ -286,7 +289,7 @@ def _changes() -> list[Panel]:
             visualization("vc5-reasons", "Reasons", "table", table(), [count, last, *reasons], EVENTS, CHANGED),
             48, 14,
         ),
-        Panel(search("vc5-grave", "Warnings and worse, the newest first", grave, EVENTS, graver), 48, 12),
+        Panel(search("vc5-grave", "Warnings and worse, the newest first", grave, EVENTS, graver), 48, 9),
         Panel(search("vc5-log", "Everything that changed, the newest first", columns, EVENTS, CHANGED), 48, 18),
     ]  # fmt: skip
 

@@ -217,7 +217,7 @@ def _operations() -> Iterator[Event]:
 
 def _traffic() -> Iterator[Event]:
     chance = random.Random(11)
-    for at in range(BEGIN + 60, END, 60):
+    for at in range(BEGIN, END, 60):
         for number, served in enumerate(SERVICES):
             up = sum(fault_of(backend, at - 3 * EVERY) is None for backend in served.backends)
             state = "up" if up else "down"
