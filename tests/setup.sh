@@ -10,7 +10,7 @@
 #   vm        what builds and runs the virtual machine of tests/vm, on a machine of an architecture that it knows
 #   deb       what makes the Debian package
 #   package   what the tests of the package use besides: Debian's checker, and what builds and boots systems to install it
-#   elasticsearch   what runs a real Elasticsearch, and that server's jars in build/elasticsearch (from Maven)
+#   elasticsearch   what runs a real Elasticsearch; its jars in build/elasticsearch (from Maven), and another client
 #   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
 #
 # Does nothing, and needs no root, where nothing is missing. It lives with the tests because nothing that is installed
@@ -26,7 +26,7 @@ LAB='iproute2 ethtool nginx-light nftables openssl curl procps python3-jsonschem
 TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
 DEB='debhelper dh-python dpkg-dev make'
 PACKAGE='lintian mmdebstrap systemd-container util-linux'
-ELASTICSEARCH='maven default-jdk-headless'
+ELASTICSEARCH='maven default-jdk-headless python3-venv ca-certificates'
 VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
 GUEST='systemd-sysv dbus udev kmod linux-image-cloud-amd64 qemu-guest-agent iputils-ping tcpdump
     ipvsadm python3-pytest python3-pytest-timeout python3-hypothesis'
@@ -74,8 +74,19 @@ $(cat tests/requirements.txt)"
     printf '%s\n' "$stamp" >build/venv/stamp
 }
 
+# Besides the server, the client of Debian 13: the program is to work with that of either release.
 elasticsearch() {
     $PYTHON -m tests.lab.elasticsearch || fail "no Elasticsearch for the tests; its jars need the network once"
+    client='elasticsearch==8.17.2 aiohttp>=3.11,<4'
+    stamp="$($PYTHON --version) in $PWD $client"
+    [ ! -f build/elasticsearch-client/stamp ] || [ "$(cat build/elasticsearch-client/stamp)" != "$stamp" ] || return 0
+    say "building another Elasticsearch client in build/elasticsearch-client"
+    rm -rf build/elasticsearch-client
+    # shellcheck disable=SC2086
+    $PYTHON -m venv build/elasticsearch-client &&
+        build/elasticsearch-client/bin/python -m pip install -q --disable-pip-version-check $client >&2 ||
+        fail "pip could not install $client; it needs the network once"
+    printf '%s\n' "$stamp" >build/elasticsearch-client/stamp
 }
 
 bpffs() {

@@ -25,6 +25,8 @@ SIGNALS = {
 """What they do to `vc5 run`."""
 ENVIRONMENT = {
     "VC5_ROOT": "The instance, as `--root`.",
+    "VC5_ELASTICSEARCH_PASSWORD": "The password of `--user`, for Elasticsearch and for Kibana.",
+    "VC5_ELASTICSEARCH_API_KEY": "An API key for both, in place of user and password.",
     "NO_COLOR": "Set to anything: no colours.",
     "COLUMNS": "How wide tables may be, where that is not the terminal.",
     "SUDO_USER": "Who is noted beside the user id for what an operator said of a backend.",

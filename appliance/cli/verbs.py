@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import SUPPRESS
 
-from appliance.cli import block, completion, daemon, netns, offline, overrides, plan, status
+from appliance.cli import block, completion, daemon, dashboards, elasticsearch, netns, offline, overrides, plan, status
 from appliance.cli.arguments import Argument, Names, Verb
 
 CONFIG_FILE = Argument(
@@ -12,6 +12,25 @@ CONFIG_FILE = Argument(
 )
 SERVICE = Argument("service", "VIP:PORT/tcp or VIP:PORT/udp, IPv6 as [VIP]:PORT/tcp", names=Names.SERVICE)
 BACKEND = Argument("backend", "the backend's address", names=Names.BACKEND)
+
+# Who one is to a server. No secret is an argument: all users of a machine see those.
+CREDENTIALS = (
+    Argument("--user", "who to log in as; the password is in --password-file or the environment", {"metavar": "USER"}),
+    Argument("--password-file", "a file whose first line is the password", {"metavar": "FILE"}, Names.FILE),
+    Argument(
+        "--api-key-file",
+        "a file whose first line is an API key, `id:key` or its base64 form, in place of user and password",
+        {"metavar": "FILE"},
+        Names.FILE,
+    ),
+    Argument(
+        "--ca",
+        "a file with the certificates (PEM) that vouch for the server (default: those that the system trusts)",
+        {"metavar": "FILE"},
+        Names.FILE,
+    ),
+    Argument("--config", "read `elasticsearch` from this configuration", {"metavar": "F"}, Names.FILE),
+)
 
 REHEARSE = Argument("--rehearse", SUPPRESS, {"action": "store_true"})
 """How a running daemon has an installed program say whether it could take over (control/rehearsal.py)."""
@@ -209,6 +228,32 @@ VERBS = (
             Argument("--probes", "probe results only", {"action": "store_true"}),
             Argument("--events", "everything but probe results", {"action": "store_true"}),
         ),
+    ),
+    Verb(
+        "elasticsearch",
+        elasticsearch.run,
+        "install what an Elasticsearch must know before the log is sent there: mappings, templates, lifecycle policies",
+        (
+            Argument("action", "what to do: install", {"choices": ("install",)}),
+            Argument("--url", "the server (default: the configured ones, with their credentials)", {"metavar": "URL"}),
+            *CREDENTIALS,
+            Argument("--force", "overwrite what is newer, or an operator's policy, too", {"action": "store_true"}),
+            Argument("--dry-run", "change nothing, and print what would be put", {"action": "store_true"}),
+        ),
+        failed="the server cannot be reached, or refuses something",
+    ),
+    Verb(
+        "dashboards",
+        dashboards.run,
+        "import the dashboards into a Kibana, over those of an earlier version",
+        (
+            Argument("action", "what to do: install", {"choices": ("install",)}),
+            Argument("--kibana", "the URL of Kibana", {"metavar": "URL"}),
+            Argument("--space", "the space that gets them (default: the default one)", {"metavar": "SPACE"}),
+            *CREDENTIALS,
+            Argument("--dry-run", "change nothing, and print what would be imported", {"action": "store_true"}),
+        ),
+        failed="Kibana cannot be reached, or refuses something",
     ),
     Verb(
         "netns",

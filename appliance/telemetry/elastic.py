@@ -7,7 +7,6 @@ types, which servers 7, 8 and 9 accept. Nothing is retried in here: who calls kn
 from __future__ import annotations
 
 import asyncio
-import base64
 import gzip
 import json
 import logging
@@ -15,17 +14,17 @@ import ssl
 import warnings
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import elasticsearch
 
 from appliance.errors import ShipError
 from appliance.model_logging import Elasticsearch
+from appliance.telemetry.identity import authorization, shown, tls_context
 
 TIMEOUT: Final = 30.0
 """Seconds that a request may take, unless its caller says otherwise."""
-SHOWN: Final = 300
-"""Characters of what a server says that a message repeats."""
+NO_JSON: Final = "Elasticsearch answers what is no JSON; is something between?"
 _OLD: Final = int(elasticsearch.__version__[0]) < 8
 
 
@@ -62,7 +61,7 @@ class Elastic:
         self._timeout = timeout
         self._tls = None
         if any(address.startswith("https:") for address in self._addresses):
-            self._tls = _tls_context(settings)
+            self._tls = tls_context(settings)
         self._client: elasticsearch.AsyncElasticsearch | None = None
         # The clients tell every failure once more, in their own words and without an end.
         for name in ("elasticsearch", "elastic_transport"):
@@ -113,7 +112,7 @@ class Elastic:
             body = json.dumps(body).encode("ascii")
         seconds = self._timeout if timeout is None else timeout
         try:
-            return await self._perform(method, path, body, sent, seconds)
+            answer = await self._perform(method, path, body, sent, seconds)
         except elasticsearch.UnsupportedProductError as error:
             await self.close()  # it would go on saying so, whoever answers
             raise ShipError("what answers is no Elasticsearch, or hides it (X-Elastic-Product)") from error
@@ -124,7 +123,10 @@ class Elastic:
         except elasticsearch.ConnectionError as error:
             raise ShipError(f"Elasticsearch cannot be reached: {shown(_cause(error))}", retryable=True) from error
         except (elasticsearch.SerializationError, UnicodeDecodeError) as error:
-            raise ShipError("Elasticsearch answers what is no JSON; is something between?", retryable=True) from error
+            raise ShipError(NO_JSON, retryable=True) from error
+        if answer.status == 200 and isinstance(answer.body, str):
+            raise ShipError(NO_JSON, retryable=True)
+        return answer
 
     async def _perform(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], seconds: float
@@ -178,7 +180,11 @@ def refusal(answer: Answer, request: str) -> ShipError | None:
     if isinstance(body, dict):
         reason = body.get("error", body)
         if isinstance(reason, dict):
-            reason = f"{reason.get('type', 'error')}: {reason.get('reason', '')}"
+            words = f"{reason.get('type', 'error')}: {reason.get('reason', '')}"
+            while isinstance(reason.get("caused_by"), dict):
+                reason = reason["caused_by"]
+                words = f"{words}: {reason.get('reason', '')}"
+            reason = words
     hint = {
         401: "; check user and password, or the API key",
         403: "; the user or API key lacks a privilege",
@@ -189,29 +195,6 @@ def refusal(answer: Answer, request: str) -> ShipError | None:
         retryable=status == 429 or status >= 500,
         status=status,
     )
-
-
-def authorization(settings: Elasticsearch) -> str:
-    """Return the header's value that tells who we are: a secret. Empty where nothing is configured.
-
-    An API key goes before user and password, and these before what stands in the first address.
-    """
-    if settings.api_key:
-        key = settings.api_key
-        return "ApiKey " + (base64.b64encode(key.encode()).decode("ascii") if ":" in key else key)
-    user, password = settings.username, settings.password
-    if not user and settings.addresses:
-        parts = urlsplit(settings.addresses[0])
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii") if user else ""
-
-
-def shown(what: object) -> str:
-    """Return what somebody else said as words for a message: one line, printable, not too long."""
-    text = what if isinstance(what, str) else json.dumps(what, default=str)
-    line = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * SHOWN])
-    line = " ".join(line.split())
-    return line if len(line) <= SHOWN else line[:SHOWN] + "..."
 
 
 def _cause(error: Exception) -> str:
@@ -227,20 +210,6 @@ def _without_user(address: str) -> str:
     host = f"[{host}]" if ":" in host else host
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
-
-
-def _tls_context(settings: Elasticsearch) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ca or None)
-    except (OSError, ValueError) as error:
-        raise ShipError(f"{settings.ca}: no certificates to vouch for Elasticsearch: {error}") from error
-    if settings.certificate:
-        try:
-            context.load_cert_chain(settings.certificate, settings.key or None)
-        except (OSError, ValueError) as error:
-            files = " and ".join(name for name in (settings.certificate, settings.key) if name)
-            raise ShipError(f"{files}: no certificate to show to Elasticsearch: {error}") from error
-    return context
 
 
 def _client(addresses: list[str], tls: ssl.SSLContext | None) -> elasticsearch.AsyncElasticsearch:

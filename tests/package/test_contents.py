@@ -49,6 +49,7 @@ def test_it_has_the_files_of_the_program_and_no_other(deb: Package) -> None:
         for name in tracked("packaging/systemd")
         if name.endswith(".service")
     }
+    wanted |= {f"{PRIVATE}/kibana/{Path(name).name}" for name in tracked("packaging/kibana")}
     wanted |= {f"{DOCUMENTS}/examples/{Path(name).name}" for name in tracked("packaging/examples")}
     assert set(deb.files()) == wanted
 

@@ -90,6 +90,14 @@ USAGE = [
         "vc5: log: --outcome 'fine': choose one of ok, wrong-answer, no-answer, unknown, up, wrong, dead, refused",
     ),
     (["log", "-n", "-3"], "vc5: log: -n '-3': write a whole number of events"),
+    (["elasticsearch", "install"], "vc5: elasticsearch: say which server: --url, or logging.elasticsearch.addresses"),
+    (["elasticsearch", "install", "--url", "ftp://h"], "--url must be a URL that begins with http:// or https://"),
+    (["elasticsearch", "install", "--url", "http://h:99999"], "--url: there is no host in it, or its port is none"),
+    (["elasticsearch", "install", "--url", "http://a:b@h"], "--url: no user and password in it, where everybody"),
+    (["elasticsearch", "install", "--url", "http://h", "--user", "u"], "there is no password for --user: give --pass"),
+    (["elasticsearch", "install", "--url", "http://h", "--password-file", "f"], "--password-file goes with --user"),
+    (["dashboards", "install"], "vc5: dashboards: say which Kibana: --kibana https://"),
+    (["dashboards", "install", "--kibana", "h:5601"], "--kibana must be a URL that begins with"),
     (["explain"], "vc5: explain: say what to explain: --flow, --frame or --steps"),
     (["explain", "--frame", "0x\x1b[2J"], r"vc5: explain: --frame: '0x\\x1b[2J' is not hexadecimal digits"),
     (["explain", "--flow", "tcp", "--host", "h"], "vc5: explain: --host goes with --config"),
@@ -127,6 +135,8 @@ def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
         "convert": ["old"],
         "completion": ["bash"],
         "netns": ["up"],
+        "elasticsearch": ["install"],
+        "dashboards": ["install"],
     }
     for verb in VERBS:
         for line in (["--root", "/r", verb.name, "--json"], [verb.name, "--json", "--root", "/r"]):

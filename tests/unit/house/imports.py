@@ -71,6 +71,7 @@ PURE_HEALTH = (
 )
 PURE_TELEMETRY = (
     *("back_off", "bulk", "documents", "failure", "fields", "log_filter", "messages", "record", "streams"),
+    "templates",
 )
 PURE_CONTROL = (
     "announcing",

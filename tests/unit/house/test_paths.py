@@ -25,6 +25,8 @@ HOSTS = {
     "www.iana.org": "the law that comments cite",
     "json-schema.org": "the name of the dialect of our schema",
     "keepachangelog.com": "the form of the change log",
+    "vega.github.io": "the name of the dialect of a chart",
+    "www.w3.org": "the name of the dialect of a picture",
     "www.debian.org": "the name of the form of a copyright file",
     "semver.org": "the form of the version",
 }

@@ -1,0 +1,253 @@
+"""Three hours of a balancer, the same every time: 5 services, 8 backends, some of which fail, are slow, are drained.
+
+`records()` yields them as the product writes them, some 11,000 documents; tests and the pictures in the README look at
+them through dashboards.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.model import Address, CheckKind, Event, EventKind, Outcome, ProbeResult, ServiceKey, Severity
+from appliance.telemetry.documents import Documents, Observer
+from tests.lab.elasticsearch import Elasticsearch
+
+BEGIN = 1_795_327_200
+"""2026-11-22T06:00:00Z."""
+END = BEGIN + 3 * 3600
+EVERY = 20
+"""Seconds between two probes."""
+MILLISECOND = 1_000_000
+
+
+def minute(hour: int, past: int) -> int:
+    """Return a time of that morning."""
+    return BEGIN + (hour - 6) * 3600 + past * 60
+
+
+@dataclass(frozen=True)
+class Served:
+    """A service, its backends, and what carries it."""
+
+    name: ServiceKey
+    backends: tuple[str, ...]
+    kind: CheckKind
+    packets: int
+    """In a minute, about."""
+
+
+SERVICES = (
+    Served(
+        ServiceKey.parse("203.0.113.10:80/tcp"), ("10.1.10.11", "10.1.10.12", "10.1.10.13"), CheckKind.HTTP, 220_000
+    ),
+    Served(
+        ServiceKey.parse("203.0.113.10:443/tcp"), ("10.1.10.11", "10.1.10.12", "10.1.10.13"), CheckKind.HTTPS, 610_000
+    ),
+    Served(ServiceKey.parse("203.0.113.20:443/tcp"), ("10.1.20.21", "10.1.20.22"), CheckKind.HTTPS, 340_000),
+    Served(ServiceKey.parse("203.0.113.53:53/udp"), ("10.1.30.31", "10.1.30.32"), CheckKind.DNS, 150_000),
+    Served(ServiceKey.parse("[2001:db8::10]:443/tcp"), ("2001:db8:1::11", "10.1.20.22"), CheckKind.HTTPS, 90_000),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a backend from one second until another."""
+
+    backend: str
+    since: int
+    until: int
+    outcome: Outcome
+    words: str
+    status: int = 0
+
+
+FAULTS = (
+    Fault("10.1.10.13", minute(6, 40), minute(7, 12), Outcome.NONE, "connection refused"),
+    Fault("10.1.10.12", minute(7, 48), minute(7, 51), Outcome.NONE, "connection reset"),
+    Fault("10.1.20.21", minute(8, 0), minute(8, 14), Outcome.WRONG, "HTTP 503, expected 200", 503),
+    Fault("10.1.20.22", minute(8, 2), minute(8, 12), Outcome.WRONG, "HTTP 503, expected 200", 503),
+    Fault("10.1.30.32", minute(6, 20), minute(6, 22), Outcome.NONE, "timeout after 2 s"),
+    Fault("10.1.30.32", minute(7, 30), minute(7, 33), Outcome.NONE, "timeout after 2 s"),
+    Fault("10.1.30.32", minute(8, 30), minute(8, 34), Outcome.NONE, "timeout after 2 s"),
+)
+SLOW = {"10.1.20.21": (minute(7, 20), minute(8, 20))}
+
+
+def fault_of(backend: str, at: float) -> Fault | None:
+    """Return what is wrong with a backend at that moment."""
+    return next((one for one in FAULTS if one.backend == backend and one.since <= at < one.until), None)
+
+
+def probes() -> Iterator[ProbeResult]:
+    """Yield every probe."""
+    chance = random.Random(7)
+    for at in range(BEGIN, END, EVERY):
+        for served in SERVICES:
+            for number, backend in enumerate(served.backends):
+                yield _probe(served, backend, at + 3.7 * number + 0.001 * chance.randrange(1000), chance)
+
+
+def _probe(served: Served, backend: str, at: float, chance: random.Random) -> ProbeResult:
+    values: dict[str, Any] = {}
+    slow = 1.0
+    if backend in SLOW and SLOW[backend][0] <= at < SLOW[backend][1]:
+        begin, end = SLOW[backend]
+        slow = 1 + 14 * math.sin(math.pi * (at - begin) / (end - begin))
+    fault = fault_of(backend, at)
+    connect = int((0.35 + 0.2 * chance.random()) * MILLISECOND)
+    first = int((1.6 + 1.5 * chance.random() ** 3) * slow * MILLISECOND)
+    tls = int((2.4 + 0.8 * chance.random()) * MILLISECOND) if served.kind is CheckKind.HTTPS else 0
+    outcome, words, total = Outcome.OK, "HTTP 200", connect + tls + first
+    if served.kind is CheckKind.DNS:
+        words = "NOERROR"
+    if fault and fault.outcome is Outcome.NONE:
+        outcome, words = fault.outcome, fault.words
+        total = 2000 * MILLISECOND if "timeout" in words else connect
+    else:
+        values["first_byte_ns"] = first
+        if served.kind is not CheckKind.DNS:
+            values["connect_ns"] = connect
+        if fault:
+            outcome, words = fault.outcome, fault.words
+        if served.kind in (CheckKind.HTTP, CheckKind.HTTPS):
+            values["http_status"] = fault.status if fault else 200
+        if tls:
+            expires = END + (9 if "203.0.113.20" in str(served.name) else 61) * 86400
+            values |= {"tls_ns": tls, "tls_version": "TLSv1.3", "certificate_expires": expires}
+    address = ipaddress.ip_address(backend)
+    return ProbeResult(served.name, address, 0, outcome, words, at, total, kind=served.kind, **values)
+
+
+def _changes() -> Iterator[Event]:
+    """Yield what becomes of the faults: a backend is down three probes after, and so may be its service and its VIP."""
+    for fault in FAULTS:
+        for served in SERVICES:
+            if fault.backend not in served.backends:
+                continue
+            address = ipaddress.ip_address(fault.backend)
+            down, up = fault.since + 3 * EVERY, fault.until + 2 * EVERY
+            yield from _down_and_up(EventKind.BACKEND, down, up, (fault.words, "2 good probes"), served.name, address)
+    shop = SERVICES[2].name
+    down, up = minute(8, 3), minute(8, 13)
+    few = "0 of 2 backends are up, 1 is needed"
+    yield from _down_and_up(EventKind.SERVICE, down, up, (few, "1 of 2 backends is up"), shop)
+    why = (f"{shop} is down", "every critical service is up")
+    yield from _down_and_up(EventKind.VIP, down, up + 1, why, vip=shop.vip)
+
+
+def _down_and_up(
+    kind: EventKind,
+    down: int,
+    up: int,
+    reasons: tuple[str, str],
+    service: ServiceKey | None = None,
+    backend: Address | None = None,
+    vip: Address | None = None,
+) -> Iterator[Event]:
+    """Yield the two changes of something that fails and comes back."""
+    for at, outcome, before, reason in ((down, "down", "up", reasons[0]), (up, "up", "down", reasons[1])):
+        message = f"is {outcome}: {reason}"
+        yield Event(at, kind, message, service, backend, vip, outcome=outcome, before=before, reason=reason)
+
+
+def _operations() -> Iterator[Event]:
+    first, second = SERVICES[0], SERVICES[1]
+    backend = ipaddress.ip_address("10.1.10.12")
+    yield Event(BEGIN + 2, EventKind.DAEMON, "started", outcome="started", reason="vc5 0.1.0")
+    yield Event(minute(7, 20), EventKind.RELOAD, "configuration read, 5 services", outcome="ok", reason="SIGHUP")
+    yield Event(
+        minute(7, 24),
+        EventKind.RELOAD,
+        "configuration refused, 2 errors",
+        outcome="refused",
+        reason="config.yaml:41: unknown setting",
+        severity=Severity.ERROR,
+    )
+    for served in (first, second):
+        yield Event(
+            minute(8, 40),
+            EventKind.OPERATOR,
+            "drained by alice",
+            served.name,
+            backend,
+            outcome="drain",
+            reason="kernel upgrade",
+        )
+        yield Event(
+            minute(8, 52),
+            EventKind.OPERATOR,
+            "undrained by alice",
+            served.name,
+            backend,
+            outcome="undrain",
+            reason="kernel upgrade done",
+        )
+    yield Event(
+        minute(6, 55),
+        EventKind.INTERFACE,
+        "link is down",
+        interface="bond0",
+        outcome="down",
+        before="up",
+        reason="no carrier",
+    )
+    yield Event(
+        minute(6, 56),
+        EventKind.INTERFACE,
+        "link is up",
+        interface="bond0",
+        outcome="up",
+        before="down",
+        reason="carrier",
+    )
+    yield Event(
+        minute(8, 20),
+        EventKind.ALARM,
+        "a certificate ends in 9 days",
+        second.name,
+        outcome="began",
+        reason="certificate",
+    )
+
+
+def _traffic() -> Iterator[Event]:
+    chance = random.Random(11)
+    for at in range(BEGIN, END, 60):
+        for number, served in enumerate(SERVICES):
+            up = sum(fault_of(backend, at - 3 * EVERY) is None for backend in served.backends)
+            state = "up" if up else "down"
+            wave = 1 + 0.35 * math.sin((at - BEGIN) / 2600 + number) + 0.06 * chance.random()
+            packets = int(served.packets * wave) if up else 0
+            traffic = {
+                "packets": packets,
+                "octets": packets * (90 if served.kind is CheckKind.DNS else 410),
+                "flows": packets // (2 if served.kind is CheckKind.DNS else 24),
+                "drops": chance.randrange(40) if up else int(served.packets * 0.2),
+                "active": packets // 60,
+            }
+            details = {"traffic": traffic, "backends": {"up": up, "total": len(served.backends)}}
+            yield Event(float(at), EventKind.TRAFFIC, f"is {state}", served.name, outcome=state, details=details)
+
+
+def records(namespace: str = "default") -> Iterator[bytes]:
+    """Yield everything as records of the log, in the order of time."""
+    everything: list[ProbeResult | Event] = [*probes(), *_changes(), *_operations(), *_traffic()]
+    everything.sort(key=lambda one: one.at)
+    writer = Documents("4be2f09a1c37", Observer("lb1.example.com", "lb1", "0.1.0"), namespace)
+    for sequence, one in enumerate(everything):
+        yield writer.probe(one, sequence) if isinstance(one, ProbeResult) else writer.event(one, sequence)
+
+
+def store(elasticsearch: Elasticsearch, namespace: str = "default") -> int:
+    """Send everything to a server that is prepared for it, and return how many documents that are."""
+    every = list(records(namespace))
+    for begin in range(0, len(every), 4000):
+        answer = elasticsearch.asked("POST", "/_bulk", b"".join(every[begin : begin + 4000]))
+        assert not answer["errors"], answer
+    elasticsearch.refresh()
+    return len(every)
