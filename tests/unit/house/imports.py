@@ -69,7 +69,10 @@ PURE_HEALTH = (
     "sharing",
     "verdict",
 )
-PURE_TELEMETRY = ("documents", "fields", "line", "log_filter", "streams")
+PURE_TELEMETRY = (
+    *("documents", "fields", "line", "log_filter", "streams"),
+    *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
+)
 PURE_CONTROL = (
     "announcing",
     "balance",
@@ -137,6 +140,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h11": ("appliance.health",),
     "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
+    "aiohttp": ("appliance.telemetry.alerts.webhook",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.
     "ctypes": (
