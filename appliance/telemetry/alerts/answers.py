@@ -45,8 +45,9 @@ def judge(status: int, body: str = "", retry_after: str = "", wall: float = 0.0)
         inner = int(hidden[1])
         return judge(inner, wall=wall) if inner >= 300 else Judgement(Next.DONE)
     said = f"it answered {status}"
-    if QUIET.fullmatch(body.strip()[:60]):
-        said += f" ({body.strip()})"
+    word = body.strip()
+    if len(word) <= 60 and QUIET.fullmatch(word):
+        said += f" ({word})"
     if status in AGAIN or status >= 500:
         return Judgement(Next.AGAIN, said, wished(retry_after, wall))
     if 300 <= status < 400:
