@@ -16,31 +16,18 @@ from typing import Any
 
 from appliance.model import EventKind, Severity
 from appliance.model_logging import Logging
-from appliance.telemetry.alerts.grouping import PAUSE, WAIT
 from appliance.telemetry.alerts.message import Message
 from appliance.telemetry.alerts.muting import Muting
 from appliance.telemetry.alerts.notice import Notice, alerts, notice
-from appliance.telemetry.alerts.outlet import Counts, Outlet, Result
+from appliance.telemetry.alerts.outlet import PACE, Counts, Outlet, Pace, Result
 from appliance.telemetry.alerts.slack import slack
 from appliance.telemetry.alerts.syslog import Syslog, naming
 from appliance.telemetry.alerts.teams import teams
-from appliance.telemetry.alerts.webhook import LIMIT, Webhook
+from appliance.telemetry.alerts.webhook import Webhook
 
 FORMS: Mapping[str, Callable[[Message], bytes]] = {"slack": slack, "teams": teams}
 KINDS = ("slack", "teams", "syslog")
 TEST = "This is a test message of vc5, sent by `vc5 alert test`. Nothing has happened."
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How messages to webhooks follow each other, and how long one may take; seconds."""
-
-    wait: float = WAIT
-    pause: float = PAUSE
-    limit: float = LIMIT
-
-
-PACE = Pace()
 
 
 @dataclass
@@ -95,17 +82,17 @@ class Alerter:
                 wanted[kind] = before or self._webhook(kind, url)
         for target in settings.syslog:
             name = naming(target)
-            wanted[name] = known[name].outlet if name in known else Syslog(target, self._hostname, trust=self._trust)
+            wanted[name] = known[name].outlet if name in known else self._syslog(target)
         self._leaving += [one.outlet for name, one in known.items() if name not in wanted]
         self._outlets = [
             known.get(name) or _Told(outlet, cursors.get(name, self._seen)) for name, outlet in wanted.items()
         ]
 
     def _webhook(self, kind: str, url: str) -> Webhook:
-        pace = self._pace
-        return Webhook(
-            kind, url, FORMS[kind], self._name, wait=pace.wait, pause=pace.pause, limit=pace.limit, trust=self._trust
-        )
+        return Webhook(kind, url, FORMS[kind], self._name, pace=self._pace, trust=self._trust)
+
+    def _syslog(self, target: str) -> Syslog:
+        return Syslog(target, self._hostname, pace=self._pace, trust=self._trust)
 
     def take(self, document: Mapping[str, Any]) -> None:
         """Take a document of the log, in their order; what is no event is passed over. Never fails."""

@@ -68,10 +68,10 @@ def wished(retry_after: str, wall: float) -> float:
         return 0.0
 
 
-def delay(failures: int, chance: float) -> float:
+def delay(failures: int, chance: float, first: float = FIRST_DELAY) -> float:
     """Return the seconds before the next attempt, after so many failed ones (1 or more); `chance` is 0 to 1.
 
     Twice as long each time, and between half and all of it, so that many balancers do not come back at once.
     """
-    whole = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 20))
+    whole = min(LONGEST_DELAY, first * 2.0 ** min(failures - 1, 20))
     return whole * (0.5 + 0.5 * chance)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from appliance.telemetry.alerts.answers import FIRST_DELAY
+from appliance.telemetry.alerts.grouping import PAUSE, WAIT
 from appliance.telemetry.alerts.notice import Notice
 
 
@@ -20,6 +22,23 @@ class Counts:
     """Messages that the other end refused for good."""
     dropped: int = 0
     """Events that nobody was told of: those of messages given up, and those that waited too long in a full queue."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How messages follow each other, in seconds."""
+
+    wait: float = WAIT
+    """How long the first event waits for company. Webhooks only, as is the next."""
+    pause: float = PAUSE
+    """How long a message has to itself."""
+    limit: float = 10.0
+    """How long one attempt may take."""
+    back_off: float = FIRST_DELAY
+    """What the first failed attempt is followed by; see answers.py."""
+
+
+PACE = Pace()
 
 
 @dataclass(frozen=True)

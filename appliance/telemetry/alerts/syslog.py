@@ -21,11 +21,9 @@ from urllib.parse import urlsplit
 from appliance.telemetry.alerts import rfc5424
 from appliance.telemetry.alerts.answers import delay
 from appliance.telemetry.alerts.notice import Notice, plain
-from appliance.telemetry.alerts.outlet import Counts, Result
+from appliance.telemetry.alerts.outlet import PACE, Counts, Pace, Result
 
 QUEUE = 1000
-LIMIT = 10.0
-"""Seconds to connect, or to write one message."""
 ECHO = 0.2
 """Seconds in which a test waits for news that a datagram found nobody."""
 LOCAL = "local"
@@ -127,10 +125,10 @@ def naming(target: str) -> str:
     return f"syslog {target}"
 
 
-def way(target: str, hostname: str, trust: ssl.SSLContext | None = None) -> Datagrams | Stream:
+def way(target: str, hostname: str, trust: ssl.SSLContext | None = None, device: str = DEVICE) -> Datagrams | Stream:
     """Return the way to a target of the setting `syslog`: `local`, or a URL of udp, tcp or tls."""
     if target == LOCAL:
-        return Datagrams("", 0, hostname)
+        return Datagrams("", 0, hostname, device)
     url = urlsplit(target)
     host, port = url.hostname or "", url.port or 0
     if url.scheme == "udp":
@@ -144,14 +142,21 @@ class Syslog:
     kind = "syslog"
 
     def __init__(
-        self, target: str, hostname: str, *, trust: ssl.SSLContext | None = None, limit: float = LIMIT
+        self,
+        target: str,
+        hostname: str,
+        *,
+        pace: Pace = PACE,
+        trust: ssl.SSLContext | None = None,
+        device: str = DEVICE,
     ) -> None:
         self.name = naming(target)
         self.counts = Counts()
-        self._target, self._hostname, self._trust, self._limit = target, hostname, trust, limit
+        self._target, self._hostname, self._trust, self._device = target, hostname, trust, device
+        self._limit, self._back_off = pace.limit, pace.back_off
         self._queue: deque[Notice] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._way = way(target, hostname, trust)
+        self._way = way(target, hostname, trust, device)
         self._failures = 0
         self._not_before = 0.0
         self._trouble = ""
@@ -192,7 +197,7 @@ class Syslog:
                 self.counts.failed += 1
                 self._failures += 1
                 self._trouble = trouble
-                self._not_before = time.monotonic() + delay(self._failures, random.random())
+                self._not_before = time.monotonic() + delay(self._failures, random.random(), self._back_off)
                 return
             self._failures, self._trouble = 0, ""
             self.counts.sent += 1
@@ -220,7 +225,7 @@ class Syslog:
 
     async def test(self, told: Notice) -> Result:
         began = time.monotonic()
-        by = way(self._target, self._hostname, self._trust)
+        by = way(self._target, self._hostname, self._trust, self._device)
         trouble = await self._sent(by, told)
         note = "sent; whether it arrived, UDP does not tell" if self._target.startswith("udp:") else ""
         try:

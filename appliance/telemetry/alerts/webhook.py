@@ -17,14 +17,12 @@ from collections.abc import Callable
 import aiohttp
 
 from appliance.telemetry.alerts.answers import Judgement, Next, delay, judge
-from appliance.telemetry.alerts.grouping import PAUSE, WAIT, Batch, Grouping
+from appliance.telemetry.alerts.grouping import Batch, Grouping
 from appliance.telemetry.alerts.message import Message, compose
 from appliance.telemetry.alerts.notice import Notice
-from appliance.telemetry.alerts.outlet import Counts, Result
+from appliance.telemetry.alerts.outlet import PACE, Counts, Pace, Result
 
 ANSWER_BYTES = 4096
-LIMIT = 10.0
-"""Seconds for a request and its answer."""
 HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "vc5"}
 
 
@@ -38,9 +36,7 @@ class Webhook:
         form: Callable[[Message], bytes],
         name: str,
         *,
-        wait: float = WAIT,
-        pause: float = PAUSE,
-        limit: float = LIMIT,
+        pace: Pace = PACE,
         trust: ssl.SSLContext | None = None,
     ) -> None:
         """`name` is what the balancer calls itself; `trust` says whom to believe, in place of what the system does."""
@@ -49,9 +45,10 @@ class Webhook:
         self.url = url
         self._form = form
         self._observer = name
-        self._limit = limit
+        self._limit = pace.limit
+        self._back_off = pace.back_off
         self._trust = trust
-        self._grouping = Grouping(wait, pause)
+        self._grouping = Grouping(pace.wait, pace.pause)
         self._task: asyncio.Task[None] | None = None
         self._one: asyncio.Lock | None = None
         self._failures = 0
@@ -97,7 +94,8 @@ class Webhook:
             self.counts.failed += 1
             self._failures += 1
             self._trouble = f"{came.reason}; {self._failures} attempts failed, the next one tells all"
-            self._grouping.again(time.monotonic(), max(came.wait, delay(self._failures, random.random())))
+            back_off = delay(self._failures, random.random(), self._back_off)
+            self._grouping.again(time.monotonic(), max(came.wait, back_off))
             return
         self._failures = 0
         events = self._grouping.done()
