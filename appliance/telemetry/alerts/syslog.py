@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import select
 import socket
 import ssl
 import time
@@ -94,14 +95,16 @@ class Stream:
         self._open: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, told: Notice) -> None:
-        if self._open is not None and self._open[0].at_eof():
-            self.close()  # what is written to one who has hung up is lost without a word
+        if self._open is not None and (self._open[0].at_eof() or _hung_up(self._open[1])):
+            self.close()  # what is written to one who has gone is lost without a word
         if self._open is None:
             name = self._host if self._trust is not None else None
             self._open = await asyncio.open_connection(
                 self._host, self._port, ssl=self._trust, server_hostname=name, limit=1 << 12
             )
-            self._open[1].transport.set_write_buffer_limits(high=0)  # drain() is to wait until all is the kernel's
+            # So that drain() waits until all is the kernel's, or with TLS, the transport's below. Not 0: with TLS it
+            # would wait for less than nothing.
+            self._open[1].transport.set_write_buffer_limits(high=1, low=0)
         writer = self._open[1]
         writer.write(rfc5424.framed(rfc5424.message(told, self._hostname, os.getpid(), rfc5424.STREAM_BYTES)))
         await writer.drain()
@@ -118,6 +121,19 @@ class Stream:
             with suppress(OSError, ssl.SSLError):
                 await self._open[1].wait_closed()
             self._open = None
+
+
+def _why(error: OSError) -> str:
+    # asyncio has words of its own in the place of the system's, and getaddrinfo has numbers of its own, below 0.
+    system = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+    return system or plain(str(error), 200) or type(error).__name__
+
+
+def _hung_up(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other end has closed the connection, as the kernel knows before the event loop has looked."""
+    asked = select.poll()
+    asked.register(writer.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(asked.poll(0))
 
 
 def naming(target: str) -> str:
@@ -219,7 +235,7 @@ class Syslog:
         except ssl.SSLError as error:
             trouble = f"TLS failed: {error.reason or type(error).__name__}"
         except OSError as error:
-            trouble = error.strerror or plain(str(error), 200) or type(error).__name__
+            trouble = _why(error)
         by.close()
         return trouble
 
@@ -237,6 +253,6 @@ class Syslog:
         except TimeoutError:
             pass
         except OSError as error:
-            trouble = error.strerror or type(error).__name__
+            trouble = _why(error)
         by.close()
         return Result(self.name, not trouble, trouble or note, time.monotonic() - began)
