@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from appliance.control.changes import Changes
 from appliance.control.plan import Plan
 from appliance.control.trouble import Alarm
 from appliance.errors import ConfigError
@@ -25,6 +26,7 @@ class Recorder:
     def __init__(self, directory: Path) -> None:
         self._journal = Journal(directory)
         self._flushing: asyncio.Task[bool] | None = None
+        self._changes = Changes()
 
     def event(self, kind: EventKind, message: str, **more: Any) -> None:
         """Take down an event; `more` are fields of Event."""
@@ -39,11 +41,9 @@ class Recorder:
             self.event(EventKind.ALARM, alarm.message, outcome=alarm.outcome, details=alarm.details)
 
     def services(self, before: Plan, after: Plan) -> None:
-        """Take down which services went up or down from one plan to the next."""
-        for key in after.looks:
-            then, now = before.services.get(key), after.services[key]
-            if then is not None and then.up != now.up:
-                self.event(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
+        """Take down which services, VIPs and interfaces went up or down from one plan to the next."""
+        for change in self._changes.look(before, after):
+            self.event(change.kind, change.message, **change.fields)
 
     def probe(self, result: ProbeResult) -> None:
         """Take down a probe."""
