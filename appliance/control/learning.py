@@ -88,16 +88,19 @@ def _unknown(services: Iterable[Service], verdict: HealthOf) -> Iterator[None]:
 
 def learned(plan: Plan, verdict: HealthOf) -> Learned:
     """Return how things stand."""
-    vips = [vip for vip, up in plan.desired.vips.items() if not up]
-    services = [key for key, state in plan.services.items() if not state.up]
+    configured = {service.key for service in plan.ways.config.services}  # what leaves need not be up
+    shown = {vip: up for vip, up in plan.desired.vips.items() if vip in plan.ways.sharers}
+    states = {key: state for key, state in plan.services.items() if key in configured}
+    desired = [one for one in plan.desired.services if one.key in configured]
+    vips = [vip for vip, up in shown.items() if not up]
+    services = [key for key, state in states.items() if not state.up]
     backends = [
         f"{member.address} of {one.key}"
-        for one in plan.desired.services
+        for one in desired
         for member in one.members
         if member.state is not Receives.AVAILABLE and verdict(one.key, member.address) in DOWN
     ]
-    total = {"vips": len(plan.desired.vips), "services": len(plan.services)}
-    total["backends"] = sum(len(one.members) for one in plan.desired.services)
+    total = {"vips": len(shown), "services": len(states), "backends": sum(len(one.members) for one in desired)}
     severity = min((severity_of(plan, vip) for vip in vips), default=Severity.NOTICE)
     parts = []
     for noun, down in (("VIP", vips), ("service", services), ("backend", backends)):

@@ -15,6 +15,7 @@ from appliance.control.plan import Plan
 from appliance.control.trouble import Alarm
 from appliance.errors import ConfigError
 from appliance.model import Event, EventKind, ProbeResult
+from appliance.telemetry import journald
 from appliance.telemetry.journal import Journal
 
 log = logging.getLogger("vc5")
@@ -30,10 +31,11 @@ class Recorder:
 
     def event(self, kind: EventKind, message: str, **more: Any) -> None:
         """Take down an event; `more` are fields of Event."""
-        self._journal.append(Event(at=time.time(), kind=kind, message=message, **more))
+        event = Event(at=time.time(), kind=kind, message=message, **more)
+        self._journal.append(event)
         level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
         place = " ".join(str(more[name]) for name in ("service", "backend") if more.get(name))
-        log.log(level, "%s%s", f"{place} " if place else "", message)
+        log.log(level, "%s%s", f"{place} " if place else "", message, extra={"event": event})
 
     def alarms(self, found: Iterable[Alarm]) -> None:
         """Take down what began or ended of what the host lacks."""
@@ -92,7 +94,13 @@ def headline(error: BaseException) -> str:
 
 
 def log_to_stderr() -> None:
-    """Send log lines to standard error, for systemd with the severity in front (sd-daemon(3))."""
+    """Send log lines to the journal if that is where standard error leads, else there.
+
+    For a service manager that reads it, with the severity in front (sd-daemon(3)).
+    """
+    if journald.listens(os.environ):
+        logging.basicConfig(handlers=[journald.JournalHandler()], format="%(message)s", level=logging.INFO)
+        return
     prefix = "<%(priority)d>" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
     logging.basicConfig(format=f"{prefix}%(message)s", level=logging.INFO)
     for handler in logging.getLogger().handlers:
@@ -100,5 +108,5 @@ def log_to_stderr() -> None:
 
 
 def _priority(entry: logging.LogRecord) -> bool:
-    entry.priority = 3 if entry.levelno >= logging.ERROR else 4 if entry.levelno >= logging.WARNING else 6
+    entry.priority = journald.priority(entry)
     return True
