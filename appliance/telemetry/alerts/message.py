@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ ORDER = (
 )
 """How kinds follow each other where nothing is graver."""
 FLAPPING = "flapping"
+NUMBERS = re.compile("([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,11 @@ def compose(batch: Batch, name: str) -> Message:
     )
 
 
-def _order(row: Row) -> tuple[int, int, int, str]:
+def _order(row: Row) -> tuple[int, int, int, list[tuple[int, str]]]:
     kind = ORDER.index(row.kind) if row.kind in ORDER else len(ORDER)
-    return row.severity, row.standing, kind, row.headline
+    # 10.1.10.9 comes before 10.1.10.10: of two numbers the one with fewer digits is the lesser.
+    parts = [(len(part) if part.isdigit() else 0, part) for part in NUMBERS.split(row.headline)]
+    return row.severity, row.standing, kind, parts
 
 
 def _rows(entries: Iterable[Entry]) -> list[Row]:
