@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from argparse import SUPPRESS
 
-from appliance.cli import block, completion, daemon, dashboards, elasticsearch, netns, offline, overrides, plan, status
+from appliance.cli import (
+    alert,
+    block,
+    completion,
+    daemon,
+    dashboards,
+    elasticsearch,
+    netns,
+    offline,
+    overrides,
+    plan,
+    status,
+)
 from appliance.cli.arguments import Argument, Names, Verb
 
 CONFIG_FILE = Argument(
@@ -200,6 +212,16 @@ VERBS = (
             Argument("--note", "why, for those who read the list later", {"metavar": "TEXT"}),
             Argument("--force", "a whole family, 0.0.0.0/0 or ::/0, too", {"action": "store_true"}),
         ),
+    ),
+    Verb(
+        "alert",
+        alert.alert,
+        "send a test message to those who are told of what happens (`logging`), and say what came of each",
+        (
+            Argument("action", "what to do: test", {"choices": ("test",)}),
+            Argument("--outlet", "only this one", {"choices": ("slack", "teams", "syslog")}),
+        ),
+        failed="a message did not arrive, or there is nobody to tell",
     ),
     Verb(
         "doctor",

@@ -179,7 +179,8 @@ class Daemon:
             how = f"compiled in {prepared.seconds:.2f} s" if prepared.seconds else kept
         for note in instance.data.notes:
             self.record(EventKind.ALARM, note)
-        self.record(EventKind.DAEMON, f"started, version {__version__}, {how}")
+        text, details = f"started, version {__version__}, {how}", self.judging.started()
+        self.record(EventKind.DAEMON, text, outcome="started", details=details)
         self.upkeep.tell()
         self.prober = ProberClient(self.root, self.judging.probed, self.judging.prober_state, self._door)
         self.prober.schedule(instance.targets(), instance.state.config.max_probes)

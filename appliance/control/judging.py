@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.control.announcing import ISOLATED
 from appliance.control.blocks import moment
+from appliance.control.learning import Learning
 from appliance.control.overriding import tell_dropped, who_asks
 from appliance.control.socket import Request
 from appliance.errors import RequestError
@@ -30,17 +31,37 @@ class Judging:
         """Why no results come; empty while they do."""
         self._isolated = False
         """What alarms have told of."""
+        self.learning = Learning()
 
     def look(self) -> None:
         """Every second: see what the governor need not keep any more, and whether this node is cut off."""
         daemon, governor = self._daemon, self._daemon.instance.governor
         tell_dropped(daemon)
+        self._follow()
         for key in governor.step(daemon.instance.state.staying(), daemon.instance.found, time.monotonic()):
             daemon.plan_soon(key, unsaved=True)
         if governor.isolated != self._isolated:
             self._isolated = governor.isolated
             text, outcome = (ISOLATED, "begin") if governor.isolated else (REJOINED, "end")
             daemon.record(EventKind.ALARM, text, outcome=outcome)
+
+    def _follow(self) -> None:
+        """Take down what a reload has changed, and how things stand when the daemon has learned that."""
+        daemon, plan = self._daemon, self._daemon.instance.current
+        if plan is not None:
+            daemon.recorder.services(plan, plan)
+        over = self.learning.step(time.monotonic(), plan, daemon.instance.verdict)
+        if over is not None:
+            daemon.record(
+                EventKind.DAEMON, over.message, outcome="learned", severity=over.severity, details=over.details
+            )
+
+    def started(self) -> dict[str, Any]:
+        """Begin to learn how things stand, unless this goes on for another program; returns what to say of it."""
+        daemon = self._daemon
+        if daemon.inherited.program:
+            return {}
+        return self.learning.begin(time.monotonic(), daemon.instance.state.config.learn)
 
     def frozen(self) -> str:
         """Return why verdicts stand as they are; empty if they do not."""
@@ -101,6 +122,8 @@ class Judging:
             service=transition.service,
             backend=transition.backend,
             outcome=str(transition.after),
+            before=str(before),
+            reason=f"{transition.diagnostic}{kept}",
         )
 
     def _waits(self, key: ServiceKey) -> bool:

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from appliance.control.changes import Changes
 from appliance.control.plan import Plan
 from appliance.control.trouble import Alarm
 from appliance.errors import ConfigError
 from appliance.model import Event, EventKind, ProbeResult
+from appliance.telemetry import journald
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.spool import Spool, SpoolCounts
 
@@ -26,13 +28,15 @@ class Recorder:
     def __init__(self, directory: Path) -> None:
         self._spool = Spool(directory)
         self._flushing: asyncio.Task[bool] | None = None
+        self._changes = Changes()
 
     def event(self, kind: EventKind, message: str, **more: Any) -> None:
         """Take down an event; `more` are fields of Event."""
-        self.write_down(kind, message, **more)
+        event = Event(at=time.time(), kind=kind, message=message, **more)
+        self._spool.append(event)
         level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
         place = " ".join(str(more[name]) for name in ("service", "backend") if more.get(name))
-        log.log(level, "%s%s", f"{place} " if place else "", message)
+        log.log(level, "%s%s", f"{place} " if place else "", message, extra={"event": event})
 
     def write_down(self, kind: EventKind, message: str, **more: Any) -> None:
         """Take down an event that nobody needs to read as it happens."""
@@ -57,11 +61,9 @@ class Recorder:
             self.event(EventKind.ALARM, alarm.message, outcome=alarm.outcome, details=alarm.details)
 
     def services(self, before: Plan, after: Plan) -> None:
-        """Take down which services went up or down from one plan to the next."""
-        for key in after.looks:
-            then, now = before.services.get(key), after.services[key]
-            if then is not None and then.up != now.up:
-                self.event(EventKind.SERVICE, f"service {'up' if now.up else 'down'}", service=key)
+        """Take down which services, VIPs and interfaces went up or down from one plan to the next."""
+        for change in self._changes.look(before, after):
+            self.event(change.kind, change.message, **change.fields)
 
     def probe(self, result: ProbeResult) -> None:
         """Take down a probe."""
@@ -98,7 +100,13 @@ def headline(error: BaseException) -> str:
 
 
 def log_to_stderr() -> None:
-    """Send log lines to standard error, for systemd with the severity in front (sd-daemon(3))."""
+    """Send log lines to the journal if that is where standard error leads, else there.
+
+    For a service manager that reads it, with the severity in front (sd-daemon(3)).
+    """
+    if journald.listens(os.environ):
+        logging.basicConfig(handlers=[journald.JournalHandler()], format="%(message)s", level=logging.INFO)
+        return
     prefix = "<%(priority)d>" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
     logging.basicConfig(format=f"{prefix}%(message)s", level=logging.INFO)
     for handler in logging.getLogger().handlers:
@@ -106,5 +114,5 @@ def log_to_stderr() -> None:
 
 
 def _priority(entry: logging.LogRecord) -> bool:
-    entry.priority = 3 if entry.levelno >= logging.ERROR else 4 if entry.levelno >= logging.WARNING else 6
+    entry.priority = journald.priority(entry)
     return True

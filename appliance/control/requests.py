@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from appliance.control import foresight, standing
+from appliance.control import alerting, foresight, standing
 from appliance.control import reexec as reexecuting
 from appliance.control import reload as reloading
 from appliance.control.explain import explain_live
@@ -63,6 +63,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "thaw": daemon.judging.thaw,
         "reattach": reattach,
         "explain": explain,
+        "alert": alerting.handler(lambda: getattr(daemon, "telemetry", None)),
         "block": daemon.blocking.add,
         "unblock": daemon.blocking.remove,
         "blocked": daemon.blocking.list,

@@ -127,6 +127,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
     needed = {"drain": ["s", "b"], "undrain": ["s", "b"], "reattach": ["i"], "balance": ["i", "v", "b", "b"]}
     needed |= {
+        "alert": ["test"],
         "block": ["list"],
         "disable": ["s", "b"],
         "enable": ["s", "b"],

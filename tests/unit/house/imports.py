@@ -72,11 +72,13 @@ PURE_HEALTH = (
 PURE_TELEMETRY = (
     *("back_off", "bulk", "documents", "failure", "fields", "log_filter", "messages", "record", "streams"),
     "templates",
+    *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
 PURE_CONTROL = (
     "announcing",
     "balance",
     "blocks",
+    "changes",
     "clock",
     "confirmation",
     "differences",
@@ -84,6 +86,7 @@ PURE_CONTROL = (
     "forecast",
     "heritage",
     "kept_config",
+    "learning",
     "nic",
     "outlets",
     "outlook",
@@ -144,6 +147,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
     "elasticsearch": ("appliance.telemetry.elastic",),
+    "aiohttp": ("appliance.telemetry.alerts.webhook",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.
     "ctypes": (
