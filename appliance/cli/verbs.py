@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import SUPPRESS
 
-from appliance.cli import block, completion, daemon, netns, offline, overrides, plan, status
+from appliance.cli import block, completion, daemon, metrics, netns, offline, overrides, plan, status
 from appliance.cli.arguments import Argument, Names, Verb
 
 CONFIG_FILE = Argument(
@@ -139,6 +139,15 @@ VERBS = (
     ),
     Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),
+    Verb(
+        "metrics",
+        metrics.run,
+        "what Prometheus would be told of the running daemon; with --json the numbers that it is made of",
+        alternatives=(
+            Argument("--openmetrics", "in the form of OpenMetrics", {"action": "store_true"}),
+            Argument("--man", "print vc5-metrics(7), which tells what they mean, for man(1)", {"action": "store_true"}),
+        ),
+    ),
     Verb("drain", overrides.operate, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
     Verb("undrain", overrides.operate, "give a drained backend new flows again", (SERVICE, BACKEND)),
     Verb(

@@ -74,6 +74,10 @@ class Recorder:
         lost = f"{counts.dropped} events lost so far; " if counts.dropped else ""
         return f"log store: {lost}{self._journal.trouble}" if self._journal.trouble or lost else ""
 
+    def numbers(self) -> dict[str, float]:
+        """What there is to measure of the store, by the names of telemetry/metrics.py."""
+        return {"spool_dropped_total": self._journal.counts.dropped}
+
     def write(self) -> None:
         """Bring what was taken down to the disk now."""
         self._journal.flush()
