@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 TURN = 0.005
 """Seconds of processor time after which others have their turn."""
-EXITS = tuple(reason for reason in Reason if reason < Reason.TRACKED_HIT)
+EXITS = tuple(reason for reason in Reason if Reason.FORWARD < reason < Reason.TRACKED_HIT)
+"""What the program counts by reason; what it forwards, it counts by destination alone."""
 DECISIONS = tuple(reason for reason in Reason if reason >= Reason.TRACKED_HIT)
 NOTHING = (0, 0, 0, 0)
 

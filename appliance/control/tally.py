@@ -18,14 +18,13 @@ from typing import Any
 
 from appliance.dataplane.generation import remove
 from appliance.dataplane.kernel import Map
+from appliance.dataplane.pins import TALLY
 from appliance.dataplane.spec import BPF_F_MMAPABLE, MapKind, MapSpec
 from appliance.errors import HostError, Vc5Error
 from appliance.model import CheckKind, Outcome
 from appliance.telemetry.failures import failure
 from appliance.telemetry.metrics import BUCKETS, VALUES
 
-DIRECTORY = "tally"
-"""Where its pin is, below those of the instance."""
 _BOUNDS_NS = tuple(round(bound * 1e9) for bound in BUCKETS)
 _REASONS, _OUTCOMES = VALUES["failures"], VALUES["reloads"]
 _BUCKETS = len(BUCKETS) + 1
@@ -56,7 +55,7 @@ class Tally:
 
         Where that is impossible, they go on in memory, and `trouble` says why.
         """
-        place = pins / DIRECTORY / layout()
+        place = pins / TALLY / layout()
         try:
             words = self._opened(place)
         except (Vc5Error, OSError) as error:

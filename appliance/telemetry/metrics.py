@@ -1,4 +1,4 @@
-"""Every metric, once: what `/metrics`, `vc5 metrics` and the manual page say; rules and dashboards are held against it. Pure.
+"""Every metric, once: what `/metrics` and the manual page say; rules and dashboards are held against it. Pure.
 
 Names follow Prometheus's conventions: base units in the name, counters end in `_total`, facts in `_info`, what is yes
 or no is 1 or 0; the sum or the mean over all labels means something. Clients' addresses are never a label.
@@ -96,7 +96,7 @@ TRAFFIC = (
         _COUNTER,
         Home.KERNEL,
         "reason",
-        verdicts_total="Packets that left the program, by reason; vc5(8) tells what the reasons mean.",
+        verdicts_total="Packets that left the program otherwise than to a backend, by reason.",
     ),
     *_rows(
         _COUNTER,

@@ -9,8 +9,8 @@ A snapshot is what `control/measuring.py` puts together, as JSON carries it:
                    [[ADDRESS, up, available, transitions, active, since, packets, octets, flows, drops], ...]], ...]}
 
 Buckets are not cumulative, the last one takes what is above all bounds. `active` and `since` are null where they are
-not known; `since` is wall-clock seconds. What other parts of the program count comes as further numbers, by the names of
-the table without their prefix: `{"spool_bytes": 4096, "alerts_sent_total": {"slack": 3}}`.
+not known; `since` is wall-clock seconds. What other parts of the program count comes as further numbers, by the names
+of the table without their prefix: `{"spool_bytes": 4096, "alerts_sent_total": {"slack": 3}}`.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def _numbers(numbers: Mapping[str, Any]) -> Iterator[Reading]:
         metric = BY_NAME.get(name)
         if metric is None or metric.reserved or len(metric.labels) != isinstance(said, Mapping):
             continue
-        if isinstance(said, Mapping):
+        if isinstance(said, Mapping) and said:
             yield Reading(metric, [((str(label),), float(value)) for label, value in said.items()])
-        elif said is not None:
+        elif said not in (None, {}):
             yield Reading(metric, [((), float(said))])
 
 

@@ -69,7 +69,7 @@ PURE_HEALTH = (
     "sharing",
     "verdict",
 )
-PURE_TELEMETRY = ("documents", "fields", "line", "log_filter", "streams")
+PURE_TELEMETRY = ("compat", "documents", "failures", "fields", "line", "log_filter", "metrics", "readings", "streams")
 PURE_CONTROL = (
     "announcing",
     "balance",
@@ -137,6 +137,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h11": ("appliance.health",),
     "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
+    "prometheus_client": ("appliance.telemetry.exposition",),
+    "aiohttp": ("appliance.telemetry.endpoint",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.
     "ctypes": (
