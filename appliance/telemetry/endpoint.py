@@ -1,7 +1,7 @@
 """`/metrics` over HTTP, for Prometheus to scrape. The one door to aiohttp's server.
 
-Nobody who asks can change anything, or be a burden: only GET and HEAD, few connections, none for long, one snapshot at a
-time. Text is made in a thread, so that other work of the process goes on. Where no snapshot can be had, the answer is
+Nobody who asks can change anything, or be a burden: only GET and HEAD, few connections, none for long, one snapshot at
+a time. Text is made in a thread, so that other work of the process goes on. Where no snapshot can be had, the answer is
 503 and says why: a gap in the graphs, and no wrong number.
 """
 
@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import Any
 
 from aiohttp import web
@@ -141,7 +141,8 @@ class MetricsServer:
 
     async def _sweep(self) -> None:
         """Close connections that ask nothing, or have been there for long."""
-        loop, since = asyncio.get_running_loop(), {}
+        loop = asyncio.get_running_loop()
+        since: dict[web.RequestHandler, float] = {}
         while True:
             await asyncio.sleep(min(1.0, self._bounds.request_seconds / 4))
             now, serving = loop.time(), self._serving()
