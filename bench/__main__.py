@@ -13,7 +13,21 @@ import sys
 from collections.abc import Callable
 
 from appliance.errors import Vc5Error
-from bench import appliance, daemon, figures, health, modes, packet, reload, report, scale, sources, tracked, tunnel
+from bench import (
+    appliance,
+    daemon,
+    figures,
+    health,
+    metrics,
+    modes,
+    packet,
+    reload,
+    report,
+    scale,
+    sources,
+    tracked,
+    tunnel,
+)
 from tests.lab.namespace import LabError
 
 GROUPS: dict[str, Callable[[], list[report.Row]]] = {
@@ -26,6 +40,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "daemon": daemon.run,
     "scale": scale.run,
     "health": health.run,
+    "metrics": metrics.run,
     "appliance": appliance.run,
 }
 

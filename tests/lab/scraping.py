@@ -12,10 +12,15 @@ import socket
 import subprocess
 import threading
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from appliance.cli.client import call
 from appliance.paths import Root
@@ -30,6 +35,12 @@ RULES = REPOSITORY / "packaging/prometheus/vc5.rules.yaml"
 EXAMPLE = REPOSITORY / "packaging/prometheus/example.yaml"
 PORT = 9091
 """Of Prometheus itself; the usual one is the endpoint's."""
+
+
+def families(text: str, *, openmetrics: bool = False) -> list[Family]:
+    """Read an exposition by Prometheus's own library; raises ValueError where it is none."""
+    read = openmetrics_families if openmetrics else text_families
+    return list(read(text))  # type: ignore[no-untyped-call]
 
 
 def asking(root: Root, numbers: Mapping[str, Any] | None = None) -> Ask:
@@ -120,26 +131,28 @@ class Prometheus(Standing):
         if self._process is None or self._process.poll() is not None:
             raise LabError(f"Prometheus ended\n{(self._directory / 'errors').read_text()}")
         try:
-            self._get("-/ready")
+            return self._get("-/ready")[0] == 200
         except OSError:
             return False
-        return True
 
-    def _get(self, path: str) -> bytes:
-        def fetch() -> bytes:
-            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/{path}", timeout=10) as answer:
-                return bytes(answer.read())
+    def _get(self, path: str) -> tuple[int, bytes]:
+        def fetch() -> tuple[int, bytes]:
+            with closing(HTTPConnection("127.0.0.1", PORT, timeout=10)) as connection:
+                connection.request("GET", f"/{path}")
+                answer = connection.getresponse()
+                return answer.status, answer.read()
 
         return self._namespace.call(fetch)
 
     def ask(self, path: str, **query: str) -> Any:
-        """Return the data that the API has at a path."""
-        answer = json.loads(self._get(f"api/v1/{path}?{urllib.parse.urlencode(query)}"))
-        assert answer["status"] == "success", answer
-        return answer["data"]
+        """Return the data that the API has at a path. Raises LabError where the question makes no sense to it."""
+        status, body = self._get(f"api/v1/{path}?{urllib.parse.urlencode(query)}")
+        if status != 200:
+            raise LabError(f"{path} {query}: {status}, {body.decode()}")
+        return json.loads(body)["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the answer to an expression; raises HTTPError, which is an OSError, where it makes no sense."""
+        """Return the answer to an expression."""
         found: list[dict[str, Any]] = self.ask("query", query=expression)["result"]
         return found
 

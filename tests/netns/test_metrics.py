@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as parse
 
 from appliance.model_address import Endpoint
 from appliance.telemetry.compat import COMPAT
@@ -27,7 +25,7 @@ from tests.lab.addresses import VIP
 from tests.lab.backend import REPOSITORY, Server
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
-from tests.lab.scraping import Prometheus, Serving, asking
+from tests.lab.scraping import Prometheus, Serving, asking, families
 from tests.lab.topology import Lab
 from tests.netns.scenario_operator import SERVICE, configuration, fetch, prepared, running, wait_states
 
@@ -63,7 +61,7 @@ def told(daemon: Daemon, *options: str) -> str:
 
 def value(daemon: Daemon, name: str, **labels: str) -> float | None:
     """Return what one series says, None where there is none."""
-    for family in parse(told(daemon)):
+    for family in families(told(daemon)):
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:
                 return float(sample.value)
@@ -74,7 +72,7 @@ def counters(daemon: Daemon) -> dict[tuple[str, ...], float]:
     """Return what must never become smaller: counters and histograms by name and labels."""
     return {
         (sample.name, *map(str, sorted(sample.labels.items()))): sample.value
-        for family in parse(told(daemon))
+        for family in families(told(daemon))
         if family.type in ("counter", "histogram")
         for sample in family.samples
         if family.name not in ("vc5_event_loop_stalls", "vc5_prober_restarts", "vc5_spool_dropped")
@@ -89,8 +87,8 @@ def test_promtool_has_nothing_to_say_of_what_a_daemon_tells(lab: Lab) -> None:
         assert value(daemon, "vc5_service_flows_total", service=SERVICE) == 10
         assert value(daemon, "vc5_backend_up", service=SERVICE, backend="10.1.10.11") == 1
         known = {metric.name.removesuffix("_total").removesuffix("_info") for metric in METRICS}
-        assert {family.name.removesuffix("_info") for family in parse(text)} <= known
-        assert list(parse_openmetrics(told(daemon, "--openmetrics")))
+        assert {family.name.removesuffix("_info") for family in families(text)} <= known
+        assert families(told(daemon, "--openmetrics"), openmetrics=True)
         assert json.loads(told(daemon, "--json"))["services"][0][0] == SERVICE
 
         assert daemon.reload(configuration(top="compat_metrics: yes")).returncode == 0
@@ -101,8 +99,8 @@ def test_promtool_has_nothing_to_say_of_what_a_daemon_tells(lab: Lab) -> None:
         earlier = {metric.name for metric in COMPAT}
         unsaid = {"vc5_latency", "xvs_global_latency", "xvs_destination_current"}
         unsaid |= {name for name in earlier if name.endswith("sessions")}
-        assert {family.name for family in parse(text)} >= earlier - unsaid
-        assert list(parse_openmetrics(told(daemon, "--openmetrics")))
+        assert {family.name for family in families(text)} >= earlier - unsaid
+        assert families(told(daemon, "--openmetrics"), openmetrics=True)
 
         assert daemon.reload(configuration(top="backend_metrics: no")).returncode == 0
         text = told(daemon)
