@@ -9,6 +9,7 @@
 #   bpffs     the BPF file system on /sys/fs/bpf
 #   vm        what builds and runs the virtual machine of tests/vm, on a machine of an architecture that it knows
 #   deb       what makes the Debian package
+#   servers   the servers that telemetry is tested with
 #   package   what the tests of the package use besides: Debian's checker, and what builds and boots systems to install it
 #   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
 #
@@ -23,6 +24,7 @@ RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml pyth
 LAB='iproute2 ethtool nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio'
 TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
 DEB='debhelper dh-python dpkg-dev make'
+SERVERS='prometheus'
 PACKAGE='lintian mmdebstrap systemd-container util-linux'
 VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
 GUEST='systemd-sysv dbus udev kmod linux-image-cloud-amd64 qemu-guest-agent iputils-ping tcpdump
@@ -51,10 +53,12 @@ packages() {
     # shellcheck disable=SC2086  # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $wanted >&2 </dev/null ||
         fail "apt-get could not install: $wanted- is the machine online, and Debian's main archive in /etc/apt/sources.list?"
-    # The labs start web servers of their own, in namespaces; the one that Debian starts at once would hold port 80.
-    case $wanted in
-    *nginx*) [ ! -d /run/systemd/system ] || systemctl -q disable --now nginx ;;
-    esac
+    # The labs start servers of their own, in namespaces; those that Debian starts at once would hold ports 80 and 9090.
+    for server in nginx prometheus; do
+        case $wanted in
+        *$server*) [ ! -d /run/systemd/system ] || systemctl -q disable --now $server ;;
+        esac
+    done
 }
 
 # Remade when the requirements or the interpreter change; built aside, so that an interrupted run leaves no half.
@@ -81,7 +85,7 @@ bpffs() {
 
 print=
 [ "${1-}" != --packages ] || { print=yes; shift; }
-[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|guest ...'
+[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|servers|package|guest ...'
 list=
 for part; do
     case $part in
@@ -94,10 +98,11 @@ for part; do
         *) say "the tests in a virtual machine will not run: they know no machine for $(uname -m)" ;;
         esac ;;
     deb) list="$list $DEB" ;;
+    servers) list="$list $SERVERS" ;;
     package) list="$list $PACKAGE" ;;
     guest) [ -n "$print" ] || fail "part 'guest' is for the virtual machine; it can only be printed (--packages)"
         list="$list $GUEST" ;;
-    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, guest)" ;;
+    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, servers, package, guest)" ;;
     esac
 done
 # shellcheck disable=SC2086  # lists of words, here and below

@@ -48,7 +48,7 @@ def lab() -> Iterator[Lab]:
 def promtool(*arguments: str, text: str | None = None) -> str:
     """Return what Prometheus's own checker has to say of something; nothing of what is good."""
     if shutil.which("promtool") is None:
-        pytest.skip("there is no promtool; `tests/setup.sh lab` installs it")
+        pytest.skip("there is no promtool; `tests/setup.sh servers` installs it")
     done = subprocess.run(["promtool", *arguments], input=text, capture_output=True, text=True)
     return "" if done.returncode == 0 else f"{done.returncode}: {done.stdout}{done.stderr}"
 
@@ -154,7 +154,7 @@ def expressions() -> list[tuple[str, str]]:
 
 def test_a_prometheus_with_the_shipped_files(lab: Lab, tmp_path: Path) -> None:
     if shutil.which("prometheus") is None:
-        pytest.skip("there is no prometheus; `tests/setup.sh lab` installs it")
+        pytest.skip("there is no prometheus; `tests/setup.sh servers` installs it")
     with (
         prepared(lab, "scraped", configuration()) as daemon,
         Serving(asking(daemon.places, ELSEWHERE), lab.balancer.call(lambda: listener(TARGET))) as serving,

@@ -139,7 +139,9 @@ def test_latency_is_told_where_the_kernel_measures() -> None:
     assert series({**merged(SAMPLE, numbers), "compat": True})["vc5_latency",] == 50
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool; `tests/setup.sh lab` installs it")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="there is no promtool; `tests/setup.sh servers` installs it"
+)
 @pytest.mark.parametrize("compat", [False, True])
 def test_promtool_has_nothing_to_say(compat: bool) -> None:
     body, _ = exposition({**SAMPLE, "compat": compat})
@@ -149,7 +151,7 @@ def test_promtool_has_nothing_to_say(compat: bool) -> None:
     assert subprocess.run(["promtool", "check", "metrics"], input=wrong, capture_output=True).returncode
 
 
-@given(st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=20))
+@given(st.text(alphabet=st.characters(blacklist_categories=["Cs"]), max_size=20))
 def test_a_name_cannot_forge_a_line(name: str) -> None:
     told = snapshot(service(WEB, backend("10.1.10.11"), name=name), compat=True)
     body, _ = exposition(told)
