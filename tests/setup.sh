@@ -54,9 +54,9 @@ packages() {
     DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $wanted >&2 </dev/null ||
         fail "apt-get could not install: $wanted- is the machine online, and Debian's main archive in /etc/apt/sources.list?"
     # The labs start servers of their own, in namespaces; those that Debian starts at once would hold ports 80 and 9090.
-    for server in nginx prometheus; do
-        case $wanted in
-        *$server*) [ ! -d /run/systemd/system ] || systemctl -q disable --now $server ;;
+    for server in nginx-light prometheus; do
+        case " $wanted" in
+        *" $server "*) [ ! -d /run/systemd/system ] || systemctl -q disable --now "${server%-light}" ;;
         esac
     done
 }

@@ -46,7 +46,9 @@ class Bounds:
 
     connections: int = 32
     connection_seconds: float = 300.0
-    """From its begin; a request under way is answered first, unless that takes as long again."""
+    """From its begin; a request under way is answered first."""
+    answer_seconds: float = 60.0
+    """For that answer to be read."""
     request_seconds: float = 10.0
     """From the begin of a connection to its first request."""
     snapshot_seconds: float = 9.0
@@ -141,19 +143,19 @@ class MetricsServer:
 
     async def _sweep(self) -> None:
         """Close connections that ask nothing, or have been there for long."""
-        loop = asyncio.get_running_loop()
+        loop, bounds = asyncio.get_running_loop(), self._bounds
         since: dict[web.RequestHandler, float] = {}
         while True:
-            await asyncio.sleep(min(1.0, self._bounds.request_seconds / 4))
+            await asyncio.sleep(min(1.0, bounds.request_seconds / 4))
             now, serving = loop.time(), self._serving()
             since = {one: since.get(one, now) for one in serving.connections}
             self._asked &= since.keys()
             for connection, began in since.items():
                 asked, age = connection in self._asked, now - began
-                if age > (2 * self._bounds.connection_seconds if asked else self._bounds.request_seconds):
+                if age > (bounds.connection_seconds + bounds.answer_seconds if asked else bounds.request_seconds):
                     if connection.transport is not None:
                         connection.transport.abort()
-                elif age > self._bounds.connection_seconds:
+                elif age > bounds.connection_seconds:
                     connection.close()
 
     @web.middleware

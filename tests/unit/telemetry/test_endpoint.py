@@ -21,7 +21,7 @@ from appliance.telemetry.endpoint import BOUNDS, DEFAULT, Bounds, listener, plac
 from appliance.telemetry.exposition import OPENMETRICS, exposition
 from tests.lab.patience import wait_for
 from tests.lab.scraping import Serving
-from tests.unit.telemetry.snapshots import SAMPLE
+from tests.unit.telemetry.snapshots import SAMPLE, backend, service, snapshot
 
 LOOPBACK = Endpoint(ip_address("127.0.0.1"), 0)
 
@@ -154,9 +154,9 @@ def test_who_asks_nothing_is_hung_up_on(said: bytes) -> None:
 
 
 def test_a_connection_that_asks_again_and_again_ends() -> None:
-    bounds = Bounds(request_seconds=0.1, connection_seconds=0.3)
+    bounds = Bounds(request_seconds=0.1, connection_seconds=0.3, answer_seconds=3600.0)
     with serving(bounds=bounds) as server, socket.create_connection(server.address, timeout=10) as connection:
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 10
         try:
             while time.monotonic() < limit:
                 connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -166,6 +166,19 @@ def test_a_connection_that_asks_again_and_again_ends() -> None:
             pass
         assert time.monotonic() < limit
         assert server.server.scrapes > 2
+
+
+def test_who_does_not_read_the_answer_is_hung_up_on() -> None:
+    large = snapshot(*(service(f"203.0.113.10:{port}/tcp", backend("10.1.10.11")) for port in range(1, 5000)))
+
+    async def ask() -> Mapping[str, Any]:
+        return large
+
+    bounds = Bounds(request_seconds=0.1, connection_seconds=0.3, answer_seconds=0.3)
+    with serving(ask, bounds) as server, socket.create_connection(server.address, timeout=10) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for("it to be there", lambda: server.server._serving().connections)
+        wait_for("it to be gone", lambda: not server.server._serving().connections)
 
 
 @pytest.mark.parametrize(
