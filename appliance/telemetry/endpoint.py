@@ -24,7 +24,7 @@ from appliance.telemetry.exposition import exposition
 log = logging.getLogger(__name__)
 
 DEFAULT = Endpoint(IPv4Address("127.0.0.1"), 9090)
-"""Where it listens unless `webserver` says otherwise."""
+"""Where it listens unless `webserver` says otherwise (the help of that setting names it)."""
 PATH = "/metrics"
 HEADERS = {
     "Cache-Control": "no-store",

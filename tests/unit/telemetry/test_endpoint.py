@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from appliance.config.kinds import Place
+from appliance.config.settings import settings_of
 from appliance.errors import ControlError, HostError
 from appliance.model_address import Endpoint
 from appliance.telemetry.endpoint import BOUNDS, DEFAULT, Bounds, listener, place
@@ -213,6 +215,7 @@ def test_rubbish(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_where_it_listens() -> None:
     assert place(None) == DEFAULT == Endpoint(ip_address("127.0.0.1"), 9090)
+    assert str(DEFAULT) in settings_of(Place.TOP)["webserver"].help
     assert place(Endpoint(None, 80)) == Endpoint(None, 80)
     with listener(LOOPBACK) as one:
         taken = Endpoint(ip_address("127.0.0.1"), one.getsockname()[1])
