@@ -25,7 +25,7 @@ lab: ## the lab of the demo, left running to play with
 # virtual machine is emulated and has both processors to itself.
 # SIGINT lets pytest print its summary when the time is over; the status is then 124. 5: nothing was selected.
 test: ## run every test that can run on this machine (ARGS="-k word" selects)
-	@sh tests/setup.sh runtime lab tools bpffs vm deb package elasticsearch
+	@sh tests/setup.sh runtime lab tools bpffs vm deb package elasticsearch servers
 	@passed=; failed=; \
 	run() { \
 		timeout --foreground --signal=INT --kill-after=60 $(LIMIT) \
@@ -38,7 +38,7 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 	[ -n "$$passed" ] && [ -z "$$failed" ]
 
 test-appliance: ## whole systems: the package on each release, its units under systemd, on Debian's kernel
-	@sh tests/setup.sh runtime lab tools bpffs vm deb package
+	@sh tests/setup.sh runtime lab tools bpffs vm deb servers package
 	@VC5_VM=required $(TOOLS) -m pytest --timeout=600 tests/package tests/systemd \
 		tests/vm/test_units.py tests/vm/test_appliance.py tests/vm/test_systems.py $(ARGS)
 
@@ -66,10 +66,11 @@ fuzz: ## the long profile: 100,000 packets against the model, a million inputs p
 	@VC5_PROFILE=fuzz $(TOOLS) -m pytest -m "hypothesis or soak" $(ARGS)
 
 # They bear today's date, or that of SOURCE_DATE_EPOCH.
-man: ## the manual pages vc5(8) and vc5.yaml(5), in build/man
+man: ## the manual pages vc5(8), vc5.yaml(5) and vc5-metrics(7), in build/man
 	@mkdir -p build/man
 	@$(PYTHON) -m appliance.cli.manual >build/man/vc5.8
 	@$(PYTHON) -m appliance schema --man >build/man/vc5.yaml.5
+	@$(PYTHON) -m appliance metrics --man >build/man/vc5-metrics.7
 
 deb: ## the Debian package, in build/deb
 	@sh tests/setup.sh runtime deb

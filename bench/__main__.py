@@ -18,6 +18,7 @@ from bench import (
     daemon,
     figures,
     health,
+    metrics,
     modes,
     packet,
     reload,
@@ -40,6 +41,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "daemon": daemon.run,
     "scale": scale.run,
     "health": health.run,
+    "metrics": metrics.run,
     "appliance": appliance.run,
     "shipping": shipping.run,
 }

@@ -9,6 +9,7 @@
 #   bpffs     the BPF file system on /sys/fs/bpf
 #   vm        what builds and runs the virtual machine of tests/vm, on a machine of an architecture that it knows
 #   deb       what makes the Debian package
+#   servers   the servers that telemetry is tested with
 #   package   what the tests of the package use besides: Debian's checker, and what builds and boots systems to install it
 #   elasticsearch   what runs a real Elasticsearch; its jars in build/elasticsearch (from Maven), and another client
 #   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
@@ -20,12 +21,13 @@ cd "$(dirname "$0")/.."
 
 PYTHON=/usr/bin/python3
 RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml python3-sdnotify python3-h11 python3-h2
-    python3-elasticsearch python3-aiohttp
+    python3-elasticsearch python3-aiohttp python3-prometheus-client
     libbpf1 linux-libc-dev mount util-linux'
 LAB='iproute2 ethtool nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio
     rsyslog rsyslog-gnutls'
 TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
 DEB='debhelper dh-python dpkg-dev make'
+SERVERS='prometheus'
 PACKAGE='lintian mmdebstrap systemd-container util-linux'
 ELASTICSEARCH='maven default-jdk-headless python3-venv ca-certificates'
 VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
@@ -55,10 +57,12 @@ packages() {
     # shellcheck disable=SC2086  # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $wanted >&2 </dev/null ||
         fail "apt-get could not install: $wanted- is the machine online, and Debian's main archive in /etc/apt/sources.list?"
-    # The labs start web servers of their own, in namespaces; the one that Debian starts at once would hold port 80.
-    case $wanted in
-    *nginx*) [ ! -d /run/systemd/system ] || systemctl -q disable --now nginx ;;
-    esac
+    # The labs start servers of their own, in namespaces; those that Debian starts at once would hold ports 80 and 9090.
+    for server in nginx-light prometheus; do
+        case " $wanted" in
+        *" $server "*) [ ! -d /run/systemd/system ] || systemctl -q disable --now "${server%-light}" ;;
+        esac
+    done
 }
 
 # Remade when the requirements or the interpreter change; built aside, so that an interrupted run leaves no half.
@@ -100,7 +104,7 @@ bpffs() {
 
 print=
 [ "${1-}" != --packages ] || { print=yes; shift; }
-[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|elasticsearch|guest ...'
+[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|elasticsearch|servers|guest ...'
 list=
 for part; do
     case $part in
@@ -113,11 +117,12 @@ for part; do
         *) say "the tests in a virtual machine will not run: they know no machine for $(uname -m)" ;;
         esac ;;
     deb) list="$list $DEB" ;;
+    servers) list="$list $SERVERS" ;;
     package) list="$list $PACKAGE" ;;
     elasticsearch) list="$list $ELASTICSEARCH" ;;
     guest) [ -n "$print" ] || fail "part 'guest' is for the virtual machine; it can only be printed (--packages)"
         list="$list $GUEST" ;;
-    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, elasticsearch, guest)" ;;
+    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, elasticsearch, servers, guest)" ;;
     esac
 done
 # shellcheck disable=SC2086  # lists of words, here and below

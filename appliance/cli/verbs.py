@@ -11,6 +11,7 @@ from appliance.cli import (
     daemon,
     dashboards,
     elasticsearch,
+    metrics,
     netns,
     offline,
     overrides,
@@ -170,6 +171,15 @@ VERBS = (
     ),
     Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),
+    Verb(
+        "metrics",
+        metrics.run,
+        "what Prometheus would be told of the running daemon; with --json the numbers that it is made of",
+        alternatives=(
+            Argument("--openmetrics", "in the form of OpenMetrics", {"action": "store_true"}),
+            Argument("--man", "print vc5-metrics(7), which tells what they mean, for man(1)", {"action": "store_true"}),
+        ),
+    ),
     Verb("drain", overrides.operate, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
     Verb("undrain", overrides.operate, "give a drained backend new flows again", (SERVICE, BACKEND)),
     Verb(

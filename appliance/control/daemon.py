@@ -25,6 +25,7 @@ from appliance.control.descriptors import Descriptors
 from appliance.control.handover import Estate, Inheritance, receive, unblock
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.judging import Judging
+from appliance.control.measuring import Measuring
 from appliance.control.notify import Notifier
 from appliance.control.pulse import Pulse
 from appliance.control.recorder import Recorder, headline, log_to_stderr
@@ -81,6 +82,7 @@ class Daemon:
         self.blocking = Blocking(self)
         self.judging = Judging(self)
         self.telling = Telling(self)
+        self.measuring = Measuring(self)
         self.estate, self.inherited = Estate(), inherited
         self.descriptors = Descriptors(self.estate, inherited, self.notifier)
         # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
@@ -169,6 +171,7 @@ class Daemon:
             self.watch.want(made.wanted, made.neighbours)
             self.upkeep.warn(configuration.interfaces)
             instance.attach(patient=self._patient)
+            self.measuring.tally.keep(self.root.pins)
         except BaseException:
             if not adopted:
                 instance.remove()

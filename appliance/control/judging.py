@@ -101,6 +101,7 @@ class Judging:
         daemon = self._daemon
         transition = daemon.instance.health.observe(result, time.time())
         daemon.recorder.probe(result)
+        daemon.measuring.probed(result)
         if transition is not None:
             self._moved(transition)
 

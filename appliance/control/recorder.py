@@ -82,6 +82,11 @@ class Recorder:
         lost = f"{counts.dropped} events lost so far; " if counts.dropped else ""
         return f"log store: {lost}{self._spool.trouble}" if self._spool.trouble or lost else ""
 
+    @property
+    def size(self) -> int:
+        """Bytes that the log store takes on disk."""
+        return self._spool.size
+
     def write(self) -> None:
         """Bring what was taken down to the disk now."""
         self._spool.flush()

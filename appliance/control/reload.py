@@ -81,11 +81,13 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
             daemon.upkeep.tell()
             daemon.record(EventKind.RELOAD, f"refused, by {who}: {headline(error)}", outcome="refused")
             daemon.recorder.flush_soon()
+            daemon.measuring.tally.reload("refused")
             daemon.refusal = headline(error)
             daemon.notifier.ready(standing.summary(daemon))
             raise
         daemon.warnings = tuple(issue.as_json() for issue in loaded.warnings)
         daemon.refusal = ""
+        daemon.measuring.tally.reload("ok")
         seconds = time.monotonic() - started
         text = f"configuration in force after {seconds * 1000:.0f} ms"
         if wanted.confirm is not None:

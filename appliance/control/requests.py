@@ -25,6 +25,9 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     async def status(request: Request) -> Any:
         return await standing.status(daemon)
 
+    async def metrics(request: Request) -> Any:
+        return await daemon.measuring.snapshot()
+
     async def reload(request: Request) -> Any:
         wanted = reloading.wish(request.arguments)
         # What has begun is brought to its end even if the one who asked goes away.
@@ -54,6 +57,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
 
     return {
         "status": status,
+        "metrics": metrics,
         "plan": plan,
         "reload": reload,
         "reexec": reexec,
@@ -63,7 +67,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "thaw": daemon.judging.thaw,
         "reattach": reattach,
         "explain": explain,
-        "alert": alerting.handler(lambda: getattr(daemon, "telemetry", None)),
+        "alert": alerting.handler(daemon.telling.client),
         "block": daemon.blocking.add,
         "unblock": daemon.blocking.remove,
         "blocked": daemon.blocking.list,

@@ -93,7 +93,13 @@ def _loop(daemon: Daemon) -> dict[str, Any]:
 
 
 def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
-    texts = [daemon.trials.note(), daemon.recorder.trouble(), *daemon.watch.notes(), *daemon.instance.notes()]
+    texts = [
+        daemon.trials.note(),
+        daemon.recorder.trouble(),
+        daemon.measuring.tally.trouble,
+        *daemon.watch.notes(),
+        *daemon.instance.notes(),
+    ]
     texts += [*daemon.instance.links.troubles(), *daemon.telling.client.troubles()]
     texts.append(daemon.judging.prober_gone)
     texts.append(ISOLATED if daemon.instance.governor.isolated else "")

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
 from appliance.control.telemetry import TelemetryClient, own_place
 from appliance.errors import HostError
 from appliance.model import EventKind, Service
+from appliance.model_address import Endpoint
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.messages import Settings
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
 
+METRICS = Endpoint(IPv4Address("127.0.0.1"), 9090)
+"""Where metrics are offered unless `webserver` says otherwise (the help of that setting names it)."""
 MINUTE = 60.0
 MEGABYTE = 10**6
 TURN = 20
@@ -31,7 +35,7 @@ class Telling:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self.client = TelemetryClient(self._trouble)
+        self.client = TelemetryClient(self._trouble, {"metrics": self._snapshot})
         self._described: tuple[Observer, str] | None = None
         self._minute = 0.0
         self._carried: dict[Any, dict[str, int]] = {}
@@ -47,9 +51,30 @@ class Telling:
             place=str(root.state / "telemetry"),
             observer=Observer(hostname, config.host_id or hostname, __version__),
             logging=config.logging,
-            listen=str(config.webserver) if config.webserver else "",
-            compat_metrics=config.compat_metrics,
+            listen=config.webserver or METRICS,
         )
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what is counted of the log and of those who are told, by the names of telemetry/metrics.py."""
+        counts, status = self._daemon.recorder.counts, self.client.status
+        shipper: dict[str, Any] = status.get("shipper", {})
+        told: dict[str, Any] = {
+            "spool_bytes": self._daemon.recorder.size,
+            "spool_dropped_total": counts.dropped + int(shipper.get("lost", 0)),
+        }
+        if "requests" in shipper:
+            told["ship_lag_seconds"] = shipper["lag"]
+            told["ship_retries_total"] = shipper["failures"]
+            told["dead_letter_documents_total"] = shipper["dead"]
+            told["shipped_documents_total"] = shipper["shipped"]
+        outlets: dict[str, Any] = status.get("alerts", {}).get("outlets", {})
+        if outlets:
+            told["alerts_sent_total"] = {name: one["sent"] for name, one in outlets.items()}
+            told["alerts_failed_total"] = {name: one["failed"] for name, one in outlets.items()}
+        return told
+
+    async def _snapshot(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"snapshot": "".join((await self._daemon.measuring.snapshot()).pieces)}
 
     def describe(self, settings: Settings) -> None:
         """Have documents say who writes them, and be kept as long as they should be."""

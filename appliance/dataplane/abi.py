@@ -33,7 +33,7 @@ INDEX_LIMIT = 1 << INDEX_BITS
 ASK_PREVIOUS = 0xFFFFFFFF
 """In the place of `was`: the answer is that of the generation before a hash change."""
 NO_DESTINATION = 0
-"""Index 0 of every service stands for "no backend"; its counters hold what reached no backend."""
+"""Index 0 of every service stands for "no backend"; its counters hold what reached none, and what former ones had."""
 FIN_LIFE = 60
 RST_LIFE = 10
 """Seconds that a remembered flow lives on after FIN or RST, unless another packet follows."""

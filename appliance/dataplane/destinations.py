@@ -27,11 +27,13 @@ def clear_range(memory: Memory, base: int, capacity: int) -> None:
     memory.destinations.put(base, "refusal", Refusal.NO_BACKEND)
 
 
-def clear(memory: Memory, number: int) -> None:
-    """Make a number stand for nobody, its counters at 0."""
+def clear(memory: Memory, number: int, heir: int) -> None:
+    """Make a number stand for nobody, its counters at 0; what it has counted goes to another number of the service."""
     memory.destinations.clear(number)
     memory.identities.clear(number)
     if memory.counted(number, 1):
+        for name in COUNTERS:
+            memory.set_counter(heir, name, memory.counter(heir, name) + memory.counter(number, name))
         _clear_counters(memory, number)
 
 
@@ -49,12 +51,16 @@ def copy_range(memory: Memory, source: int, target: int, count: int) -> None:
             memory.set_counter(target + index, name, memory.counter(source + index, name))
 
 
-def write(memory: Memory, number: int, service: DesiredService, member: Member, paths: Paths) -> None:
-    """Make a number stand for a backend of a service. Its last known MAC is kept while none is known."""
+def write(memory: Memory, number: int, base: int, service: DesiredService, member: Member, paths: Paths) -> None:
+    """Make a number stand for a backend of a service. Its last known MAC is kept while none is known.
+
+    At `base` is the one that stands for "no backend": what the number counted for another one is added there, so that
+    the sum over a service's numbers never becomes smaller.
+    """
     destinations, identities, key = memory.destinations, memory.identities, service.key
     behind_nat = service.forward is Forward.NAT
     if not identities.get(number, "used") or memory.backend(number) != member.address:
-        clear(memory, number)
+        clear(memory, number, base)
     tail, path = destinations.get(number, "mac_tail"), destinations.get(number, "path")
     if member.hop is not None:
         identities.put_bytes(number, "own", mapped(member.source or member.hop.own))

@@ -296,6 +296,16 @@ class Memory:
         stride = self.shape.destinations * 4
         return sum(self.counters[cpu * stride + at] for cpu in range(self.shape.cpus + 1)) & _U64
 
+    def counts(self, first: int, count: int) -> list[tuple[int, ...]]:
+        """All counters (`packets octets flows drops`) of `count` destinations from `first` on; as in `counter`."""
+        pairs = []
+        for group in range(2):
+            starts = (((row * 2 + group) * self.shape.destinations + first) * 2 for row in range(self.shape.cpus + 1))
+            rows = [self.counters[start : start + 2 * count].tolist() for start in starts]
+            pairs.append([sum(column) & _U64 for column in zip(*rows, strict=True)])
+        (one, two) = pairs
+        return list(zip(one[::2], one[1::2], two[::2], two[1::2], strict=True))
+
     def set_counter(self, number: int, name: str, value: int) -> None:
         """Make a counter's sum `value`, by the daemon's own row: the other rows belong to the program."""
         row = self.counter_place(self.shape.cpus, number, name)

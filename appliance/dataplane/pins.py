@@ -17,6 +17,11 @@ from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.kernel import Link
 from appliance.errors import Vc5Error
 
+TALLY = "tally"
+"""What the daemon counts (control/tally.py), for as long as the program does."""
+BESIDE = ("links", TALLY)
+"""The directories that lie beside those of the layouts."""
+
 
 @dataclass
 class Pins:

@@ -26,7 +26,7 @@ from appliance.dataplane.former import Former, search
 from appliance.dataplane.generation import Generation, remove
 from appliance.dataplane.header import layout_digest
 from appliance.dataplane.kernel import is_bpffs
-from appliance.dataplane.pins import Pins
+from appliance.dataplane.pins import BESIDE, Pins
 from appliance.dataplane.shape import Shape, check, power_of_two, shape_for
 from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
@@ -112,7 +112,7 @@ class DataPlane:
                     remove(generation.directory)
                 generation.close()
         if live is None:
-            live, notes = search(self._pins, ("links", self._layout.name), running)
+            live, notes = search(self._pins, (*BESIDE, self._layout.name), running)
             self.notes += notes
         if live is None:
             return False
@@ -326,7 +326,7 @@ class DataPlane:
     def _forget_other_layouts(self) -> None:
         """Unpin what a version with another ABI has left; nothing runs its programs any more."""
         for entry in self._pins.iterdir() if self._pinned and self._pins.is_dir() else []:
-            if entry.name not in ("links", self._layout.name):
+            if entry.name not in (*BESIDE, self._layout.name):
                 remove(entry)
 
     def attach_probe(

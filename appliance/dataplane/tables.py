@@ -310,7 +310,7 @@ class Tables:
         for member in service.members:
             number, then = numbers[member.address], before.get(member.address)
             if not alike or then != member or placed.numbers.get(member.address) != number:
-                destinations.write(self.memory, number, service, member, self._paths)
+                destinations.write(self.memory, number, plan.entry.destinations, service, member, self._paths)
                 self._rerouted = self._rerouted or then is None or then.hop != member.hop
         self._returns.write(service, numbers)
         self.memory.fence()

@@ -52,6 +52,8 @@ class _BackendState:
     checks: list[CheckState]
     health: Health
     since: float
+    transitions: int = 0
+    """How often the verdict has changed; the first one is no change."""
 
     def deciding(self) -> CheckState | None:
         """Return the first of the worst checks: the one whose words explain the verdict."""
@@ -63,6 +65,7 @@ class _BackendState:
         if after is self.health:
             return None
         before, self.health, self.since = self.health, after, now
+        self.transitions += before is not Health.UNKNOWN
         deciding = self.deciding()
         return Transition(service, backend, before, after, deciding.diagnostic if deciding else "no checks", now)
 
@@ -117,6 +120,16 @@ class HealthTable:
         known = self._backends.get((service, address))
         return known.health if known else Health.UNKNOWN
 
+    def check(self, result: ProbeResult) -> Check | None:
+        """Return the check that a result is of; None for one that is not configured."""
+        known = self._backends.get((result.service, result.backend))
+        return known.checks[result.check].check if known and 0 <= result.check < len(known.checks) else None
+
+    def changes(self, service: ServiceKey, address: Address) -> tuple[int, float | None]:
+        """Return how often the verdict on a backend has changed, and since when it is what it is, wall clock."""
+        known = self._backends.get((service, address))
+        return (known.transitions, known.since) if known else (0, None)
+
     def standing(self, service: ServiceKey, address: Address) -> Standing | None:
         """Return all that is known of a backend; None for one that is not configured."""
         known = self._backends.get((service, address))
@@ -170,7 +183,7 @@ class HealthTable:
                 "health": str(known.health),
                 "since": known.since,
                 "checks": checks,
-            }
+            } | ({"transitions": known.transitions} if known.transitions else {})
         yield services
 
     def restore(self, saved: object) -> int:
@@ -274,4 +287,7 @@ def _restore_backend(known: _BackendState, entry: object) -> bool:
     after = worst([check.health for check in known.checks])
     if after is not known.health:
         known.health, known.since = after, since
+    transitions = entry.get("transitions", 0)
+    if type(transitions) is int and 0 < transitions < 1 << 53:
+        known.transitions = max(known.transitions, transitions)
     return True

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any
 
 from appliance.model import Address, CheckKind, Event, EventKind, Outcome, ProbeResult, ServiceKey
-from appliance.telemetry.failure import classify
+from appliance.telemetry.failures import failure
 from appliance.telemetry.fields import ECS_VERSION
 from appliance.telemetry.streams import Stream
 
@@ -107,7 +107,7 @@ class Documents:
             words = _text(result.diagnostic[:MESSAGE_CHARACTERS])
             more = f'"message":{words},'
             if result.outcome is not Outcome.OK:
-                more += f'"error":{{"type":"{classify(result.outcome, result.diagnostic)}","message":{words}}},'
+                more += f'"error":{{"type":"{failure(result.outcome, result.diagnostic)}","message":{words}}},'
         if result.http_status:
             more += f'"http":{{"response":{{"status_code":{result.http_status}}}}},'
         days = ""

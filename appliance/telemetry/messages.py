@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import ipaddress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from appliance.model_address import Endpoint
 from appliance.model_logging import Elasticsearch, Logging
 from appliance.telemetry.documents import Observer
 
@@ -17,9 +19,8 @@ class Settings:
     place: str
     observer: Observer
     logging: Logging
-    listen: str = ""
-    """Where metrics are offered; empty: nowhere."""
-    compat_metrics: bool = False
+    listen: Endpoint | None = None
+    """Where metrics are offered; None: nowhere."""
 
     @property
     def elasticsearch(self) -> Elasticsearch | None:
@@ -40,7 +41,9 @@ class Settings:
 
 def encode_settings(settings: Settings) -> dict[str, Any]:
     """Return the members of the message. They hold secrets."""
-    return asdict(settings)
+    listen = settings.listen
+    told = asdict(replace(settings, listen=None))
+    return told | {"listen": [str(listen.address) if listen.address else None, listen.port] if listen else None}
 
 
 def decode_settings(message: dict[str, Any]) -> Settings:
@@ -49,11 +52,11 @@ def decode_settings(message: dict[str, Any]) -> Settings:
     search = logging.pop("elasticsearch")
     if search is not None:
         search = Elasticsearch(**{**search, "addresses": tuple(search["addresses"])})
+    listen = message["listen"]
     return Settings(
         log=message["log"],
         place=message["place"],
         observer=Observer(**message["observer"]),
         logging=Logging(**{**logging, "syslog": tuple(logging["syslog"])}, elasticsearch=search),
-        listen=message["listen"],
-        compat_metrics=message["compat_metrics"],
+        listen=Endpoint(ipaddress.ip_address(listen[0]) if listen[0] else None, listen[1]) if listen else None,
     )

@@ -1,31 +1,34 @@
 """The telemetry process: all that leaves this machine but packets, probes and routes.
 
-Started by the daemon (child.py), with a socket pair and nothing else: no capability, no privilege, no secret in its
-arguments. It reads the spool, which the daemon writes, and nothing waits for it. When the daemon closes the socket it
-saves how far it has got, and ends; when it is killed, the next one goes on from what was saved.
+Started by the daemon (control/telemetry.py), with a socket pair and the two directories it needs: no capability, no
+privilege, no secret in its arguments. It reads the spool, which the daemon writes, and nothing waits for it. When the
+daemon closes the socket it saves how far it has got, and ends; when it is killed, the next one goes on from what was
+saved.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
+import os
 import socket
 import sys
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import HostError, ShipError
+from appliance.errors import ControlError, HostError
 from appliance.telemetry.channel import Channel
 from appliance.telemetry.messages import Settings, decode_settings
-from appliance.telemetry.shipper import Shipper
+from appliance.telemetry.parts import Alerting, Part, Serving, Shipping
 
 SECOND = 1.0
 FAREWELL = 3.0
 """Seconds to end what is under way, once the daemon is gone."""
-
-log = logging.getLogger("vc5-telemetry")
+AGAIN = 10.0
+"""Seconds after which a part that cannot work is tried again: somebody may be doing something about it."""
 
 
 class Telemetry:
@@ -34,8 +37,9 @@ class Telemetry:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._settings: asyncio.Future[Settings] = asyncio.get_running_loop().create_future()
-        self.channel = Channel({}, {"settings": self._heard})
-        self._shipper: Shipper | None = None
+        self._parts: dict[str, Part] = {}
+        self._broken: dict[str, str] = {}
+        self.channel = Channel({"alert": self._alert}, {"settings": self._heard})
 
     def _heard(self, message: dict[str, Any]) -> None:
         if not self._settings.done():
@@ -54,42 +58,52 @@ class Telemetry:
 
     async def _work(self) -> None:
         settings = await self._settings
+        made: dict[str, Callable[[], Part]] = {}
+        if settings.elasticsearch is not None:
+            made["shipper"] = lambda: Shipping(settings)
+        if settings.alerts:
+            made["alerts"] = lambda: Alerting(settings)
+        if settings.listen is not None:
+            made["metrics"] = lambda: Serving(settings, self._snapshot)
         async with asyncio.TaskGroup() as tasks:
-            if settings.elasticsearch is not None:
-                tasks.create_task(self._ship(settings))
-            tasks.create_task(self._report())
+            for name, make in made.items():
+                tasks.create_task(self._keep(name, make))
+            tasks.create_task(self._report(Path(settings.log)))
 
-    async def _ship(self, settings: Settings) -> None:
-        # Imported where it is needed: the client takes 20 MB.
-        from appliance.telemetry.elastic import Elastic
-
-        assert settings.elasticsearch is not None
+    async def _keep(self, name: str, make: Callable[[], Part]) -> None:
+        """Have a part work; one that cannot begin is tried again."""
         while True:
             try:
-                async with Elastic(settings.elasticsearch) as server:
-                    self._shipper = Shipper(Path(settings.log), Path(settings.place), server)
-                    await self._shipper.run()
-            except ShipError as error:
-                # Files of certificates that cannot be used: somebody may be putting them there.
-                self._trouble = str(error)
-                await asyncio.sleep(10)
+                part = self._parts[name] = make()
+                self._broken.pop(name, None)
+                await part.run()
+            except (HostError, OSError) as error:
+                self._parts.pop(name, None)
+                self._broken[name] = str(error)
+                await asyncio.sleep(AGAIN)
 
-    _trouble = ""
-
-    async def _report(self) -> None:
+    async def _report(self, log: Path) -> None:
         """Tell the daemon each second how things are."""
-        log = Path((await self._settings).log)
-        while log.stat().st_nlink:
+        while os.stat(log).st_nlink:
             self.channel.tell("status", **self.status())
             await asyncio.sleep(SECOND)
         raise HostError("the directory of the log was removed")
 
     def status(self) -> dict[str, Any]:
         """Return what there is to say of everything that runs here."""
-        if self._shipper is None:
-            return {"shipper": {"trouble": self._trouble}} if self._trouble else {}
-        shipper = self._shipper
-        return {"shipper": asdict(shipper.counts) | {"trouble": shipper.trouble, "sequence": shipper.place.sequence}}
+        parts = {name: part.status() for name, part in self._parts.items()}
+        return {**parts, **{name: {"trouble": words} for name, words in self._broken.items()}}
+
+    async def _snapshot(self) -> Mapping[str, Any]:
+        answer = await self.channel.ask("metrics")
+        snapshot: dict[str, Any] = await asyncio.to_thread(json.loads, answer["snapshot"])
+        return snapshot
+
+    async def _alert(self, question: dict[str, Any]) -> dict[str, Any]:
+        part = self._parts.get("alerts")
+        if not isinstance(part, Alerting):
+            raise ControlError(self._broken.get("alerts") or "no outlet is configured: set slack, teams or syslog")
+        return await part.answer(question)
 
 
 def main() -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 ACTION = b'{"create":{"_index":"'
 """What the first line of every record begins with, and no document does."""
+TIMESTAMP = re.compile(rb'"@timestamp":"([0-9T:.Z-]{10,40})"')
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,15 @@ def records(data: bytes) -> list[bytes]:
             found.append(waiting + line)
             waiting = b""
     return [*found, waiting] if waiting else found
+
+
+def written_at(data: bytes) -> float:
+    """Return when the first document of `data` says that it happened, wall-clock seconds; 0 where it says nothing."""
+    found = TIMESTAMP.search(data)
+    try:
+        return datetime.fromisoformat(found[1].decode("ascii")).timestamp() if found else 0.0
+    except ValueError:
+        return 0.0
 
 
 def sound(record: bytes) -> str:

@@ -28,7 +28,7 @@ from appliance.errors import ShipError
 from appliance.telemetry import bulk, cursor, dead_letters
 from appliance.telemetry.back_off import BackOff
 from appliance.telemetry.cursor import Cursor, Piece
-from appliance.telemetry.record import records, sound
+from appliance.telemetry.record import records, sound, written_at
 from appliance.telemetry.streams import Stream
 
 REQUESTS = 3
@@ -90,6 +90,7 @@ class Shipper:
         self._saved = Cursor()
         self._saved_at = 0.0
         self.counts = ShipCounts()
+        self._oldest = 0.0
         self.trouble = ""
         """Why documents are not taken at the moment; empty when they are."""
         self.place = Cursor()
@@ -97,7 +98,7 @@ class Shipper:
 
     async def run(self) -> None:
         """Ship for ever; ends by cancellation, with the cursor saved."""
-        flights: deque[tuple[Cursor, asyncio.Task[None]]] = deque()
+        flights: deque[tuple[Cursor, asyncio.Task[None], float]] = deque()
         self.place = await asyncio.to_thread(lambda: cursor.settled(self._log, cursor.load(self._cursor_file)))
         read = self._saved = self.place
         try:
@@ -105,21 +106,29 @@ class Shipper:
                 while len(flights) < self._requests and (piece := await self._next(read)) is not None:
                     self.counts.lost += piece.lost
                     read = piece.end
-                    flights.append((piece.end, asyncio.create_task(self._deliver(piece.data))))
+                    at = written_at(piece.data)
+                    flights.append((piece.end, asyncio.create_task(self._deliver(piece.data)), at))
+                self._oldest = flights[0][2] if flights else 0.0
                 if flights:
-                    await asyncio.wait([task for _, task in flights], return_when=asyncio.FIRST_COMPLETED, timeout=SAVE)
+                    await asyncio.wait(
+                        [task for _, task, _ in flights], return_when=asyncio.FIRST_COMPLETED, timeout=SAVE
+                    )
                 else:
                     await self._sleep(POLL)
                 while flights and flights[0][1].done():
-                    self.place, task = flights.popleft()
+                    self.place, task, _ = flights.popleft()
                     task.result()
                 await self._save(idle=not flights)
         finally:
-            for _, task in flights:
+            for _, task, _ in flights:
                 task.cancel()
             cursor_now = self.place
-            await asyncio.gather(*(task for _, task in flights), return_exceptions=True)
+            await asyncio.gather(*(task for _, task, _ in flights), return_exceptions=True)
             self._write_cursor(cursor_now)
+
+    def lag(self, now: float) -> float:
+        """Return how old the oldest document is that is on its way, seconds; 0 with none. `now` is wall-clock time."""
+        return max(0.0, round(now - self._oldest, 3)) if self._oldest else 0.0
 
     async def _next(self, read: Cursor) -> Piece | None:
         try:

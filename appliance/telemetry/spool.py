@@ -104,6 +104,7 @@ class Spool:
         self._number = 0
         self._ends = time.monotonic() + PIECE
         self._tidied = 0.0
+        self._size = 0
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._sequence = self._repair()
@@ -116,6 +117,11 @@ class Spool:
     @property
     def counts(self) -> SpoolCounts:
         return self._counts
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, as of the last second."""
+        return self._size
 
     @property
     def trouble(self) -> str:
@@ -300,15 +306,17 @@ class Spool:
         files = {number: segments.forms(self._directory, number) for number in closed}
         sizes = {number: sum(path.stat().st_size for path in paths) for number, paths in files.items()}
         total = sum(sizes.values()) + self._segment_bytes
+        open_ = os.fstat(self._file).st_size if self._file is not None else 0
         now = time.time()
         for number, paths in files.items():
             if total <= self._total_bytes and now - max(path.stat().st_mtime for path in paths) <= self._keep:
-                return
+                break
             with segments.opened(self._directory, number) as file:
                 self._count(expired_segments=1, expired_events=segments.read(file, -1, 0).count(b"\n") // 2)
             for path in paths:
                 path.unlink()
             total -= sizes[number]
+        self._size = total - self._segment_bytes + open_
 
     def _tidy(self) -> None:
         """Compress a segment that is not written to any more, one at a time; now and then remove what is too old."""

@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 
 from appliance import paths
-from appliance.child import code
+from appliance.child.code import handed_over
 from appliance.errors import HostError
 from appliance.health import client, process
 from appliance.health.client import ProberClient, Target
@@ -191,12 +191,10 @@ def test_it_holds_cap_net_raw_and_nothing_else(place: Place) -> None:
     asyncio.run(journey())
 
 
-def test_it_runs_from_a_checkout_that_nobody_but_root_can_read(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_runs_from_what_only_root_can_read(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = shutil.copytree(paths.PACKAGE, tmp_path / "home" / "appliance")
     package.parent.chmod(0o700)
-    monkeypatch.setattr("appliance.child.process.handed_over", lambda: code.handed_over(package))
+    monkeypatch.setattr("appliance.child.process.handed_over", lambda: handed_over(package))
 
     async def journey() -> None:
         async with started(place, target(LOCAL + 1, TCP)) as (prober, record):
@@ -366,7 +364,7 @@ def test_stopped_it_leaves_nothing(place: Place) -> None:
 PARENT = """
 import asyncio, json, sys
 from appliance import paths
-from appliance.child import code
+from appliance.child.code import handed_over
 from appliance.health.client import ProberClient
 async def main():
     prober = ProberClient(paths.root(sys.argv[1]), lambda result: None, lambda live, why: print(prober.pid, flush=True))

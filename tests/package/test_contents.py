@@ -23,11 +23,14 @@ MADE = {
     "/usr/share/bash-completion/completions/vc5",
     "/usr/share/zsh/vendor-completions/_vc5",
     "/usr/share/man/man5/vc5.yaml.5.gz",
+    "/usr/share/man/man7/vc5-metrics.7.gz",
     "/usr/share/man/man8/vc5.8.gz",
     "/usr/share/python3/runtime.d/vc5-appliance.rtupdate",  # compiles the modules when Python's version changes
     *(f"{DOCUMENTS}/{name}" for name in ("copyright", "changelog.gz")),
     *(f"{DOCUMENTS}/{name}.md.gz" for name in ("README", "ARCHITECTURE", "CHANGELOG")),
 }
+OF_OTHERS = ("packaging/prometheus", "packaging/grafana")
+"""What is for other programs."""
 SECRET = re.compile(rb"/(?:tmp|home|root)/|BEGIN [A-Z ]*PRIVATE KEY")
 """What the machine that made the package could leave in it."""
 
@@ -51,6 +54,7 @@ def test_it_has_the_files_of_the_program_and_no_other(deb: Package) -> None:
     }
     wanted |= {f"{PRIVATE}/kibana/{Path(name).name}" for name in tracked("packaging/kibana")}
     wanted |= {f"{DOCUMENTS}/examples/{Path(name).name}" for name in tracked("packaging/examples")}
+    wanted |= {f"{PRIVATE}/{name.removeprefix('packaging/')}" for name in tracked(*OF_OTHERS)}
     assert set(deb.files()) == wanted
 
 
@@ -58,6 +62,8 @@ def test_the_files_are_those_of_the_tree(deb: Package) -> None:
     files = deb.files()
     for name in tracked("appliance", "templates"):
         assert files[f"{PRIVATE}/{name}"] == REPOSITORY.joinpath(name).read_bytes(), name
+    for name in tracked(*OF_OTHERS):
+        assert files[f"{PRIVATE}/{name.removeprefix('packaging/')}"] == REPOSITORY.joinpath(name).read_bytes(), name
     assert files["/etc/vc5/config.yaml"] == REPOSITORY.joinpath("etc/vc5/config.yaml").read_bytes()
     assert [name for name, data in files.items() if SECRET.search(data)] == []
 
@@ -78,7 +84,7 @@ def test_the_manual_pages_bear_the_version_and_the_date_of_the_package(deb: Pack
     changelog = REPOSITORY.joinpath("packaging/debian/changelog").read_text("utf-8")
     [latest, *_] = re.findall(r"^ -- .*>  (.*)$", changelog, re.MULTILINE)
     day = parsedate_to_datetime(latest).astimezone(UTC).date()
-    for name in ("man8/vc5.8", "man5/vc5.yaml.5"):
+    for name in ("man8/vc5.8", "man5/vc5.yaml.5", "man7/vc5-metrics.7"):
         page = gzip.decompress(deb.files()[f"/usr/share/man/{name}.gz"]).decode()
         assert f'{day} "vc5 {version}"' in page
 

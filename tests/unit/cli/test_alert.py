@@ -15,7 +15,8 @@ from appliance.cli.main import main
 from appliance.cli.tables import Screen
 from appliance.control.alerting import handler
 from appliance.control.socket import Peer, Request
-from appliance.errors import ControlError, RequestError
+from appliance.control.telemetry import TelemetryClient
+from appliance.errors import ControlError
 from appliance.paths import Root
 from tests.unit.control.running import running
 
@@ -31,8 +32,8 @@ class Telemetry:
         self.results: list[dict[str, Any]] = [SLACK, TEAMS]
         self.asked: list[dict[str, Any]] = []
 
-    async def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(question)
+    async def ask(self, what: str, patience: float, **more: Any) -> dict[str, Any]:
+        self.asked.append({"ask": what, **more})
         return {"results": self.results}
 
 
@@ -45,7 +46,7 @@ def root(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Root:
 @pytest.fixture
 def telemetry(root: Root) -> Iterator[Telemetry]:
     one = Telemetry()
-    with running(root.control_socket, {"alert": handler(lambda: one)}):
+    with running(root.control_socket, {"alert": handler(one)}):
         yield one
 
 
@@ -56,14 +57,14 @@ def test_each_result_is_shown(telemetry: Telemetry, capsys: pytest.CaptureFixtur
         "slack   sent    0.21s",
         "teams   failed  0.10s  it answered 404\\x1b[2J; is the URL right?",
     ]
-    assert telemetry.asked == [{"alert": "test", "outlets": []}]
+    assert telemetry.asked == [{"ask": "alert", "outlets": []}]
 
 
 def test_one_outlet(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.results = [SLACK]
     assert main(["alert", "test", "--outlet", "slack", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"results": [SLACK]}
-    assert telemetry.asked == [{"alert": "test", "outlets": ["slack"]}]
+    assert telemetry.asked == [{"ask": "alert", "outlets": ["slack"]}]
     assert main(["alert", "test", "--outlet", "pager"]) == 2
 
 
@@ -89,14 +90,14 @@ def test_an_answer_of_another_version(root: Root, capsys: pytest.CaptureFixture[
 
 
 def test_without_the_process_it_says_so() -> None:
-    with pytest.raises(RequestError, match="vc5-telemetry does not run"):
-        asyncio.run(ask(handler(lambda: None), []))
+    with pytest.raises(ControlError, match="nothing is configured that tells anybody"):
+        asyncio.run(ask(handler(TelemetryClient(lambda *words: None)), []))
 
 
 @pytest.mark.parametrize("outlets", ["slack", ["pager"], [7], None])
 def test_a_request_that_makes_no_sense(outlets: Any) -> None:
     with pytest.raises(ControlError, match="outlets: must be a list of slack, teams, syslog"):
-        asyncio.run(ask(handler(Telemetry), outlets))
+        asyncio.run(ask(handler(Telemetry()), outlets))
 
 
 async def ask(to: Any, outlets: Any) -> Any:

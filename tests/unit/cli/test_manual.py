@@ -18,6 +18,7 @@ from appliance import __version__, config
 from appliance.cli.arguments import EXITS
 from appliance.cli.main import main, parser
 from appliance.cli.manual import ENVIRONMENT, FILES, SIGNALS, command_page
+from appliance.cli.metrics import metrics_page
 from appliance.cli.verbs import VERBS
 from appliance.config import roff
 from appliance.config.kinds import Place, ScalarKind
@@ -25,11 +26,17 @@ from appliance.config.policy import NAMES
 from appliance.config.reference import _PLACES, EXAMPLE
 from appliance.config.settings import settings_of
 from appliance.paths import Root
+from appliance.telemetry.compat import COMPAT
+from appliance.telemetry.metrics import METRICS, Metric
 from tests.unit.house.tree import ROOT
 
 DATE = "2025-06-01"
 PLACES = Root(Path("/e/c"), Path("/e/d"), Path("/s"), Path("/r"), Path("/p"), "n", "v", "v_")
-PAGES = {"vc5.8": command_page(PLACES, "1.2", DATE), "vc5.yaml.5": config.reference_page("1.2", DATE)}
+PAGES = {
+    "vc5.8": command_page(PLACES, "1.2", DATE),
+    "vc5.yaml.5": config.reference_page("1.2", DATE),
+    "vc5-metrics.7": metrics_page("1.2", DATE),
+}
 
 
 @cache
@@ -113,6 +120,16 @@ def test_the_example_is_valid() -> None:
     loaded = config.load_text(EXAMPLE, "f")
     assert loaded.warnings == ()
     assert EXAMPLE.splitlines()[0] in sections("vc5.yaml.5")["EXAMPLES"]
+
+
+@pytest.mark.parametrize("one", [*METRICS, *COMPAT], ids=lambda one: one.name)
+def test_all_of_a_metric_is_told(one: Metric) -> None:
+    page = rendered("vc5-metrics.7")
+    labels = "{" + ", ".join(one.labels) + "}" if one.labels else ""
+    told = f"{one.name}{labels} {str(one.type).capitalize()}. {plain(one.help)}"
+    assert (told in page) is not one.reserved
+    kept = sections("vc5-metrics.7")["WHERE COUNTERS ARE KEPT"].replace("\\-", "-")
+    assert (one in METRICS and one.type in ("counter", "histogram")) == (f"\\fB{one.name}\\fR" in kept)
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=[verb.name for verb in VERBS])

@@ -35,6 +35,7 @@ class Listener:
             verdict=None,
         )
         self.recorder = SimpleNamespace(probe=lambda result: None)
+        self.measuring = SimpleNamespace(probed=lambda result: None)
 
     def plan_soon(self, service: Any, *, unsaved: bool) -> None:
         self.planned += 1

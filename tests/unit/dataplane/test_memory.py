@@ -37,6 +37,19 @@ def test_every_field_lies_where_the_layout_says(struct: Struct) -> None:
             assert elements.get(0, field.name, item) == elements.get(2, field.name, item) == 0
 
 
+@given(st.lists(st.tuples(*[st.integers(0, (1 << 64) - 1)] * 4), min_size=1, max_size=4), st.integers(1, 20))
+def test_counts_are_the_counters(rows: list[tuple[int, ...]], first: int) -> None:
+    memory = Memory.plain(SHAPE)
+    for at, row in enumerate(rows):
+        for cpu in range(SHAPE.cpus + 1):
+            for name, count in zip(COUNTERS, row, strict=True):
+                memory.counters[memory.counter_place(cpu, first + at, name)] = count >> cpu
+    told = memory.counts(first - 1, len(rows) + 2)
+    assert told == [
+        tuple(memory.counter(number, name) for name in COUNTERS) for number in range(first - 1, first + len(rows) + 1)
+    ]
+
+
 def test_bytes_copy_clear_and_column() -> None:
     elements = Elements(memoryview(bytearray(5 * IDENTITY.size)), IDENTITY)
     for number in range(3):

@@ -68,6 +68,10 @@ def test_a_number_is_reused_only_when_flows_have_forgotten_it(seconds: int, reus
     assert (tables.numbers(WEB)[backend(4)] == number) is reused
     assert tables.memory.counter(number, "packets") == (0 if reused else 7)
     assert tables.memory.identities.get(number, "freed") == (0 if reused else 1_000)
+    entry = tables.entry(WEB)
+    assert entry is not None
+    counted = tables.memory.counts(entry.destinations, entry.capacity)
+    assert sum(packets for packets, *_ in counted) == 7, "what a service has counted never becomes less"
 
 
 def test_returning_and_new_backends_do_not_take_each_others_numbers() -> None:

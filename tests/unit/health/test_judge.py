@@ -233,6 +233,41 @@ def test_verdicts_survive_a_restart_and_stand_until_contradicted() -> None:
     assert feed(again, "oo") == "DU"
 
 
+def test_changes_are_counted_and_go_on_after_a_restart() -> None:
+    judged = table(HTTP)
+    assert judged.changes(KEY, A) == (0, 0.0)
+    feed(judged, "o")
+    assert judged.changes(KEY, A) == (0, 1.0), "the first verdict is no change"
+    seen = feed(judged, "nnoonn")
+    assert judged.changes(KEY, A) == (3, 6.0), seen
+    judged.configure([service(HTTP)], 9.0)
+    assert judged.changes(KEY, A)[0] == 3
+    again = table(HTTP)
+    assert again.restore(json.loads(json.dumps(judged.snapshot()))) == 0
+    assert again.changes(KEY, A) == (3, 6.0)
+    feed(again, "oo")
+    assert again.changes(KEY, A)[0] == 4
+    assert again.restore(judged.snapshot()) == 0
+    assert again.changes(KEY, A)[0] == 4, "it never becomes smaller"
+    assert again.changes(KEY, B) == (0, 0.0)
+    assert again.changes(ServiceKey.parse("203.0.113.99:80/tcp"), A) == (0, None)
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, True, "7", None, 1 << 60])
+def test_a_count_that_makes_no_sense_is_none(count: object) -> None:
+    health = table(HTTP)
+    entry = {"health": "up", "since": 1, "checks": {}, "transitions": count}
+    assert health.restore({"version": 1, "services": {str(KEY): {str(A): entry}}}) == 0
+    assert health.changes(KEY, A) == (0, 1.0)
+
+
+def test_the_check_of_a_result() -> None:
+    health = table(HTTP, TCP)
+    assert health.check(result("o", 1)) == TCP
+    assert health.check(result("o", 2)) is health.check(result("o", -1)) is None
+    assert health.check(result("o", 0, ip_address("192.0.2.1"))) is None
+
+
 def test_a_restored_backend_gives_its_verdict_to_a_check_that_the_snapshot_lacks() -> None:
     judged = table(HTTP)
     feed(judged, "o")

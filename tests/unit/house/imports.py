@@ -70,8 +70,8 @@ PURE_HEALTH = (
     "verdict",
 )
 PURE_TELEMETRY = (
-    *("back_off", "bulk", "documents", "failure", "fields", "log_filter", "messages", "record", "streams"),
-    "templates",
+    *("back_off", "bulk", "documents", "compat", "failures", "fields", "log_filter", "messages", "record", "streams"),
+    *("metrics", "readings", "templates"),
     *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
 PURE_CONTROL = (
@@ -147,7 +147,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
     "elasticsearch": ("appliance.telemetry.elastic",),
-    "aiohttp": ("appliance.telemetry.alerts.webhook",),
+    "aiohttp": ("appliance.telemetry.alerts.webhook", "appliance.telemetry.endpoint"),
+    "prometheus_client": ("appliance.telemetry.exposition",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.
     "ctypes": (

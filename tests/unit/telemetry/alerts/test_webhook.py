@@ -156,7 +156,7 @@ def test_the_url_is_in_no_text(
     ("url", "reason"),
     [
         ("http://127.0.0.1:{port}/SECRET", "Connection refused"),
-        ("http://nowhere.invalid/SECRET", ""),
+        ("http://nowhere.example.com/SECRET", ""),
         ("http://[::SECRET]/", "its URL"),
         ("http://127.0.0.1:99999/SECRET", "its URL"),
     ],

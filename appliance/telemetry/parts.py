@@ -1,0 +1,134 @@
+"""What the telemetry process can be asked to do, each with a status: ship, tell people, be scraped.
+
+Each imports what it needs when it is made: who ships to nobody does without 20 MB of clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from appliance.errors import HostError, ShipError
+from appliance.telemetry.feed import Feed
+from appliance.telemetry.messages import Settings
+from appliance.telemetry.shipper import Shipper
+
+if TYPE_CHECKING:
+    from appliance.telemetry.alerts.alerter import Alerter
+
+STEP = 0.25
+"""Seconds between two steps of the alerts."""
+SAVE = 1.0
+"""Seconds between two savings of how far the alerts have got."""
+
+
+class Part(Protocol):
+    """One thing to do."""
+
+    async def run(self) -> None:
+        """Do it for ever; ends by cancellation. Raises HostError or OSError where it cannot be done."""
+
+    def status(self) -> dict[str, Any]:
+        """Return what there is to say of it: `trouble`, and counts."""
+
+
+class Shipping:
+    """Sends everything to Elasticsearch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._shipper: Shipper | None = None
+
+    async def run(self) -> None:
+        """Ship."""
+        from appliance.telemetry.elastic import Elastic
+
+        assert self._settings.elasticsearch is not None
+        try:
+            async with Elastic(self._settings.elasticsearch) as server:
+                self._shipper = Shipper(Path(self._settings.log), Path(self._settings.place), server)
+                await self._shipper.run()
+        except ShipError as error:
+            # Files of certificates that cannot be used; all else the shipper lives with.
+            raise HostError(str(error)) from error
+
+    def status(self) -> dict[str, Any]:
+        """Return counts, trouble and place of the shipper."""
+        if self._shipper is None:
+            return {"trouble": ""}
+        told = {"trouble": self._shipper.trouble, "sequence": self._shipper.place.sequence}
+        return asdict(self._shipper.counts) | told | {"lag": self._shipper.lag(time.time())}
+
+
+class Alerting:
+    """Tells people what happens."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._feed = Feed(Path(settings.log), Path(settings.place) / "alerts.json")
+        self._alerter: Alerter | None = None
+
+    async def run(self) -> None:
+        """Follow the events."""
+        from appliance.telemetry.alerts.alerter import Alerter
+
+        since, cursors = await asyncio.to_thread(self._feed.begin)
+        seen = self._settings.observer
+        alerter = self._alerter = Alerter(
+            self._settings.logging, name=seen.name, hostname=seen.hostname, since=since, cursors=cursors
+        )
+        following = asyncio.create_task(self._feed.follow(alerter.take))
+        saved = 0.0
+        try:
+            while not following.done():
+                now = time.monotonic()
+                alerter.step(now)
+                if now >= saved + SAVE:
+                    saved = now
+                    await asyncio.to_thread(self._feed.save, alerter.told, alerter.cursors)
+                await asyncio.sleep(STEP)
+            following.result()
+        finally:
+            following.cancel()
+            await alerter.close()
+            self._feed.save(alerter.told, alerter.cursors)
+
+    def status(self) -> dict[str, Any]:
+        """Return what became of the messages, by outlet."""
+        if self._alerter is None:
+            return {"trouble": ""}
+        counts = {name: asdict(one) for name, one in self._alerter.counts.items()}
+        return {"trouble": "; ".join(self._alerter.trouble()) or self._feed.trouble, "outlets": counts}
+
+    async def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer `vc5 alert`; raises HostError while this begins."""
+        if self._alerter is None:
+            raise HostError("the alerts are only just starting; try again in a moment")
+        return await self._alerter.answer(question)
+
+
+class Serving:
+    """Offers metrics."""
+
+    def __init__(self, settings: Settings, ask: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+        self._settings, self._ask = settings, ask
+
+    async def run(self) -> None:
+        """Serve."""
+        from appliance.telemetry.endpoint import MetricsServer, listener
+
+        assert self._settings.listen is not None
+        server = MetricsServer(self._ask)
+        await server.start(listener(self._settings.listen))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return nothing: what is refused is counted by those who ask."""
+        return {"trouble": ""}

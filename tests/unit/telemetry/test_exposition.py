@@ -1,0 +1,163 @@
+"""From a snapshot to text: what Prometheus's own library reads out of it again, and what its checker says of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.telemetry.compat import COMPAT
+from appliance.telemetry.exposition import OPENMETRICS, exposition
+from appliance.telemetry.metrics import METRICS
+from appliance.telemetry.readings import merged
+from tests.lab.scraping import families
+from tests.unit.telemetry.snapshots import SAMPLE, TLS6, WEB, backend, service, snapshot
+
+Series = dict[tuple[Any, ...], float]
+
+
+def series(told: dict[str, Any], accept: str = "") -> Series:
+    """Return all series by name and the values of their labels, sorted by the labels' names."""
+    body, _ = exposition(told, accept)
+    read = families(body.decode(), openmetrics=accept != "")
+    return {
+        (sample.name, *(text for _, text in sorted(sample.labels.items()))): sample.value
+        for family in read
+        for sample in family.samples
+    }
+
+
+def test_what_a_snapshot_becomes() -> None:
+    found = series(SAMPLE)
+    expected: Series = {
+        ("vc5_build_info", "abc", "1.2"): 1,
+        ("vc5_start_timestamp_seconds",): 100,
+        ("vc5_service_info", "shop", "80", "tcp", WEB, "203.0.113.10"): 1,
+        ("vc5_packets_total", "10.1.10.11", WEB): 10,
+        ("vc5_bytes_total", "10.1.10.11", WEB): 1000,
+        ("vc5_flows_total", "10.1.10.11", WEB): 2,
+        ("vc5_drops_total", "2001:db8::11", TLS6): 1,
+        ("vc5_service_packets_total", WEB): 11,
+        ("vc5_service_bytes_total", WEB): 1100,
+        ("vc5_service_up", TLS6): 0,
+        ("vc5_service_backends", WEB): 2,
+        ("vc5_service_backends_available", WEB): 1,
+        ("vc5_service_backends_needed", WEB): 1,
+        ("vc5_backend_up", "10.1.10.12", WEB): 0,
+        ("vc5_backend_transitions_total", "10.1.10.12", WEB): 3,
+        ("vc5_backend_active_flows", "10.1.10.11", WEB): 5,
+        ("vc5_vip_up", "203.0.113.10"): 1,
+        ("vc5_verdicts_total", "no-backend"): 7,
+        ("vc5_probe_duration_seconds_bucket", "http", "0.0005"): 0,
+        ("vc5_probe_duration_seconds_bucket", "http", "0.001"): 4,
+        ("vc5_probe_duration_seconds_bucket", "http", "10.0"): 4,
+        ("vc5_probe_duration_seconds_bucket", "http", "+Inf"): 5,
+        ("vc5_probe_duration_seconds_count", "http"): 5,
+        ("vc5_probe_duration_seconds_sum", "http"): 12.004,
+        ("vc5_probe_failures_total", "http", "timeout"): 1,
+        ("vc5_probe_failures_total", "http", "refused"): 0,
+        ("vc5_config_reloads_total", "refused"): 0,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    assert ("vc5_backend_active_flows", "10.1.10.12", WEB) not in found, "where it is not known, it is not said"
+    assert [key for key in found if key[0].startswith(("vc5_bgp", "vc5_bfd"))] == []
+
+
+def test_openmetrics_says_the_same() -> None:
+    told = {**SAMPLE, "compat": True}
+    assert series(told, OPENMETRICS) == series(told)
+    body, content_type = exposition(told, OPENMETRICS)
+    assert body.endswith(b"# EOF\n")
+    assert content_type.startswith(OPENMETRICS)
+    assert exposition(told)[1].startswith("text/plain; version=0.0.4")
+
+
+def test_without_backends() -> None:
+    found = series({**SAMPLE, "backends": False, "compat": True})
+    assert [key for key in found if "10.1.10.11" in " ".join(key)] == []
+    assert found["vc5_service_packets_total", WEB] == 11
+
+
+def test_what_others_count() -> None:
+    numbers = {"spool_bytes": 4096, "alerts_sent_total": {"slack": 3}, "shipped_documents_total": {"probe": 7}}
+    odd: dict[str, Any] = {"bgp_session_up": {"10.0.0.1": 1}, "of_nobody": 1, "ship_lag_seconds": {"a": 1}}
+    odd |= {"alerts_failed_total": {}, "ship_retries_total": None}
+    found = series(merged(SAMPLE, numbers | odd))
+    assert found["vc5_spool_bytes",] == 4096
+    assert found["vc5_alerts_sent_total", "slack"] == 3
+    assert found["vc5_shipped_documents_total", "probe"] == 7
+    assert found.keys() - series(SAMPLE).keys() == {
+        ("vc5_spool_bytes",),
+        ("vc5_alerts_sent_total", "slack"),
+        ("vc5_shipped_documents_total", "probe"),
+    }
+
+
+def test_every_metric_can_be_told() -> None:
+    """But for those that are reserved; so none is in the table that nothing tells of."""
+    numbers = {one.short: {"some": 1} if one.labels else 1 for one in METRICS if len(one.labels) < 2}
+    body = exposition({**merged(numbers={**numbers, **SAMPLE["numbers"]}, snapshot=SAMPLE), "compat": True})[0].decode()
+    told = {line.split()[2] for line in body.splitlines() if line.startswith("# HELP")}
+    assert told == {one.name for one in (*METRICS, *COMPAT) if not one.reserved}
+
+
+def test_earlier_names() -> None:
+    found = series({**SAMPLE, "compat": True})
+    name = "203.0.113.10:tcp:80"
+    expected: Series = {
+        ("vc5_uptime",): 900,
+        ("vc5_toobig",): 5,
+        ("vc5_rx_packets",): 13,
+        ("vc5_session_total",): 5,
+        ("vc5_sessions",): 5,
+        ("vc5_vip_status", "203.0.113.10"): 1,
+        ("vc5_vip_status_duration", "up", "203.0.113.10"): 10,
+        ("vc5_service_sessions_total", "shop", name): 3,
+        ("vc5_service_status_duration", "", "2001:db8::10:tcp:443", "down"): 50,
+        ("vc5_backend_rx_octets", "10.1.10.11:80", "shop", name): 1000,
+        ("vc5_backend_status", "10.1.10.12:80", "shop", name): 0,
+        ("vc5_backend_status_duration", "10.1.10.12:80", "shop", name, "down"): 40,
+        ("xvs_global_octets",): 1240,
+        ("xvs_global_no_backend",): 7,
+        ("xvs_global_too_big",): 5,
+        ("xvs_virtual_packets", "203.0.113.10"): 11,
+        ("xvs_service_flows", "203.0.113.10", "80", "tcp", "203.0.113.10:80:tcp"): 3,
+        ("xvs_destination_current", "203.0.113.10", "10.1.10.11", "80", "tcp", "203.0.113.10:80:tcp"): 5,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    placeholders = [key for key in found if "defcon" in key[0] or "reserves_used" in key[0]]
+    assert placeholders == []
+    assert [key for key in series(SAMPLE) if key[0] in {one.name for one in COMPAT}] == []
+
+
+def test_latency_is_told_where_the_kernel_measures() -> None:
+    numbers = {"program_runs_total": {"vc5_main": 4}, "program_run_seconds_total": {"vc5_main": 2e-7}}
+    assert series({**merged(SAMPLE, numbers), "compat": True})["vc5_latency",] == 50
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="there is no promtool; `tests/setup.sh servers` installs it"
+)
+@pytest.mark.parametrize("compat", [False, True])
+def test_promtool_has_nothing_to_say(compat: bool) -> None:
+    body, _ = exposition({**SAMPLE, "compat": compat})
+    done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    wrong = body.replace(b"vc5_flows_total", b"vc5_flows")
+    assert subprocess.run(["promtool", "check", "metrics"], input=wrong, capture_output=True).returncode
+
+
+@given(st.text(alphabet=st.characters(blacklist_categories=["Cs"]), max_size=20))
+def test_a_name_cannot_forge_a_line(name: str) -> None:
+    told = snapshot(service(WEB, backend("10.1.10.11"), name=name), compat=True)
+    body, _ = exposition(told)
+    plain, _ = exposition(snapshot(service(WEB, backend("10.1.10.11")), compat=True))
+    assert body.count(b"\n") == plain.count(b"\n")
+    if not set(name) & set(
+        "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+    ):  # its reader splits at what only it takes for a line
+        assert ("vc5_service_info", name, "80", "tcp", WEB, "203.0.113.10") in series(told)
