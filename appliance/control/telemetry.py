@@ -18,6 +18,7 @@ from typing import Any
 from appliance.child.process import Child, python, tool
 from appliance.errors import ControlError, HostError
 from appliance.paths import Root
+from appliance.telemetry import cursor
 from appliance.telemetry.channel import Channel, Handler
 from appliance.telemetry.messages import Settings, encode_settings
 
@@ -67,6 +68,22 @@ def own_place(root: Root) -> Path:
     except (OSError, KeyError) as error:
         raise HostError(f"{place}: cannot be made for the telemetry process: {error}") from None
     return place
+
+
+def begin_alerts(root: Root, *, wanted: bool) -> None:
+    """Have people told of what happens from now on, where they were not told so far; raises HostError."""
+    file = root.state / "telemetry" / "alerts.json"
+    if file.exists() == wanted:
+        return
+    try:
+        if wanted:
+            own_place(root)
+            cursor.save(file, cursor.end(root.log))
+            file.chmod(0o644)
+        else:
+            file.unlink()
+    except OSError as error:
+        raise HostError(f"{file}: {error.strerror}") from None
 
 
 class TelemetryClient:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
-from appliance.control.telemetry import TelemetryClient, own_place
+from appliance.control.telemetry import TelemetryClient, begin_alerts, own_place
 from appliance.errors import HostError
 from appliance.model import EventKind, Service
 from appliance.model_address import Endpoint
@@ -85,6 +85,10 @@ class Telling:
             self._daemon.recorder.describe(*described)
         logging = settings.logging
         self._daemon.recorder.bound(space=logging.space * MEGABYTE, keep=logging.keep)
+        try:
+            begin_alerts(self._daemon.root, wanted=settings.alerts)
+        except HostError as error:
+            self._daemon.record(EventKind.ALARM, f"alerts: {error}")
 
     def look(self, now: float) -> None:
         """Every second, in monotonic seconds: follow the configuration, write down what is due."""

@@ -18,6 +18,7 @@ import pytest
 
 from appliance.cli.client import call
 from appliance.errors import ControlError
+from appliance.telemetry import spool_reader
 from tests.lab.backend import REPOSITORY
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
@@ -150,7 +151,7 @@ def test_another_version_takes_over(lab: Lab, copy: Path) -> None:
         log = events(daemon, "daemon")
         assert any("re-executed: version 99.3 runs in place of 99.2" in one["message"] for one in log)
         assert any("by uid 0" in one["message"] for one in events(daemon, "operator") if "re-exec" in one["message"])
-        sequences = [one["sequence"] for one in _all(daemon)]
+        sequences = [one["sequence"] for one in spool_reader.read(daemon.places.log)]
         assert sequences == sorted(set(sequences))
         assert daemon.stop() == 0
         assert daemon.leftovers() == []
@@ -160,13 +161,6 @@ def _wait_for_probes(daemon: Daemon) -> None:
     """Wait until this program's own prober works."""
     now = time.time()
     wait_for("probes", lambda: any(one["at"] > now for one in events(daemon, "probe", now)))
-
-
-def _all(daemon: Daemon) -> list[dict[str, Any]]:
-    found = []
-    for segment in sorted(daemon.places.log.iterdir()):
-        found += [json.loads(line) for line in segment.read_text().splitlines()]
-    return found
 
 
 BROKEN = {
