@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,15 +12,31 @@ from tests.lab.elasticsearch import Elasticsearch
 from tests.lab.namespace import LabError
 
 
-@pytest.fixture(scope="session")
-def elasticsearch() -> Iterator[Elasticsearch]:
-    """A node that runs until the end; a test that stops it starts it again, and one that wants it empty wipes it."""
+@contextmanager
+def running() -> Iterator[Elasticsearch]:
+    """A node; where there can be none, the test fails and says what to install."""
     try:
         node = Elasticsearch().__enter__()
     except LabError as error:
         pytest.fail(f"no real Elasticsearch (sh tests/setup.sh elasticsearch): {error}", pytrace=False)
-    yield node
-    node.close()
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch() -> Iterator[Elasticsearch]:
+    """A node that runs until the end; a test that stops it starts it again."""
+    with running() as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def bare_elasticsearch() -> Iterator[Elasticsearch]:
+    """A node for the tests of one file, without the templates that other tests install."""
+    with running() as node:
+        yield node
 
 
 @pytest.fixture

@@ -107,9 +107,9 @@ def install(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, 
 
 
 def test_a_real_server_takes_it_and_the_documents(
-    elasticsearch: Elasticsearch, capsys: pytest.CaptureFixture[str], namespace: str
+    bare_elasticsearch: Elasticsearch, capsys: pytest.CaptureFixture[str], namespace: str
 ) -> None:
-    elasticsearch.wipe()
+    elasticsearch = bare_elasticsearch
     url = ("--url", elasticsearch.url)
     status, text, _ = install(capsys, *url, "--dry-run")
     assert status == 0
@@ -146,7 +146,10 @@ def test_a_real_server_takes_it_and_the_documents(
     assert elasticsearch.count(f"logs-vc5.*-{namespace}") == len(records) + 1
 
 
-def test_a_later_version_is_not_overwritten(elasticsearch: Elasticsearch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_later_version_is_not_overwritten(
+    bare_elasticsearch: Elasticsearch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elasticsearch = bare_elasticsearch
     url = ("--url", elasticsearch.url)
     assert install(capsys, *url)[2] == ""
     [resource] = [one for one in resources(False) if one.name == "vc5@settings"]
