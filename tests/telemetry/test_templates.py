@@ -232,3 +232,13 @@ def test_the_configuration_names_the_server(capsys: pytest.CaptureFixture[str], 
         seen.clear()
         install(capsys, *config, "--url", other.url)
         assert set(seen) == {None}
+
+
+def test_another_server_takes_the_place_of_one_that_is_down(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with Recorder(with_policies) as recorder:
+        addresses = f"['http://127.0.0.1:1', 'http://127.0.0.1:2', '{recorder.url}']"
+        section = f"{{addresses: {addresses}, username: vc5, password: s3cret}}"
+        tmp_path.joinpath("c.yaml").write_text(f"logging: {{elasticsearch: {section}}}\n")
+        status, text, errors = install(capsys, "--config", str(tmp_path / "c.yaml"), "--json")
+    assert (status, errors) == (0, "")
+    assert {step["step"] for step in json.loads(text)["steps"]} == {"create"}
