@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from appliance.cli import credentials
 from appliance.cli.arguments import UsageError
+from appliance.errors import ShipError
 from appliance.paths import Root
 
 if TYPE_CHECKING:
@@ -35,6 +36,13 @@ def run(root: Root, arguments: Namespace) -> int:
 
     async def work() -> Installation:
         async with Elastic(settings) as elastic:
+            for _ in settings.addresses[1:]:
+                try:
+                    return await install(elastic, arguments.force, arguments.dry_run)
+                except ShipError as error:
+                    if error.status or not error.retryable:
+                        raise
+                    # A server that does not answer is left alone for a while: the next one has its turn.
             return await install(elastic, arguments.force, arguments.dry_run)
 
     done = asyncio.run(work())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -166,12 +167,14 @@ def states(answer: Json) -> dict[str, dict[float, str]]:
     }
 
 
-def changes(answer: Json) -> dict[str, list[tuple[float, bool, str]]]:
+def changes(panel: Panel, answer: Json) -> dict[str, list[tuple[float, bool, str]]]:
     """Return what the timeline computes: for each kind when something changed, whether for the worse, and why."""
+    [words] = re.findall(r"indexof\(\[(.*?)\]", panel.state["params"]["spec"])
+    bad = {word.strip(" '") for word in words.split(",")}
     found: dict[str, list[tuple[float, bool, str]]] = {}
     for hit in reversed(answer["hits"]["hits"]):
         document = hit["_source"]
-        worse = document["vc5"].get("outcome") in ("down", "refused", "began", "failed")
-        why = document["event"].get("reason", "")
+        worse = document["vc5"].get("outcome") in bad
+        why = document["event"].get("reason") or document["message"]
         found.setdefault(document["vc5"]["kind"], []).append((hit["sort"][0] / 1000, worse, why))
     return dict(sorted(found.items()))

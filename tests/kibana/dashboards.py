@@ -31,6 +31,8 @@ PHASES = {
 TRAFFIC, GOOD_ONES, FAILED = "vc5.kind:traffic", "event.outcome:success", "event.outcome:failure"
 CHANGED = "vc5.kind:* AND NOT vc5.kind:traffic"
 GOOD, BAD = "#54B399", "#E7664C"
+WORSE = ("down", "dead", "wrong", "refused", "began", "lost")
+"""Outcomes that nobody wanted."""
 
 PATTERNS = (
     index_pattern(PROBES, f"logs-{Stream.PROBE}-*", dict.fromkeys(PHASES, MILLISECONDS)),
@@ -102,7 +104,7 @@ def _timeline() -> Json:
         "_source.server.ip": "backend",
         "_source.destination.ip": "VIP",
     }
-    bad = "indexof(['down', 'refused', 'began', 'failed'], datum._source.vc5.outcome) >= 0"
+    bad = f"indexof({list(WORSE)}, datum._source.vc5.outcome) >= 0"
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v4.json",
         "data": {"url": {"index": f"logs-{Stream.EVENT}-*", "body": body}, "format": {"property": "hits.hits"}},
@@ -271,7 +273,7 @@ def _changes() -> list[Panel]:
     ]
     flapping = [by("2", "server.ip", "Backend", "bucket", 10), by("3", "service.name", "Service", "bucket", 5)]
     columns = ["vc5.kind", "vc5.outcome", "service.name", "server.ip", "event.reason", "message"]
-    grave = ["vc5.kind", "vc5.outcome", "destination.ip", "service.name", "event.reason", "message"]
+    grave = ["vc5.kind", "vc5.outcome", "destination.ip", "event.reason", "message"]
     graver = "event.severity:[0 TO 4]"
     return [
         Panel(vega("vc5-timeline", "Changes, and why (point at one)", _timeline()), 48, 14),

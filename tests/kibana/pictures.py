@@ -63,7 +63,7 @@ def _inside(shipped: Shipped, panel: Panel, answer: Json, box: Box, when: Range)
         colors = dict(zip(scale["domain"], scale["range"], strict=True))
         if "aggregations" in answer:
             return drawing.state_rows(box, answers.states(answer), when, colors)
-        return drawing.points(box, answers.changes(answer), when, colors)
+        return drawing.points(box, answers.changes(panel, answer), when, colors)
     metrics, _ = answers.parts(panel)
     field = metrics[0]["params"].get("field", "") if metrics[0]["type"] not in ("cardinality", "count") else ""
     params = panel.state["params"]

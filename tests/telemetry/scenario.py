@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.model import Address, CheckKind, Event, EventKind, Outcome, ProbeResult, ServiceKey, Severity
+from appliance.model import CheckKind, Event, EventKind, Outcome, ProbeResult, ServiceKey, Severity
 from appliance.telemetry.documents import Documents, Observer
 from tests.lab.elasticsearch import Elasticsearch
 
@@ -131,88 +131,55 @@ def _changes() -> Iterator[Event]:
                 continue
             address = ipaddress.ip_address(fault.backend)
             down, up = fault.since + 3 * EVERY, fault.until + 2 * EVERY
-            yield from _down_and_up(EventKind.BACKEND, down, up, (fault.words, "2 good probes"), served.name, address)
+            bad = "dead" if fault.outcome is Outcome.NONE else "wrong"
+            good = "NOERROR" if served.kind is CheckKind.DNS else "HTTP 200"
+            reasons = (fault.words, good)
+            messages = (f"up -> {bad}: {fault.words}", f"{bad} -> up: {good}")
+            place = {"service": served.name, "backend": address}
+            yield from _there_and_back(EventKind.BACKEND, down, up, ("up", bad), reasons, messages, **place)
     shop = SERVICES[2].name
     down, up = minute(8, 3), minute(8, 13)
-    few = "0 of 2 backends are up, 1 is needed"
-    yield from _down_and_up(EventKind.SERVICE, down, up, (few, "1 of 2 backends is up"), shop)
-    why = (f"{shop} is down", "every critical service is up")
-    yield from _down_and_up(EventKind.VIP, down, up + 1, why, vip=shop.vip)
+    words = ("service down", "service up")
+    few = ("0 of 2 backends available", "1 of 2 backends available")
+    yield from _there_and_back(EventKind.SERVICE, down, up, ("up", "down"), few, words, service=shop)
+    why = (f"{shop} is down", "1 of 1 services up")
+    words = (f"VIP {shop.vip} down: {why[0]}", f"VIP {shop.vip} up: {why[1]}")
+    yield from _there_and_back(EventKind.VIP, down, up, ("up", "down"), why, words, vip=shop.vip)
 
 
-def _down_and_up(
+def _there_and_back(
     kind: EventKind,
-    down: int,
-    up: int,
+    there: int,
+    back: int,
+    states: tuple[str, str],
     reasons: tuple[str, str],
-    service: ServiceKey | None = None,
-    backend: Address | None = None,
-    vip: Address | None = None,
+    messages: tuple[str, str],
+    **place: Any,
 ) -> Iterator[Event]:
     """Yield the two changes of something that fails and comes back."""
-    for at, outcome, before, reason in ((down, "down", "up", reasons[0]), (up, "up", "down", reasons[1])):
-        message = f"is {outcome}: {reason}"
-        yield Event(at, kind, message, service, backend, vip, outcome=outcome, before=before, reason=reason)
+    good, bad = states
+    yield Event(there, kind, messages[0], outcome=bad, before=good, reason=reasons[0], **place)
+    yield Event(back, kind, messages[1], outcome=good, before=bad, reason=reasons[1], **place)
 
 
 def _operations() -> Iterator[Event]:
-    first, second = SERVICES[0], SERVICES[1]
     backend = ipaddress.ip_address("10.1.10.12")
-    yield Event(BEGIN + 2, EventKind.DAEMON, "started", outcome="started", reason="vc5 0.1.0")
-    yield Event(minute(7, 20), EventKind.RELOAD, "configuration read, 5 services", outcome="ok", reason="SIGHUP")
-    yield Event(
-        minute(7, 24),
-        EventKind.RELOAD,
-        "configuration refused, 2 errors",
-        outcome="refused",
-        reason="config.yaml:41: unknown setting",
-        severity=Severity.ERROR,
-    )
-    for served in (first, second):
-        yield Event(
-            minute(8, 40),
-            EventKind.OPERATOR,
-            "drained by alice",
-            served.name,
-            backend,
-            outcome="drain",
-            reason="kernel upgrade",
-        )
-        yield Event(
-            minute(8, 52),
-            EventKind.OPERATOR,
-            "undrained by alice",
-            served.name,
-            backend,
-            outcome="undrain",
-            reason="kernel upgrade done",
-        )
-    yield Event(
-        minute(6, 55),
-        EventKind.INTERFACE,
-        "link is down",
-        interface="bond0",
-        outcome="down",
-        before="up",
-        reason="no carrier",
-    )
-    yield Event(
-        minute(6, 56),
-        EventKind.INTERFACE,
-        "link is up",
-        interface="bond0",
-        outcome="up",
-        before="down",
-        reason="carrier",
-    )
-    yield Event(
-        minute(8, 20),
-        EventKind.ALARM,
-        "a certificate ends in 9 days",
-        second.name,
-        outcome="began",
-        reason="certificate",
-    )
+    words = "started, version 0.1.0, went on with the running program"
+    yield Event(BEGIN + 2, EventKind.DAEMON, words, outcome="started")
+    words = "configuration in force after 212 ms, by root"
+    yield Event(minute(7, 20), EventKind.RELOAD, words, outcome="ok")
+    words = "refused, by root: config.yaml:41:3: services[2].chekcs: unknown setting (did you mean checks?)"
+    yield Event(minute(7, 24), EventKind.RELOAD, words, outcome="refused", severity=Severity.ERROR)
+    for served in SERVICES[:2]:
+        yield Event(minute(8, 40), EventKind.OPERATOR, "drain, by alice", served.name, backend)
+        yield Event(minute(8, 52), EventKind.OPERATOR, "undrain, by alice", served.name, backend)
+    reasons = ("no link, or switched off", "")
+    messages = (f"interface bond0 down: {reasons[0]}", "interface bond0 up")
+    down, up = minute(6, 55), minute(6, 56)
+    yield from _there_and_back(EventKind.INTERFACE, down, up, ("up", "down"), reasons, messages, interface="bond0")
+    words = "shipper: Elasticsearch cannot be reached"
+    yield Event(minute(8, 20), EventKind.ALARM, words, outcome="began", details={"reason": "shipper"})
+    yield Event(minute(8, 26), EventKind.ALARM, f"over: {words}", outcome="over", details={"reason": "shipper"})
 
 
 def _traffic() -> Iterator[Event]:

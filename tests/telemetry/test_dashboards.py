@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pytest
@@ -23,14 +22,13 @@ MORNING = panels.Range(scenario.BEGIN, scenario.END)
 
 
 @pytest.fixture(scope="module")
-def filled(elasticsearch: Elasticsearch) -> Iterator[Elasticsearch]:
+def filled(bare_elasticsearch: Elasticsearch) -> Elasticsearch:
     """A server that was prepared by the product's own verb, and has its documents."""
-    elasticsearch.wipe()
+    elasticsearch = bare_elasticsearch
     assert main(["elasticsearch", "install", "--url", elasticsearch.url]) == 0
     sent = scenario.store(elasticsearch)
     assert elasticsearch.count("logs-vc5.*") == sent
-    yield elasticsearch
-    elasticsearch.wipe()
+    return elasticsearch
 
 
 def shown(elasticsearch: Elasticsearch, panel: panels.Panel, when: panels.Range = MORNING) -> int:

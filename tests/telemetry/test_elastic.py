@@ -10,6 +10,7 @@ import json
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from appliance.telemetry.elastic import Answer, Elastic, refusal
 from appliance.telemetry.identity import authorization, shown
 from tests.lab.backend import REPOSITORY
 from tests.lab.elasticsearch import Elasticsearch
-from tests.lab.namespace import run
 from tests.lab.recorder import ELASTIC, Recorder, Reply, Request
 
 OTHER = REPOSITORY / "build/elasticsearch-client/bin/python"
@@ -148,21 +148,18 @@ def test_nobody_answers(client: str) -> None:
     assert gone["error"].startswith("Elasticsearch cannot be reached: Cannot connect to host 127.0.0.1:1")
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with ca.pem, and server.pem and client.pem that it has signed, each with its key."""
-    place = tmp_path_factory.mktemp("certificates")
-    files = str(place)
-    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=lab", "-keyout",
-        f"{files}/ca.key", "-out", f"{files}/ca.pem")  # fmt: skip
-    for name in ("server", "client"):
-        place.joinpath("extensions").write_text("subjectAltName=IP:127.0.0.1\n")
-        run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout",
-            f"{files}/{name}.key", "-out", f"{files}/{name}.csr")  # fmt: skip
-        run("openssl", "x509", "-req", "-in", f"{files}/{name}.csr", "-CA", f"{files}/ca.pem", "-CAkey",
-            f"{files}/ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{files}/extensions", "-out",
-            f"{files}/{name}.pem")  # fmt: skip
-    return place
+def test_a_server_that_says_nothing(client: str) -> None:
+    over = threading.Event()
+
+    def answer(request: Request) -> Reply:
+        if request.path != "/":
+            over.wait(30)
+        return HELLO
+
+    with Recorder(answer) as recorder:
+        [result] = drive(client, {"addresses": [recorder.url]}, ["perform", "GET", "/_search"], timeout=0.5)
+        over.set()
+    assert result == {"error": "Elasticsearch has not answered within 0.5 s", "retryable": True, "status": 0}
 
 
 def test_tls_both_ways(client: str, certificates: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,20 @@ def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, errors = install(capsys, "--kibana", "http://127.0.0.1:1")
     assert status == 1
     assert "vc5: Kibana cannot be reached: [Errno 111] Connection refused" in errors
+
+
+def test_tls(capsys: pytest.CaptureFixture[str], certificates: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    with Recorder(lambda request: GOOD, context) as recorder:
+        status, _, errors = install(capsys, "--kibana", recorder.url)
+        assert status == 1
+        assert "certificate verify failed" in errors
+        assert recorder.asked == []
+        assert install(capsys, "--kibana", recorder.url, "--ca", str(certificates / "ca.pem"))[0] == 0
+        status, _, errors = install(capsys, "--kibana", recorder.url, "--ca", str(certificates / "none.pem"))
+        assert status == 1
+        assert "none.pem: no certificates to vouch for the server" in errors
 
 
 def test_a_password_comes_from_a_file_and_never_shows(

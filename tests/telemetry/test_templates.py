@@ -107,9 +107,9 @@ def install(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, 
 
 
 def test_a_real_server_takes_it_and_the_documents(
-    elasticsearch: Elasticsearch, capsys: pytest.CaptureFixture[str], namespace: str
+    bare_elasticsearch: Elasticsearch, capsys: pytest.CaptureFixture[str], namespace: str
 ) -> None:
-    elasticsearch.wipe()
+    elasticsearch = bare_elasticsearch
     url = ("--url", elasticsearch.url)
     status, text, _ = install(capsys, *url, "--dry-run")
     assert status == 0
@@ -146,7 +146,10 @@ def test_a_real_server_takes_it_and_the_documents(
     assert elasticsearch.count(f"logs-vc5.*-{namespace}") == len(records) + 1
 
 
-def test_a_later_version_is_not_overwritten(elasticsearch: Elasticsearch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_later_version_is_not_overwritten(
+    bare_elasticsearch: Elasticsearch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elasticsearch = bare_elasticsearch
     url = ("--url", elasticsearch.url)
     assert install(capsys, *url)[2] == ""
     [resource] = [one for one in resources(False) if one.name == "vc5@settings"]
@@ -229,3 +232,13 @@ def test_the_configuration_names_the_server(capsys: pytest.CaptureFixture[str], 
         seen.clear()
         install(capsys, *config, "--url", other.url)
         assert set(seen) == {None}
+
+
+def test_another_server_takes_the_place_of_one_that_is_down(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with Recorder(with_policies) as recorder:
+        addresses = f"['http://127.0.0.1:1', 'http://127.0.0.1:2', '{recorder.url}']"
+        section = f"{{addresses: {addresses}, username: vc5, password: s3cret}}"
+        tmp_path.joinpath("c.yaml").write_text(f"logging: {{elasticsearch: {section}}}\n")
+        status, text, errors = install(capsys, "--config", str(tmp_path / "c.yaml"), "--json")
+    assert (status, errors) == (0, "")
+    assert {step["step"] for step in json.loads(text)["steps"]} == {"create"}
