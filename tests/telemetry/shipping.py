@@ -13,38 +13,42 @@ from appliance.control.telemetry import TelemetryClient, own_place
 from appliance.model import CheckKind, Event, EventKind, Outcome, ProbeResult, ServiceKey
 from appliance.model_logging import Elasticsearch as Settings
 from appliance.model_logging import Logging
+from appliance.telemetry import cursor, record
+from appliance.telemetry.cursor import Cursor
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.messages import Settings as TelemetrySettings
 from appliance.telemetry.spool import Spool
+from appliance.telemetry.templates import resources
 from tests.lab.elasticsearch import Elasticsearch
 from tests.lab.namespace import LabError
 from tests.lab.patience import SLOWNESS
 
 SERVICE = ServiceKey.parse("203.0.113.10:443/tcp")
 OBSERVER = Observer("lb1.example.com", "balancer-1", "0.1.0")
-TEMPLATE = {
-    "index_patterns": ["logs-vc5.*-*"],
-    "priority": 200,
-    "data_stream": {},
-    "template": {
-        "settings": {"number_of_replicas": 0},
-        "mappings": {
-            "dynamic": False,
-            "properties": {
-                "@timestamp": {"type": "date"},
-                "event": {"properties": {"id": {"type": "keyword"}, "sequence": {"type": "long"}}},
-                "http": {"properties": {"response": {"properties": {"status_code": {"type": "short"}}}}},
-            },
-        },
-    },
-}
 
 
-def probe(number: int, status: int = 200) -> ProbeResult:
-    """Return a probe; a `status` above 32767 does not fit the template."""
+def prepare(server: Elasticsearch) -> None:
+    """Install what the product installs, where there is no lifecycle."""
+    for resource in resources(lifecycle=False):
+        server.asked("PUT", resource.path, resource.body)
+
+
+def ids(log: Path) -> list[str]:
+    """Return the ids of all records of a spool."""
+    found, place = [], Cursor()
+    while piece := cursor.next_piece(log, place):
+        names = [record.name_of(one.splitlines(keepends=True)[-1]) for one in record.records(piece.data)]
+        found += [name.id for name in names if name]
+        place = piece.end
+    return found
+
+
+def probe(number: int) -> ProbeResult:
+    """Return a probe."""
     address = SERVICE.vip + 1 + number % 40
-    words = f"HTTP {status}"
-    return ProbeResult(SERVICE, address, 0, Outcome.OK, words, time.time(), 1, http_status=status, kind=CheckKind.HTTP)
+    return ProbeResult(
+        SERVICE, address, 0, Outcome.OK, "HTTP 200", time.time(), 1, http_status=200, kind=CheckKind.HTTP
+    )
 
 
 class Shipping:
@@ -67,20 +71,28 @@ class Shipping:
             OBSERVER,
             Logging(elasticsearch=Settings(addresses=(url or server.url,), namespace=namespace)),
         )
-        server.asked("PUT", "/_index_template/shipping", TEMPLATE)
+        prepare(server)
 
     @property
     def streams(self) -> str:
         return f"logs-vc5.*-{self._namespace}"
 
-    def write(self, count: int, status: int = 200) -> None:
+    def write(self, count: int) -> None:
         """Bring probes into the spool, and one event for every hundred of them."""
         for number in range(count):
             if number % 100 == 99:
                 self.spool.append(Event(time.time(), EventKind.BACKEND, "up -> down: timeout", SERVICE, outcome="down"))
             else:
-                self.spool.append_probe(probe(number, status))
+                self.spool.append_probe(probe(number))
         self.written += count
+        assert self.spool.flush()
+
+    def write_one_that_does_not_fit(self) -> None:
+        """Bring a probe into the spool whose `http` is a word, where the mapping has fields below it."""
+        self.spool._sequence += 1
+        line = self.spool._documents.probe(probe(0), self.spool._sequence)
+        self.spool._append(time.time(), line.replace(b'"http":{"response":{"status_code":200}}', b'"http":"a word"'))
+        self.written += 1
         assert self.spool.flush()
 
     def said(self, name: str) -> int:

@@ -76,7 +76,7 @@ def test_people_are_told_even_if_who_tells_them_is_killed(lab: Lab) -> None:
         os.kill(wait_for("the process", lambda: telemetry(daemon)), signal.SIGKILL)
         wait_for("the news", lambda: "10.1.10.11" in texts(slack), 60)
         lab.plug("b1")
-        wait_states(daemon, 40, b11="available")
+        wait_states(daemon, seconds=40, b11="available", b12="available")
 
         done = daemon.vc5("alert", "test")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -129,6 +129,7 @@ def _warnings(daemon: Daemon) -> list[Any]:
     return [one["message"] for one in daemon.status()["warnings"]]
 
 
+@pytest.mark.appliance
 def test_what_a_service_carries_is_written_down(lab: Lab) -> None:
     """Each minute: the first half of it may be over when this looks."""
     with Daemon(lab.balancer, lab.root("carried"), configuration()) as daemon:
