@@ -70,6 +70,23 @@ def text_of(system: Booted) -> str:
     return system.attempt("systemctl", "status", "--no-pager", "--lines=0", "vc5").stdout
 
 
+def test_telemetry_runs_beside_it_and_holds_nothing(site: Site) -> None:
+    system = site.system
+    started(site)
+
+    def look() -> str:
+        return system.attempt("curl", "-sS", "http://127.0.0.1:9090/metrics").stdout
+
+    text = wait_for("metrics", look, 30)
+    assert "vc5_service_up{" in text
+    child = system.run("pgrep", "-P", str(pid(system)), "-f", "appliance.telemetry.process").strip()
+    lines = system.run("cat", f"/proc/{child}/status").splitlines()
+    held = {name: int(value, 16) for name, _, value in (line.partition(":\t") for line in lines) if name[:3] == "Cap"}
+    assert (held["CapEff"], held["CapPrm"], held["CapAmb"]) == (0, 0, 0)
+    assert system.run("ps", "-o", "user=", "-p", child).strip() == "vc5"
+    assert [one for one in status(system)["warnings"] if "telemetry" in one["message"]] == []
+
+
 def test_it_starts_serves_and_leaves_nothing(site: Site) -> None:
     system, before = site.system, links(site.lab.balancer)
     started(site)
