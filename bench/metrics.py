@@ -68,18 +68,18 @@ def run() -> list[Row]:
 
 def _measure(daemon: Daemon, services: int) -> list[Row]:
     wait_for("all backends to be up", lambda: _all_up(daemon), 120.0)
-    time.sleep(2 * WINDOW + 1)  # so that the start is out of the daemon's measure
     place = daemon.places
     with Serving(asking(place), listener(Endpoint(IPv4Address("127.0.0.1"), 0))) as serving:
         port = int(serving.address[1])
         with process.preferred(daemon.pid):
+            time.sleep(2 * WINDOW + 1)  # so that the start is out of the daemon's measure
             scrapes = [_timed(lambda: _scrape(port)) for _ in range(SCRAPES)]
             snapshots = [_timed(lambda: call(place, "metrics")) for _ in range(SCRAPES)]
+            loop = daemon.status()["loop"]
         snapshot = call(place, "metrics")
         body = exposition(snapshot)[0]
         texts = [_timed(lambda: exposition(snapshot)) for _ in range(SCRAPES)]
     series = sum(1 for line in body.splitlines() if not line.startswith(b"#"))
-    loop = daemon.status()["loop"]
     labels: dict[str, str | int] = {"services": services, "backends": BACKENDS, "series": series}
     limit = SCRAPE_LIMIT if services == SIZES[0] else None
     return [

@@ -78,6 +78,8 @@ class Measuring:
         known, self._since = self._since, {}
         for service, desired in zip(plan.ordered, plan.desired.services, strict=True):
             key, standing = service.key, plan.services[service.key]
+            if plan is not self._daemon.instance.current and key not in _places(self._daemon):
+                continue  # a reload has removed it meanwhile, with its counters
             was = known.get(key)
             self._since[key] = was if was is not None and was[0] is standing.up else (standing.up, now)
             told = self._service(service, desired)
@@ -168,6 +170,10 @@ class Measuring:
             "map_max_entries": {name: most for name, (_, most) in used.items()},
             **_runs(generation),
         }
+
+
+def _places(daemon: Daemon) -> Mapping[ServiceKey, int]:
+    return daemon.instance.current.places if daemon.instance.current else {}
 
 
 def _entry(daemon: Daemon, key: ServiceKey) -> tuple[Entry | None, Memory | None]:

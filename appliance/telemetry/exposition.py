@@ -7,7 +7,7 @@ collector around one snapshot (readings.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.samples import Sample
 
 from appliance.telemetry.compat import compat_readings
-from appliance.telemetry.metrics import Metric, MetricType
+from appliance.telemetry.metrics import MetricType
 from appliance.telemetry.readings import BOUNDS, Histograms, Reading, readings
 
 OPENMETRICS = "application/openmetrics-text"
@@ -54,18 +54,20 @@ def _family(reading: Reading | Histograms) -> Family:
     metric = reading.metric
     # The library puts the suffix back on.
     family = Family(metric.name.removesuffix(_SUFFIXES.get(metric.type, "")), metric.help, str(metric.type))
-    if isinstance(reading, Histograms):
-        family.samples = list(_histograms(reading))
-    else:
-        names = metric.labels
-        family.samples = [
-            Sample(metric.name, dict(zip(names, labels, strict=True)), value) for labels, value in reading.values
-        ]
+    # The library goes through them once. Made one by one they are gone at once; thousands that are there together keep
+    # the collector of garbage as busy as all the rest.
+    family.samples = cast(list[Sample], _histograms(reading) if isinstance(reading, Histograms) else _samples(reading))
     return family
 
 
+def _samples(reading: Reading) -> Iterator[Sample]:
+    name, labels = reading.metric.name, reading.metric.labels
+    for values, value in reading.values:
+        yield Sample(name, dict(zip(labels, values, strict=True)), value)
+
+
 def _histograms(reading: Histograms) -> Iterator[Sample]:
-    metric: Metric = reading.metric
+    metric = reading.metric
     for one in reading.series:
         labels = dict(zip(metric.labels, one.labels, strict=True))
         for bound, count in zip(BOUNDS, one.counts, strict=True):
