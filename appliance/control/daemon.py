@@ -81,8 +81,8 @@ class Daemon:
         self.pulse = Pulse()
         self.blocking = Blocking(self)
         self.judging = Judging(self)
-        self.telling = Telling(self)
         self.measuring = Measuring(self)
+        self.telling = Telling(self)
         self.estate, self.inherited = Estate(), inherited
         self.descriptors = Descriptors(self.estate, inherited, self.notifier)
         # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class Measuring:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self.tally = Tally()
+        self.sources: list[Callable[[], Mapping[str, Any]]] = []
+        """Whoever else counts: each gives numbers by the names of telemetry/metrics.py, without the prefix."""
         self._since: dict[ServiceKey, tuple[bool, float]] = {}
 
     def probed(self, result: ProbeResult) -> None:
@@ -125,7 +127,7 @@ class Measuring:
                 "vip_up": {str(vip): int(up) for vip, up in vips.items()},
                 **self._own(),
                 **self._kernel(),
-                **daemon.telling.numbers(),
+                **{name: number for source in self.sources for name, number in source().items()},
             },
         }
 

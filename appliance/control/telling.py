@@ -41,6 +41,7 @@ class Telling:
         self._carried: dict[Any, dict[str, int]] = {}
         """What each service had carried when that was last written down."""
         self._lost = 0
+        daemon.measuring.sources.append(self.numbers)
 
     def settings(self) -> Settings:
         """Return what the process should do."""

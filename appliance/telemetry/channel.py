@@ -51,7 +51,9 @@ class Channel:
         try:
             while line := await self._reader.readline():
                 self._take(json.loads(line))
-        except (ValueError, TypeError, KeyError, RecursionError, ConnectionError) as error:
+        except ConnectionError:
+            pass  # whoever runs the process tells how it ended
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             log.warning("telemetry: the conversation ends: %s: %s", type(error).__name__, str(error)[:200])
         finally:
             for waiting in self._waiting.values():

@@ -77,7 +77,10 @@ def test_telemetry_runs_beside_it_and_holds_nothing(site: Site) -> None:
     def look() -> str:
         return system.attempt("curl", "-sS", "http://127.0.0.1:9090/metrics").stdout
 
-    text = wait_for("metrics", look, 30)
+    try:
+        text = wait_for("metrics", look, 30)
+    except LabError as error:
+        raise AssertionError(f"{error}\n{system.journal('vc5*')}") from None
     assert "vc5_service_up{" in text
     child = system.run("pgrep", "-P", str(pid(system)), "-f", "appliance.telemetry.process").strip()
     lines = system.run("cat", f"/proc/{child}/status").splitlines()

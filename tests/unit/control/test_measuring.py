@@ -57,7 +57,6 @@ class Measured:
         self.pulse = SimpleNamespace(turns=lambda: Turns(0.5, 0.5, 0.02, 0.01, 3, 0))
         self.judging = SimpleNamespace(prober_gone="", frozen=lambda: "")
         self.prober = SimpleNamespace(restarts=1)
-        self.recorder = SimpleNamespace(numbers=lambda: {"spool_dropped_total": 4})
         self.measuring = Measuring(cast(Any, self))
 
     def plan(self) -> None:
@@ -92,7 +91,7 @@ def test_what_is_in_it(daemon: Measured) -> None:
         daemon.health.observe(result, 100.0)
         daemon.measuring.probed(result)
     daemon.measuring.probed(ProbeResult(WEB, address(9), 0, Outcome.OK, "of nobody", 100.0, 1))
-    daemon.measuring.sources.append(lambda: {"alerts_sent_total": {"slack": 2}})
+    daemon.measuring.sources.append(lambda: {"alerts_sent_total": {"slack": 2}, "spool_dropped_total": 4})
     told = daemon.snapshot()
     web, tls = told["services"]
     assert web[:6] == [str(WEB), "shop", 1, 3, 2, 2]
