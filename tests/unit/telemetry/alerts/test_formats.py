@@ -85,7 +85,10 @@ def spans(text: str) -> None:
 LONG = message(*(document(at, "alarm", "", f"{at} " + "💥" * 500) for at in range(1, 100)))
 
 
-@pytest.mark.parametrize("told", [SOME, MANY, LONG], ids=("some", "many", "long"))
+WIDE = message(document(1, "alarm", "", "💥" * 500))
+
+
+@pytest.mark.parametrize("told", [SOME, MANY, LONG, WIDE], ids=("some", "many", "long", "wide"))
 def test_limits(told: Message) -> None:
     limits(told)
 
