@@ -207,7 +207,7 @@ def test_the_url_is_in_no_text(
     [
         ("http://127.0.0.1:{port}/SECRET", "Connection refused"),
         ("http://nowhere.invalid/SECRET", ""),
-        ("http://[::SECRET]/", "its URL"),
+        ("http://[::SECRET]/", ""),
         ("http://127.0.0.1:99999/SECRET", "its URL"),
     ],
 )
