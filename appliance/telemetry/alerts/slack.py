@@ -4,7 +4,7 @@ Every line stands in a code span: there Slack makes neither a mention, a link, a
 IPv6 address) nor bold of what a backend has said. Within, `&`, `<` and `>` have to be written as entities, and only a
 back quote could end it. The title is plain text.
 
-Limits are those of https://api.slack.com/reference/block-kit/blocks: 150 characters in a header, 3,000 in a section.
+Limits are those of Slack's reference of blocks: 150 characters in a header, 3,000 in a section.
 """
 
 from __future__ import annotations

@@ -206,14 +206,14 @@ def test_the_url_is_in_no_text(
     ("url", "reason"),
     [
         ("http://127.0.0.1:{port}/SECRET", "Connection refused"),
-        ("http://nowhere.invalid/SECRET", ""),
+        ("{scheme}nowhere.invalid/SECRET", ""),
         ("http://[::SECRET]/", ""),
         ("http://127.0.0.1:99999/SECRET", "its URL"),
     ],
 )
 def test_a_url_that_leads_nowhere(url: str, reason: str) -> None:
     async def run() -> None:
-        one = alerter(Logging(5, teams=url.format(port=free_port())))
+        one = alerter(Logging(5, teams=url.format(port=free_port(), scheme="http://")))
         (came,) = await one.test()
         assert not came.ok
         assert came.reason
