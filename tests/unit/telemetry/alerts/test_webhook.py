@@ -291,6 +291,10 @@ def test_other_settings() -> None:
             one.take(backend(3, 12))
             one.step(0.0)
             assert (one.told, one.counts, one.trouble()) == (3, {}, [])
+            one.take(document(4, "probe", "ok", severity=0))
+            assert one.told == 4
+            one.skip(9)
+            assert one.told == 9
             await one.close()
 
     asyncio.run(run())
