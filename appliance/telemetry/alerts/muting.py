@@ -46,12 +46,11 @@ class Muting:
     def take(self, heard: Notice) -> list[Notice]:
         """Return what is to be told now that this was heard."""
         if heard.kind is EventKind.DAEMON and heard.outcome in (STARTED, LEARNED):
-            # In both cases what was kept is superseded: the daemon names, or soon will name, all that is down.
-            self._on = False
-            self._kept.clear()
+            kept = self._end()
             if heard.outcome == STARTED:
                 self._begin(heard)
-            return [heard]
+            # The daemon names, or soon will name, all that is down; unless another program goes on in its place.
+            return [heard] if self._on or heard.outcome == LEARNED else [*kept, heard]
         over = self._end() if self._on and heard.at > self._wall_until > 0 else []
         if self._on and heard.kind in MUTED:
             self.muted += 1
