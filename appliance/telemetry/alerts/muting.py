@@ -16,7 +16,8 @@ MUTED = frozenset({EventKind.VIP, EventKind.SERVICE, EventKind.BACKEND})
 STARTED, LEARNED = "started", "learned"
 MARGIN = 5.0
 """Seconds more than the daemon said it takes, before it is not waited for any longer."""
-LONGEST = 3600.0
+LONGEST = 86400.0
+"""What `learn` may be at most, seconds."""
 KEPT = 1000
 """Things that are remembered while muted; of more, the first to be heard of are."""
 
