@@ -47,10 +47,8 @@ def some(names: Sequence[object]) -> str:
 
 
 def services_of(plan: Plan, vip: Address) -> list[Service]:
-    """Return the services of a VIP, those that it does not depend on last."""
-    keys = plan.ways.sharers.get(vip, ())
-    found = [plan.ordered[plan.places[key]] for key in keys if key in plan.places]
-    return sorted(found, key=lambda one: not one.critical)
+    """Return the services of a VIP."""
+    return [plan.ordered[plan.places[key]] for key in plan.ways.sharers.get(vip, ()) if key in plan.places]
 
 
 def severity_of(plan: Plan, vip: Address) -> Severity:

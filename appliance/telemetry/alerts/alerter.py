@@ -18,7 +18,7 @@ from appliance.model import EventKind, Severity
 from appliance.model_logging import Logging
 from appliance.telemetry.alerts.message import Message
 from appliance.telemetry.alerts.muting import Muting
-from appliance.telemetry.alerts.notice import Notice, alerts, notice
+from appliance.telemetry.alerts.notice import Notice, alerts, notice, sequence_of, silent
 from appliance.telemetry.alerts.outlet import PACE, Counts, Outlet, Pace, Result
 from appliance.telemetry.alerts.slack import slack
 from appliance.telemetry.alerts.syslog import Syslog, naming
@@ -96,11 +96,14 @@ class Alerter:
 
     def take(self, document: Mapping[str, Any]) -> None:
         """Take a document of the log, in their order; what is no event is passed over. Never fails."""
-        heard = notice(document)
-        if heard is None:
-            return
-        self._seen = max(self._seen, heard.sequence)
-        self._tell(self._muting.take(heard))
+        heard = None if silent(document) else notice(document)
+        self.skip(sequence_of(document))
+        if heard is not None:
+            self._tell(self._muting.take(heard))
+
+    def skip(self, sequence: int) -> None:
+        """Note that the log is there up to this document, which concerns nobody: a probe, which need not be decoded."""
+        self._seen = max(self._seen, sequence)
 
     def step(self, now: float) -> None:
         """Do what is due; to be called a few times a second, within the event loop. `now` is monotonic seconds."""

@@ -16,7 +16,8 @@ MUTED = frozenset({EventKind.VIP, EventKind.SERVICE, EventKind.BACKEND})
 STARTED, LEARNED = "started", "learned"
 MARGIN = 5.0
 """Seconds more than the daemon said it takes, before it is not waited for any longer."""
-LONGEST = 3600.0
+LONGEST = 86400.0
+"""What `learn` may be at most, seconds."""
 KEPT = 1000
 """Things that are remembered while muted; of more, the first to be heard of are."""
 
@@ -46,12 +47,11 @@ class Muting:
     def take(self, heard: Notice) -> list[Notice]:
         """Return what is to be told now that this was heard."""
         if heard.kind is EventKind.DAEMON and heard.outcome in (STARTED, LEARNED):
-            # In both cases what was kept is superseded: the daemon names, or soon will name, all that is down.
-            self._on = False
-            self._kept.clear()
+            kept = self._end()
             if heard.outcome == STARTED:
                 self._begin(heard)
-            return [heard]
+            # The daemon names, or soon will name, all that is down; unless another program goes on in its place.
+            return [heard] if self._on or heard.outcome == LEARNED else [*kept, heard]
         over = self._end() if self._on and heard.at > self._wall_until > 0 else []
         if self._on and heard.kind in MUTED:
             self.muted += 1

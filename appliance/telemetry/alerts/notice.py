@@ -110,10 +110,10 @@ def notice(document: Mapping[str, Any]) -> Notice | None:
         kind = EventKind(_text(document, "vc5", "kind"))
     except ValueError:
         return None
-    sequence, severity = _at(document, "event", "sequence"), _at(document, "event", "severity")
+    severity = _at(document, "event", "severity")
     details = _at(document, "vc5", "details")
     return Notice(
-        sequence=sequence if type(sequence) is int and sequence > 0 else 0,
+        sequence=sequence_of(document),
         at=moment(_at(document, "@timestamp")),
         kind=kind,
         severity=Severity(severity) if type(severity) is int and 0 <= severity <= 7 else SEVERITY[kind],
@@ -128,6 +128,18 @@ def notice(document: Mapping[str, Any]) -> Notice | None:
         peer=_text(document, "vc5", "peer"),
         details=details if isinstance(details, Mapping) else {},
     )
+
+
+def sequence_of(document: Mapping[str, Any]) -> int:
+    """Return the number of a document in the log, 0 where it has none."""
+    number = _at(document, "event", "sequence")
+    return number if type(number) is int and number > 0 else 0
+
+
+def silent(document: Mapping[str, Any]) -> bool:
+    """Whether a document is of a kind that nobody is told of; most are, so this is quick."""
+    kind = _at(document, "vc5", "kind")
+    return isinstance(kind, str) and kind in NEVER
 
 
 def alerts(found: Notice, least: int) -> bool:

@@ -33,18 +33,30 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")
 
 
+def units(text: str) -> int:
+    """Return how many characters a text has for those who count in UTF-16, as Slack may: up to two for each."""
+    return len(text) + sum(one > "\uffff" for one in text)
+
+
+def cut(text: str, most: int) -> str:
+    """Return the beginning of a text that has no more than so many of them."""
+    while units(text) > most:
+        text = text[: most - units(text)]
+    return text
+
+
 def slack(message: Message) -> bytes:
     """Return the body of the request: JSON in ASCII."""
     # Two characters for the sign, a space, two back quotes and the line's end.
-    rows, more = message.fitting(lambda text: len(escaped(text)) + 6, SECTION_CHARACTERS - 60)
+    rows, more = message.fitting(lambda text: units(escaped(text)) + 6, SECTION_CHARACTERS - 60)
     lines = [f"{mark(row.standing, row.severity)} `{escaped(row.text)}`" for row in rows] + [more] * bool(more)
-    head = f"{mark(message.standing, message.severity)} {message.title}"
+    head = cut(f"{mark(message.standing, message.severity)} {message.title}", HEADER_CHARACTERS)
     blocks = [
-        {"type": "header", "text": {"type": "plain_text", "text": head[:HEADER_CHARACTERS], "emoji": False}},
+        {"type": "header", "text": {"type": "plain_text", "text": head, "emoji": False}},
         {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(lines), "verbatim": True}},
         {
             "type": "context",
-            "elements": [{"type": "plain_text", "text": message.footer[:CONTEXT_CHARACTERS], "emoji": False}],
+            "elements": [{"type": "plain_text", "text": cut(message.footer, CONTEXT_CHARACTERS), "emoji": False}],
         },
     ]
     return json.dumps({"text": escaped(head), "mrkdwn": False, "blocks": blocks if lines else blocks[::2]}).encode(

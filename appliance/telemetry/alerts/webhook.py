@@ -47,7 +47,8 @@ class Webhook:
         self._observer = name
         self._limit = pace.limit
         self._back_off = pace.back_off
-        self._trust = trust
+        # Named, since what aiohttp does with none or True differs between its versions, and one would verify nothing.
+        self._trust = trust or ssl.create_default_context()
         self._grouping = Grouping(pace.wait, pace.pause)
         self._task: asyncio.Task[None] | None = None
         self._one: asyncio.Lock | None = None

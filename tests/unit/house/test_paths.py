@@ -24,6 +24,7 @@ HOSTS = {
     "git.kernel.org": "the law that comments cite",
     "www.iana.org": "the law that comments cite",
     "json-schema.org": "the name of the dialect of our schema",
+    "adaptivecards.io": "the name of the form of a card for Teams",
     "keepachangelog.com": "the form of the change log",
     "vega.github.io": "the name of the dialect of a chart",
     "www.w3.org": "the name of the dialect of a picture",

@@ -137,6 +137,12 @@ def events(body: dict[str, Any]) -> int:
     return int(footer.split(" · ")[-1].split()[0])
 
 
+def events_of_card(body: dict[str, Any]) -> int:
+    """Return the same for Teams."""
+    footer = body["attachments"][0]["content"]["body"][-1]["inlines"][0]["text"]
+    return int(footer.split(" · ")[-1].split()[0])
+
+
 async def drive(alerter: Alerter, until: Callable[[], bool], seconds: float = 15.0) -> None:
     """Have the alerter do what is due until something is so."""
     end = time.monotonic() + seconds * SLOWNESS

@@ -82,7 +82,13 @@ def spans(text: str) -> None:
         assert "&" not in rest.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
 
 
-@pytest.mark.parametrize("told", [SOME, MANY], ids=("some", "many"))
+LONG = message(*(document(at, "alarm", "", f"{at} " + "💥" * 500) for at in range(1, 100)))
+
+
+WIDE = message(document(1, "alarm", "", "💥" * 500))
+
+
+@pytest.mark.parametrize("told", [SOME, MANY, LONG, WIDE], ids=("some", "many", "long", "wide"))
 def test_limits(told: Message) -> None:
     limits(told)
 

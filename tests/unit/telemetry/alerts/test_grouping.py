@@ -84,6 +84,11 @@ def test_the_gravest_comes_first() -> None:
     assert "10.1.10.11" in lines[3]
 
 
+def test_numbers_are_in_order() -> None:
+    lines = told(*(backend(at, number) for at, number in enumerate((100, 9, 10), 1)))[1]
+    assert [line.split()[1] for line in lines] == ["10.1.10.9", "10.1.10.10", "10.1.10.100"]
+
+
 def test_the_same_words_again_are_counted() -> None:
     assert told(*(document(at, "alarm", "", "it burns") for at in range(1, 4)))[1] == ["it burns (3 times)"]
 
@@ -188,3 +193,15 @@ def test_memory_is_bounded() -> None:
     assert later.events == 10 * MOST
     _accounts(later)
     assert compose(later, "").more_events > 0
+
+
+def test_what_does_not_fit_is_counted_with_all_its_events() -> None:
+    full, more = Batch(), Batch()
+    for number in range(MOST):
+        full.add(read(document(number + 1, "service", "down", service=f"203.0.113.10:{number}/tcp")))
+    for outcome in ("dead", "up", "dead"):
+        more.add(read(backend(9999, 11, outcome)))
+    full.follow(more)
+    assert len(full.entries) == MOST
+    assert full.counted.total() == 3
+    _accounts(full)

@@ -57,6 +57,21 @@ def test_a_daemon_that_starts_again_learns_again() -> None:
     muting = Muting()
     assert heard(muting, started(1), backend(2, 11), started(3), backend(4, 12)) == [1, 3]
     assert muting.since == 3
+    muting.step(0.0)
+    assert [told.sequence for told in muting.step(1e6)] == [4]
+
+
+def test_a_program_that_goes_on_for_another_ends_it() -> None:
+    muting = Muting()
+    onward = document(4, "daemon", STARTED, "started", details={})
+    assert heard(muting, started(1), backend(2, 11), backend(3, 12, "up"), onward, backend(5, 13)) == [1, 2, 4, 5]
+
+
+def test_what_the_daemon_has_told_of_is_not_told_again() -> None:
+    muting = Muting()
+    heard(muting, started(1), backend(2, 11), document(3, "daemon", LEARNED, "10.1.10.11 is dead"), started(4))
+    muting.step(0.0)
+    assert muting.step(1e6) == []
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -63,6 +63,13 @@ def test_what_is_not_known_is_nil() -> None:
     assert (told["at"], told["host"], told["process"], told["id"]) == ("-", "-", "-", "alarm")
 
 
+@pytest.mark.parametrize("most", range(600, 608))
+def test_a_text_is_cut_between_characters(most: int) -> None:
+    text = parsed(rfc5424.message(read(document(1, "alarm", "", "日" * 400)), "lb1", 1, most))["text"]
+    assert set(text) == {"\ufeff", "日"}
+    assert 100 < len(text) < 400
+
+
 def test_a_frame_tells_its_bytes() -> None:
     content = rfc5424.message(read(backend(1, 11, reason="Größe")), "lb1", 1, 2048)
     length, _, rest = rfc5424.framed(content).partition(b" ")

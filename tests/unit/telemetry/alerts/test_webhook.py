@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from appliance.telemetry.alerts.outlet import Counts, Pace
 from tests.unit.health.authority import self_signed, serving_with
 from tests.unit.telemetry.alerts import hooks
 from tests.unit.telemetry.alerts.hooks import OK, Behaviour, Hook, answer, drive, events
-from tests.unit.telemetry.alerts.samples import backend, vip
+from tests.unit.telemetry.alerts.samples import backend, document, vip
 
 QUICK = Pace(wait=0.02, pause=0.05, limit=0.4, back_off=0.02)
 
@@ -77,6 +78,55 @@ def test_what_passes_is_waited_for_and_all_is_told_once(story: str) -> None:
             counts = one.counts["slack"]
             assert (counts.failed, counts.given_up, counts.dropped) == (len(PASSING[story]), 0, 0)
             assert one.trouble() == []
+            await one.close()
+
+    asyncio.run(run())
+
+
+# headers of a refusal -> seconds after which it is asked again, at the latest, and when it is not yet
+@pytest.mark.parametrize(
+    ("headers", "early", "late"),
+    [((), 49.0, 101.0), (("Retry-After: 7",), 49.0, 101.0), (("Retry-After: 120",), 118.0, 121.0)],
+)
+def test_when_it_is_asked_again(headers: tuple[str, ...], early: float, late: float) -> None:
+    async def run() -> None:
+        async with Hook(answer(429, "", *headers)) as hook:
+            one = Alerter(
+                Logging(5, slack=hook.url()), name="", hostname="", pace=Pace(wait=0.0, pause=0.0, back_off=100.0)
+            )
+            one.take(backend(1, 11))
+            await drive(one, lambda: one.counts["slack"].failed == 1)
+            asked = time.monotonic()
+            one.step(asked + early)
+            await one.test()  # has its turn after what is under way
+            assert hook.requests == 2
+            one.step(asked + late)
+            await drive(one, lambda: one.told == 1)
+            assert (hook.requests, told(hook)) == (3, 2)
+            await one.close()
+
+    asyncio.run(run())
+
+
+def test_what_the_beginning_brings_is_not_told_and_not_forgotten() -> None:
+    """A process that ends meanwhile leaves it to the next one to hear the beginning again."""
+
+    async def run() -> None:
+        start = document(5, "daemon", "started", "started", details={"learn_s": 15})
+        learned = document(8, "daemon", "learned", "after the start 1 of 2 VIPs down: 203.0.113.10", severity=3)
+        async with Hook() as hook:
+            one = alerter(Logging(3, slack=hook.url()), since=4)
+            for found in (start, backend(6, 11, severity=3), vip(7)):
+                one.take(found)
+            one.step(time.monotonic())
+            assert (one.told, one.muted) == (4, 2)
+            await one.close()
+            one = alerter(Logging(3, slack=hook.url()), since=one.told, cursors=one.cursors)
+            for found in (start, backend(6, 11, severity=3), vip(7), learned):
+                one.take(found)
+            await drive(one, lambda: one.told == 8)
+            assert hook.bodies[0]["text"] == "🟠 lb1: after the start 1 of 2 VIPs down: 203.0.113.10"
+            assert (hook.requests, told(hook)) == (1, 1)
             await one.close()
 
     asyncio.run(run())
@@ -156,14 +206,14 @@ def test_the_url_is_in_no_text(
     ("url", "reason"),
     [
         ("http://127.0.0.1:{port}/SECRET", "Connection refused"),
-        ("http://nowhere.example.com/SECRET", ""),
-        ("http://[::SECRET]/", "its URL"),
+        ("{scheme}nowhere.invalid/SECRET", ""),
+        ("http://[::SECRET]/", ""),
         ("http://127.0.0.1:99999/SECRET", "its URL"),
     ],
 )
 def test_a_url_that_leads_nowhere(url: str, reason: str) -> None:
     async def run() -> None:
-        one = alerter(Logging(5, teams=url.format(port=free_port())))
+        one = alerter(Logging(5, teams=url.format(port=free_port(), scheme="http://")))
         (came,) = await one.test()
         assert not came.ok
         assert came.reason
@@ -214,7 +264,7 @@ def test_another_process_goes_on_where_this_one_ended() -> None:
                 one.take(document)
             await drive(one, lambda: one.told == 40)
             assert told(hook) >= 40
-            assert sum(card["attachments"][0]["content"]["body"] != [] for card in other.bodies) == 10
+            assert sum(map(hooks.events_of_card, other.bodies)) == 40
             assert hook.most_at_once == 1
             await one.close()
 
@@ -241,6 +291,10 @@ def test_other_settings() -> None:
             one.take(backend(3, 12))
             one.step(0.0)
             assert (one.told, one.counts, one.trouble()) == (3, {}, [])
+            one.take(document(4, "probe", "ok", severity=0))
+            assert one.told == 4
+            one.skip(9)
+            assert one.told == 9
             await one.close()
 
     asyncio.run(run())
