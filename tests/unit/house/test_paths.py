@@ -30,7 +30,6 @@ HOSTS = {
     "www.w3.org": "the name of the dialect of a picture",
     "www.debian.org": "the name of the form of a copyright file",
     "semver.org": "the form of the version",
-    "adaptivecards.io": "the name of the form of a message",
     "hooks.slack.com": "where every webhook of Slack is, in the example of a setting",
     "logic.azure.com": "where every webhook of Teams is, in the example of a setting",
 }
