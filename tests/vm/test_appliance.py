@@ -55,6 +55,7 @@ PLACES = (
     *("/var/cache/vc5", "/usr/bin/vc5", "/etc/systemd/system/multi-user.target.wants/vc5.service"),
 )
 ALARMING = re.compile(r"error|fail|warn|traceback|cannot|could not", re.IGNORECASE)
+DOWNGRADING = f"downgrading vc5-appliance from {NEWER} to {__version__}"
 PROMPT = "[default=N] ?"
 BOOT_GOAL = 3.0
 """Seconds from the interface's being up to forwarding, on real hardware; checks excluded."""
@@ -204,7 +205,9 @@ def test_upgrade_and_downgrade_under_connections(vm: Vm, deb: Path, tmp_path: Pa
         said = bring(vm, package, *options)
         assert word in said
         assert f"version {wanted} runs in place of {running}, without a break" in said
-        assert [line for line in said.splitlines() if ALARMING.search(line)] == []
+        # A downgrade is what was asked for; dpkg warns of it all the same.
+        alarming = [line for line in said.splitlines() if ALARMING.search(line) and DOWNGRADING not in line]
+        assert alarming == []
         assert version(vm) == f"{wanted} {INSTALLED}"
         assert vm.run("vc5", "--version") == f"vc5 {wanted}\n"
         assert (show(vm, "vc5.service", "MainPID"), show(vm, "vc5.service", "NRestarts")) == (before, "0")

@@ -63,7 +63,7 @@ def ours(hosts: Range, root: Path, xdp: str) -> Cost:
     try:
         daemon.start()
         assert [row["attach"] for row in daemon.status()["interfaces"]] == [xdp]
-        wait_for("the backends' MACs", lambda: all(row["mac"] for row in backends(daemon)))
+        wait_for("the backends' MACs", lambda: all(row["mac"] for row in backends(daemon, f"{SERVICE}/udp")))
         cost = hosts.measure(SECONDS)
         assert daemon.stop() == 0
         return cost
