@@ -5,7 +5,10 @@ the lab, behind which one real web server answers; its processor time is not cou
 
     start           from the start of the process to READY=1. "yes": nothing is there, and the program is compiled;
                     "no, in the cache": after a stop, as at a boot; "no, it runs": after a restart, which adopts it
-    processor time  of the daemon and its prober, user and system, over WINDOW, when all backends are up
+    processor time  of the daemon and its prober, user and system, over WINDOW, when all backends are up. On a veth pair
+                    the sender's processor does the receiver's work too, in the sender's time, that of the backend's TCP
+                    included. So the backend's end of the cable is given to another processor (RPS, Documentation/
+                    networking/scaling.rst), as if it were another machine; `with_far_end` is without that
     memory          RSS of a process is all that is resident in it (VmRSS of proc_pid_status(5)). PSS divides what
                     several processes share among them (smaps_rollup), so only that may be added up
 """
@@ -17,7 +20,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -156,11 +159,10 @@ def _at_rest(lab: Lab, daemon: Daemon) -> list[Row]:
     others = set(inhabitants([lab.balancer, Namespace(daemon.places.namespace)])) - set(pids.values())
     if others:
         raise ValueError(f"processes {others} run besides the daemon and its prober; what they take is not measured")
-    before, began = {name: process.cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
-    time.sleep(WINDOW)
-    seconds = time.monotonic() - began
-    used = {name: (process.cpu_seconds(pid) - before[name]) / seconds * 100 for name, pid in pids.items()}
-    cpu = {**used, "load": os.getloadavg()[0], "seconds": seconds}
+    together = sum(_used(pids).values())
+    apart = _far_end_apart(lab.backends["b1"].namespace, pids.values())
+    used = _used(pids)
+    cpu = {**used, "with_far_end": together, "far_end_apart": apart, "load": os.getloadavg()[0], "seconds": WINDOW}
     found = {name: process.memory(pid) for name, pid in pids.items()}
     shares = {name: process.proportional(pid) for name, pid in pids.items()}
     child = compile_text(_text(daemon), FUNCTIONS).child_rss / 1e6
@@ -171,6 +173,28 @@ def _at_rest(lab: Lab, daemon: Daemon) -> list[Row]:
         Row("appliance-memory", sum(shares.values()), "MB", {**LABELS, "field": "Pss"}, limit=ALL_LIMIT, more=shares),
         Row("appliance-compile-child", child, "MB", {**LABELS, "field": "ru_maxrss"}),
     ]
+
+
+def _used(pids: Mapping[str, int]) -> dict[str, float]:
+    """Return what each process takes over WINDOW, in % of a core."""
+    before, began = {name: process.cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+    time.sleep(WINDOW)
+    seconds = time.monotonic() - began
+    return {name: (process.cpu_seconds(pid) - before[name]) / seconds * 100 for name, pid in pids.items()}
+
+
+def _far_end_apart(backend: Namespace, pids: Iterable[int]) -> bool:
+    """Have what a backend receives dealt with on another processor than these processes run on; False with only one."""
+    ours, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        return False
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {ours})
+    # Not Namespace.run: that would find the interfaces of this namespace in /sys.
+    order = f"echo {1 << others[0]:x} | tee /sys/class/net/eth0/queues/rx-*/rps_cpus"
+    run_command("ip", "netns", "exec", backend.name, "sh", "-c", order)
+    return True
 
 
 def _memory(name: str, fields: Mapping[str, float], more: Mapping[str, float], limit: float | None) -> Row:
