@@ -9,6 +9,8 @@ the lab, behind which one real web server answers; its processor time is not cou
                     the sender's processor does the receiver's work too, in the sender's time, that of the backend's TCP
                     included. So the backend's end of the cable is given to another processor (RPS, Documentation/
                     networking/scaling.rst), as if it were another machine; `with_far_end` is without that
+    boot            from the interface's being up to a client's connection, under a booted systemd (booting.py in
+                    tests/systemd); left out where there is no image of one
     memory          RSS of a process is all that is resident in it (VmRSS of proc_pid_status(5)). PSS divides what
                     several processes share among them (smaps_rollup), so only that may be added up
 """
@@ -41,6 +43,9 @@ from tests.lab.namespace import Namespace, inhabitants
 from tests.lab.namespace import run as run_command
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
+from tests.systemd import booting
+from tests.systemd.booted import Booted
+from tests.vm import image
 
 BACKENDS, INTERVAL = 100, 2
 LABELS: dict[str, str | int] = {"backends": BACKENDS, "interval_s": INTERVAL, "check": "http"}
@@ -57,6 +62,8 @@ CONTROL_LIMIT = 60.0
 """MB resident in the control process, which has neither console nor Elasticsearch."""
 ALL_LIMIT = 120.0
 """MB of all processes together, at rest."""
+BOOT_LIMIT = 3000.0
+"""ms from the interface's being up to forwarding."""
 REPEAT = 3
 SETTLED = 5.0
 """Seconds of rest before anything is measured."""
@@ -69,6 +76,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="vc5-bench-", dir="/var/tmp") as directory:
         package = Path(run_command("sh", str(ROOT / "packaging/build.sh"), directory, timeout=200.0).strip())
         rows = [Row("package-size", package.stat().st_size / 1e6, "MB", {"file": package.name}, limit=SIZE_LIMIT)]
+        rows += _boots(Path(directory))
         with _site() as lab:
             daemon = Daemon(lab.balancer, lab.root(), configuration(), program=unpacked(package, Path(directory)))
             try:
@@ -138,6 +146,23 @@ def _starts(daemon: Daemon) -> list[Row]:
         more = {"worst": max(samples), "samples": len(samples)}
         rows.append(Row("appliance-start", statistics.median(samples), "ms", labels, limit=START_LIMIT, more=more))
     return rows
+
+
+def _boots(directory: Path) -> list[Row]:
+    """Boot a whole system as often."""
+    try:
+        below = image.ready(lambda line: None)
+    except image.ImageError:
+        return []
+    place = directory / "booted"
+    place.mkdir()
+    with Lab(backends=2) as lab, Booted(below, lab.balancer, place) as system:
+        system.install(booting.CONFIGURATION)
+        with booting.enabled(lab, system):
+            seen = [booting.boot(lab, system) for _ in range(REPEAT)]
+    samples = [(one.answered - one.interface) * 1e3 for one in seen]
+    more = {"worst": max(samples), "samples": [str(one) for one in seen], "load": os.getloadavg()[0]}
+    return [Row("appliance-boot", statistics.median(samples), "ms", {"checks": 0}, limit=BOOT_LIMIT, more=more)]
 
 
 def _start(daemon: Daemon) -> float:
