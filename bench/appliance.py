@@ -5,7 +5,12 @@ the lab, behind which one real web server answers; its processor time is not cou
 
     start           from the start of the process to READY=1. "yes": nothing is there, and the program is compiled;
                     "no, in the cache": after a stop, as at a boot; "no, it runs": after a restart, which adopts it
-    processor time  of the daemon and its prober, user and system, over WINDOW, when all backends are up
+    processor time  of the daemon and its prober, user and system, over WINDOW, when all backends are up. On a veth pair
+                    the sender's processor does the receiver's work too, in the sender's time, that of the backend's TCP
+                    included. So the backend's end of the cable is given to another processor (RPS, Documentation/
+                    networking/scaling.rst), as if it were another machine; `with_far_end` is without that
+    boot            from the interface's being up to a client's connection, under a booted systemd (booting.py in
+                    tests/systemd); left out where there is no image of one
     memory          RSS of a process is all that is resident in it (VmRSS of proc_pid_status(5)). PSS divides what
                     several processes share among them (smaps_rollup), so only that may be added up
 """
@@ -17,7 +22,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -38,6 +43,9 @@ from tests.lab.namespace import Namespace, inhabitants
 from tests.lab.namespace import run as run_command
 from tests.lab.patience import wait_for
 from tests.lab.topology import Lab
+from tests.systemd import booting
+from tests.systemd.booted import Booted
+from tests.vm import image
 
 BACKENDS, INTERVAL = 100, 2
 LABELS: dict[str, str | int] = {"backends": BACKENDS, "interval_s": INTERVAL, "check": "http"}
@@ -54,6 +62,8 @@ CONTROL_LIMIT = 60.0
 """MB resident in the control process, which has neither console nor Elasticsearch."""
 ALL_LIMIT = 120.0
 """MB of all processes together, at rest."""
+BOOT_LIMIT = 3000.0
+"""ms from the interface's being up to forwarding."""
 REPEAT = 3
 SETTLED = 5.0
 """Seconds of rest before anything is measured."""
@@ -66,6 +76,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="vc5-bench-", dir="/var/tmp") as directory:
         package = Path(run_command("sh", str(ROOT / "packaging/build.sh"), directory, timeout=200.0).strip())
         rows = [Row("package-size", package.stat().st_size / 1e6, "MB", {"file": package.name}, limit=SIZE_LIMIT)]
+        rows += _boots(Path(directory))
         with _site() as lab:
             daemon = Daemon(lab.balancer, lab.root(), configuration(), program=unpacked(package, Path(directory)))
             try:
@@ -137,6 +148,23 @@ def _starts(daemon: Daemon) -> list[Row]:
     return rows
 
 
+def _boots(directory: Path) -> list[Row]:
+    """Boot a whole system as often."""
+    try:
+        below = image.ready(lambda line: None)
+    except image.ImageError:
+        return []
+    place = directory / "booted"
+    place.mkdir()
+    with Lab(backends=2) as lab, Booted(below, lab.balancer, place) as system:
+        system.install(booting.CONFIGURATION)
+        with booting.enabled(lab, system):
+            seen = [booting.boot(lab, system) for _ in range(REPEAT)]
+    samples = [(one.answered - one.interface) * 1e3 for one in seen]
+    more = {"worst": max(samples), "samples": [str(one) for one in seen], "load": os.getloadavg()[0]}
+    return [Row("appliance-boot", statistics.median(samples), "ms", {"checks": 0}, limit=BOOT_LIMIT, more=more)]
+
+
 def _start(daemon: Daemon) -> float:
     began = time.monotonic()
     daemon.start()
@@ -156,11 +184,10 @@ def _at_rest(lab: Lab, daemon: Daemon) -> list[Row]:
     others = set(inhabitants([lab.balancer, Namespace(daemon.places.namespace)])) - set(pids.values())
     if others:
         raise ValueError(f"processes {others} run besides the daemon and its prober; what they take is not measured")
-    before, began = {name: process.cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
-    time.sleep(WINDOW)
-    seconds = time.monotonic() - began
-    used = {name: (process.cpu_seconds(pid) - before[name]) / seconds * 100 for name, pid in pids.items()}
-    cpu = {**used, "load": os.getloadavg()[0], "seconds": seconds}
+    together = sum(_used(pids).values())
+    apart = _far_end_apart(lab.backends["b1"].namespace, pids.values())
+    used = _used(pids)
+    cpu = {**used, "with_far_end": together, "far_end_apart": apart, "load": os.getloadavg()[0], "seconds": WINDOW}
     found = {name: process.memory(pid) for name, pid in pids.items()}
     shares = {name: process.proportional(pid) for name, pid in pids.items()}
     child = compile_text(_text(daemon), FUNCTIONS).child_rss / 1e6
@@ -171,6 +198,28 @@ def _at_rest(lab: Lab, daemon: Daemon) -> list[Row]:
         Row("appliance-memory", sum(shares.values()), "MB", {**LABELS, "field": "Pss"}, limit=ALL_LIMIT, more=shares),
         Row("appliance-compile-child", child, "MB", {**LABELS, "field": "ru_maxrss"}),
     ]
+
+
+def _used(pids: Mapping[str, int]) -> dict[str, float]:
+    """Return what each process takes over WINDOW, in % of a core."""
+    before, began = {name: process.cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+    time.sleep(WINDOW)
+    seconds = time.monotonic() - began
+    return {name: (process.cpu_seconds(pid) - before[name]) / seconds * 100 for name, pid in pids.items()}
+
+
+def _far_end_apart(backend: Namespace, pids: Iterable[int]) -> bool:
+    """Have what a backend receives dealt with on another processor than these processes run on; False with only one."""
+    ours, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        return False
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {ours})
+    # Not Namespace.run: that would find the interfaces of this namespace in /sys.
+    order = f"echo {1 << others[0]:x} | tee /sys/class/net/eth0/queues/rx-*/rps_cpus"
+    run_command("ip", "netns", "exec", backend.name, "sh", "-c", order)
+    return True
 
 
 def _memory(name: str, fields: Mapping[str, float], more: Mapping[str, float], limit: float | None) -> Row:

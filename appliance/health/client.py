@@ -44,7 +44,7 @@ from appliance.paths import Root
 
 SILENCE = 5.0
 """Seconds without a word after which the prober is taken for dead; it speaks each second."""
-TICK = 0.25
+TICK = 0.5
 """Seconds between two looks at the silence. Looks are counted, not seconds, so that a daemon that was stopped itself
 does not blame the prober."""
 BACK_OFF = (0.2, 5.0)

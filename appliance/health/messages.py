@@ -49,6 +49,7 @@ _NANOSECONDS = 1 << 53
 _KEYS = {"schedule", "limit", "checks", "probes", "authorities"}
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _text = json.encoder.encode_basestring_ascii
+_OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def _line(message: object) -> bytes:
 
 def _parse(line: bytes, what: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line.decode())  # of bytes it would find out first in which encoding they are
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{what}: not JSON: {printable(str(error))}") from None
 
@@ -228,12 +229,12 @@ def _report(item: list[object]) -> Report:
     if len(item) != 11:
         raise ValueError(f"a report has 11 items, not {len(item)}")
     number, outcome, diagnostic, at, total, connect, tls, first_byte, status, version, expires = item
-    if not isinstance(outcome, str) or outcome not in tuple(Outcome):
+    if not isinstance(outcome, str) or outcome not in _OUTCOMES:
         raise ValueError(f"report: {printable(repr(outcome))} is no outcome")
     if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at < 1e12:
         raise ValueError("report: the time is not in seconds since the epoch")
     answer = Answer(
-        outcome=Outcome(outcome),
+        outcome=_OUTCOMES[outcome],
         diagnostic=printable(text(diagnostic, "diagnostic", LIMIT)),
         total_ns=integer(total, "total", 0, _NANOSECONDS),
         connect_ns=integer(connect, "connect", 0, _NANOSECONDS),

@@ -1,6 +1,7 @@
 """The prober process: runs the checks inside the probe namespace and tells the daemon how they ended.
 
     python -m appliance.health.prober --socket PATH      connects to the unix socket at PATH
+    python -m appliance.health.prober --await PATH       the same, and where nobody listens yet, waits for a minute
     python -m appliance.health.prober --fd N             uses the connected stream socket N that it inherited
 
 It parses what backends send, so it holds nothing worth stealing: no file, no map, no route, only CAP_NET_RAW. It ends
@@ -20,10 +21,11 @@ import os
 import resource
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from random import random
-from time import process_time_ns, time
+from time import monotonic, process_time_ns, sleep, time
 
 from appliance.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from appliance.health import grid
@@ -48,13 +50,20 @@ from appliance.model import Outcome
 HEARTBEAT = 1.0
 """Seconds between heartbeats."""
 FLUSH = 0.01
-"""Seconds for which results are gathered into one write."""
+"""Seconds for which results are gathered into one write ..."""
+STEADY = 0.25
+"""... and for which those wait that tell what the daemon knows already, unless others are sent."""
+COMPANY = 32
+"""Results that wait for no more."""
 BURST = 16
 """Probes started before answers that have arrived have their turn: a start is not allowed to delay them."""
 MOST_OUTSTANDING = 8192
 BACKLOG = 20000
 """Messages that wait for the daemon, at most."""
 SPARE_DESCRIPTORS = 32
+PATIENCE, LOOK = 60.0, 0.1
+"""Seconds for which a daemon that does not listen is waited for (another version may be about to replace it), and from
+one look to the next."""
 
 
 class Prober:
@@ -74,7 +83,7 @@ class Prober:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._outbox: list[bytes] = []
-        self._filled = asyncio.Event()
+        self._filled, self._pressing = asyncio.Event(), asyncio.Event()
         self._finished = self._unsent = 0
         self._trouble = ""
 
@@ -128,6 +137,7 @@ class Prober:
             backends={probe.number: probe.backend for probe in schedule.probes},
             leaders={probe.number: probe.leader for probe in schedule.probes if probe.leader},
             each=schedule.limit,
+            grid=grid.meeting(self._grid),
         )
         for number in gone:
             self._tasks[number].cancel()
@@ -167,7 +177,8 @@ class Prober:
         else:
             if self._schedule.finish(job.number, answer.outcome, self._loop.time(), leaning=leaning):
                 self._finished += 1
-                self._say(encode_report(Report(job.number, time(), answer)))
+                report = encode_report(Report(job.number, time(), answer))
+                self._say(report, pressing=self._schedule.telling(job.number))
                 if answer.outcome is not Outcome.OK:
                     if self._schedule.doubted(job.number):
                         self._selfcheck.suspect()
@@ -190,18 +201,25 @@ class Prober:
         if due is not None and (self._alarm is None or due < self._alarm.when() - self._grid):
             if self._alarm:
                 self._alarm.cancel()
-            self._alarm = self._loop.call_at(ceil(due / self._grid) * self._grid, self._start_due)
+            # What is due at a moment of the grid is not to wait for the next one because of how it was reckoned.
+            self._alarm = self._loop.call_at(ceil(due / self._grid - 1e-6) * self._grid, self._start_due)
 
-    def _say(self, message: bytes) -> None:
+    def _say(self, message: bytes, *, pressing: bool = True) -> None:
         self._outbox.append(message)
         if len(self._outbox) == 1:
             self._filled.set()
+        if pressing or len(self._outbox) == COMPANY:
+            self._pressing.set()
 
     async def _write(self) -> None:
         while True:
             await self._filled.wait()
             self._filled.clear()
-            await asyncio.sleep(FLUSH)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STEADY):
+                    await self._pressing.wait()
+                    await asyncio.sleep(FLUSH)
+            self._pressing.clear()
             batch, self._outbox = b"".join(self._outbox), []
             try:
                 await self._loop.sock_sendall(self._daemon, batch)
@@ -211,11 +229,11 @@ class Prober:
 
     async def _beat(self) -> None:
         while True:
-            self._say_heartbeat()
+            self._say_heartbeat(pressing=False)
             alive()
             await asyncio.sleep(HEARTBEAT)
 
-    def _say_heartbeat(self) -> None:
+    def _say_heartbeat(self, *, pressing: bool = True) -> None:
         if len(self._outbox) >= BACKLOG:
             return
         starts, late = self._schedule.lateness.take()
@@ -232,7 +250,7 @@ class Prober:
         )
         self._finished = self._unsent = 0
         self._trouble = ""
-        self._say(encode_heartbeat(heartbeat))
+        self._say(encode_heartbeat(heartbeat), pressing=pressing)
 
 
 def descriptor_limit() -> int:
@@ -244,16 +262,36 @@ def descriptor_limit() -> int:
     return max(1, limit - SPARE_DESCRIPTORS)
 
 
+def called(path: str) -> socket.socket:
+    """Return a connection to the socket at `path`; raises OSError."""
+    daemon = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        daemon.connect(path)
+    except OSError:
+        daemon.close()
+        raise
+    return daemon
+
+
 def connect(arguments: list[str]) -> socket.socket:
     """Return the socket that the command line names; raises ValueError for a wrong one, OSError if it is not there."""
     match arguments:
         case ["--socket", path]:
-            daemon = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            daemon.connect(path)
+            daemon = called(path)
+        case ["--await", path]:
+            deadline = monotonic() + PATIENCE
+            while monotonic() < deadline:
+                try:
+                    daemon = called(path)
+                    break
+                except (FileNotFoundError, ConnectionRefusedError):
+                    sleep(LOOK)
+            else:
+                daemon = called(path)
         case ["--fd", number] if number.isascii() and number.isdigit():
             daemon = socket.socket(fileno=int(number))
         case _:
-            raise ValueError("usage: python -m appliance.health.prober --socket PATH | --fd N")
+            raise ValueError("usage: python -m appliance.health.prober --socket PATH | --await PATH | --fd N")
     daemon.setblocking(False)
     return daemon
 

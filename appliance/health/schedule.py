@@ -6,7 +6,7 @@ Theory of operation. A probe is a number here. It is either waiting for its time
   run in the order in which they were given, which is that of the services: where there are so many that all cannot run
   in this time, a service has all its verdicts soon after its first one, instead of every service waiting for the last.
 * Then one `interval` after the start of the last run, +-10 % so that probes which started together drift apart; a probe
-  that took longer than that runs again at once.
+  that took longer than that runs again at once. On a grid (grid.py) that is the nearest moment to this time.
 * `settled` is the outcome that is taken as normal. A different one is followed up quickly, after a quarter of the
   interval (at least 0.2 s), until max(rise, fall) results in a row agree; these become the settled outcome. So a change
   is decided soon without more load while nothing changes. A probe that never agrees with itself settles after twice as
@@ -94,6 +94,7 @@ class Schedule:
         self._heap: list[tuple[float, int]] = []
         """What waits for its time; an item whose time is not that of its entry any more is void."""
         self._each = 0
+        self._grid = 0.0
         self._busy: dict[int, int] = {}
         """For each backend, how many probes are outstanding or have a place."""
         self._lines: dict[int, deque[int]] = {}
@@ -113,12 +114,14 @@ class Schedule:
         backends: Mapping[int, int] | None = None,
         leaders: Mapping[int, int] | None = None,
         each: int = 0,
+        grid: float = 0.0,
     ) -> frozenset[int]:
         """Take the whole new set of probes; return the numbers that were outstanding and are gone.
 
         A number stands for the same probe for ever: those that stay keep their place and what was learnt of them, while
         `rise` and `fall` of a check may change. `backends` tells which backend each concerns (absent or 0: none that
         counts), `each` how many of one backend may be outstanding (0: any number), `leaders` which probe others follow.
+        Usual rounds begin at multiples of `grid` seconds (0: at any time).
         """
         backends, leaders = backends or {}, leaders or {}
         gone = frozenset(
@@ -142,7 +145,7 @@ class Schedule:
         for leader, followers in following.items():
             if leader in entries:
                 entries[leader].followers = tuple(followers)
-        self._entries, self._each = entries, each
+        self._entries, self._each, self._grid = entries, each, grid
         self._busy, self._lines, self._placed = {}, {}, deque()
         for entry in entries.values():
             if entry.due is None:
@@ -189,6 +192,14 @@ class Schedule:
         entry = self._entries.get(number)
         return entry is not None and entry.latest is not Outcome.OK and entry.surprises > 0
 
+    def telling(self, number: int) -> bool:
+        """Return whether the latest outcome of a probe may change a verdict, so that somebody may wait for it.
+
+        It may as long as no more than `rise` or `fall` in a row were like it.
+        """
+        entry = self._entries.get(number)
+        return entry is None or entry.streak <= max(entry.check.rise, entry.check.fall)
+
     def finish(self, number: int, outcome: Outcome, now: float, *, leaning: bool = False) -> bool:
         """Take the outcome of an outstanding probe; return False if there is none of that number (it was removed).
 
@@ -197,17 +208,19 @@ class Schedule:
         entry = self._entries.get(number)
         if entry is None or entry.due is not None:
             return False
-        interval = entry.check.interval
+        interval, grid = entry.check.interval, self._grid
         if entry.learn(outcome):
-            interval = min(interval, max(CONFIRM_LEAST, interval * CONFIRM_SHARE))
-        jitter = 1 - JITTER + 2 * JITTER * self._random()
+            interval, grid = min(interval, max(CONFIRM_LEAST, interval * CONFIRM_SHARE)), 0.0
+        due = entry.started + interval * (1 - JITTER + 2 * JITTER * self._random())
+        if grid:
+            due = round(due / grid) * grid
         if outcome is not Outcome.OK:
             if entry.followers and entry.answered > -inf:
                 self._hurry(entry.followers, now)
             entry.answered = -inf
         elif not leaning:
             entry.answered = now
-        self._wait(number, entry, max(now, entry.started + interval * jitter), now)
+        self._wait(number, entry, max(now, due), now)
         return True
 
     def postpone(self, number: int, now: float) -> None:

@@ -61,7 +61,7 @@ class Booted(Standing):
     def stand(self) -> None:
         """Boot."""
         self._mount()
-        self._boot()
+        self.boot()
 
     # ---- its life
 
@@ -83,7 +83,8 @@ class Booted(Standing):
             (machine_wide / name).unlink(missing_ok=True)
             (machine_wide / name).symlink_to("/dev/null")
 
-    def _boot(self) -> None:
+    def boot(self) -> None:
+        """Boot what is mounted, and wait until that is done. Raises LabError."""
         joining = "".join(
             f"mkdir -p '{group}' && echo $$ > '{group}/cgroup.procs' && " for group in self._groups(self._group)
         )
@@ -116,6 +117,17 @@ class Booted(Standing):
 
     def close(self) -> None:
         """Power it off and remove everything."""
+        self.power_off()
+        for place in (self.root, self._directory / "lower", self._directory / "bpf"):
+            subprocess.run(["umount", "--lazy", str(place)], stderr=subprocess.DEVNULL)
+        for group in self._groups(self._group):
+            for directory, _, _ in os.walk(group, topdown=False):
+                with suppress(OSError):
+                    os.rmdir(directory)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def power_off(self) -> None:
+        """Power it off: what is on its disk stays, and `boot` finds it."""
         if self._container is not None:
             if self._init:
                 with suppress(ProcessLookupError):
@@ -127,14 +139,7 @@ class Booted(Standing):
                     os.kill(self._init, signal.SIGKILL)
                 self._container.kill()
                 self._container.wait()
-            self._container = None
-        for place in (self.root, self._directory / "lower", self._directory / "bpf"):
-            subprocess.run(["umount", "--lazy", str(place)], stderr=subprocess.DEVNULL)
-        for group in self._groups(self._group):
-            for directory, _, _ in os.walk(group, topdown=False):
-                with suppress(OSError):
-                    os.rmdir(directory)
-        shutil.rmtree(self._directory, ignore_errors=True)
+            self._container, self._init = None, 0
 
     @staticmethod
     def _groups(name: str) -> list[Path]:

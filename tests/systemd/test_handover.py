@@ -96,6 +96,8 @@ def test_systemd_notices_nothing_of_a_reexecution(site: Site) -> None:
             assert stored(system) == 0, "what was held for the case of a failure is not needed any more"
         wait_serving(site)
         assert system.show("vc5-netns.service", "InvocationID") == ground
+        # The prober's unit starts once for each program, and waits until that listens.
+        assert "Failed" not in system.journal("vc5-prober.service")
         # The watchdog and what is told go on.
         for _ in range(3):
             last = system.show("vc5.service", "WatchdogTimestampMonotonic")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.health.grid import NARROWEST, SHARE, WIDEST, width
+from appliance.health.grid import MEETING, NARROWEST, SHARE, WIDEST, meeting, width
+from appliance.health.schedule import JITTER
 
 # How many probes, their interval in seconds -> seconds between two moments.
 CASES = [
@@ -36,3 +37,12 @@ def test_bounds(intervals: list[float]) -> None:
     found = width(intervals)
     assert NARROWEST <= found <= WIDEST
     assert found == NARROWEST or found <= min(intervals) / SHARE
+
+
+@pytest.mark.parametrize(("moments", "expected"), [(0.1, 0.2), (0.05, 0.1), (0.011, 0.022), (NARROWEST, 0.0)])
+def test_usual_rounds_meet_where_a_grid_is_wide(moments: float, expected: float) -> None:
+    assert meeting(moments) == pytest.approx(expected)
+
+
+def test_what_rounds_wait_for_each_other_is_within_the_jitter() -> None:
+    assert MEETING / SHARE <= JITTER

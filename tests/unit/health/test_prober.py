@@ -64,7 +64,10 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     "arguments", [(), ("--help",), ("--fd",), ("--fd", "x"), ("--fd", "-1"), ("--fd", "1", "2"), ("--socket",)]
 )
 def test_usage(arguments: tuple[str, ...]) -> None:
-    assert ended(start(*arguments)) == (2, "usage: python -m appliance.health.prober --socket PATH | --fd N")
+    assert ended(start(*arguments)) == (
+        2,
+        "usage: python -m appliance.health.prober --socket PATH | --await PATH | --fd N",
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,25 @@ def test_usage(arguments: tuple[str, ...]) -> None:
 )
 def test_without_a_daemon_it_says_so(arguments: tuple[str, ...], words: str) -> None:
     assert ended(start(*arguments)) == (1, f"prober: cannot reach the daemon: {words}; is vc5 running?")
+
+
+def test_it_waits_for_a_daemon_that_does_not_listen_yet(tmp_path: Path) -> None:
+    path = tmp_path / "prober.sock"
+    with socket.socket(socket.AF_UNIX) as former:  # nobody listens there any more
+        former.bind(str(path))
+    process = start("--await", str(path))
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+        listener.settimeout(10)
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(10)
+            assert isinstance(next(messages(accepted)), Heartbeat)
+        assert ended(process) == (0, "")
 
 
 def test_it_ends_when_the_daemon_is_gone() -> None:

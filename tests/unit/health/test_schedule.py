@@ -115,6 +115,46 @@ def test_jitter_is_at_most_a_tenth(seed: int, interval: float) -> None:
     assert 0.9 * interval - 1e-9 <= due - 1000.0 <= 1.1 * interval + 1e-9
 
 
+@given(st.integers(0, 2**32), st.floats(0.1, 100.0), st.floats(0.0, 1e6))
+def test_on_a_grid_usual_rounds_begin_at_the_nearest_moment(seed: int, interval: float, now: float) -> None:
+    free, bound = (Schedule(random.Random(seed).random, limit=1) for _ in range(2))
+    grid = interval / 10
+    dues = []
+    for schedule, width in ((free, 0.0), (bound, grid)):
+        schedule.configure({1: check(interval)}, now - 1000, grid=width)
+        schedule.start_due(now, 1)
+        schedule.finish(1, Outcome.OK, now)
+        dues.append(schedule.next_due())
+    assert dues[0] is not None
+    assert dues[1] is not None
+    assert abs(dues[1] - dues[0]) <= grid / 2 + 1e-6
+    assert dues[1] / grid == pytest.approx(round(dues[1] / grid), abs=1e-3)
+
+
+def test_a_surprise_is_confirmed_without_waiting_for_a_moment_of_the_grid() -> None:
+    schedule = Schedule(middle, limit=1)
+    schedule.configure({1: check(2.0)}, 0.0, grid=0.2)
+    schedule.start_due(1.03, 1)
+    schedule.finish(1, Outcome.NONE, 1.03)
+    assert schedule.next_due() == pytest.approx(1.53)
+
+
+@pytest.mark.parametrize(
+    ("letters", "telling"),
+    [("oooo", "!!.."), ("nnnn", "!!.."), ("ooono", "!!.!!"), ("ononon", "!!!!!!"), ("ooonnnoo", "!!.!!.!!")],
+)
+def test_an_outcome_tells_something_until_so_many_were_alike_as_a_verdict_takes(letters: str, telling: str) -> None:
+    schedule = Schedule(middle, limit=1)
+    schedule.configure({1: check()}, 0.0)
+    told = ""
+    for now, letter in enumerate(letters, 1):
+        schedule.start_due(10.0 * now, 1)
+        schedule.finish(1, LETTERS[letter], 10.0 * now)
+        told += "!" if schedule.telling(1) else "."
+    assert told == telling
+    assert schedule.telling(2), "of a probe that is gone nothing is known"
+
+
 def test_the_longest_overdue_come_first_and_never_more_than_the_limit() -> None:
     schedule = Schedule(iter(number / 100 for number in range(100)).__next__, limit=5)
     schedule.configure({number: check() for number in range(20)}, 0.0)

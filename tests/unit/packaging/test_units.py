@@ -87,7 +87,7 @@ def test_the_units_name_what_the_code_names() -> None:
     assert Path("/run", daemon["RuntimeDirectory"]) == PLACES.run
     assert Path("/var/lib", daemon["StateDirectory"]) == PLACES.state
     assert prober["NetworkNamespacePath"] == f"/run/netns/{PLACES.namespace}"
-    assert prober["ExecStart"].endswith(f" --socket {PLACES.prober_socket}")
+    assert prober["ExecStart"].endswith(f" --await {PLACES.prober_socket}")
     assert daemon["ExecStart"].endswith(f" --prober-user {prober['User']}")
     assert daemon["SupplementaryGroups"] == prober["Group"]
     assert ground["ExecStart"].endswith(f" --user {daemon['User']}")
