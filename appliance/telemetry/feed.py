@@ -55,8 +55,8 @@ class Feed:
     def _outlets(self) -> Path:
         return self._file.with_name("outlets.json")
 
-    async def follow(self, take: Callable[[Mapping[str, Any]], None]) -> None:
-        """Give each event to `take`, in their order, for ever."""
+    async def follow(self, take: Callable[[Mapping[str, Any]], None], skip: Callable[[int], None]) -> None:
+        """Give each event to `take`, in their order, for ever; and to `skip` the number up to which that was all."""
         while True:
             try:
                 piece = await asyncio.to_thread(cursor.next_piece, self._log, self._ends[-1])
@@ -70,6 +70,7 @@ class Feed:
                 take(document)
                 if number % 64 == 63:
                     await asyncio.sleep(0)
+            skip(piece.end.sequence)
             self._ends.append(piece.end)
 
     def save(self, told: int, cursors: Mapping[str, int]) -> None:

@@ -81,7 +81,7 @@ class Alerting:
         alerter = self._alerter = Alerter(
             self._settings.logging, name=seen.name, hostname=seen.hostname, since=since, cursors=cursors
         )
-        following = asyncio.create_task(self._feed.follow(alerter.take))
+        following = asyncio.create_task(self._feed.follow(alerter.take, alerter.skip))
         saved = 0.0
         try:
             while not following.done():
