@@ -82,7 +82,8 @@ def _filter(arguments: Namespace) -> Any:
     try:
         service = ServiceKey.parse(arguments.service) if arguments.service else None
         backend = ipaddress.ip_address(arguments.backend) if arguments.backend else None
-        since = parse_since(arguments.since, time.time()) if arguments.since else None
+        now = time.time()
+        since, until = (parse_since(text, now) if text else None for text in (arguments.since, arguments.until))
     except ValueError as error:
         raise UsageError(str(error)) from None
     kinds: frozenset[EventKind] = frozenset()
@@ -93,7 +94,7 @@ def _filter(arguments: Namespace) -> Any:
     outcomes = [*map(str, Outcome), *map(str, Health), RELOAD_REFUSED]
     if arguments.outcome and arguments.outcome not in outcomes:
         raise UsageError(f"--outcome {arguments.outcome!r}: choose one of {', '.join(outcomes)}")
-    return LogFilter(service, backend, since, kinds, arguments.outcome or "")
+    return LogFilter(service, backend, since, until, kinds, arguments.outcome or "")
 
 
 def _count(arguments: Namespace) -> int | None:

@@ -249,6 +249,7 @@ VERBS = (
             Argument("--service", "of this service: VIP:PORT/tcp", {"metavar": "S"}, Names.SERVICE),
             Argument("--backend", "of this backend address", {"metavar": "B"}, Names.BACKEND),
             Argument("--since", "from this moment on: 10m, 2h, 3d (ago), or 2025-06-01T12:00", {"metavar": "T"}),
+            Argument("--until", "up to this moment, written alike", {"metavar": "T"}),
             Argument(
                 "--outcome",
                 "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead) or reloads (ok, refused)",

@@ -16,11 +16,12 @@ AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])(?: ago)?", re.ASCII)
 
 @dataclass(frozen=True)
 class LogFilter:
-    """What an event must be to pass; what is None or empty asks for nothing. `since` is wall-clock seconds."""
+    """What an event must be to pass; what is None or empty asks for nothing. `since` and `until` are wall-clock seconds."""
 
     service: ServiceKey | None = None
     backend: Address | None = None
     since: float | None = None
+    until: float | None = None
     kinds: frozenset[EventKind] = frozenset()
     outcome: str = ""
 
@@ -33,6 +34,7 @@ class LogFilter:
             and (not self.outcome or event.get("outcome") == self.outcome)
             and (not self.kinds or event.get("kind") in self.kinds)
             and (self.since is None or (isinstance(at, (int, float)) and at >= self.since))
+            and (self.until is None or (isinstance(at, (int, float)) and at <= self.until))
         )
 
     def needles(self) -> tuple[bytes, ...]:

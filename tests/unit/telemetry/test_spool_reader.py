@@ -33,6 +33,8 @@ FILTERS = [
     (LogFilter(service=SHOP, backend=SECOND), [3, 4]),
     (LogFilter(outcome="ok"), [2, 7]),
     (LogFilter(since=104.0), [5, 6, 7]),
+    (LogFilter(until=102.5), [1, 2, 3]),
+    (LogFilter(since=102.0, until=104.0), [3, 4, 5]),
     (LogFilter(kinds=frozenset({EventKind.PROBE})), [2, 3, 5, 7]),
     (LogFilter(kinds=frozenset({EventKind.BACKEND, EventKind.OPERATOR}), backend=SECOND), [4]),
     (LogFilter(outcome="no-answer", backend=FIRST), []),
