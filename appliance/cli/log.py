@@ -19,6 +19,8 @@ from appliance.paths import Root
 
 DEFAULT_COUNT = 100
 RELOAD_REFUSED = "refused"
+OTHER_OUTCOMES = ("down", "began", "over", "lost")
+"""Of services and VIPs, and of alarms."""
 """The outcome of a reload that left the old configuration in force; one in force is `ok`."""
 STYLES = {"alarm": Style.BAD, "reload": Style.HEAD, "operator": Style.HEAD, "daemon": Style.HEAD}
 OUTCOME_STYLES: dict[str, Style] = {Outcome.OK: Style.GOOD, Outcome.WRONG: Style.WORRY, Outcome.NONE: Style.BAD}
@@ -91,7 +93,7 @@ def _filter(arguments: Namespace) -> Any:
         kinds = frozenset({EventKind.PROBE})
     elif arguments.events:
         kinds = frozenset(EventKind) - {EventKind.PROBE}
-    outcomes = [*map(str, Outcome), *map(str, Health), RELOAD_REFUSED]
+    outcomes = [*map(str, Outcome), *map(str, Health), RELOAD_REFUSED, *OTHER_OUTCOMES]
     if arguments.outcome and arguments.outcome not in outcomes:
         raise UsageError(f"--outcome {arguments.outcome!r}: choose one of {', '.join(outcomes)}")
     return LogFilter(service, backend, since, until, kinds, arguments.outcome or "")

@@ -16,7 +16,7 @@ AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])(?: ago)?", re.ASCII)
 
 @dataclass(frozen=True)
 class LogFilter:
-    """What an event must be to pass; what is None or empty asks for nothing. `since` and `until` are wall-clock seconds."""
+    """What an event must be to pass; what is None or empty asks for nothing. Times are wall-clock seconds."""
 
     service: ServiceKey | None = None
     backend: Address | None = None
