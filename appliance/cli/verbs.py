@@ -252,8 +252,8 @@ VERBS = (
             Argument("--until", "up to this moment, written alike", {"metavar": "T"}),
             Argument(
                 "--outcome",
-                "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead), services and VIPs (up, down), reloads "
-                "(ok, refused), alarms (began, over, lost)",
+                "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead), services and VIPs (up, down), "
+                "reloads (ok, refused), alarms (began, over, lost)",
                 {"metavar": "O"},
             ),
             Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),
