@@ -75,7 +75,7 @@ def _put(daemon: Daemon, request: Request, text: str, change: Change) -> tuple[S
     except BaseException:
         state.overrides = before
         raise
-    daemon.record(EventKind.OPERATOR, f"{text}, by {who}", service=key, backend=address)
+    daemon.record(EventKind.OPERATOR, f"{text}, by {who}", service=key, backend=address, reason=f"by {who}")
     return key, address, {"service": str(key), "backend": str(address)}
 
 

@@ -79,7 +79,8 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
                 done = await put_in_force(daemon, loaded.config)
         except BaseException as error:
             daemon.upkeep.tell()
-            daemon.record(EventKind.RELOAD, f"refused, by {who}: {headline(error)}", outcome="refused")
+            why = headline(error)
+            daemon.record(EventKind.RELOAD, f"refused, by {who}: {why}", outcome="refused", reason=why)
             daemon.recorder.flush_soon()
             daemon.measuring.tally.reload("refused")
             daemon.refusal = headline(error)
@@ -92,7 +93,7 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
         text = f"configuration in force after {seconds * 1000:.0f} ms"
         if wanted.confirm is not None:
             text += f", for {wanted.confirm:g} s: `vc5 confirm` keeps it, or the one before comes back"
-        daemon.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok")
+        daemon.record(EventKind.RELOAD, f"{text}, by {who}", outcome="ok", reason=f"by {who}")
         daemon.recorder.flush_soon()
         daemon.notifier.ready(standing.summary(daemon))
         return {

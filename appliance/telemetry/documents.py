@@ -227,8 +227,8 @@ def _event(event: Event, number: str, sequence: int) -> dict[str, Any]:
     }
     own: dict[str, Any] = {"kind": str(event.kind)}
     document: dict[str, Any] = {"@timestamp": _moment(event.at), "event": told, "message": event.message, "vc5": own}
-    if event.reason:
-        told["reason"] = event.reason
+    if reason := event.reason or str((event.details or {}).get("reason", "")):
+        told["reason"] = reason
     if event.service is not None:
         document |= _of_service(event.service)
     elif event.vip is not None:

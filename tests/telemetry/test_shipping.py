@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,27 @@ def test_everything_arrives_once(tmp_path: Path, elasticsearch: Elasticsearch, n
         assert shipped == {"vc5.probe": 2970, "vc5.event": 30}
         assert shipping.told == []
         assert elasticsearch.count(f"logs-vc5.event-{namespace}") == 30
+
+    asyncio.run(story())
+
+
+def test_twenty_thousand_arrive_by_the_server_that_answers(
+    tmp_path: Path, elasticsearch: Elasticsearch, namespace: str
+) -> None:
+    """The first address is one where nobody is."""
+
+    async def story() -> None:
+        shipping = Shipping(tmp_path, elasticsearch, namespace)
+        search = shipping.settings.logging.elasticsearch
+        assert search is not None
+        two = replace(search, addresses=("http://127.0.0.1:9", *search.addresses))
+        shipping.settings = replace(shipping.settings, logging=replace(shipping.settings.logging, elasticsearch=two))
+        async with shipping.running():
+            for _ in range(10):
+                shipping.write(2000)
+                await asyncio.sleep(0.1)
+            await shipping.delivered()
+        assert shipping.arrived() == everything(20_000)
 
     asyncio.run(story())
 

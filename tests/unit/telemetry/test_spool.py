@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -312,3 +313,17 @@ def test_a_disk_without_room_for_both_forms_keeps_the_one(tmp_path: Path, monkey
     assert spool.flush()
     assert spool.trouble == ""
     assert sequences(tmp_path) == list(range(1, 31))
+
+
+def test_a_clock_that_is_set_forth_and_back_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path, segment_bytes=5_000)
+    now = 1_795_335_070.0
+    for number, step in enumerate((0.0, 86_400.0, -7 * 86_400.0, 3_600.0) * 8, 1):
+        now += step
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        spool.append(event(number, "x" * 40))
+        spool._tidied = 0.0
+        assert spool.flush()
+    spool.close()
+    assert sequences(tmp_path) == list(range(1, 33))
+    assert (spool.counts.dropped, spool.counts.expired_events, spool.trouble) == (0, 0, "")
