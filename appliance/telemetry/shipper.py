@@ -110,9 +110,10 @@ class Shipper:
                     flights.append((piece.end, asyncio.create_task(self._deliver(piece.data)), at))
                 self._oldest = flights[0][2] if flights else 0.0
                 if flights:
-                    await asyncio.wait(
-                        [task for _, task, _ in flights], return_when=asyncio.FIRST_COMPLETED, timeout=SAVE
-                    )
+                    # Those behind the first may be done long before it: they are not waited for again.
+                    under_way = [task for _, task, _ in flights if not task.done()]
+                    if under_way:
+                        await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=SAVE)
                 else:
                     await self._sleep(POLL)
                 while flights and flights[0][1].done():
