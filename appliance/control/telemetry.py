@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.child.process import Child, python, tool
-from appliance.errors import ControlError, HostError
+from appliance.errors import ControlError, HostError, Vc5Error
 from appliance.paths import Root
 from appliance.telemetry import cursor
 from appliance.telemetry.channel import Channel, Handler
@@ -119,6 +119,8 @@ class TelemetryClient:
 
     async def ask(self, what: str, patience: float = 10.0, **more: Any) -> dict[str, Any]:
         """Return the process's answer; raises ControlError."""
+        if self.child is None and self._supervisor is not None:
+            raise ControlError("the telemetry process is being started again; try again in a moment")
         if self.child is None:
             raise ControlError("nothing is configured that tells anybody: no Elasticsearch, no webhook, no syslog")
         return await self._channel.ask(what, patience, **more)
@@ -136,8 +138,8 @@ class TelemetryClient:
             began = loop.time()
             try:
                 how = await self._live(settings)
-            except HostError as error:
-                how = str(error)
+            except (Vc5Error, OSError, KeyError) as error:
+                how = f"cannot be started: {error}"
             self.status = {}
             if self._changed.is_set():
                 continue
@@ -170,6 +172,8 @@ class TelemetryClient:
     def _heard(self, message: dict[str, Any]) -> None:
         self.status = {name: value for name, value in message.items() if name != "tell"}
         self._trouble("telemetry", "")
+        for name in self._troubles.keys() - self.status.keys():
+            self._trouble(name, "")  # nobody is to do that any more
         for name, part in self.status.items():
             self._trouble(name, str(part.get("trouble", "")))
 
