@@ -13,14 +13,22 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where something listens: a port (1..65535) of an address, or of every address where that is None."""
+    """Where something listens: a port (1..65535) of an address, or of every address where that is None.
+
+    Port 0 is nowhere at all.
+    """
 
     address: Address | None
     port: int
 
     def __str__(self) -> str:
+        if not self.port:
+            return "no"
         host = f"[{self.address}]" if self.address is not None and self.address.version == 6 else self.address or ""
         return f"{host}:{self.port}"
+
+
+NOWHERE = Endpoint(None, 0)
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,21 @@ from typing import Any
 from appliance.config.addresses import FOUR, SIX, unusable
 from appliance.config.findings import Invalid
 from appliance.config.kinds import Integer, ScalarKind
-from appliance.model_address import Endpoint
+from appliance.model_address import NOWHERE, Endpoint
 
 _PORT = Integer(1, 65535)
 
 
 @dataclass(frozen=True)
 class Listening(ScalarKind):
-    """Where something listens: `10.1.1.5:9090`, `[2001:db8::5]:9090`, or `:9090` for every address."""
+    """Where something listens: `10.1.1.5:9090`, `[2001:db8::5]:9090`, `:9090` for every address; `no` for nowhere."""
 
     def words(self) -> str:
-        return "an address and a port (10.1.1.5:9090, [2001:db8::5]:9090, :9090)"
+        return "an address and a port (10.1.1.5:9090, [2001:db8::5]:9090, :9090), or no"
 
     def parse(self, text: str) -> Endpoint:
+        if text.isascii() and text.lower() in ("no", "false", "off"):
+            return NOWHERE
         host, colon, port = text.rpartition(":")
         if not colon and re.fullmatch("[0-9]+", text):
             raise Invalid(hint=f"write :{text} for port {text[:5]} of every address")
@@ -43,7 +45,9 @@ class Listening(ScalarKind):
         return Endpoint(address, number)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^({FOUR}|\[{SIX}\])?:[1-9][0-9]{{0,4}}$"}
+        somewhere = rf"({FOUR}|\[{SIX}\])?:[1-9][0-9]{{0,4}}"
+        nowhere = "[Nn][Oo]|[Ff][Aa][Ll][Ss][Ee]|[Oo][Ff][Ff]"
+        return {"anyOf": [{"const": False}, {"type": "string", "pattern": f"^({somewhere}|{nowhere})$"}]}
 
 
 @dataclass(frozen=True)

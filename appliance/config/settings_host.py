@@ -37,7 +37,7 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         "webserver",
         (TOP,),
         Listening(),
-        "Where console, JSON and metrics are offered. Absent: 127.0.0.1:9090.",
+        "Where console, JSON and metrics are offered; no: nowhere. Absent: 127.0.0.1:9090.",
         "'127.0.0.1:9090'",
     ),
     Setting(

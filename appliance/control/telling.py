@@ -14,7 +14,7 @@ from appliance import __version__
 from appliance.control.telemetry import TelemetryClient, begin_alerts, own_place
 from appliance.errors import HostError
 from appliance.model import EventKind, Service
-from appliance.model_address import Endpoint
+from appliance.model_address import NOWHERE, Endpoint
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.messages import Settings
 
@@ -52,7 +52,7 @@ class Telling:
             place=str(root.state / "telemetry"),
             observer=Observer(hostname, config.host_id or hostname, __version__),
             logging=config.logging,
-            listen=config.webserver or METRICS,
+            listen=None if config.webserver == NOWHERE else config.webserver or METRICS,
         )
 
     def numbers(self) -> dict[str, Any]:

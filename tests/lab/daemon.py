@@ -101,17 +101,22 @@ class Daemon(Standing):
         environment: dict[str, str] | None = None,
         options: Sequence[str] = (),
         compiles: bool = False,
+        metrics: bool = False,
     ) -> None:
         """Prepare; `configuration` is the YAML text, `program` the words before `--root`, `options` those for `run`.
 
         One that `compiles` gets no program that another has compiled in the same test run (programs.py); nor does one
         that is run in another way, whose code may be another, or may not be allowed to read it.
+
+        Without `metrics` it offers none, unless its configuration speaks of them or of who is told: another process
+        for each of hundreds of daemons takes minutes.
         """
         self.namespace = namespace
         self.root = root
         self.places = paths.root(str(root))
         self.configuration_file = root / "lab.yaml"
-        self.configuration_file.write_text(configuration)
+        self._silent = "webserver:" not in configuration and "logging:" not in configuration and not metrics
+        self.configuration_file.write_text(self._quiet(configuration))
         self._program = tuple(program)
         self._options = tuple(options)
         self._borrows = not (compiles or options or environment) and self._program == PROGRAM
@@ -234,10 +239,13 @@ class Daemon(Standing):
         """Return the body of /status.json."""
         return self.ask("status")
 
+    def _quiet(self, configuration: str) -> str:
+        return configuration + "webserver: no\n" if self._silent and configuration.endswith("\n") else configuration
+
     def reload(self, configuration: str | None = None) -> subprocess.CompletedProcess[str]:
         """Write the configuration, if one is given, and reload; the exit status tells how it went."""
         if configuration is not None:
-            self.configuration_file.write_text(configuration)
+            self.configuration_file.write_text(self._quiet(configuration))
         return self.vc5("reload")
 
     # ---- as a context

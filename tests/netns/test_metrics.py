@@ -186,7 +186,12 @@ def test_a_prometheus_with_the_shipped_files(lab: Lab, tmp_path: Path) -> None:
             assert empty == {}
         [group] = prometheus.ask("rules")["groups"]
         assert {rule["name"]: rule["health"] for rule in group["rules"] if rule["health"] != "ok"} == {}
-        assert "Vc5BackendDown" in {alert["labels"]["alertname"] for alert in prometheus.ask("alerts")["alerts"]}
+
+        def firing() -> set[str]:
+            return {alert["labels"]["alertname"] for alert in prometheus.ask("alerts")["alerts"]}
+
+        # The rules are looked at once in a while.
+        wait_for("the backend's alert", lambda: "Vc5BackendDown" in firing(), 60.0)
         assert serving.server.scrapes > 1
         [target] = prometheus.ask("targets")["activeTargets"]
         assert (target["health"], target["lastError"]) == ("up", "")

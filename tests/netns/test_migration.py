@@ -95,7 +95,8 @@ def talking(scenario: Scenario) -> None:
 
 
 def layouts(scenario: Scenario) -> list[str]:
-    return sorted(entry.name for entry in scenario.daemon.places.pins.iterdir() if entry.name != "links")
+    pins = scenario.daemon.places.pins
+    return sorted(entry.name for entry in pins.iterdir() if entry.name not in ("links", "tally"))
 
 
 def upgrade(scenario: Scenario, version: str) -> str:

@@ -106,7 +106,7 @@ def test_the_process_holds_nothing(lab: Lab) -> None:
 
 
 def test_metrics_are_offered_where_the_configuration_says(lab: Lab) -> None:
-    with Daemon(lab.balancer, lab.root("offered"), configuration()) as daemon:
+    with Daemon(lab.balancer, lab.root("offered"), configuration(), metrics=True) as daemon:
         wait_states(daemon, b11="available", b12="available")
         text = wait_for("metrics", lambda: scraped(daemon))
         names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
