@@ -44,6 +44,8 @@ from appliance.paths import Root
 
 SILENCE = 5.0
 """Seconds without a word after which the prober is taken for dead; it speaks each second."""
+FIRST_WORD = 30.0
+"""Seconds for a new prober's first word: where a machine is slow or busy, Python alone takes many to start."""
 TICK = 0.5
 """Seconds between two looks at the silence. Looks are counted, not seconds, so that a daemon that was stopped itself
 does not blame the prober."""
@@ -89,6 +91,7 @@ class ProberClient:
         self._served = 0
         self._live: bool | None = None
         self._ticks = 0
+        self._spoke = False
         self._taken = 0
         """Results that have been given away in this turn of the loop."""
         self.restarts = 0
@@ -185,8 +188,9 @@ class ProberClient:
     async def _serve(self, process: ProberProcess | Visitor) -> None:
         """Live with one process until it ends; raises ProberGone that says why."""
         self._process = process
-        self._ticks = 0
+        self._ticks = round((SILENCE - FIRST_WORD) / TICK)
         self.heartbeat = Heartbeat()
+        self._spoke = False
         self._changed.set()
         tasks = [
             asyncio.create_task(self._read(process.connection)),
@@ -221,7 +225,7 @@ class ProberClient:
                 data = b""
             if not data:
                 raise ProberGone(CLOSED)
-            self._ticks, self.behind = 0, True
+            self._ticks, self.behind, self._spoke = 0, True, True
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 await self._breathe()
@@ -305,7 +309,7 @@ class ProberClient:
         while self._ticks * TICK < SILENCE:
             await asyncio.sleep(TICK)
             self._ticks += 1
-        raise ProberGone(f"it has been silent for {SILENCE:g} s")
+        raise ProberGone(f"it has been silent for {SILENCE if self._spoke else FIRST_WORD:g} s")
 
     def _set_live(self, live: bool, why: str) -> None:
         if live is not self._live:

@@ -104,10 +104,14 @@ class Alerting:
         counts = {name: asdict(one) for name, one in self._alerter.counts.items()}
         return {"trouble": "; ".join(self._alerter.trouble()) or self._feed.trouble, "outlets": counts}
 
+    @property
+    def ready(self) -> bool:
+        """Whether it has begun."""
+        return self._alerter is not None
+
     async def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer `vc5 alert`; raises HostError while this begins."""
-        if self._alerter is None:
-            raise HostError("the alerts are only just starting; try again in a moment")
+        """Answer `vc5 alert`, once this is ready."""
+        assert self._alerter is not None
         return await self._alerter.answer(question)
 
 

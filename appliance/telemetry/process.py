@@ -100,9 +100,14 @@ class Telemetry:
         return snapshot
 
     async def _alert(self, question: dict[str, Any]) -> dict[str, Any]:
+        if not (await self._settings).alerts:
+            raise ControlError("no outlet is configured: set slack, teams or syslog")
         part = self._parts.get("alerts")
-        if not isinstance(part, Alerting):
-            raise ControlError(self._broken.get("alerts") or "no outlet is configured: set slack, teams or syslog")
+        while not (isinstance(part, Alerting) and part.ready):
+            if "alerts" in self._broken:
+                raise ControlError(self._broken["alerts"])
+            await asyncio.sleep(0.05)
+            part = self._parts.get("alerts")
         return await part.answer(question)
 
 
