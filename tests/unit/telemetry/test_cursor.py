@@ -100,6 +100,22 @@ def test_a_power_cut_behind_what_had_been_read(tmp_path: Path) -> None:
         assert found[-40:] == list(range(kept + 1, kept + 41))
 
 
+def test_other_records_that_are_as_long_are_not_taken_for_those_that_were_read(tmp_path: Path) -> None:
+    places = []
+    for _ in range(2):
+        # Before the second, a power cut has taken all that there was.
+        tmp_path.joinpath("000001.ndjson").write_bytes(b"")
+        spool = Spool(tmp_path, segment_bytes=1 << 20)
+        for number in range(1, 10):
+            spool.append(event(number))
+        spool.close()
+        places.append(cursor.end(tmp_path))
+    before, after = places
+    assert before.offset == after.offset
+    assert before.id != after.id
+    assert everything(tmp_path, cursor.settled(tmp_path, before))[0] == list(range(1, 10))
+
+
 def test_a_cursor_is_kept(tmp_path: Path) -> None:
     place = Cursor(3, 500, 17, "4be2f09a1c37-17")
     assert cursor.load(tmp_path / "cursor.json") == Cursor()

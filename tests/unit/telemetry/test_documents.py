@@ -186,6 +186,11 @@ def test_a_probe() -> None:
     }
 
 
+def test_a_control_character_of_a_backend_is_escaped() -> None:
+    result = ProbeResult(SHOP, FIRST, 0, Outcome.WRONG, "\x7f\x00\u202e", 1.0, 1)
+    assert taken_apart(WRITER.probe(result, 1))[1]["message"] == "\x7f\x00\u202e"
+
+
 def test_a_change() -> None:
     event = Event(
         1795335070.0, EventKind.BACKEND, "up -> down: timeout", SHOP, FIRST, outcome="down", before="up",

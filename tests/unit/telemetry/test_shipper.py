@@ -11,6 +11,7 @@ import pytest
 
 from appliance.errors import ShipError
 from appliance.telemetry import cursor
+from appliance.telemetry import shipper as shipper_module
 from appliance.telemetry.record import records
 from appliance.telemetry.shipper import Shipper
 from tests.unit.telemetry.test_cursor import written
@@ -126,7 +127,9 @@ def test_dead_letters_that_cannot_be_written_are_not_lost(tmp_path: Path) -> Non
     asyncio.run(story())
 
 
-def test_an_end_in_the_middle_begins_again_there(tmp_path: Path) -> None:
+def test_an_end_in_the_middle_begins_again_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor is saved at the end, too, not only now and then."""
+    monkeypatch.setattr(shipper_module, "SAVE", 1e6)
     written(tmp_path / "log", 40).close()
     first = Server(lambda body: good(body) if b'"sequence":30,' not in body else (503, None))
 
@@ -140,6 +143,7 @@ def test_an_end_in_the_middle_begins_again_there(tmp_path: Path) -> None:
                 await asyncio.sleep(0.001)
         task.cancel()
         await asyncio.wait({task})
+        assert cursor.load(tmp_path / "cursor.json") == shipper.place
 
     asyncio.run(story())
     place = cursor.load(tmp_path / "cursor.json").sequence
