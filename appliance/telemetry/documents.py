@@ -117,14 +117,10 @@ class Documents:
                 days = f',"certificate":{{"days_left":{(result.certificate_expires - result.at) / DAY:.2f}}}'
         number = f"{self.run}-{sequence}"
         return (
-            (
-                f'{self._heads[Stream.PROBE]}{sequence}"}}}}\n{{"@timestamp":"{_moment(result.at)}","event":{{"id":"{number}",'
-                f'"sequence":{sequence},"outcome":"{_ECS_OUTCOMES[result.outcome]}","duration":{result.total_ns},{head}{more}'
-                f'"vc5":{{"outcome":"{result.outcome}","timing":{{{timing}}}{days},{end}\n'
-            )
-            .encode("ascii")
-            .replace(b"\x7f", b"\\u007f")
-        )
+            f'{self._heads[Stream.PROBE]}{sequence}"}}}}\n{{"@timestamp":"{_moment(result.at)}","event":{{"id":"{number}",'
+            f'"sequence":{sequence},"outcome":"{_ECS_OUTCOMES[result.outcome]}","duration":{result.total_ns},{head}{more}'
+            f'"vc5":{{"outcome":"{result.outcome}","timing":{{{timing}}}{days},{end}\n'
+        ).encode("ascii")
 
     def _same(self, result: ProbeResult) -> tuple[str, str]:
         event = {
@@ -298,8 +294,8 @@ def _moment(at: float) -> str:
 
 
 def _dump(fields: Mapping[str, Any]) -> str:
-    # ASCII output escapes C0, C1, line separators, bidirectional marks and lone surrogates; DEL alone is left as it is.
-    return json.dumps(fields, separators=(",", ":"), allow_nan=False).replace("\x7f", "\\u007f")
+    # ASCII output escapes C0, DEL, C1, line separators, bidirectional marks and lone surrogates.
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False)
 
 
 def _inner(fields: Mapping[str, Any]) -> str:
