@@ -8,6 +8,15 @@ FIRST = 0.5
 MOST = 30.0
 
 
+def delay(failures: int, chance: float, first: float = FIRST, most: float = MOST) -> float:
+    """Return the seconds to wait after so many failures in a row (1 or more); `chance` is a number from 0 to 1.
+
+    Between half and the whole of a time that doubles up to the most, so that those who failed together do not all come
+    back together.
+    """
+    return min(most, first * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * chance)
+
+
 class BackOff:
     """Counts failures in a row. `chance` returns numbers from 0 to 1, evenly."""
 
@@ -15,15 +24,10 @@ class BackOff:
         self._chance, self._first, self._most = chance, first, most
         self.failures = 0
 
-    def failed(self, asked: float = 0.0) -> float:
-        """Return how many seconds to wait after another failure, at least what the other side `asked` for.
-
-        Between half and the whole of a time that doubles up to the most, so that those who failed together do not all
-        come back together.
-        """
-        whole = min(self._most, self._first * 2.0 ** min(self.failures, 30))
+    def failed(self) -> float:
+        """Return how many seconds to wait after another failure."""
         self.failures += 1
-        return max(asked, whole * (0.5 + 0.5 * self._chance()))
+        return delay(self.failures, self._chance(), self._first, self._most)
 
     def succeeded(self) -> None:
         """Begin again with the shortest wait."""

@@ -66,12 +66,3 @@ def wished(retry_after: str, wall: float) -> float:
         return min(max(0.0, (at - datetime.fromtimestamp(wall, UTC)).total_seconds()), LONGEST_WISH)
     except (ValueError, TypeError, OverflowError, IndexError):
         return 0.0
-
-
-def delay(failures: int, chance: float, first: float = FIRST_DELAY) -> float:
-    """Return the seconds before the next attempt, after so many failed ones (1 or more); `chance` is 0 to 1.
-
-    Twice as long each time, and between half and all of it, so that many balancers do not come back at once.
-    """
-    whole = min(LONGEST_DELAY, first * 2.0 ** min(failures - 1, 20))
-    return whole * (0.5 + 0.5 * chance)

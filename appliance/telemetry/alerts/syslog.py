@@ -20,9 +20,10 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from appliance.telemetry.alerts import rfc5424
-from appliance.telemetry.alerts.answers import delay
+from appliance.telemetry.alerts.answers import LONGEST_DELAY
 from appliance.telemetry.alerts.notice import Notice, plain
 from appliance.telemetry.alerts.outlet import PACE, Counts, Pace, Result
+from appliance.telemetry.back_off import BackOff
 
 QUEUE = 1000
 ECHO = 0.2
@@ -169,11 +170,10 @@ class Syslog:
         self.name = naming(target)
         self.counts = Counts()
         self._target, self._hostname, self._trust, self._device = target, hostname, trust, device
-        self._limit, self._back_off = pace.limit, pace.back_off
+        self._limit, self._back_off = pace.limit, BackOff(random.random, pace.back_off, LONGEST_DELAY)
         self._queue: deque[Notice] = deque()
         self._task: asyncio.Task[None] | None = None
         self._way = way(target, hostname, trust, device)
-        self._failures = 0
         self._not_before = 0.0
         self._trouble = ""
 
@@ -211,11 +211,11 @@ class Syslog:
             trouble = await self._sent(self._way, told)
             if trouble:
                 self.counts.failed += 1
-                self._failures += 1
                 self._trouble = trouble
-                self._not_before = time.monotonic() + delay(self._failures, random.random(), self._back_off)
+                self._not_before = time.monotonic() + self._back_off.failed()
                 return
-            self._failures, self._trouble = 0, ""
+            self._back_off.succeeded()
+            self._trouble = ""
             self.counts.sent += 1
             # It may have been dropped meanwhile, to make room.
             if self._queue and self._queue[0] is told:

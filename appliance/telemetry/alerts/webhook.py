@@ -16,11 +16,12 @@ from collections.abc import Callable
 
 import aiohttp
 
-from appliance.telemetry.alerts.answers import Judgement, Next, delay, judge
+from appliance.telemetry.alerts.answers import LONGEST_DELAY, Judgement, Next, judge
 from appliance.telemetry.alerts.grouping import Batch, Grouping
 from appliance.telemetry.alerts.message import Message, compose
 from appliance.telemetry.alerts.notice import Notice
 from appliance.telemetry.alerts.outlet import PACE, Counts, Pace, Result
+from appliance.telemetry.back_off import BackOff
 
 ANSWER_BYTES = 4096
 HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "vc5"}
@@ -46,13 +47,12 @@ class Webhook:
         self._form = form
         self._observer = name
         self._limit = pace.limit
-        self._back_off = pace.back_off
+        self._back_off = BackOff(random.random, pace.back_off, LONGEST_DELAY)
         # Named, since what aiohttp does with none or True differs between its versions, and one would verify nothing.
         self._trust = trust or ssl.create_default_context()
         self._grouping = Grouping(pace.wait, pace.pause)
         self._task: asyncio.Task[None] | None = None
         self._one: asyncio.Lock | None = None
-        self._failures = 0
         self._trouble = ""
 
     @property
@@ -93,12 +93,11 @@ class Webhook:
             came = Judgement(Next.GIVEN_UP, f"unexpected: {type(error).__name__}")
         if came.next is Next.AGAIN:
             self.counts.failed += 1
-            self._failures += 1
-            self._trouble = f"{came.reason}; {self._failures} attempts failed, the next one tells all"
-            back_off = delay(self._failures, random.random(), self._back_off)
+            back_off = self._back_off.failed()
+            self._trouble = f"{came.reason}; {self._back_off.failures} attempts failed, the next one tells all"
             self._grouping.again(time.monotonic(), max(came.wait, back_off))
             return
-        self._failures = 0
+        self._back_off.succeeded()
         events = self._grouping.done()
         if came.next is Next.DONE:
             self.counts.sent += 1

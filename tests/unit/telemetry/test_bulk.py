@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.telemetry import bulk
-from appliance.telemetry.back_off import FIRST, MOST, BackOff
+from appliance.telemetry.back_off import FIRST, MOST, BackOff, delay
 from appliance.telemetry.documents import Documents
 from appliance.telemetry.record import records, sound
 from tests.unit.telemetry.events import STORY
@@ -127,4 +127,4 @@ def test_waits_grow_and_are_bounded(chances: list[float]) -> None:
         assert back_off.failed() == whole * (0.5 + 0.5 * chance)
     back_off.succeeded()
     assert BackOff(lambda: 1.0).failed() == FIRST
-    assert BackOff(lambda: 0.0).failed(asked=7.0) == 7.0
+    assert delay(10_000, 1.0, 2.0, 300.0) == 300.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.telemetry.alerts.answers import LONGEST_DELAY, LONGEST_WISH, Next, delay, judge, wished
+from appliance.telemetry.alerts.answers import LONGEST_WISH, Next, judge, wished
 from tests.profile import PARSER_INPUTS
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC).timestamp()
@@ -70,9 +70,3 @@ def test_how_long_a_server_asks_to_wait(header: str, seconds: float) -> None:
 @settings(max_examples=PARSER_INPUTS)
 def test_no_answer_is_too_odd(header: str, status: int, body: str) -> None:
     assert 0 <= judge(status, body, header, NOW).wait <= LONGEST_WISH
-
-
-def test_attempts_come_more_and_more_seldom() -> None:
-    assert [delay(failures, 1.0) for failures in (1, 2, 3)] == [2.0, 4.0, 8.0]
-    assert delay(1, 0.0) == 1.0
-    assert delay(10_000, 1.0) == LONGEST_DELAY
