@@ -6,11 +6,12 @@ between, as a reload makes it, all are compared. What is new or gone with a conf
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.control.plan import Plan
+from appliance.control.trouble import some
 from appliance.model import Address, Config, EventKind, Host, Service, ServiceKey, Severity
 from appliance.model_logging import Priority
 
@@ -21,8 +22,6 @@ SEVERITY_OF = {
     Priority.LOW: Severity.INFORMATIONAL,
 }
 """How grave it is that a VIP changes, by its priority, which is that of its gravest service."""
-NAMED = 3
-"""How many services a reason names."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,6 @@ class Change:
 
 def word(up: bool) -> str:
     return "up" if up else "down"
-
-
-def some(names: Sequence[object]) -> str:
-    """Return the first of some names: `a`, `a and b`, `a, b, c and 4 more`."""
-    shown = [str(name) for name in names[:NAMED]]
-    if len(names) > NAMED:
-        shown.append(f"{len(names) - NAMED} more")
-    return ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + "".join(shown[-1:])
 
 
 def services_of(plan: Plan, vip: Address) -> list[Service]:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.control.changes import reason_of, severity_of, some
+from appliance.control.changes import reason_of, severity_of
 from appliance.control.plan import Plan
 from appliance.control.receivers import HealthOf
+from appliance.control.trouble import some
 from appliance.dataplane.enums import State as Receives
 from appliance.model import Health, Service, Severity
 

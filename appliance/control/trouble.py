@@ -5,7 +5,7 @@ Troubles follow from the configuration and the host alone, so they end by themse
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,7 @@ from appliance.dataplane.encapsulation import LENGTHS
 from appliance.model import Address, Config, Host, Mode, Service, TunnelKind
 
 NAMED = 3
-"""How many entries a text names beside the first."""
+"""How many entries a text names."""
 LISTED = 100
 """How many entries the details of an alarm list at most."""
 LEAST_MTU = {4: 576, 6: 1280}
@@ -81,16 +81,20 @@ def awaited(config: Config, host: Host, hops: Iterable[tuple[int, Address]]) -> 
     interfaces = [f"{name} (does not exist)" for name in config.interfaces if name not in found]
     interfaces += [f"{name} (down)" for name in config.interfaces if name in found and not found[name].up]
     unresolved = sorted({address for hop in hops if hop not in host.neighbours for address in hop[1:]}, key=_order)
-    waits = [f"interface {_some(interfaces)}"] if interfaces else []
-    return waits + ([f"the MAC address of {_some([str(one) for one in unresolved])}"] if unresolved else [])
+    waits = [f"interface {some(interfaces)}"] if interfaces else []
+    return waits + ([f"the MAC address of {some(unresolved)}"] if unresolved else [])
 
 
 def _order(address: Address) -> tuple[int, int]:
     return address.version, int(address)
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+def some(names: Sequence[object]) -> str:
+    """Return the first of some names: `a`, `a and b`, `a, b, c and 4 more`."""
+    shown = [str(name) for name in names[:NAMED]]
+    if len(names) > NAMED:
+        shown.append(f"{len(names) - NAMED} more")
+    return ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + "".join(shown[-1:])
 
 
 def down(name: str, mode: Mode) -> Trouble:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from appliance.control.changes import Change, Changes, some
+from appliance.control.changes import Change, Changes
 from appliance.control.plan import Plan, plan
 from appliance.control.state import State
+from appliance.control.trouble import some
 from appliance.model import Backend, EventKind, Health, Host, Severity
 from appliance.model_logging import Priority
 from tests.unit.control.sample import DNS, ETH0, SEED, TLS, WEB, Planner, address, config, host, service

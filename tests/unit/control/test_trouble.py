@@ -103,8 +103,8 @@ def test_interfaces(found: Host, expected: list[tuple[Lack, str]]) -> None:
 # Host, next hops ("INDEX ADDRESS") -> what is waited for; the configuration has eth0, eth1 and eth2
 AWAITED: list[tuple[Host, list[str], list[str]]] = [
     (host(NICS), [], []),
-    (host([]), [], ["interface eth0 (does not exist), eth1 (does not exist), eth2 (does not exist)"]),
-    (down(without(host(NICS), "eth1"), "eth0"), [], ["interface eth1 (does not exist), eth0 (down)"]),
+    (host([]), [], ["interface eth0 (does not exist), eth1 (does not exist) and eth2 (does not exist)"]),
+    (down(without(host(NICS), "eth1"), "eth0"), [], ["interface eth1 (does not exist) and eth0 (down)"]),
     (host(NICS, ["2 10.1.10.11"]), ["2 10.1.10.11"], []),
     (host(NICS, ["3 10.1.10.11"]), ["2 10.1.10.11"], ["the MAC address of 10.1.10.11"]),
     (
