@@ -77,11 +77,20 @@ def compress(directory: Path, number: int) -> None:
 
 def listing(directory: Path) -> list[int]:
     """Return the numbers of the segments in `directory`, ascending; none where it does not exist. Raises OSError."""
+    return sorted({int(found[1]) for found in _names(directory)})
+
+
+def plain(directory: Path) -> list[int]:
+    """Return the numbers of the segments that are not compressed, ascending. Raises OSError."""
+    return sorted(int(found[1]) for found in _names(directory) if not found[2])
+
+
+def _names(directory: Path) -> list[re.Match[str]]:
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
         return []
-    return sorted({int(found[1]) for name in names if (found := NAME.fullmatch(name))})
+    return [found for name in names if (found := NAME.fullmatch(name))]
 
 
 def repair(path: Path) -> tuple[int, int]:

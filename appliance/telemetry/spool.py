@@ -39,6 +39,14 @@ ENOUGH_BYTES = 1024 * 1024
 KEEP = 30 * 86400.0
 SETTLED = 10.0
 """Seconds after which a segment that is not written to any more is compressed: who follows has read it by then."""
+PACKING = 0.25
+"""Seconds of each second after which no further segment is compressed: what is appended meanwhile waits."""
+CHECKED = 60.0
+"""Seconds between two looks for what is too old."""
+SURE = 3600.0
+"""Seconds after a start, or after the clock was set, before anything is believed to be too old."""
+STEP = 60.0
+"""Seconds by which a clock is set, rather than steered."""
 PIECE = 86400.0
 """Seconds after which a segment is ended although it is small, so that what is too old can be removed."""
 
@@ -103,8 +111,10 @@ class Spool:
         self._unsynced = False
         self._number = 0
         self._ends = time.monotonic() + PIECE
-        self._tidied = 0.0
-        self._size = 0
+        self._tidied = self._checked = 0.0
+        self._offset = 0.0
+        self._sure = 0.0
+        self._closed = self._size = 0
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._sequence = self._repair()
@@ -120,7 +130,7 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """Bytes on disk, as of the last second."""
+        """Bytes on disk, as of the last flush but a second."""
         return self._size
 
     @property
@@ -306,36 +316,46 @@ class Spool:
         files = {number: segments.forms(self._directory, number) for number in closed}
         sizes = {number: sum(path.stat().st_size for path in paths) for number, paths in files.items()}
         total = sum(sizes.values()) + self._segment_bytes
-        open_ = os.fstat(self._file).st_size if self._file is not None else 0
-        now = time.time()
+        oldest = time.time() - self._keep if time.monotonic() >= self._sure else 0.0
         for number, paths in files.items():
-            if total <= self._total_bytes and now - max(path.stat().st_mtime for path in paths) <= self._keep:
+            if total <= self._total_bytes and max(path.stat().st_mtime for path in paths) >= oldest:
                 break
             with segments.opened(self._directory, number) as file:
                 self._count(expired_segments=1, expired_events=segments.read(file, -1, 0).count(b"\n") // 2)
             for path in paths:
                 path.unlink()
             total -= sizes[number]
-        self._size = total - self._segment_bytes + open_
+        self._closed = total - self._segment_bytes
 
     def _tidy(self) -> None:
-        """Compress a segment that is not written to any more, one at a time; now and then remove what is too old."""
+        """Each second, compress segments that are not written to any more; now and then remove what is too old."""
         now = time.monotonic()
         if now < self._tidied + 1:
             return
-        self._tidied = now
-        wall = time.time()
-        for number in segments.listing(self._directory):
-            path = segments.segment(self._directory, number)
+        self._tidied, wall = now, time.time()
+        if abs(wall - now - self._offset) > STEP:
+            self._offset, self._sure = wall - now, now + SURE
+        if self._compress(now + PACKING, wall) or now >= self._checked + CHECKED:
+            self._checked = now
+            self._expire()
+        self._size = self._closed + (os.fstat(self._file).st_size if self._file is not None else 0)
+
+    def _compress(self, until: float, wall: float) -> int:
+        """Compress what is settled, for a while; return how many segments that was."""
+        done = 0
+        for number in segments.plain(self._directory):
+            if number >= self._number or time.monotonic() >= until:
+                break
             try:
-                if number < self._number and wall - path.stat().st_mtime >= SETTLED:
-                    segments.compress(self._directory, number)
+                if abs(wall - segments.segment(self._directory, number).stat().st_mtime) < SETTLED:
                     break
+                segments.compress(self._directory, number)
+                done += 1
             except FileNotFoundError:
-                continue  # it is compressed
+                continue  # somebody removed it
             except OSError:
                 break  # there is no room for both forms at the moment
-        self._expire()
+        return done
 
 
 def _sync_directory(directory: Path) -> None:

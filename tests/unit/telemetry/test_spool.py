@@ -21,6 +21,8 @@ from appliance.telemetry.spool import Spool
 from tests.unit.house.tree import ROOT
 from tests.unit.telemetry.events import STORY, event
 
+NOW, WALL = time.monotonic(), time.time()
+
 
 def messages(directory: Path) -> list[str]:
     """Return the messages of the store, as a reader sees them."""
@@ -290,18 +292,44 @@ def test_closed_segments_are_compressed_and_count_as_they_are(tmp_path: Path, mo
     assert len([path for path in tmp_path.iterdir() if path.suffix == ".ndjson"]) <= 2
 
 
-def test_what_is_too_old_goes(tmp_path: Path) -> None:
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float, wrong: float = 0.0) -> None:
+    """Let time pass; `wrong` is by how much the clock on the wall is set wrong."""
+    monkeypatch.setattr(time, "monotonic", lambda: NOW + seconds)
+    monkeypatch.setattr(time, "time", lambda: WALL + seconds + wrong)
+
+
+def test_what_is_too_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path, segment_bytes=5_000)
     for number in range(1, 31):
         spool.append(event(number, "x" * 40))
     assert spool.flush()
     first, second, *_ = segments.listing(tmp_path)
     os.utime(segments.segment(tmp_path, first), (1.0, 1.0))
-    spool.bound(space=1 << 30, keep=3600.0)
-    spool._tidied = 0.0
+    spool.bound(space=1 << 30, keep=86_400.0)
+    later(monkeypatch, 100)
+    assert spool.flush()
+    assert segments.listing(tmp_path)[0] == first  # the clock may not have been set yet
+    later(monkeypatch, 3701)
     assert spool.flush()
     assert segments.listing(tmp_path)[0] == second
     assert spool.counts.expired_segments == 1
+
+
+def test_a_clock_that_is_set_far_forth_makes_nothing_old_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, segment_bytes=5_000)
+    for number in range(1, 31):
+        spool.append(event(number, "x" * 40))
+    later(monkeypatch, 3700)
+    assert spool.flush()
+    years = 10 * 365 * 86_400.0
+    later(monkeypatch, 7000, years)
+    assert spool.flush()
+    assert sequences(tmp_path) == list(range(1, 31))
+    later(monkeypatch, 10_700, years)
+    assert spool.flush()
+    assert sequences(tmp_path) != list(range(1, 31))
 
 
 def test_a_disk_without_room_for_both_forms_keeps_the_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
