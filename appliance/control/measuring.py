@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,12 @@ from appliance.dataplane.desired import DesiredService
 from appliance.dataplane.enums import Reason, State
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.header import layout_digest
-from appliance.dataplane.lookup import Entry
-from appliance.dataplane.memory import Memory
 from appliance.errors import HostError
 from appliance.model import Health, ProbeResult, Service, ServiceKey
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
+    from appliance.control.instance import Instance
 
 TURN = 0.005
 """Seconds of processor time after which others have their turn."""
@@ -90,8 +89,8 @@ class Measuring:
     def _service(self, service: Service, desired: DesiredService) -> list[Any]:
         """Return how many backends are configured, since when it is as it is, its sums, its backends."""
         instance, key = self._daemon.instance, service.key
-        entry, memory = _entry(self._daemon, key)
-        counts = memory.counts(entry.destinations, entry.capacity) if memory and entry else []
+        counts = counted(instance, key)
+        first = entry.destinations if instance.data.tables and (entry := instance.data.tables.entry(key)) else 0
         numbers = instance.data.tables.numbers(key) if instance.data.tables else {}
         gets = {member.address: member.state for member in desired.members}
         active, leaving = instance.active_flows(key), instance.state.leaving
@@ -100,14 +99,13 @@ class Measuring:
             address = backend.address
             configured += not leaving or (key, address) not in leaving
             number = numbers.get(address)
-            counted = counts[number - entry.destinations] if number is not None and entry and counts else NOTHING
+            carried = counts[number - first] if number is not None and counts else NOTHING
             transitions, since = instance.health.changes(key, address)
             well = instance.found(key, address) is Health.UP
             receives = gets.get(address) is State.AVAILABLE
-            row = (str(address), int(well), int(receives), transitions, active.get(address), since, *counted)
+            row = (str(address), int(well), int(receives), transitions, active.get(address), since, *carried)
             backends.append(row)
-        sums = [sum(column) for column in zip(*counts, strict=True)] if counts else NOTHING
-        return [configured, self._since[key][1], sums, backends]
+        return [configured, self._since[key][1], sums(counts), backends]
 
     def _head(self) -> dict[str, Any]:
         """Return all but the services."""
@@ -178,9 +176,16 @@ def _places(daemon: Daemon) -> Mapping[ServiceKey, int]:
     return daemon.instance.current.places if daemon.instance.current else {}
 
 
-def _entry(daemon: Daemon, key: ServiceKey) -> tuple[Entry | None, Memory | None]:
-    data = daemon.instance.data
-    return data.tables.entry(key) if data.tables else None, data.generation.memory if data.generation else None
+def counted(instance: Instance, key: ServiceKey) -> list[tuple[int, ...]]:
+    """Return the counters (`packets octets flows drops`) of all destinations a service has ever had; none without."""
+    tables, generation = instance.data.tables, instance.data.generation
+    entry = tables.entry(key) if tables else None
+    return generation.memory.counts(entry.destinations, entry.capacity) if generation and entry else []
+
+
+def sums(counts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return what a service has carried altogether."""
+    return tuple(sum(column) for column in zip(*counts, strict=True)) if counts else NOTHING
 
 
 def _runs(generation: Generation) -> dict[str, Any]:

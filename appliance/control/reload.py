@@ -83,7 +83,7 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
             daemon.record(EventKind.RELOAD, f"refused, by {who}: {why}", outcome="refused", reason=why)
             daemon.recorder.flush_soon()
             daemon.measuring.tally.reload("refused")
-            daemon.refusal = headline(error)
+            daemon.refusal = why
             daemon.notifier.ready(standing.summary(daemon))
             raise
         daemon.warnings = tuple(issue.as_json() for issue in loaded.warnings)

@@ -28,6 +28,10 @@ BACK_OFF = (0.2, 5.0)
 PROVEN = 30.0
 """Seconds that a process must have lived for the back-off to begin again."""
 FAREWELL = 5.0
+HANDED = "/proc/self/fd/{}"
+"""Where the process finds what it was handed."""
+PROCESS = "telemetry"
+"""The name of a trouble with the process itself."""
 
 Tell = Callable[[str, str, str], None]
 """Takes the topic of a trouble, its words (empty: it is over), and `began` or `over`."""
@@ -56,6 +60,31 @@ def _opened(path: str, held: ExitStack) -> int:
         raise HostError(f"{path}: cannot be handed to the telemetry process: {error.strerror}") from None
     held.callback(os.close, descriptor)
     return descriptor
+
+
+def _copied(path: str, held: ExitStack) -> int | None:
+    """Return a descriptor of a copy, in memory, of a file that the process need not be allowed to read.
+
+    None where there is nothing to copy: the process finds out by itself, and says so.
+    """
+    try:
+        content = Path(path).read_bytes()
+        descriptor = os.memfd_create("vc5-credential", os.MFD_CLOEXEC)
+        held.callback(os.close, descriptor)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+    except OSError:
+        return None
+    return descriptor
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Return what changes with a file; empty without one."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return ()
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def own_place(root: Root) -> Path:
@@ -94,18 +123,22 @@ class TelemetryClient:
         self._tell = tell
         self._channel = Channel(answers or {}, {"status": self._heard})
         self._wanted: Settings | None = None
+        self._stamps: list[tuple[int, ...]] = []
         self._changed = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
         self._troubles: dict[str, str] = {}
+        self._parts: set[str] = set()
+        """Those whose troubles the process tells; the others are the daemon's own."""
         self.child: Child | None = None
         self.restarts = 0
         self.status: dict[str, Any] = {}
         """What the process said last, by part."""
 
     def follow(self, settings: Settings) -> None:
-        """Have the process do what `settings` say, or end it where there is nothing to do."""
-        if settings != self._wanted:
-            self._wanted = settings
+        """Have the process do what `settings` say, with certificates as they are now; end it with nothing to do."""
+        stamps = [_stamp(path) for path in settings.credentials]
+        if settings != self._wanted or stamps != self._stamps:
+            self._wanted, self._stamps = settings, stamps
             self._changed.set()
             if self._supervisor is None and settings.anything:
                 self._supervisor = asyncio.create_task(self._supervise())
@@ -143,7 +176,7 @@ class TelemetryClient:
             self.status = {}
             if self._changed.is_set():
                 continue
-            self._trouble("telemetry", f"the telemetry process {how}; it is started again")
+            self.trouble(PROCESS, f"the telemetry process {how}; it is started again")
             self.restarts += 1
             if loop.time() - began > PROVEN:
                 pause = BACK_OFF[0]
@@ -154,8 +187,10 @@ class TelemetryClient:
         """Have one process live until it ends or the settings change; return how it ended."""
         with ExitStack() as held:
             log, place = (_opened(path, held) for path in (settings.log, settings.place))
-            self.child = child = Child("telemetry", command, (log, place))
-        settings = replace(settings, log=f"/proc/self/fd/{log}", place=f"/proc/self/fd/{place}")
+            copies = {path: copy for path in settings.credentials if (copy := _copied(path, held)) is not None}
+            self.child = child = Child("telemetry", command, (log, place, *copies.values()))
+        files = {path: HANDED.format(copy) for path, copy in copies.items()}
+        settings = replace(settings, log=HANDED.format(log), place=HANDED.format(place), files=files)
         await self._channel.open(child.connection)
         talking = asyncio.create_task(self._channel.run())
         changed = asyncio.create_task(self._changed.wait())
@@ -171,18 +206,21 @@ class TelemetryClient:
 
     def _heard(self, message: dict[str, Any]) -> None:
         self.status = {name: value for name, value in message.items() if name != "tell"}
-        self._trouble("telemetry", "")
-        for name in self._troubles.keys() - self.status.keys():
-            self._trouble(name, "")  # nobody is to do that any more
+        self.trouble(PROCESS, "")
+        for name in self._parts - self.status.keys():
+            self.trouble(name, "")  # nobody is to do that any more
+        self._parts = set(self.status)
         for name, part in self.status.items():
-            self._trouble(name, str(part.get("trouble", "")))
+            self.trouble(name, str(part.get("trouble", "")))
 
     def _forget(self) -> None:
-        for name in list(self._troubles):
-            self._trouble(name, "")
+        """Nothing is to be done, so nothing of it can be wrong."""
+        for name in (PROCESS, *self._parts):
+            self.trouble(name, "")
+        self._parts = set()
 
-    def _trouble(self, name: str, words: str) -> None:
-        """Tell when a trouble begins, changes and ends."""
+    def trouble(self, name: str, words: str) -> None:
+        """Hear what is wrong with something, as often as somebody looks: told when it begins, and when it is over."""
         before = self._troubles.get(name, "")
         if words and not before:
             self._tell(name, words, "began")

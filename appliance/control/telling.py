@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
+from appliance.control.measuring import counted, sums
 from appliance.control.telemetry import TelemetryClient, begin_alerts, own_place
 from appliance.errors import HostError
-from appliance.model import EventKind, Service
+from appliance.model import EventKind, Service, ServiceKey
 from appliance.model_address import NOWHERE, Endpoint
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.messages import Settings
@@ -38,7 +40,7 @@ class Telling:
         self.client = TelemetryClient(self._trouble, {"metrics": self._snapshot})
         self._described: tuple[Observer, str] | None = None
         self._minute = 0.0
-        self._carried: dict[Any, dict[str, int]] = {}
+        self._carried: dict[ServiceKey, tuple[int, ...]] = {}
         """What each service had carried when that was last written down."""
         self._lost = 0
         daemon.measuring.sources.append(self.numbers)
@@ -86,26 +88,29 @@ class Telling:
             self._daemon.recorder.describe(*described)
         logging = settings.logging
         self._daemon.recorder.bound(space=logging.space * MEGABYTE, keep=logging.keep)
-        try:
-            begin_alerts(self._daemon.root, wanted=settings.alerts)
-        except HostError as error:
-            self._daemon.record(EventKind.ALARM, f"alerts: {error}")
+        self._try("alerts-place", lambda: begin_alerts(self._daemon.root, wanted=settings.alerts))
 
     def look(self, now: float) -> None:
         """Every second, in monotonic seconds: follow the configuration, write down what is due."""
         settings = self.settings()
         self.describe(settings)
-        if settings.anything and self.client.child is None:
-            try:
-                own_place(self._daemon.root)
-            except HostError as error:
-                self._trouble("telemetry", str(error), "began")
-                return
-        self.client.follow(settings)
+        starting = settings.anything and self.client.child is None
+        if not starting or self._try("telemetry-place", lambda: own_place(self._daemon.root)):
+            self.client.follow(settings)
         self._count_losses()
         if now >= self._minute:
             first, self._minute = not self._minute, now + MINUTE
             self._daemon.go_on(self._write_traffic(first=first))
+
+    def _try(self, name: str, work: Callable[[], object]) -> bool:
+        """Return whether something succeeds; its trouble lasts until it does."""
+        try:
+            work()
+        except HostError as error:
+            self.client.trouble(name, str(error))
+            return False
+        self.client.trouble(name, "")
+        return True
 
     def _count_losses(self) -> None:
         """Raise an alarm for documents that Elasticsearch will never have."""
@@ -136,19 +141,18 @@ class Telling:
 
     def _write_traffic_of(self, service: Service, *, first: bool) -> None:
         instance = self._daemon.instance
-        data, plan = instance.data, instance.current
-        memory = data.generation.memory if data.generation else None
+        plan = instance.current
         outcome = plan.services.get(service.key) if plan else None
-        if memory is None or data.tables is None or outcome is None:
+        counts = counted(instance, service.key)
+        if outcome is None or not counts:
             return
-        numbers = list(data.tables.numbers(service.key).values())
-        carried = {name: sum(memory.counter(number, name) for number in numbers) for name in COUNTERS}
+        carried = sums(counts)
         before = self._carried.get(service.key)
         self._carried[service.key] = carried
         if first or before is None:
             return
-        # A backend that left has taken its counts along.
-        traffic = {name: max(0, count - before[name]) for name, count in carried.items()}
+        # Never less: rows of backends that left stay, unless a program that knew nothing of them came in between.
+        traffic = {name: max(0, now - then) for name, now, then in zip(COUNTERS, carried, before, strict=True)}
         backends = {"up": outcome.available, "total": len(service.backends)}
         state = "up" if outcome.up else "down"
         text = f"{state}, {outcome.available} of {len(service.backends)} backends, {traffic['packets']} packets"

@@ -12,6 +12,7 @@ import json
 import logging
 import ssl
 import warnings
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -49,8 +50,10 @@ class Elastic:
     Belongs to the event loop that first uses it. Requests may run side by side, up to ten at each server.
     """
 
-    def __init__(self, settings: Elasticsearch, timeout: float = TIMEOUT) -> None:
-        """Prepare, without a word to a server; `timeout` is seconds for each request.
+    def __init__(
+        self, settings: Elasticsearch, timeout: float = TIMEOUT, files: Mapping[str, str] | None = None
+    ) -> None:
+        """Prepare, without a word to a server; `timeout` is seconds for each request, `files` as in `tls_context`.
 
         Raises ShipError, not retryable, where the files of certificates cannot be used or there is no address.
         """
@@ -61,7 +64,7 @@ class Elastic:
         self._timeout = timeout
         self._tls = None
         if any(address.startswith("https:") for address in self._addresses):
-            self._tls = tls_context(settings)
+            self._tls = tls_context(settings, files)
         self._client: elasticsearch.AsyncElasticsearch | None = None
         # The clients tell every failure once more, in their own words and without an end.
         for name in ("elasticsearch", "elastic_transport"):

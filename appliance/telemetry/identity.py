@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -38,16 +39,22 @@ def shown(what: object) -> str:
     return line if len(line) <= SHOWN else line[:SHOWN] + "..."
 
 
-def tls_context(settings: Elasticsearch) -> ssl.SSLContext:
-    """Return what TLS is spoken with. Raises ShipError, not retryable, where a file cannot be used."""
+def tls_context(settings: Elasticsearch, files: Mapping[str, str] | None = None) -> ssl.SSLContext:
+    """Return what TLS is spoken with; `files` says where those are read whose place is not their own.
+
+    Raises ShipError, not retryable, where a file cannot be used.
+    """
+    ca, certificate, key = (
+        (files or {}).get(path, path) or None for path in (settings.ca, settings.certificate, settings.key)
+    )
     try:
-        context = ssl.create_default_context(cafile=settings.ca or None)
+        context = ssl.create_default_context(cafile=ca)
     except (OSError, ValueError) as error:
         raise ShipError(f"{settings.ca}: no certificates to vouch for the server: {error}") from error
-    if settings.certificate:
+    if certificate:
         try:
-            context.load_cert_chain(settings.certificate, settings.key or None)
+            context.load_cert_chain(certificate, key)
         except (OSError, ValueError) as error:
-            files = " and ".join(name for name in (settings.certificate, settings.key) if name)
-            raise ShipError(f"{files}: no certificate to show to the server: {error}") from error
+            named = " and ".join(name for name in (settings.certificate, settings.key) if name)
+            raise ShipError(f"{named}: no certificate to show to the server: {error}") from error
     return context

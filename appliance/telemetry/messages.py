@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from appliance.model_address import Endpoint
@@ -21,12 +22,20 @@ class Settings:
     logging: Logging
     listen: Endpoint | None = None
     """Where metrics are offered; None: nowhere."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Where the process finds what is in files that only the daemon may read, by their paths."""
 
     @property
     def elasticsearch(self) -> Elasticsearch | None:
         """Where documents go; None: nowhere."""
         search = self.logging.elasticsearch
         return search if search is not None and search.addresses else None
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """The files that say who we are to Elasticsearch, and how it is known."""
+        search = self.elasticsearch
+        return tuple(path for path in (search.ca, search.certificate, search.key) if path) if search else ()
 
     @property
     def alerts(self) -> bool:
@@ -59,4 +68,5 @@ def decode_settings(message: dict[str, Any]) -> Settings:
         observer=Observer(**message["observer"]),
         logging=Logging(**{**logging, "syslog": tuple(logging["syslog"])}, elasticsearch=search),
         listen=Endpoint(ipaddress.ip_address(listen[0]) if listen[0] else None, listen[1]) if listen else None,
+        files={str(path): str(place) for path, place in message["files"].items()},
     )

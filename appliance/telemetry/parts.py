@@ -49,7 +49,7 @@ class Shipping:
 
         assert self._settings.elasticsearch is not None
         try:
-            async with Elastic(self._settings.elasticsearch) as server:
+            async with Elastic(self._settings.elasticsearch, files=self._settings.files) as server:
                 self._shipper = Shipper(Path(self._settings.log), Path(self._settings.place), server)
                 await self._shipper.run()
         except ShipError as error:
