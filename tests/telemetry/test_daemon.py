@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.telemetry import spool_reader
+from tests.lab.backend import REPOSITORY
 from tests.lab.daemon import Daemon
 from tests.lab.elasticsearch import Elasticsearch
 from tests.lab.interference import Interference, Mode
@@ -24,8 +26,26 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 BACKENDS = 20
 
 
+CLOCK = """
+import time
+
+real = time.time
+
+
+def set_clock():
+    with open({offset!r}) as file:
+        return real() + float(file.read())
+
+
+time.time = set_clock
+"""
+"""Read by the interpreter before anything else (site, in Python's documentation): whoever asks for the time gets it."""
+
+
 @contextmanager
-def balancer(elasticsearch: Elasticsearch, namespace: str, top: str = "") -> Iterator[tuple[Daemon, Interference, Lab]]:
+def balancer(
+    elasticsearch: Elasticsearch, namespace: str, environment: dict[str, str] | None = None
+) -> Iterator[tuple[Daemon, Interference, Lab]]:
     """A daemon that checks one backend under many addresses and several services, ten times a second."""
     prepare(elasticsearch)
     with Lab(backends=1) as lab, Interference(elasticsearch.port, lab.balancer) as between:
@@ -33,8 +53,8 @@ def balancer(elasticsearch: Elasticsearch, namespace: str, top: str = "") -> Ite
         lines = "".join(f"address add {address}/24 dev eth0\n" for address in addresses)
         lab.backends["b1"].namespace.run("ip", "-batch", "-", text=lines)
         search = f"{{addresses: ['{between.url}'], namespace: {namespace}}}"
-        text = configuration(servers=", ".join(addresses), top=f"logging: {{elasticsearch: {search}}}\n{top}")
-        with Daemon(lab.balancer, lab.root(), text) as daemon:
+        text = configuration(servers=", ".join(addresses), top=f"logging: {{elasticsearch: {search}}}\n")
+        with Daemon(lab.balancer, lab.root(), text, environment=environment) as daemon:
             states: dict[str, Any] = {f"b{100 + number}": "available" for number in range(BACKENDS)}
             wait_states(daemon, **states)
             yield daemon, between, lab
@@ -111,3 +131,31 @@ def test_a_full_disk(elasticsearch: Elasticsearch, namespace: str) -> None:
             assert daemon.stop() == 0
         finally:
             subprocess.run(["umount", "-l", log], check=True)
+
+
+def test_the_clock_is_set_forth_and_back(tmp_path: Path, elasticsearch: Elasticsearch, namespace: str) -> None:
+    """By 40 days, which is longer than anything is kept, and by two days; the time that passes is not concerned."""
+    offset = tmp_path / "offset"
+    tmp_path.joinpath("sitecustomize.py").write_text(CLOCK.format(offset=str(offset)))
+    environment = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+
+    def set_clock(days: int) -> None:
+        offset.with_suffix(".new").write_text(str(days * 86_400))
+        offset.with_suffix(".new").replace(offset)
+
+    set_clock(0)
+    real = time.time()
+    with balancer(elasticsearch, namespace, environment) as (daemon, _, _lab):
+        for days in (40, -2, 0):
+            set_clock(days)
+            before = len(kept(daemon.places.log))
+            wait_for("probes", lambda: len(kept(daemon.places.log)) > before + 200, 30)  # noqa: B023
+            daemon.reload()
+            reloads = [one["at"] for one in kept(daemon.places.log) if one["kind"] == "reload"]
+            assert abs(reloads[-1] - real - days * 86_400) < 3600
+        assert [one for one in kept(daemon.places.log) if one["kind"] == "alarm"] == []
+        assert daemon.status()["services"][0]["up"]
+        assert daemon.stop() == 0
+        daemon.start()
+        everything_is_there(elasticsearch, namespace, daemon.places.log)
+        assert daemon.stop() == 0
