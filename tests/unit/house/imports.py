@@ -74,6 +74,11 @@ PURE_TELEMETRY = (
     *("metrics", "readings", "templates"),
     *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
+PURE_ROUTING = (
+    *("bfd.messages", "bfd.packet", "bfd.session", "policy", "route", "status"),
+    *(f"bgp.{name}" for name in ("attribute", "capability", "machine", "message", "notification", "outbox", "session")),
+    *("bgp.update", "capture"),
+)
 PURE_CONTROL = (
     "announcing",
     "balance",
@@ -118,7 +123,8 @@ LAYERS: dict[str, Layer] = {
     ),
     **dict.fromkeys(
         (
-            *("appliance.child", "appliance.dataplane", "appliance.health", "appliance.net", "appliance.telemetry"),
+            *("appliance.child", "appliance.dataplane", "appliance.health", "appliance.net", "appliance.routing"),
+            "appliance.telemetry",
             "appliance.control.socket",
         ),
         Layer.ADAPTER,
@@ -128,6 +134,7 @@ LAYERS: dict[str, Layer] = {
     **dict.fromkeys((f"appliance.dataplane.{name}" for name in PURE_DATAPLANE), Layer.PURE),
     **dict.fromkeys((f"appliance.health.{name}" for name in PURE_HEALTH), Layer.PURE),
     **dict.fromkeys((f"appliance.control.{name}" for name in PURE_CONTROL), Layer.PURE),
+    **{f"appliance.routing.{name}": Layer.PURE for name in PURE_ROUTING},
     **{f"appliance.telemetry.{name}": Layer.PURE for name in PURE_TELEMETRY},
 }
 
