@@ -6,6 +6,7 @@ from argparse import SUPPRESS
 
 from appliance.cli import (
     alert,
+    bgp,
     block,
     completion,
     daemon,
@@ -171,6 +172,29 @@ VERBS = (
     ),
     Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),
+    Verb(
+        "bgp",
+        bgp.run,
+        "the routers: their sessions, what they are told of each VIP and why not, BFD, and the last errors",
+        (
+            Argument(
+                "what",
+                "one peer's address: all there is to say of it; `capture`: the messages that go to and fro from now on",
+                {"nargs": "?", "metavar": "peer"},
+                Names.PEER,
+                (bgp.CAPTURE,),
+            ),
+            Argument("peer", "whose messages (default: everybody's)", {"nargs": "?", "metavar": "of"}, Names.PEER),
+            Argument("--routes", "with what each peer is told, VIP by VIP", {"action": "store_true"}),
+            Argument(
+                "--pcap",
+                "capture into this new file, for Wireshark or tcpdump -r; - is standard output",
+                {"metavar": "FILE"},
+                Names.FILE,
+            ),
+            Argument("--seconds", "capture for so long (default: until interrupted)", {"metavar": "N"}),
+        ),
+    ),
     Verb(
         "metrics",
         metrics.run,
