@@ -18,7 +18,7 @@ from appliance.cli.tables import Screen, width
 from appliance.control.socket import Request
 from appliance.paths import Root
 from appliance.routing.status import RoutingStatus
-from tests.profile import PARSER_INPUTS
+from tests.profile import EXAMPLES
 from tests.unit.cli.samples import BODY
 from tests.unit.control.running import running
 from tests.unit.routing.samples import INSIDE, NOW, REFUSED, ROUTING, WAITED_FOR, WELL
@@ -83,7 +83,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=PARSER_INPUTS)
+@settings(max_examples=EXAMPLES)
 @given(st.dictionaries(st.sampled_from(sorted(FULL["peers"][0])), JSON), st.sampled_from(FULL["peers"]))
 def test_what_another_version_says_is_no_traceback(other: dict[str, Any], peer: dict[str, Any]) -> None:
     body = {**FULL, "peers": [{**peer, **other}]}
