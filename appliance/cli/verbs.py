@@ -20,6 +20,7 @@ from appliance.cli import (
     status,
 )
 from appliance.cli.arguments import Argument, Names, Verb
+from appliance.model_event import EventKind
 
 CONFIG_FILE = Argument(
     "config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"}, Names.FILE
@@ -272,12 +273,13 @@ VERBS = (
             Argument("--follow", "wait for more, until interrupted", {"action": "store_true"}),
             Argument("--service", "of this service: VIP:PORT/tcp", {"metavar": "S"}, Names.SERVICE),
             Argument("--backend", "of this backend address", {"metavar": "B"}, Names.BACKEND),
+            Argument("--peer", "of this router", {"metavar": "P"}, Names.PEER),
             Argument("--since", "from this moment on: 10m, 2h, 3d (ago), or 2025-06-01T12:00", {"metavar": "T"}),
             Argument("--until", "up to this moment, written alike", {"metavar": "T"}),
             Argument(
                 "--outcome",
                 "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead), services and VIPs (up, down), "
-                "reloads (ok, refused), alarms (began, over, lost)",
+                "routers (established, down, refused, malformed), reloads (ok, refused), alarms (began, over, lost)",
                 {"metavar": "O"},
             ),
             Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),
@@ -285,6 +287,7 @@ VERBS = (
         (
             Argument("--probes", "probe results only", {"action": "store_true"}),
             Argument("--events", "everything but probe results", {"action": "store_true"}),
+            Argument("--kind", "of this kind only", {"metavar": "K", "choices": tuple(map(str, EventKind))}),
         ),
     ),
     Verb(

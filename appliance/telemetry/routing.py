@@ -1,11 +1,17 @@
-"""From the status of routing to the numbers of a snapshot, by the names of metrics.py without their prefix. Pure."""
+"""What is told of routing: numbers for metrics, and details for documents. Pure.
+
+Events of kinds bgp and bfd have the `peer`, and one of these as `outcome`, with the one before as `before`: of bgp
+`established` and `down`, `refused` where no session came about, `malformed` where an UPDATE was treated as a withdrawal
+(RFC 7606); of bfd `up` and `down`. `reason` says why, in words. What else there is to say is in `details`, made here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from appliance.routing.status import Direction, PeerStatus, RoutingStatus, SessionState
+from appliance.model import Event, EventKind
+from appliance.routing.status import BfdStatus, Direction, LastError, PeerStatus, RoutingStatus, SessionState
 from appliance.telemetry.metrics import BGP_CODES, NO_CODE
 
 
@@ -52,3 +58,59 @@ def _errors(peer: PeerStatus) -> dict[str, dict[str, int]]:
     for (direction, code), count in peer.errors.items():
         found[str(direction)][NO_CODE if code is None else str(code)] = count
     return found
+
+
+def bgp_details(peer: PeerStatus, error: LastError | None = None, lasted: float | None = None) -> dict[str, Any]:
+    """Return the details of an event of kind bgp: the fields vc5.bgp.* (fields.py).
+
+    `error` is what it came from, `lasted` for how many seconds a session that is over was established.
+    """
+    told: dict[str, Any] = {
+        "state": str(peer.state),
+        "group": peer.group,
+        "local_as": peer.local_as,
+        "remote_as": peer.remote_as,
+    }
+    if error is not None:
+        told |= {
+            "direction": str(error.direction),
+            "code": error.code,
+            "subcode": error.subcode,
+            "hex": error.data.hex(),
+        }
+    if lasted is not None:
+        told["lasted_ns"] = round(lasted * 1e9)
+    return {"bgp": _known(told)}
+
+
+def bfd_details(bfd: BfdStatus) -> dict[str, Any]:
+    """Return the details of an event of kind bfd: the fields vc5.bfd.* (fields.py)."""
+    told = {
+        "state": str(bfd.state),
+        "remote_state": None if bfd.remote_state is None else str(bfd.remote_state),
+        "diagnostic": bfd.diagnostic,
+        "detection_ns": round(bfd.detection * 1e9),
+        "flaps": bfd.flaps,
+    }
+    return {"bfd": _known(told)}
+
+
+def every_minute(status: RoutingStatus, at: float) -> Iterator[Event]:
+    """Yield how it stands with each peer, to be written down once a minute; `at` in wall-clock seconds."""
+    for peer in status.peers:
+        details = bgp_details(peer)
+        details["bgp"]["routes"] = {
+            "advertised": peer.advertised,
+            "pending": peer.pending,
+            "withheld": peer.withheld,
+        }
+        text = f"{peer.state}, {peer.advertised} routes"
+        if peer.bfd is not None:
+            details |= bfd_details(peer.bfd)
+            text += f", BFD {peer.bfd.state}"
+        outcome = "established" if peer.established else "down"
+        yield Event(at, EventKind.TRAFFIC, text, peer=peer.address, outcome=outcome, details=details)
+
+
+def _known(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if value not in (None, "")}

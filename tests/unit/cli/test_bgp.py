@@ -16,8 +16,11 @@ from appliance.cli import bgp_view
 from appliance.cli.main import main
 from appliance.cli.tables import Screen, width
 from appliance.control.socket import Request
+from appliance.model import Event, EventKind
 from appliance.paths import Root
 from appliance.routing.status import RoutingStatus
+from appliance.telemetry.routing import bgp_details
+from appliance.telemetry.spool import Spool
 from tests.profile import EXAMPLES
 from tests.unit.cli.samples import BODY
 from tests.unit.control.running import running
@@ -175,3 +178,34 @@ def test_what_is_wrong_is_said(
 def test_the_status_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status"]) == 0
     assert "BGP: 2 of 4 peers established, 2 routes, 1 pending; BFD 1 of 2 up\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--kind", "bgp"], ["refused", "established"]),
+        (["--kind", "bfd"], ["up"]),
+        (["--peer", "10.1.10.252"], ["established", "up"]),
+        (["--outcome", "refused"], ["refused"]),
+        (["--peer", "10.1.10.9"], []),
+    ],
+)
+def test_the_log_of_routers(words: list[str], said: list[str], root: Root, capsys: pytest.CaptureFixture[str]) -> None:
+    spool = Spool(root.log)
+    for at, kind, peer, outcome in (
+        (1.0, EventKind.BGP, REFUSED, "refused"),
+        (2.0, EventKind.BGP, WELL, "established"),
+        (3.0, EventKind.BFD, WELL, "up"),
+    ):
+        details = bgp_details(peer, peer.last_error)
+        spool.append(Event(at, kind, f"is {outcome}", peer=peer.address, outcome=outcome, details=details))
+    spool.append(Event(4.0, EventKind.DAEMON, "started"))
+    spool.close()
+    assert main(["log", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-2] for line in lines] == said
+    assert main(["log", *words, "--json"]) == 0
+    for text in capsys.readouterr().out.splitlines():
+        found = json.loads(text)
+        assert ("hex" in found["details"]["bgp"]) == (found["outcome"] == "refused")
+    assert all("10.1.10.25" in line for line in lines)
