@@ -282,7 +282,7 @@ def _changes() -> list[Panel]:
     ]
     flapping = [by("2", "server.ip", "Backend", "bucket", 10), by("3", "service.name", "Service", "bucket", 5)]
     columns = ["vc5.kind", "vc5.outcome", "service.name", "server.ip", "vc5.peer", "event.reason", "message"]
-    grave = ["vc5.kind", "vc5.outcome", "destination.ip", "event.reason", "message"]
+    grave = ["vc5.kind", "vc5.outcome", "destination.ip", "vc5.peer", "event.reason", "message"]
     graver = "event.severity:[0 TO 4]"
     return [
         Panel(vega("vc5-timeline", "Changes, and why (point at one)", _timeline()), 48, 14),
