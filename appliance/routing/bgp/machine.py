@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from appliance.routing.bgp.notification import StateError
 from appliance.routing.status import SessionState as State
 
 
@@ -101,7 +102,11 @@ TABLE: Final[dict[tuple[State, Input], Step]] = {
 }
 """Everything that may happen. IDLE ignores the rest; elsewhere it is an error."""
 
-UNEXPECTED: Final = {State.OPEN_SENT: 1, State.OPEN_CONFIRM: 2, State.ESTABLISHED: 3}
+UNEXPECTED: Final = {
+    State.OPEN_SENT: StateError.OPEN_SENT,
+    State.OPEN_CONFIRM: StateError.OPEN_CONFIRM,
+    State.ESTABLISHED: StateError.ESTABLISHED,
+}
 """The subcodes of the error of a message that has no place in a state (RFC 6608)."""
 
 
