@@ -12,10 +12,11 @@ from typing import Protocol
 
 from appliance.model_address import Address
 from appliance.routing.bgp.agreement import Agreement, Local, agree, offer
-from appliance.routing.bgp.machine import UNEXPECTED, Action, Input, State, step
+from appliance.routing.bgp.machine import UNEXPECTED, Action, Input, step
 from appliance.routing.bgp.message import Keepalive, Message, Notification, Open, Reader, RouteRefresh, Update, encode
 from appliance.routing.bgp.notification import Cease, Code, Refusal, text
 from appliance.routing.status import Direction
+from appliance.routing.status import SessionState as State
 
 DIAL_TIME = 10.0
 """Seconds for TCP to be opened."""
@@ -64,8 +65,8 @@ class Ending:
 class Owner(Protocol):
     """What a connection asks of the session."""
 
-    def may_open(self, connection: Connection, received: Open, now: float) -> None:
-        """Decide between this connection and another one, now that the peer is known."""
+    def may_open(self, connection: Connection, received: Open, now: float) -> bool:
+        """Decide between this connection and another one, now that the peer is known; return whether this one lives."""
 
     def established(self, connection: Connection, now: float) -> None:
         """The peer can be told routes."""
@@ -202,8 +203,7 @@ class Connection:
     def _take_open(self, received: Open, now: float) -> None:
         if self.state is State.OPEN_SENT:
             agreement = agree(self._local, received)
-            self._owner.may_open(self, received, now)
-            if self.state is not State.OPEN_SENT:
+            if not self._owner.may_open(self, received, now):
                 return
             self.agreement = agreement
             self.reader.four_octet, self.reader.internal = agreement.four_octet, agreement.ibgp
@@ -265,6 +265,6 @@ class Connection:
                 self._dial_until = self._hold_until = self._keepalive_at = self._send_until = None
                 self._orders.append(Close(self.serial))
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Open | Notification | Keepalive) -> None:
         self._owner.count(Direction.SENT, message)
         self._orders.append(Send(self.serial, encode(message)))

@@ -13,7 +13,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address
 
 from appliance.routing.bgp.capability import Capabilities, Family, decode_parameters, encode_parameters
-from appliance.routing.bgp.notification import LONGEST, Code, Header, OpenError, Refusal, RefreshError
+from appliance.routing.bgp.notification import LONGEST, Code, Header, OpenError, RefreshError, Refusal
 from appliance.routing.bgp.update import MARKER, MAX_MESSAGE, Kind, Update, framed, parse
 
 __all__ = ["Keepalive", "Kind", "Message", "Notification", "Open", "Reader", "Refresh", "RouteRefresh", "Update"]

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from appliance.model_address import Address
 from appliance.routing.bgp.agreement import Agreement, Local
 from appliance.routing.bgp.connection import Connection, Ending, Order
-from appliance.routing.bgp.machine import State
 from appliance.routing.bgp.message import Message, Open, RouteRefresh, Update
 from appliance.routing.bgp.notification import Cease, Code
 from appliance.routing.bgp.outbox import Outbox
 from appliance.routing.route import Routes
 from appliance.routing.status import Direction
+from appliance.routing.status import SessionState as State
 from appliance.telemetry.back_off import BackOff
 
 FIRST, MOST = 1.0, 60.0
@@ -181,13 +181,13 @@ class Session:
 
     # ---- what connections ask (Owner of connection.py)
 
-    def may_open(self, connection: Connection, received: Open, now: float) -> None:
-        """Decide between this connection and another one, now that the peer is known."""
+    def may_open(self, connection: Connection, received: Open, now: float) -> bool:
+        """Decide between this connection and another one, now that the peer is known; return whether this one lives."""
         for other in [one for one in self.connections.values() if one is not connection]:
             if other is self._serving:
                 if other.agreement is None or other.agreement.graceful_restart is None:
                     connection.collide("there is a session already", now)
-                    return
+                    return False
                 other.closed("the peer has opened another connection: it has restarted", now)
             elif other.state in OUTSIDE:
                 remote_as = received.as_number
@@ -195,7 +195,8 @@ class Session:
                 loser = other if other.inbound == ours else connection
                 loser.collide("both have opened a connection, and the other one is kept", now)
                 if loser is connection:
-                    return
+                    return False
+        return True
 
     def established(self, connection: Connection, now: float) -> None:
         """Begin to tell routes."""
