@@ -27,7 +27,7 @@ Segment = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Prefixes:
-    """Networks of one family as they came, already checked. Making objects of them takes time, and is left to `networks`."""
+    """Networks of one family as they came, already checked. To make objects of them takes time: see `networks`."""
 
     family: Family
     data: bytes
@@ -48,7 +48,7 @@ class Prefixes:
 
 
 def read_prefixes(data: bytes, family: Family) -> Prefixes | None:
-    """Return the networks that `data` lists; None where a length is too great or does not fit (RFC 7606 section 5.3)."""
+    """Return the networks that `data` lists; None where a length is too great or does not fit (RFC 7606, 5.3)."""
     at = count = 0
     most, end = family.bits, len(data)
     while at < end:
@@ -294,7 +294,7 @@ def _cut_off(kind: int, size: int, left: int, length: int, data: bytes) -> Mista
 
 
 def _bad_networks(whole: bytes, why: str) -> Refusal:
-    """Return the end of the session: without its networks a message cannot count as withdrawn (RFC 7606 section 5.3)."""
+    """Return the end of the session: a message without its networks cannot count as withdrawn (RFC 7606, 5.3)."""
     return Refusal(Code.UPDATE, UpdateError.OPTIONAL_ATTRIBUTE, whole, f"the peer's UPDATE cannot be read: {why}")
 
 

@@ -123,8 +123,8 @@ def form(family: Family, attributes: Attributes, *, four_octet: bool) -> Form:
     found = Form(head, encode(attributes, four_octet=four_octet, next_hop=classic))
     if found.room < 1 + family.bits // 8:
         raise ValueError(
-            f"the attributes of a route take {len(found.rest)} bytes, and {MAX_MESSAGE} are allowed for the message with"
-            f" them: {len(attributes.communities)} communities and {len(attributes.as_path)} AS numbers are too many"
+            f"the attributes of a route take {len(found.rest)} bytes, and a whole message must not exceed {MAX_MESSAGE}:"
+            f" {len(attributes.communities)} communities and {len(attributes.as_path)} AS numbers are too many"
         )
     return found
 
