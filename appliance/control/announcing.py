@@ -106,6 +106,18 @@ class Announcements:
     by_vip: Mapping[Address, Announcement]
     until: float | None = None
 
+    def changed(self, some: Mapping[Address, Announcement | None], now: float) -> Announcements:
+        """Return these with some of them anew, at `now`; None: that VIP is gone."""
+        found = dict(self.by_vip)
+        until = [] if self.until is None else [self.until]
+        for vip, one in some.items():
+            if one is None:
+                found.pop(vip, None)
+            else:
+                found[vip] = one
+                until += [] if one.left is None else [now + one.left]
+        return Announcements(found, min(until, default=None))
+
     @property
     def how(self) -> dict[Address, Announce]:
         """How each is to be announced, for the policies of peers."""

@@ -58,7 +58,7 @@ class Policy:
         """`filters` are those of the peer, if they were made before; `draining` says that the whole node is drained."""
         self._vips = config.bgp.vips
         self._peer = peer
-        self._terms = terms
+        self.terms = terms
         self._draining = draining
         self._filters = filters or Filters(peer.accept, peer.reject)
         self._made: dict[tuple[int, int, bool], Attributes | None] = {}
@@ -103,7 +103,7 @@ class Policy:
         next_hop = self._next_hop(vip.version, said)
         if next_hop is None or self._refused(vip.version):
             return None
-        peer, ibgp = self._peer, self._terms.ibgp
+        peer, ibgp = self._peer, self.terms.ibgp
         med = peer.med if said.med is None else said.med
         preference = peer.local_pref if said.local_pref is None else said.local_pref
         communities = (*peer.communities, *said.communities)
@@ -123,15 +123,15 @@ class Policy:
         )
 
     def _next_hop(self, version: int, said: VipRoutes) -> Address | None:
-        local = _anywhere(self._terms.local)
+        local = _anywhere(self.terms.local)
         six = said.next_hop_6 or self._peer.next_hop_6 or (local if local and local.version == 6 else None)
         if version == 6:
             return six
         four = said.next_hop_4 or self._peer.next_hop_4 or (local if local and local.version == 4 else None)
-        return four or (six if self._terms.extended_next_hop else None)
+        return four or (six if self.terms.extended_next_hop else None)
 
     def _refused(self, version: int) -> bool:
-        return not (self._terms.ipv4 if version == 4 else self._terms.ipv6)
+        return not (self.terms.ipv4 if version == 4 else self.terms.ipv6)
 
     def _lack(self, vip: Address, said: VipRoutes) -> str:
         """Return why the session does not allow a route; empty if it does."""
@@ -142,7 +142,7 @@ class Policy:
             return f"the router takes no {family} routes over this session"
         if self._next_hop(vip.version, said) is not None:
             return ""
-        if self._terms.local is None:
+        if self.terms.local is None:
             return f"no {family} next hop before there is a session"
         refusal = ", for the router takes none of IPv6 (RFC 8950)" if vip.version == 4 else ""
         return f"no {family} next hop: set next_hop_{vip.version}{refusal}"

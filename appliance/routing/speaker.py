@@ -11,6 +11,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from appliance.errors import HostError
 from appliance.model_address import Address
@@ -78,7 +79,7 @@ class Speaker:
                 session.start(now)
                 self._act(session)
             else:
-                session.local = local
+                session.local = replace(session.local, peer=local.peer)
 
     def want(self, session: Session) -> None:
         """Have a peer know what it should know by now."""

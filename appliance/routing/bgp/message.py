@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 
+from appliance.routing.bgp.attribute import AS_TRANS
 from appliance.routing.bgp.capability import Capabilities, Family, decode_parameters, encode_parameters
+from appliance.routing.bgp.frame import HEADER, MARKER, MAX_MESSAGE, Kind, framed
 from appliance.routing.bgp.notification import LONGEST, Code, Header, OpenError, RefreshError, Refusal
-from appliance.routing.bgp.update import MARKER, MAX_MESSAGE, Kind, Update, framed, parse
+from appliance.routing.bgp.update import Update, parse
 
 __all__ = ["Keepalive", "Kind", "Message", "Notification", "Open", "Reader", "Refresh", "RouteRefresh", "Update"]
 __all__ += ["encode"]
 
-AS_TRANS = 23456
-"""What stands for an AS number that does not fit into two octets (RFC 6793)."""
 VERSION = 4
 
 
@@ -33,7 +33,7 @@ class Open:
     hold_time: int
     """Seconds: 0 (never) or 3..65535."""
     router_id: IPv4Address
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities
     version: int = VERSION
     as_field: int = -1
     """What the field of two octets says; by default the AS number, or AS_TRANS where it does not fit."""
@@ -147,7 +147,7 @@ class Reader:
 
         What is wrong is refused as soon as it can be seen: something else that connects here may send no 19 bytes.
         """
-        head = bytes(self._buffer[: len(MARKER) + 3])
+        head = bytes(self._buffer[:HEADER])
         if not MARKER.startswith(head[: len(MARKER)]):
             raise Refusal(
                 Code.HEADER,
@@ -157,11 +157,11 @@ class Reader:
         if len(head) < len(MARKER) + 2:
             return 0
         length = int.from_bytes(head[16:18], "big")
-        if not len(MARKER) + 3 <= length <= MAX_MESSAGE:
+        if not HEADER <= length <= MAX_MESSAGE:
             raise _bad_length(length, f"lengths are 19 to {MAX_MESSAGE}")
-        if len(head) < len(MARKER) + 3:
+        if len(head) < HEADER:
             return 0
-        kind = head[18]
+        kind = head[HEADER - 1]
         if kind not in _LENGTHS:
             raise Refusal(
                 Code.HEADER,
@@ -172,12 +172,12 @@ class Reader:
         least, most = _LENGTHS[kind]
         if not least <= length <= most:
             allowed = str(least) if least == most else f"{least} to {most}"
-            raise _bad_length(length, f"the length of {_called(kind)} is {allowed}")
+            raise _bad_length(length, f"the length of {Kind(kind).label} is {allowed}")
         return length
 
     def _decode(self, whole: bytes) -> Message:
-        body = whole[19:]
-        match whole[18]:
+        body = whole[HEADER:]
+        match whole[HEADER - 1]:
             case Kind.OPEN:
                 return _decode_open(body)
             case Kind.UPDATE:
@@ -197,17 +197,13 @@ class Reader:
 
 
 _LENGTHS: dict[int, tuple[int, int]] = {
-    Kind.OPEN: (29, MAX_MESSAGE),
-    Kind.UPDATE: (23, MAX_MESSAGE),
-    Kind.NOTIFICATION: (19, MAX_MESSAGE),
-    Kind.KEEPALIVE: (19, 19),
-    Kind.ROUTE_REFRESH: (19, MAX_MESSAGE),
+    Kind.OPEN: (HEADER + 10, MAX_MESSAGE),
+    Kind.UPDATE: (HEADER + 4, MAX_MESSAGE),
+    Kind.NOTIFICATION: (HEADER, MAX_MESSAGE),
+    Kind.KEEPALIVE: (HEADER, HEADER),
+    Kind.ROUTE_REFRESH: (HEADER, MAX_MESSAGE),
 }
-"""The shortest and the longest message of each type. Short NOTIFICATIONs and odd ROUTE-REFRESHs are told from the body."""
-
-
-def _called(kind: int) -> str:
-    return Kind(kind).name.replace("_", "-")
+"""The shortest and the longest message of each type; more about NOTIFICATION and ROUTE-REFRESH is found in the body."""
 
 
 def _bad_length(length: int, expected: str) -> Refusal:
@@ -252,7 +248,7 @@ def _decode_open(body: bytes) -> Open:
 
 
 def _decode_refresh(whole: bytes) -> RouteRefresh:
-    body = whole[19:]
+    body = whole[HEADER:]
     if len(body) != 4:
         why = f"the peer sent a ROUTE-REFRESH with length {len(whole)}; it has 23 bytes"
         # RFC 7313 section 5. For a plain request nothing is said; RFC 4271 section 6.1 is for all messages.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.model_address import Address
 from appliance.routing.bgp.agreement import Agreement, Local
@@ -203,6 +203,8 @@ class Session:
         assert connection.agreement is not None
         self._serving = connection
         self.established_count += 1
+        # Whoever meets us again has met this daemon, which has forwarded packets since.
+        self.local = replace(self.local, restarting=False, preserved=True)
         self._dial_at = None
         self.outbox = self._outbox(connection.agreement)
         for other in [one for one in self.connections.values() if one is not connection]:
