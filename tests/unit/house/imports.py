@@ -75,7 +75,7 @@ PURE_TELEMETRY = (
     *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
 PURE_ROUTING = (
-    *("bfd.messages", "bfd.packet", "bfd.session", "policy", "route", "status"),
+    *("bfd.messages", "bfd.packet", "bfd.session", "filters", "policy", "route", "status"),
     *(f"bgp.{name}" for name in ("attribute", "capability", "machine", "message", "notification", "outbox", "session")),
     *("bgp.update", "capture"),
 )
