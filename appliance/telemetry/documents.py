@@ -24,7 +24,7 @@ from typing import Any
 
 from appliance.model import Address, CheckKind, Event, EventKind, Outcome, ProbeResult, ServiceKey
 from appliance.telemetry.failures import failure
-from appliance.telemetry.fields import ECS_VERSION
+from appliance.telemetry.fields import ECS_VERSION, FIELDS
 from appliance.telemetry.streams import Stream
 
 MESSAGE_CHARACTERS = 4096
@@ -51,8 +51,12 @@ _ECS_KINDS: Mapping[EventKind, tuple[str, str, str]] = {
 _ECS_OUTCOMES = {Outcome.OK: "success", Outcome.WRONG: "failure", Outcome.NONE: "failure"}
 _BAD, _GOOD = frozenset({"refused", "failed", "malformed"}), frozenset({"ok"})
 PARTS = ("traffic", "backends", "bgp", "bfd")
-"""Parts of an event's details that have fields of their own, by which they can be found and added up."""
-_WITH_PARTS = (EventKind.TRAFFIC, EventKind.BGP, EventKind.BFD)
+"""Parts of a document that are an event's details, and have fields of their own: to be found, or added up."""
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    kind: tuple(field.name.split(".")[2] for field in FIELDS if field.name.startswith(f"vc5.{kind}."))
+    for kind in (EventKind.BGP, EventKind.BFD)
+}
+"""Which details of such events have fields of their own."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ def _details(document: Mapping[str, Any], event: Mapping[str, Any], own: Mapping
         found = dict(own.get("details") or {})
         for part in PARTS:
             if part in own:
-                found[part] = own[part]
+                found |= own[part] if part == own["kind"] else {part: own[part]}
         return found
     found = {"check": own["check"]["index"], "total_ns": event["duration"], **own["timing"]}
     if "http" in document:
@@ -241,10 +245,12 @@ def _event(event: Event, number: str, sequence: int) -> dict[str, Any]:
     if event.peer is not None:
         own["peer"] = str(event.peer)
     details = dict(event.details or {})
-    if event.kind in _WITH_PARTS:
-        if event.kind is EventKind.TRAFFIC and event.service is not None:
+    if event.kind is EventKind.TRAFFIC:
+        if event.service is not None:
             document["service"] = document["service"] | {"state": event.outcome}
-        own |= {part: details.pop(part) for part in PARTS if isinstance(details.get(part), Mapping)}
+        own |= {part: details.pop(part) for part in PARTS if part in details}
+    elif names := [name for name in _NAMES.get(event.kind, ()) if name in details]:
+        own[str(event.kind)] = {name: details.pop(name) for name in names}
     if details:
         own["details"] = details
     return document

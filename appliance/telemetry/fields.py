@@ -74,8 +74,8 @@ FIELDS: tuple[Field, ...] = (
         network__type="ipv4 or ipv6: the family of the VIP.",
         vc5__kind="What the event is about: probe, backend, service, vip, interface, bgp, bfd, daemon, reload, "
         "operator, alarm, traffic (what a service carried in a minute, or how it stood with a router).",
-        vc5__outcome="Of a probe ok, wrong-answer or no-answer; of an event what it came to: up, down, established, "
-        "refused, malformed, began.",
+        vc5__outcome="Of a probe ok, wrong-answer or no-answer; of an event what it came to: up, down, refused, "
+        "failed, malformed, began.",
     ),
     *_fields(FieldType.LONG, BOTH, event__sequence="Counts the documents of one balancer, without gaps."),
     *_fields(
@@ -117,6 +117,7 @@ FIELDS: tuple[Field, ...] = (
         vc5__bgp__state="The state of the BGP session: idle, connect, active, open-sent, open-confirm, established, "
         "stopped.",
         vc5__bgp__group="The group of the router, where it has one.",
+        vc5__bgp__router_id="What the router calls itself, where it has said so.",
         vc5__bgp__direction="Who found fault: sent (this balancer), received (the router), local (neither).",
         vc5__bgp__hex="The bytes that an error is about, as hexadecimal digits; not searched where there are many.",
         vc5__bfd__state="What BFD finds: up, down, init, admin-down.",

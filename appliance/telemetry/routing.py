@@ -1,8 +1,8 @@
 """What is told of routing: numbers for metrics, and details for documents. Pure.
 
-Events of kinds bgp and bfd have the `peer`, and one of these as `outcome`, with the one before as `before`: of bgp
-`established` and `down`, `refused` where no session came about, `malformed` where an UPDATE was treated as a withdrawal
-(RFC 7606); of bfd `up` and `down`. `reason` says why, in words. What else there is to say is in `details`, made here.
+Events of kinds bgp and bfd have the `peer`, and `up` or `down` as `outcome`, with the other as `before`. Of bgp it may
+also be `failed`, where no session came about, or `malformed`, where an UPDATE was treated as a withdrawal (RFC 7606).
+`reason` says why, in words. What else there is to say is in `details`, made here.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _errors(peer: PeerStatus) -> dict[str, dict[str, int]]:
 
 
 def bgp_details(peer: PeerStatus, error: LastError | None = None, lasted: float | None = None) -> dict[str, Any]:
-    """Return the details of an event of kind bgp: the fields vc5.bgp.* (fields.py).
+    """Return the details of an event of kind bgp, by the names of the fields vc5.bgp.* (fields.py).
 
     `error` is what it came from, `lasted` for how many seconds a session that is over was established.
     """
@@ -70,6 +70,7 @@ def bgp_details(peer: PeerStatus, error: LastError | None = None, lasted: float 
         "group": peer.group,
         "local_as": peer.local_as,
         "remote_as": peer.remote_as,
+        "router_id": peer.remote_router_id,
     }
     if error is not None:
         told |= {
@@ -80,11 +81,11 @@ def bgp_details(peer: PeerStatus, error: LastError | None = None, lasted: float 
         }
     if lasted is not None:
         told["lasted_ns"] = round(lasted * 1e9)
-    return {"bgp": _known(told)}
+    return _known(told)
 
 
 def bfd_details(bfd: BfdStatus) -> dict[str, Any]:
-    """Return the details of an event of kind bfd: the fields vc5.bfd.* (fields.py)."""
+    """Return the details of an event of kind bfd, by the names of the fields vc5.bfd.* (fields.py)."""
     told = {
         "state": str(bfd.state),
         "remote_state": None if bfd.remote_state is None else str(bfd.remote_state),
@@ -92,23 +93,19 @@ def bfd_details(bfd: BfdStatus) -> dict[str, Any]:
         "detection_ns": round(bfd.detection * 1e9),
         "flaps": bfd.flaps,
     }
-    return {"bfd": _known(told)}
+    return _known(told)
 
 
 def every_minute(status: RoutingStatus, at: float) -> Iterator[Event]:
     """Yield how it stands with each peer, to be written down once a minute; `at` in wall-clock seconds."""
     for peer in status.peers:
-        details = bgp_details(peer)
-        details["bgp"]["routes"] = {
-            "advertised": peer.advertised,
-            "pending": peer.pending,
-            "withheld": peer.withheld,
-        }
+        routes = {"advertised": peer.advertised, "pending": peer.pending, "withheld": peer.withheld}
+        details: dict[str, Any] = {"bgp": bgp_details(peer) | {"routes": routes}}
         text = f"{peer.state}, {peer.advertised} routes"
         if peer.bfd is not None:
-            details |= bfd_details(peer.bfd)
+            details["bfd"] = bfd_details(peer.bfd)
             text += f", BFD {peer.bfd.state}"
-        outcome = "established" if peer.established else "down"
+        outcome = "up" if peer.established else "down"
         yield Event(at, EventKind.TRAFFIC, text, peer=peer.address, outcome=outcome, details=details)
 
 

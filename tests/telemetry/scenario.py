@@ -98,7 +98,7 @@ VIPS = len({served.name.vip for served in SERVICES})
 
 @dataclass(frozen=True)
 class Cut:
-    """A session that ends and comes back: whose, when, by which error; `refused` are attempts that fail meanwhile."""
+    """A session that ends and comes back: whose, when, by which error; `refused` is why attempts fail meanwhile."""
 
     router: int
     since: int
@@ -177,29 +177,29 @@ def _routers() -> Iterator[Event]:
             EventKind.BGP,
             f"session down: {cut.error.text}",
             outcome="down",
-            before="established",
+            before="up",
             reason=cut.error.text,
-            severity=Severity.WARNING,
+            severity=Severity.ERROR,
             details=bgp_details(peer, cut.error, lasted=cut.since - BEGIN),
             **place,
         )
-        for at in range(cut.since + 15, cut.until, 120) if cut.refused else ():
+        if cut.refused:
             yield Event(
-                at,
+                cut.since + 15,
                 EventKind.BGP,
-                f"session refused: {_BAD_AS.text}",
-                outcome="refused",
+                f"no session: {cut.refused.text}",
+                outcome="failed",
                 before="down",
-                reason=_BAD_AS.text,
-                severity=Severity.WARNING,
-                details=bgp_details(peer, _BAD_AS),
+                reason=cut.refused.text,
+                severity=Severity.INFORMATIONAL,
+                details=bgp_details(peer, cut.refused),
                 **place,
             )
         yield Event(
             cut.until,
             EventKind.BGP,
             "session established",
-            outcome="established",
+            outcome="up",
             before="down",
             details=bgp_details(back),
             **place,
