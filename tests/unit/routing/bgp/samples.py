@@ -38,7 +38,9 @@ def attributes(next_hops: st.SearchStrategy[Address]) -> st.SearchStrategy[Attri
     return st.builds(
         Attributes,
         next_hop=next_hops,
-        as_path=st.one_of(st.lists(as_numbers, max_size=4), st.lists(as_numbers, min_size=250, max_size=300)).map(tuple),
+        as_path=st.one_of(st.lists(as_numbers, max_size=4), st.lists(as_numbers, min_size=250, max_size=300)).map(
+            tuple
+        ),
         med=st.none() | numbers,
         local_pref=st.none() | numbers,
         communities=st.lists(communities, max_size=70, unique=True).map(tuple),

@@ -109,8 +109,7 @@ def test_what_is_said_is_understood(said: Capabilities) -> None:
 def test_any_bytes_are_capabilities_or_a_refusal(data: bytes) -> None:
     try:
         said = decode_parameters(data)
-    except Refusal as refusal:
-        assert refusal.code == 2
+    except Refusal:
         return
     assert decode_parameters(encode_parameters(said)) == said
 
