@@ -164,6 +164,19 @@ def test_what_is_equal_is_one_object() -> None:
     assert len({id(one) for one in routes.values()}) == 1
 
 
+@pytest.mark.parametrize("terms", [OVER_4, OVER_6, BOTH, replace(BOTH, local=LINK), replace(OVER_4, ipv6=False)])
+@pytest.mark.parametrize("peer", [PEER_4, replace(PEER_6, demote_down=True), replace(PEER_4, reject=nets("0.0.0.0/0"))])
+@pytest.mark.parametrize("draining", [False, True])
+@pytest.mark.parametrize("how", list(Announce))
+@pytest.mark.parametrize("vip", [FOUR, SIX])
+def test_who_is_not_told_hears_why(peer: Peer, terms: Terms, draining: bool, how: Announce, vip: Address) -> None:
+    policy = Policy(config(), peer, terms, draining=draining)
+    route, why = policy.route_of(vip, how), policy.why(vip, how)
+    assert (route is None) is bool(why and not why.startswith("a last resort"))
+    assert route is None or (route.communities == (GRACEFUL_SHUTDOWN,)) is bool(why)
+    assert (route is not None) is (vip in policy.routes({vip: how}))
+
+
 addresses = st.one_of(
     st.integers(0, 63).map(lambda low: ipaddress.IPv4Address(0xCB007100 + low)),
     st.integers(0, 63).map(lambda low: ipaddress.IPv6Address((0x20010DB8 << 96) + low)),
