@@ -22,6 +22,7 @@ def apply_rules(top: Fields, config: Config, drafts: list[Draft], findings: Find
     _backends(drafts, findings)
     _vip_up(drafts, findings)
     _vip_as_next_hop(top, drafts, findings)
+    _unknown_to_routers(top, config, findings)
 
 
 def _interfaces(top: Fields, findings: Findings) -> None:
@@ -117,6 +118,17 @@ def _vip_as_next_hop(top: Fields, drafts: list[Draft], findings: Findings) -> No
                 where = vips[given.value].vip.node.where
                 message = f"{given.value} is the VIP at {where}, so routes to it would lead to themselves"
                 findings.error(given.node, given.path, "vip-is-next-hop", message, "write an address of this host")
+
+
+def _unknown_to_routers(top: Fields, config: Config, findings: Findings) -> None:
+    section, peers = top.get("bgp"), config.bgp.peers
+    if section is None or not section.sound or not peers or any(peer.multiprotocol for peer in peers):
+        return
+    six = next((service.key.vip for service in config.services if service.key.vip.version == 6), None)
+    if six is not None:
+        message = f"no router learns of IPv6 VIPs such as {six}: no session is over IPv6, and there is no `next_hop_6`"
+        hint = "for example next_hop_6: 2001:db8:10::5, an address of this host"
+        findings.warning(section.key or section.node, section.path, "next-hop", message, hint)
 
 
 def _backends(drafts: list[Draft], findings: Findings) -> None:

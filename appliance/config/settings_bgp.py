@@ -126,7 +126,8 @@ BGP_SETTINGS: tuple[Setting, ...] = (
         "next_hop_4",
         PEERS,
         HostAddress(4),
-        "The next hop of IPv4 routes. Absent: `source_ip`, else the local address of the session.",
+        "The next hop of IPv4 routes. Absent: `source_ip`, else the local address of the session; over IPv6 that is "
+        "one of IPv6, which the router has to take (RFC 8950).",
         "10.1.10.5",
     ),
     Setting(
@@ -142,7 +143,7 @@ BGP_SETTINGS: tuple[Setting, ...] = (
         PEERS,
         COMMUNITIES,
         "The communities of routes: `65000:10`, large ones `65000:1:2`, and the well-known ones by name. A group's "
-        "replace those of `bgp`.",
+        "replace those of `bgp`; those of a service are added.",
         "['65000:10', no-export]",
     ),
     Setting(
@@ -231,7 +232,8 @@ BGP_SETTINGS: tuple[Setting, ...] = (
         "learn",
         (TOP, BGP),
         Duration(0, 24 * 3600),
-        "How long after the start nothing is announced, so that checks have had their say.",
+        "How long after the start nothing is announced, so that checks have had their say; not after one that goes on "
+        "with the sessions of another daemon.",
         "20s",
     ),
     Setting(

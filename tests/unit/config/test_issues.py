@@ -49,9 +49,9 @@ def test_codes_are_stable_words() -> None:
     codes = {issue.code for text, _ in CASES.values() for issue in found(text)}
     expected = (
         "address bfd block conflict dscp duplicate-interface duplicate-key duplicate-peer duplicate-prefix "
-        "duplicate-server duplicate-service family loop missing nat need network obsolete overlap port range restart "
-        "scheduler timeout ttl type unknown-key unknown-name unsupported value vip-is-backend vip-is-next-hop weak "
-        "weights"
+        "duplicate-server duplicate-service family loop missing nat need network next-hop obsolete overlap port range "
+        "restart scheduler timeout ttl type unknown-key unknown-name unsupported value vip-is-backend vip-is-next-hop "
+        "weak weights"
     )
     assert codes == set(expected.split())
 
