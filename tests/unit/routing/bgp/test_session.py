@@ -122,8 +122,8 @@ def test_what_cannot_be_agreed_to(
     assert any(one.ending and words in one.ending.text for one in lab.left.news)
     attempts = lab.left.session.attempts
     lab.run(600)
-    # Every minute at most, every half at least, and a dozen while that grows.
-    assert 10 <= lab.left.session.attempts - attempts <= 40
+    # Every minute at most, every half at least, and more while that grows.
+    assert 8 <= lab.left.session.attempts - attempts <= 40
 
 
 def test_attempts_come_more_and_more_seldom_and_begin_anew_after_a_good_session() -> None:
