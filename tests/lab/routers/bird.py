@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -129,10 +129,10 @@ class Bird(Router):
         return BFD_STATES[row[1]] if row else ""
 
 
-def _answer(answers: object) -> str:
+def _answer(answers: Iterable[str]) -> str:
     """Read one answer: lines of a code and a dash, or a blank instead of the code; a code and a blank end it."""
     lines = []
-    for line in answers:  # type: ignore[attr-defined]
+    for line in answers:
         numbered = line[:4].isdigit()
         lines.append(line[5:] if numbered else line[1:])
         if numbered and line[4:5] != "-":
@@ -156,22 +156,22 @@ def _capabilities(text: str) -> frozenset[str]:
 
 def _routes_in(text: str) -> Iterator[tuple[str, str, bool, list[str]]]:
     """Yield prefix, protocol, whether it is the best, and the lines of attributes."""
-    prefix, current = "", None
+    prefix, name, best = "", "", False
+    lines: list[str] = []
     for line in text.splitlines():
         head = re.match(r"(\S*) +\S+ \[(\S+) [^\]]*\](.*)", line)
-        if head and not line.startswith(("\t", "Table")):
-            if current:
-                yield current
-            prefix = head[1] or prefix
-            current = (prefix, head[2], " * " in head[3], [])
-        elif current:
-            current[3].append(line.strip())
-    if current:
-        yield current
+        if head and not line.startswith("\t"):
+            if name:
+                yield prefix, name, best, lines
+            prefix, name, best, lines = head[1] or prefix, head[2], " * " in head[3], []
+        else:
+            lines.append(line.strip())
+    if name:
+        yield prefix, name, best, lines
 
 
 def _learned(address: str, lines: list[str], best: bool, stale: bool) -> Learned:
-    values = dict(re.match(r"(?:BGP\.)?([\w ]+): *(.*)", line).groups() for line in lines if ":" in line)  # type: ignore[union-attr]
+    values = dict(re.findall(r"^(?:BGP\.)?([\w ]+): *(.*)$", "\n".join(lines), re.MULTILINE))
 
     def number(name: str) -> int | None:
         return int(values[name]) if name in values else None

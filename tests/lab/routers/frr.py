@@ -73,7 +73,7 @@ class Frr(Router):
 
     def ready(self, name: str) -> bool:
         # Without zebra the others would wait for ten seconds before they look again.
-        return name != "zebra" or (self.directory / "zebra.sock").exists() and self._listens("zebra")
+        return name != "zebra" or ((self.directory / "zebra.sock").exists() and self._listens("zebra"))
 
     def _listens(self, name: str) -> bool:
         try:
@@ -113,7 +113,6 @@ class Frr(Router):
 
     def refresh(self, address: str) -> None:
         for family in self.of(address).carried:
-            # `soft in` reads what is stored; this asks.
             self.vty("bgpd").run(f"clear bgp ipv{family} unicast {address} in")
 
     def shut(self, address: str, message: str) -> None:
@@ -140,7 +139,7 @@ class Frr(Router):
             hold_time=told.get("bgpTimerHoldTimeMsecs", 0) // 1000,
             ups=len(ups),
             updates=told.get("messageStats", {}).get("updatesRecv", 0),
-            last_error=_last_error(told),
+            last_error=self._last_error(address),
         )
 
     def _ups(self, address: str) -> list[float]:
@@ -148,6 +147,11 @@ class Frr(Router):
         up = rf"^(\S+ \S+) BGP: .*ADJCHANGE: neighbor {re.escape(address)}\S* in vrf default Up"
         stamps = re.findall(up, self.log, re.MULTILINE)
         return [datetime.strptime(stamp, "%Y/%m/%d %H:%M:%S.%f").timestamp() for stamp in stamps]
+
+    def _last_error(self, address: str) -> str:
+        """The last NOTIFICATION: what it answers is only why it has no session at the moment."""
+        told = re.findall(rf"%NOTIFICATION: (.*neighbor {re.escape(address)}\D.*)", self.log)
+        return str(told[-1]) if told else ""
 
     def routes(self, family: int) -> dict[Prefix, list[Learned]]:
         bgpd = self.vty("bgpd")
@@ -181,11 +185,6 @@ def _capabilities(told: dict[str, Any]) -> frozenset[str]:
     if isinstance(peers, dict) and any("reserved" in str(flags) for flags in peers.values()):
         found.add("forwarding-kept")
     return frozenset(found)
-
-
-def _last_error(told: dict[str, Any]) -> str:
-    keys = ("lastResetDueTo", "lastNotificationReason", "lastShutdownDescription", "lastErrorCodeSubcode")
-    return "; ".join(str(told[key]) for key in keys if told.get(key))
 
 
 def _learned(path: dict[str, Any]) -> Learned:

@@ -87,7 +87,7 @@ def neighbour_lines(neighbour: Neighbour) -> list[str]:
 def family_lines(neighbour: Neighbour) -> list[str]:
     """Return what is said of a neighbour in each of its families; learnt routes go to nobody else."""
     name = f"neighbor {neighbour.address}"
-    return [f"{name} activate", f"{name} soft-reconfiguration inbound", f"{name} route-map own out"]
+    return [f"{name} activate", f"{name} route-map own out"]
 
 
 def _route_map(number: int, route: Announced, setup: Setup) -> list[str]:

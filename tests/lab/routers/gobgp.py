@@ -32,7 +32,7 @@ CAPABILITIES: Final = {
 }
 FLAGS: Final = {"forward flag set": "forwarding-kept", "notification flag set": "notification-kept"}
 
-ENDS: Final = re.compile(r'msg="?(received notification|sent notification|failed|.*notification)')
+ENDS: Final = re.compile(r'msg="?[^"=]*(notification|failed)')
 
 
 class Gobgp(Router):
@@ -91,10 +91,11 @@ class Gobgp(Router):
         raise LabError("gobgp never asks for routes again: its softresetin looks at what it has stored")
 
     def shut(self, address: str, message: str) -> None:
-        self.gobgp("neighbor", address, "disable", "--reason", message)
+        # `disable` takes a reason as well, and says nothing.
+        self.gobgp("neighbor", address, "shutdown", "--reason", message)
 
     def unshut(self, address: str) -> None:
-        self.gobgp("neighbor", address, "enable")
+        self.of(address)  # it comes back by itself, after five seconds
 
     # ---- what it knows
 
@@ -226,9 +227,7 @@ def _learned(path: dict[str, Any]) -> Learned:
         med=attributes.get(MED, {}).get("metric"),
         local_pref=attributes.get(LOCAL_PREF, {}).get("value"),
         communities=frozenset(f"{each >> 16}:{each & 0xFFFF}" for each in communities),
-        large_communities=frozenset(
-            f"{each['ASN']}:{each['LocalData1']}:{each['LocalData2']}" for each in large
-        ),
+        large_communities=frozenset(f"{each['ASN']}:{each['LocalData1']}:{each['LocalData2']}" for each in large),
         best=bool(path.get("best")),
         stale=bool(path.get("stale")),
     )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar
@@ -101,7 +102,7 @@ class Router(Standing):
                 self._processes[name] = self.namespace.spawn(
                     *command, stdout=output, stderr=output, directory=self.directory
                 )
-            self.wait(f"{name} to be ready for others", lambda n=name: self.ready(n))
+            self.wait(f"{name} to be ready for others", partial(self.ready, name))
         self.wait(f"{self.name} to answer", self.answers)
 
     def alive(self) -> None:
@@ -196,8 +197,12 @@ class Router(Standing):
 
     def wait_established(self, *addresses: str, seconds: float = 15.0) -> None:
         """Wait for the sessions with these neighbours, or with all."""
+
+        def established(address: str) -> bool:
+            return self.neighbour(address).established
+
         for address in addresses or tuple(each.address for each in self.setup.neighbours):
-            self.wait(f"{self.name}'s session with {address}", lambda a=address: self.neighbour(a).established, seconds)
+            self.wait(f"{self.name}'s session with {address}", partial(established, address), seconds)
 
     def wait_down(self, address: str, seconds: float = 15.0) -> None:
         """Wait for the end of a session."""

@@ -49,7 +49,8 @@ class Neighbour:
     """Seconds between packets of BFD; 0: none."""
     bfd_multiplier: int = 3
     bfd_graceful: bool = False
-    """The routes of a neighbour whose BFD says that forwarding is independent of control (C bit) outlive its failure."""
+    """A failure of BFD with a neighbour whose forwarding is independent of its control (C bit) begins a graceful
+    restart."""
     restarting: Restarting = Restarting.HELPER
     restart_time: int = 120
     """Seconds, for FULL: how long the neighbour is asked to wait for the router."""
