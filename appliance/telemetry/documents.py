@@ -49,7 +49,10 @@ _ECS_KINDS: Mapping[EventKind, tuple[str, str, str]] = {
     EventKind.PROBE: ("event", "network", "info"),
 }
 _ECS_OUTCOMES = {Outcome.OK: "success", Outcome.WRONG: "failure", Outcome.NONE: "failure"}
-_BAD, _GOOD = frozenset({"refused", "failed"}), frozenset({"ok"})
+_BAD, _GOOD = frozenset({"refused", "failed", "malformed"}), frozenset({"ok"})
+PARTS = ("traffic", "backends", "bgp", "bfd")
+"""Parts of an event's details that have fields of their own, by which they can be found and added up."""
+_WITH_PARTS = (EventKind.TRAFFIC, EventKind.BGP, EventKind.BFD)
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ class Documents:
             document["vc5"]["details"] = {"shortened": True}
             document["message"] = event.message[:MESSAGE_CHARACTERS]
             document["event"].pop("reason", None)
+            document["vc5"] = {name: value for name, value in document["vc5"].items() if name not in PARTS}
             line = _dump(document)
         head = f'{self._heads[Stream.EVENT]}{sequence}"}}}}\n'
         return f"{head}{line[:-1]},{self._ends[Stream.EVENT]}}}\n".encode("ascii")
@@ -190,7 +194,7 @@ def read(document: Mapping[str, Any]) -> dict[str, Any]:
 def _details(document: Mapping[str, Any], event: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     if "check" not in own:
         found = dict(own.get("details") or {})
-        for part in ("traffic", "backends"):
+        for part in PARTS:
             if part in own:
                 found[part] = own[part]
         return found
@@ -237,11 +241,10 @@ def _event(event: Event, number: str, sequence: int) -> dict[str, Any]:
     if event.peer is not None:
         own["peer"] = str(event.peer)
     details = dict(event.details or {})
-    if event.kind is EventKind.TRAFFIC:
-        # What is measured has fields of its own, by which it can be added up.
-        if event.service is not None:
+    if event.kind in _WITH_PARTS:
+        if event.kind is EventKind.TRAFFIC and event.service is not None:
             document["service"] = document["service"] | {"state": event.outcome}
-        own |= {part: details.pop(part) for part in ("traffic", "backends") if part in details}
+        own |= {part: details.pop(part) for part in PARTS if isinstance(details.get(part), Mapping)}
     if details:
         own["details"] = details
     return document

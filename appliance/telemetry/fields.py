@@ -73,8 +73,9 @@ FIELDS: tuple[Field, ...] = (
         network__transport="tcp or udp.",
         network__type="ipv4 or ipv6: the family of the VIP.",
         vc5__kind="What the event is about: probe, backend, service, vip, interface, bgp, bfd, daemon, reload, "
-        "operator, alarm, traffic.",
-        vc5__outcome="Of a probe ok, wrong-answer or no-answer; of an event what it came to: up, down, refused, began.",
+        "operator, alarm, traffic (what a service carried in a minute, or how it stood with a router).",
+        vc5__outcome="Of a probe ok, wrong-answer or no-answer; of an event what it came to: up, down, established, "
+        "refused, malformed, began.",
     ),
     *_fields(FieldType.LONG, BOTH, event__sequence="Counts the documents of one balancer, without gaps."),
     *_fields(
@@ -113,6 +114,14 @@ FIELDS: tuple[Field, ...] = (
         service__state="up or down (of a service, with its traffic).",
         vc5__before="What it was before: up, down, unknown.",
         vc5__interface="The interface concerned.",
+        vc5__bgp__state="The state of the BGP session: idle, connect, active, open-sent, open-confirm, established, "
+        "stopped.",
+        vc5__bgp__group="The group of the router, where it has one.",
+        vc5__bgp__direction="Who found fault: sent (this balancer), received (the router), local (neither).",
+        vc5__bgp__hex="The bytes that an error is about, as hexadecimal digits; not searched where there are many.",
+        vc5__bfd__state="What BFD finds: up, down, init, admin-down.",
+        vc5__bfd__remote_state="What the router's BFD finds.",
+        vc5__bfd__diagnostic="Why BFD changed its mind last.",
     ),
     *_fields(
         FieldType.LONG,
@@ -125,6 +134,16 @@ FIELDS: tuple[Field, ...] = (
         vc5__traffic__flows="Flows that began in that minute.",
         vc5__traffic__drops="Packets of the service that were dropped in that minute.",
         vc5__traffic__active="Flows that there are, where that is known.",
+        vc5__bgp__local_as="The AS of this balancer, for that router.",
+        vc5__bgp__remote_as="The AS of the router, where it is known.",
+        vc5__bgp__code="The code of the NOTIFICATION that ended a session (RFC 4271 section 4.5).",
+        vc5__bgp__subcode="Its subcode.",
+        vc5__bgp__lasted_ns="How long the session that is over was established, in nanoseconds.",
+        vc5__bgp__routes__advertised="Routes that the router has been told.",
+        vc5__bgp__routes__pending="Routes that it is still to be told, or that are to be withdrawn.",
+        vc5__bgp__routes__withheld="VIPs that it is not told.",
+        vc5__bfd__detection_ns="For how long the router may be silent before BFD finds it down, in nanoseconds.",
+        vc5__bfd__flaps="How often BFD found it down so far.",
     ),
     *_fields(FieldType.IP, EVENT, vc5__peer="The router concerned."),
     *_fields(FieldType.FLATTENED, EVENT, vc5__details="What else there is to say; not searched by number."),

@@ -71,7 +71,7 @@ PURE_HEALTH = (
 )
 PURE_TELEMETRY = (
     *("back_off", "bulk", "documents", "compat", "failures", "fields", "log_filter", "messages", "record", "streams"),
-    *("metrics", "readings", "templates"),
+    *("metrics", "readings", "routing", "templates"),
     *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
 PURE_ROUTING = (

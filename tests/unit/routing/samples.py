@@ -102,9 +102,7 @@ INSIDE = PeerStatus(
         flaps=4,
     ),
     routes=(
-        RouteStatus(
-            ip_address("2001:db8:5::10"), Attributes(ip_address("2001:db8:10::5"), (), None, 100), "not told yet"
-        ),
+        RouteStatus(ip_address("2001:db8:5::10"), Attributes(ip_address("2001:db8:10::5"), (), None, 100)),
         RouteStatus(ip_address("203.0.113.10"), None, "the session carries no IPv4 routes"),
         RouteStatus(ip_address("203.0.113.53"), None, "down: 0 of 1 backends are up"),
     ),
