@@ -25,7 +25,7 @@ lab: ## the lab of the demo, left running to play with
 # virtual machine is emulated and has both processors to itself.
 # SIGINT lets pytest print its summary when the time is over; the status is then 124. 5: nothing was selected.
 test: ## run every test that can run on this machine (ARGS="-k word" selects)
-	@sh tests/setup.sh runtime lab tools bpffs vm deb package elasticsearch servers
+	@sh tests/setup.sh runtime lab tools bpffs vm deb package elasticsearch servers routers
 	@passed=; failed=; \
 	run() { \
 		timeout --foreground --signal=INT --kill-after=60 $(LIMIT) \
@@ -38,7 +38,7 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 	[ -n "$$passed" ] && [ -z "$$failed" ]
 
 test-appliance: ## whole systems: the package on each release, its units under systemd, on Debian's kernel
-	@sh tests/setup.sh runtime lab tools bpffs vm deb servers elasticsearch package
+	@sh tests/setup.sh runtime lab tools bpffs vm deb servers routers elasticsearch package
 	@VC5_VM=required $(TOOLS) -m pytest --timeout=600 tests/package tests/systemd tests/telemetry/test_telling.py \
 		tests/vm/test_units.py tests/vm/test_appliance.py tests/vm/test_systems.py $(ARGS)
 

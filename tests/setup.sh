@@ -10,6 +10,7 @@
 #   vm        what builds and runs the virtual machine of tests/vm, on a machine of an architecture that it knows
 #   deb       what makes the Debian package
 #   servers   the servers that telemetry is tested with
+#   routers   the routers that what we tell routers is tested with
 #   package   what the tests of the package use besides: Debian's checker, and what builds and boots systems to install it
 #   elasticsearch   what runs a real Elasticsearch; its jars in build/elasticsearch (from Maven), and another client
 #   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
@@ -28,6 +29,7 @@ LAB='iproute2 ethtool nginx-light nftables openssl curl procps python3-jsonschem
 TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
 DEB='debhelper dh-python dpkg-dev make'
 SERVERS='prometheus'
+ROUTERS='bird2 frr gobgpd'
 PACKAGE='lintian mmdebstrap systemd-container util-linux'
 ELASTICSEARCH='maven default-jdk-headless python3-venv ca-certificates'
 VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
@@ -57,10 +59,10 @@ packages() {
     # shellcheck disable=SC2086  # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $wanted >&2 </dev/null ||
         fail "apt-get could not install: $wanted- is the machine online, and Debian's main archive in /etc/apt/sources.list?"
-    # The labs start servers of their own, in namespaces; those that Debian starts at once would hold ports 80 and 9090.
-    for server in nginx-light prometheus; do
+    # The labs start servers of their own, in namespaces; those that Debian starts at once would hold ports 80, 179 and 9090.
+    for server in nginx-light:nginx prometheus:prometheus bird2:bird frr:frr gobgpd:gobgpd; do
         case " $wanted" in
-        *" $server "*) [ ! -d /run/systemd/system ] || systemctl -q disable --now "${server%-light}" ;;
+        *" ${server%:*} "*) [ ! -d /run/systemd/system ] || systemctl -q disable --now "${server#*:}" ;;
         esac
     done
 }
@@ -104,7 +106,7 @@ bpffs() {
 
 print=
 [ "${1-}" != --packages ] || { print=yes; shift; }
-[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|elasticsearch|servers|guest ...'
+[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|elasticsearch|servers|routers|guest ...'
 list=
 for part; do
     case $part in
@@ -118,11 +120,12 @@ for part; do
         esac ;;
     deb) list="$list $DEB" ;;
     servers) list="$list $SERVERS" ;;
+    routers) list="$list $ROUTERS" ;;
     package) list="$list $PACKAGE" ;;
     elasticsearch) list="$list $ELASTICSEARCH" ;;
     guest) [ -n "$print" ] || fail "part 'guest' is for the virtual machine; it can only be printed (--packages)"
         list="$list $GUEST" ;;
-    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, elasticsearch, servers, guest)" ;;
+    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, elasticsearch, servers, routers, guest)" ;;
     esac
 done
 # shellcheck disable=SC2086  # lists of words, here and below

@@ -220,10 +220,11 @@ def _port(interface: str) -> str:
 
 
 def _settings(interfaces: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """IPv6 on and at once, and packets may come in by another way than they would go."""
+    """IPv6 on and at once, no address but the lab's, and packets may come in by another way than they would go."""
     settings = [("net/ipv6/conf/all/disable_ipv6", "0"), ("net/ipv4/conf/all/rp_filter", "0")]
     for name in interfaces:
-        settings += [(f"net/ipv6/conf/{name}/accept_dad", "0"), (f"net/ipv4/conf/{name}/rp_filter", "0")]
+        settings += [(f"net/ipv6/conf/{name}/accept_dad", "0"), (f"net/ipv6/conf/{name}/accept_ra", "0")]
+        settings.append((f"net/ipv4/conf/{name}/rp_filter", "0"))
     return tuple(settings)
 
 

@@ -74,7 +74,8 @@ class Outbox:
     def pending(self) -> bool:
         """Whether `take` has something to return."""
         ending = self._complete and bool(self._unfinished)
-        return bool(self._groups or self._asked or self._ends or ending or any(self._gone.values()))
+        asked = any(family not in self._unfinished for family in self._asked)
+        return bool(self._groups or asked or self._ends or ending or any(self._gone.values()))
 
     def want(self, routes: Routes) -> None:
         """Set all that the peer should know."""

@@ -123,7 +123,7 @@ def form(family: Family, attributes: Attributes, *, four_octet: bool) -> Form:
     found = Form(head, encode(attributes, four_octet=four_octet, next_hop=classic))
     if found.room < 1 + family.bits // 8:
         raise ValueError(
-            f"the attributes of a route take {len(found.rest)} bytes, and a whole message must not exceed {MAX_MESSAGE}:"
+            f"the attributes of a route take {len(found.rest)} bytes, and a message has {MAX_MESSAGE} in all;"
             f" {len(attributes.communities)} communities and {len(attributes.as_path)} AS numbers are too many"
         )
     return found

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from appliance.model import Address, Config, Network
@@ -52,6 +52,7 @@ def told(peer: Peer, terms: Terms, vip: Address = FOUR, how: Announce = YES, **s
         (replace(PEER_4, next_hop_4=HOP_4), OVER_4, FOUR, {"next_hop_4": OTHER_4}, OTHER_4),
         (replace(PEER_4, next_hop_6=HOP_6), OVER_4, SIX, {}, HOP_6),
         (PEER_4, OVER_4, SIX, {"next_hop_6": OTHER_6}, OTHER_6),
+        (replace(PEER_4, next_hop_6=HOP_6), OVER_4, SIX, {"next_hop_6": OTHER_6}, OTHER_6),
         (PEER_6, OVER_6, SIX, {}, OWN_6),
         (replace(PEER_6, next_hop_6=HOP_6), OVER_6, SIX, {}, HOP_6),
         (replace(PEER_6, next_hop_4=HOP_4), BOTH, FOUR, {}, HOP_4),
@@ -159,9 +160,33 @@ def test_a_rejected_vip_says_by_what() -> None:
     assert policy.why(FOUR, DOWN) == "down"
 
 
+def test_vips_of_one_peer_have_each_their_own() -> None:
+    other, plain = ipaddress.ip_address("203.0.113.11"), ipaddress.ip_address("203.0.113.12")
+    said = {FOUR: VipRoutes(med=1), other: VipRoutes(med=2)}
+    policy = Policy(Config(bgp=Bgp(vips=said)), replace(PEER_4, med=9), OVER_4)
+    routes = policy.routes({FOUR: YES, other: YES, plain: YES})
+    assert [routes[vip].med for vip in (FOUR, other, plain)] == [1, 2, 9]
+    demoted = policy.route_of(FOUR, DEMOTE)
+    assert demoted is not None
+    assert demoted.med == LARGEST_MED
+
+
 def test_what_is_equal_is_one_object() -> None:
     routes = Policy(config(), PEER_4, OVER_4).routes({ipaddress.IPv4Address(one): YES for one in range(1000)})
     assert len({id(one) for one in routes.values()}) == 1
+
+
+@pytest.mark.parametrize("terms", [OVER_4, OVER_6, BOTH, replace(BOTH, local=LINK), replace(OVER_4, ipv6=False)])
+@pytest.mark.parametrize("peer", [PEER_4, replace(PEER_6, demote_down=True), replace(PEER_4, reject=nets("0.0.0.0/0"))])
+@pytest.mark.parametrize("draining", [False, True])
+@pytest.mark.parametrize("how", list(Announce))
+@pytest.mark.parametrize("vip", [FOUR, SIX])
+def test_who_is_not_told_hears_why(peer: Peer, terms: Terms, draining: bool, how: Announce, vip: Address) -> None:
+    policy = Policy(config(), peer, terms, draining=draining)
+    route, why = policy.route_of(vip, how), policy.why(vip, how)
+    assert (route is None) is bool(why and not why.startswith("a last resort"))
+    assert route is None or (route.communities == (GRACEFUL_SHUTDOWN,)) is bool(why)
+    assert (route is not None) is (vip in policy.routes({vip: how}))
 
 
 addresses = st.one_of(
@@ -178,6 +203,7 @@ def prefixes(draw: st.DrawFn) -> Network:
 
 
 @settings(max_examples=300)
+@example([], list(nets("203.0.113.0/28", "203.0.113.15")), ipaddress.ip_address("203.0.113.15"))
 @given(st.lists(prefixes(), max_size=12), st.lists(prefixes(), max_size=12), addresses)
 def test_filters_do_as_containment_says(accept: list[Network], reject: list[Network], vip: Address) -> None:
     def within(prefixes: list[Network]) -> list[Network]:

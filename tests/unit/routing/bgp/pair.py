@@ -75,10 +75,9 @@ class Pair:
         while True:
             self._act()
             due = [one.session.deadline for one in (self.left, self.right)]
-            at = min(
-                (one for one in (*due, self._events[0][0] if self._events else None) if one is not None), default=end
-            )
-            if at > end:
+            due += [one[0] for one in self._events[:1]]
+            at = min((one for one in due if one is not None), default=None)
+            if at is None or at > end:
                 break
             self.now = max(self.now, at)
             if self._events and self._events[0][0] <= self.now:
