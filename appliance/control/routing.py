@@ -9,10 +9,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from appliance.control.announcing import Announcement, Announcements, Announcing, Standing, learned_at
+from appliance.control.capturing import Capturing
 from appliance.control.plan import Plan
+from appliance.control.routers import last_error, peer_status
+from appliance.control.socket import Request
+from appliance.errors import ControlError
 from appliance.model import Address, Config, EventKind, Severity
 from appliance.routing.bgp.agreement import Local
 from appliance.routing.bgp.capability import Family
@@ -20,7 +25,8 @@ from appliance.routing.bgp.session import News, Session
 from appliance.routing.policy import Policy, Terms, foreseen
 from appliance.routing.route import Attributes, Routes
 from appliance.routing.speaker import Speaker
-from appliance.routing.status import SessionState
+from appliance.routing.status import PeerStatus, RoutingStatus
+from appliance.telemetry.routing import bgp_details, routing_numbers
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
@@ -29,8 +35,6 @@ NO_ROUTER_ID = (
     "bgp: no session can be opened without a router id; set `router_id` (or `address`) at the top of the configuration"
 )
 NOTHING = Announcements({})
-SHOWN = 64
-"""Bytes of a refused message that an event shows."""
 
 
 class Routing:
@@ -48,12 +52,15 @@ class Routing:
         self._policies: dict[Address, Policy] = {}
         self._trouble = ""
         self._said: dict[Address, str] = {}
+        self._malformed: dict[Address, int] = {}
+        self.capturing = Capturing(lambda: self.speaker.sessions if self.speaker else ())
+        daemon.measuring.sources.append(self.numbers)
 
     # ---- what is wanted
 
     def begin(self) -> None:
         """Open sessions: everything that can be announced is known by now."""
-        self.speaker = Speaker(self._routes, self._told)
+        self.speaker = Speaker(self._routes, self._told, self.capturing.take)
         instance = self._daemon.instance
         self._learned_at = learned_at(instance.state.config, self._daemon.started, resumed=instance.adopted)
         self.look(time.monotonic())
@@ -69,6 +76,7 @@ class Routing:
         elif isolated != self._isolated or (self.announced.until is not None and now >= self.announced.until):
             self._isolated = isolated
             self._announce(now)
+        self.malformed()
 
     def planned(self, plan: Plan) -> None:
         """Tell routers what a plan has changed of VIPs, at once."""
@@ -163,34 +171,71 @@ class Routing:
 
     def _told(self, session: Session, news: News) -> None:
         peer, ending = session.local.peer, news.ending
+        lasted = news.lasted
         self._policies.pop(peer.address, None)
-        if news.before is not SessionState.ESTABLISHED and ending and self._said.get(peer.address) == ending.text:
+        if ending and lasted is None and self._said.get(peer.address) == ending.text:
             return  # it was said when it was tried first; `vc5 bgp` tells how often it was
         self._said[peer.address] = ending.text if ending else ""
-        details: dict[str, Any] = {"peer": str(peer.address), "local_as": peer.local_as}
-        if ending is None:
-            agreement = session.agreement
-            assert agreement is not None
-            details |= {"remote_as": agreement.remote_as, "router_id": str(agreement.router_id)}
-            text = f"peer {peer.address} established, AS {agreement.remote_as}, hold time {agreement.hold_time} s"
-            self._daemon.record(
-                EventKind.BGP, text, outcome="up", before="down", severity=Severity.NOTICE, details=details
-            )
-            return
-        details |= {"direction": str(ending.direction), "code": ending.code, "subcode": ending.subcode}
-        if ending.data:
-            details["hex"] = ending.data[:SHOWN].hex()
-        was = news.before is SessionState.ESTABLISHED
-        text = f"peer {peer.address} {'down' if was else 'not established'}: {ending.text}"
-        self._daemon.record(
-            EventKind.BGP,
-            text,
-            outcome="down" if was else "failed",
-            before="up" if was else "down",
-            reason=ending.text,
-            severity=Severity.ERROR if was else Severity.INFORMATIONAL,
-            details=details,
+        error = last_error(time.time(), ending) if ending else None
+        status = self._peer(session, routes=False)
+        agreement = session.agreement
+        fields: dict[str, Any] = {"peer": peer.address, "details": bgp_details(status, error, lasted)}
+        if ending is None and agreement is not None:
+            text = f"established with AS {agreement.remote_as}, router id {agreement.router_id}"
+            fields |= {"outcome": "established", "before": "down", "severity": Severity.NOTICE}
+        elif lasted is not None:
+            text = f"down: {ending.text if ending else ''}"
+            fields |= {"outcome": "down", "before": "established", "severity": Severity.ERROR}
+        else:
+            text = f"no session: {ending.text if ending else ''}"
+            fields |= {"outcome": "refused", "before": "down", "severity": Severity.WARNING}
+        if ending is not None:
+            fields["reason"] = ending.text
+            self._daemon.recorder.flush_soon()
+        self._daemon.record(EventKind.BGP, text, **fields)
+
+    def malformed(self) -> None:
+        """Tell of UPDATEs that were treated as withdrawals: each peer's first, and then when there are more."""
+        assert self.speaker is not None
+        for address, session in self.speaker.sessions.items():
+            if session.treated_as_withdraw != self._malformed.get(address, 0):
+                self._malformed[address] = session.treated_as_withdraw
+                text = f"{session.treated_as_withdraw} malformed UPDATEs so far; the last one: {session.malformed}"
+                self._daemon.record(EventKind.BGP, text, peer=address, outcome="malformed", reason=session.malformed)
+
+    # ---- how it stands
+
+    def status(self, *, routes: bool = False, only: Address | None = None) -> RoutingStatus:
+        """Return how it stands with all peers, or with one; with all VIPs where `routes` are wanted."""
+        now, config = time.monotonic(), self._daemon.instance.state.config
+        sessions = self.speaker.sessions if self.speaker else {}
+        return RoutingStatus(
+            str(config.router_id or ""),
+            tuple(self._peer(one, routes=routes) for address, one in sessions.items() if only in (None, address)),
+            round(self.standing(now).learning, 3),
+            bool(self.speaker and self.speaker.listening),
         )
+
+    def _peer(self, session: Session, *, routes: bool) -> PeerStatus:
+        return peer_status(session, self.policy(session), self.announced, time.monotonic(), None, routes=routes)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what is counted, by the names of telemetry/metrics.py."""
+        return routing_numbers(self.status())
+
+    async def answer(self, request: Request) -> dict[str, Any]:
+        """Answer `vc5 bgp`. Raises ControlError for a peer that there is not."""
+        wanted = request.arguments.get("peer")
+        only = None
+        if wanted is not None:
+            try:
+                only = ip_address(str(wanted))
+            except ValueError:
+                raise ControlError(f"{wanted!r} is no address of a peer") from None
+            if self.speaker is None or only not in self.speaker.sessions:
+                raise ControlError(f"{only}: no peer of the running configuration; `vc5 bgp` lists them")
+        routes = only is not None or bool(request.arguments.get("routes"))
+        return self.status(routes=routes, only=only).as_json(routes=routes)
 
 
 def terms_of(session: Session) -> Terms:

@@ -115,7 +115,7 @@ def describe(message: Message) -> str:
     match message:
         case Open():
             said = [f"AS {message.as_number}", f"hold time {message.hold_time} s", f"router id {message.router_id}"]
-            return ", ".join(chain([f"OPEN {said[0]}"], said[1:], _capabilities(message.capabilities)))
+            return ", ".join(chain([f"OPEN {said[0]}"], said[1:], capability_words(message.capabilities)))
         case Update():
             return f"UPDATE {'; '.join(_update(message))}"
         case Notification(code, subcode, data):
@@ -128,7 +128,8 @@ def describe(message: Message) -> str:
             return f"ROUTE-REFRESH {said_ or f'subtype {subtype}'} {family or 'what is not known here'}"
 
 
-def _capabilities(capabilities: Capabilities) -> Iterator[str]:
+def capability_words(capabilities: Capabilities) -> Iterator[str]:
+    """Yield what one side can do, in words."""
     families = sorted(capabilities.families, key=lambda family: family.value)
     if families:
         yield " and ".join(map(str, families))

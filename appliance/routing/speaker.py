@@ -12,6 +12,7 @@ import random
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from appliance.errors import HostError
 from appliance.model_address import Address
@@ -31,7 +32,7 @@ FAREWELL = 1.0
 """Seconds for which a last word may take to leave."""
 
 Tap = Callable[[Address, Direction, bytes], None]
-"""Sees what is sent and received."""
+"""Sees whole messages, one or more, as they are sent and received."""
 
 
 class Wire:
@@ -47,15 +48,14 @@ class Wire:
 class Speaker:
     """All sessions. `routes` says what a peer is to know; `told` hears of what is worth telling."""
 
-    def __init__(self, routes: Callable[[Session], Routes], told: Callable[[Session, News], None]) -> None:
-        self._routes, self._told = routes, told
+    def __init__(self, routes: Callable[[Session], Routes], told: Callable[[Session, News], None], tap: Tap) -> None:
+        self._routes, self._told, self._tap = routes, told, tap
         self._loop = asyncio.get_running_loop()
         self.sessions: dict[Address, Session] = {}
         self._wires: dict[tuple[Address, int], Wire] = {}
         self._timers: dict[Address, asyncio.TimerHandle] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._keys: dict[int, dict[Address, str]] = {}
-        self.tap: Tap | None = None
         self.listen_trouble = ""
         """Why peers cannot connect although they should; empty if they can."""
         self.strangers = 0
@@ -76,6 +76,7 @@ class Speaker:
                 session = None
             if session is None:
                 self.sessions[address] = session = Session(local, random.random, now)
+                session.tap = partial(self._tap, address)
                 session.start(now)
                 self._act(session)
             else:
@@ -128,6 +129,11 @@ class Speaker:
         if address in self._timers:
             self._timers.pop(address).cancel()
 
+    @property
+    def listening(self) -> bool:
+        """Whether routers may connect."""
+        return bool(self._listeners)
+
     # ---- what is to be done
 
     def _act(self, session: Session) -> None:
@@ -155,7 +161,6 @@ class Speaker:
             case Send():
                 if wire is not None:
                     wire.waiting += order.data
-                    self._tap(address, Direction.SENT, order.data)
                     self._write(session, order.serial, wire)
             case Close():
                 if wire is not None:
@@ -232,7 +237,6 @@ class Speaker:
         if not data:
             self._lost(session, serial, "the peer closed the connection without a word")
             return
-        self._tap(session.local.peer.address, Direction.RECEIVED, data)
         session.received(serial, data, now)
         self._act(session)
 
@@ -245,7 +249,6 @@ class Speaker:
             while True:
                 if not wire.waiting and not wire.closing and (data := session.supply(serial, ROOM)):
                     wire.waiting += data
-                    self._tap(address, Direction.SENT, data)
                 if not wire.waiting:
                     break
                 del wire.waiting[: wire.end.send(wire.waiting)]
@@ -336,10 +339,6 @@ class Speaker:
         self._wires[address, serial] = wire
         self._begin(session, serial, wire)
         self._act(session)
-
-    def _tap(self, address: Address, direction: Direction, data: bytes) -> None:
-        if self.tap is not None:
-            self.tap(address, direction, bytes(data))
 
 
 def same_session(before: Local, after: Local) -> bool:

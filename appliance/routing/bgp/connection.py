@@ -60,6 +60,8 @@ class Ending:
     code: int | None = None
     subcode: int | None = None
     data: bytes = b""
+    seen: bytes = b""
+    """What the peer sent that led to it, as it came."""
 
 
 class Owner(Protocol):
@@ -80,8 +82,8 @@ class Owner(Protocol):
     def ended(self, connection: Connection, before: State, ending: Ending, now: float) -> None:
         """It is over."""
 
-    def count(self, direction: Direction, message: Message) -> None:
-        """A message was sent or received."""
+    def count(self, direction: Direction, message: Message, whole: bytes) -> None:
+        """A message was sent or received, as `whole` is."""
 
 
 class Connection:
@@ -185,7 +187,7 @@ class Connection:
 
     def _take(self, message: Message, now: float) -> None:
         self.heard_at = now
-        self._owner.count(Direction.RECEIVED, message)
+        self._owner.count(Direction.RECEIVED, message, self.reader.last)
         match message:
             case Open():
                 self._take_open(message, now)
@@ -197,7 +199,9 @@ class Connection:
                 self.happen(Input.REFRESH, now, message=message)
             case Notification():
                 words = text(message.code, message.subcode, message.data)
-                ending = Ending(Direction.RECEIVED, words, message.code, message.subcode, message.data)
+                ending = Ending(
+                    Direction.RECEIVED, words, message.code, message.subcode, message.data, self.reader.last
+                )
                 self.happen(Input.NOTIFICATION, now, ending)
 
     def _take_open(self, received: Open, now: float) -> None:
@@ -211,7 +215,7 @@ class Connection:
         self.happen(Input.OPEN, now)
 
     def _refuse(self, refusal: Refusal, now: float) -> None:
-        ending = Ending(Direction.SENT, refusal.why, refusal.code, refusal.subcode, refusal.data)
+        ending = Ending(Direction.SENT, refusal.why, refusal.code, refusal.subcode, refusal.data, self.reader.last)
         self.happen(Input.REFUSED, now, ending)
 
     def happen(
@@ -224,7 +228,7 @@ class Connection:
                 return
             what = given.name.lower().replace("_", " ")
             why = f"the peer sent what has no place in state {before}: {what}"
-            ending = Ending(Direction.SENT, why, Code.STATE_MACHINE, UNEXPECTED[before])
+            ending = Ending(Direction.SENT, why, Code.STATE_MACHINE, UNEXPECTED[before], seen=self.reader.last)
             found = step(before, Input.REFUSED)
             assert found is not None
         self.state = found.state
@@ -266,5 +270,6 @@ class Connection:
                 self._orders.append(Close(self.serial))
 
     def _send(self, message: Open | Notification | Keepalive) -> None:
-        self._owner.count(Direction.SENT, message)
-        self._orders.append(Send(self.serial, encode(message)))
+        whole = encode(message)
+        self._owner.count(Direction.SENT, message, whole)
+        self._orders.append(Send(self.serial, whole))

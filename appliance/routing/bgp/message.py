@@ -120,6 +120,8 @@ class Reader:
         """Whether the peer is of our AS."""
         self.extended_next_hop = False
         """Whether IPv4 routes may have an IPv6 next hop (RFC 8950)."""
+        self.last = b""
+        """The message that was given last, as it came; of one that is refused, what there is of it."""
         self._buffer = bytearray()
         self._refusal: Refusal | None = None
 
@@ -134,11 +136,13 @@ class Reader:
             raise self._refusal
         try:
             while (length := self._length()) and length <= len(self._buffer):
-                whole = bytes(self._buffer[:length])
+                self.last = whole = bytes(self._buffer[:length])
                 del self._buffer[:length]
                 yield self._decode(whole)
+                self.last = b""
         except Refusal as refusal:
             self._refusal = refusal
+            self.last = self.last or bytes(self._buffer[:MAX_MESSAGE])
             self._buffer.clear()
             raise
 

@@ -66,6 +66,16 @@ class Outbox:
         return MappingProxyType(self._told)
 
     @property
+    def wanted(self) -> Mapping[Address, Attributes]:
+        """What the peer should know."""
+        return MappingProxyType(self._wanted)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer was told that those were all routes."""
+        return self._complete and not self._unfinished
+
+    @property
     def refused(self) -> Mapping[Address, str]:
         """What cannot be announced to this peer, and why; it is withdrawn if it was announced otherwise before."""
         return MappingProxyType(self._refused)

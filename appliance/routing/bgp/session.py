@@ -45,6 +45,8 @@ class News:
     at: float
     before: State
     ending: Ending | None = None
+    lasted: float | None = None
+    """How long the session was established that is over, seconds; None where there was none."""
 
 
 class Session:
@@ -60,7 +62,12 @@ class Session:
         self.counts: Counter[tuple[Direction, type[Message]]] = Counter()
         self.errors: Counter[tuple[Direction, int | None]] = Counter()
         self.last_error: tuple[float, Ending] | None = None
+        self.malformed = ""
+        """What was wrong with the last UPDATE that was treated as a withdrawal."""
         self.established_count = self.attempts = self.treated_as_withdraw = self.ignored = 0
+        self.octets: Counter[Direction] = Counter()
+        self.tap: Callable[[Direction, bytes], None] | None = None
+        """Sees whole messages, one or more."""
         self._chance = chance
         self._back_off = BackOff(chance, FIRST, MOST_LOCAL if peer.address.is_loopback else MOST)
         self._serial = 0
@@ -174,9 +181,11 @@ class Session:
         """Return what brings the peer nearer to what it should know: about `room` bytes, whole messages."""
         if self.outbox is None or self._serving is None or self._serving.serial != serial:
             return b""
+        before = self.outbox.messages
         data = self.outbox.take(room)
         if data:
-            self.counts[Direction.SENT, Update] += 1
+            self.counts[Direction.SENT, Update] += self.outbox.messages - before
+            self._note(Direction.SENT, data)
         return data
 
     # ---- what connections ask (Owner of connection.py)
@@ -220,7 +229,9 @@ class Session:
 
     def update(self, received: Update) -> None:
         """Count routes of the peer: they are not for us."""
-        self.treated_as_withdraw += bool(received.trouble)
+        if received.trouble:
+            self.treated_as_withdraw += 1
+            self.malformed = received.trouble
         self.ignored += sum(len(one) for one in received.announced)
 
     def refresh(self, received: RouteRefresh) -> None:
@@ -232,21 +243,26 @@ class Session:
         """Forget a connection, and think of the next one."""
         del self.connections[connection.serial]
         collided = ending.code == Code.CEASE and ending.direction is Direction.SENT and self.connections
+        lasted = None
         if connection is self._serving:
+            lasted = now - connection.established_at
             self._serving = self.outbox = None
-            if now - connection.established_at >= PROVEN:
+            if lasted >= PROVEN:
                 self._back_off.succeeded()
         elif collided:
             return
         self.errors[ending.direction, ending.code] += 1
         self.last_error = (now, ending)
-        self.news.append(News(now, before, ending))
+        self.news.append(News(now, before, ending, lasted))
+        if ending.seen and ending.direction is Direction.SENT:
+            self._note(Direction.RECEIVED, ending.seen)
         if not self._stopped and not self.connections:
             self._dial_soon(now, self._back_off.failed())
 
-    def count(self, direction: Direction, message: Message) -> None:
-        """Count a message."""
+    def count(self, direction: Direction, message: Message, whole: bytes) -> None:
+        """Count a message, and show it to who looks on."""
         self.counts[direction, type(message)] += 1
+        self._note(direction, whole)
 
     # ---- within
 
@@ -255,6 +271,11 @@ class Session:
         made = Connection(self._serial, self.local, self, self.orders, self._chance, inbound=inbound)
         self.connections[self._serial] = made
         return made
+
+    def _note(self, direction: Direction, whole: bytes) -> None:
+        self.octets[direction] += len(whole)
+        if self.tap is not None:
+            self.tap(direction, whole)
 
     def _dial_soon(self, now: float, delay: float) -> None:
         if not self.local.peer.passive and not self._stopped:

@@ -198,7 +198,7 @@ def streams(draw: st.DrawFn) -> bytes:
 def outcome(pieces: list[bytes], **agreed: bool) -> tuple[list[Message], tuple[int, int, bytes] | None]:
     """Return the messages in these pieces, and how it ended."""
     reader = Reader()
-    got: list[object] = []
+    got: list[Message] = []
     for name, value in agreed.items():
         setattr(reader, name, value)
     try:
