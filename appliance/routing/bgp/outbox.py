@@ -51,9 +51,10 @@ class Outbox:
         self._unfinished = dict.fromkeys(self._families)
         """Families whose end of the RIB was not sent yet."""
         self._asked: dict[Family, None] = {}
-        """Families that are to be sent again, after that."""
+        """Families that are to be sent again, after that (RFC 7313 section 4)."""
+        self._begins: dict[Family, None] = {}
         self._ends: dict[Family, None] = {}
-        """Families that are being sent again."""
+        """Families that are to be sent again now, or are being sent; the peer wants to know where that ends."""
         self._complete = False
         self.messages = 0
         """How many messages `take` has returned."""
@@ -84,8 +85,7 @@ class Outbox:
     def pending(self) -> bool:
         """Whether `take` has something to return."""
         ending = self._complete and bool(self._unfinished)
-        asked = any(family not in self._unfinished for family in self._asked)
-        return bool(self._groups or asked or self._ends or ending or any(self._gone.values()))
+        return bool(self._groups or self._begins or self._ends or ending or any(self._gone.values()))
 
     def want(self, routes: Routes) -> None:
         """Set all that the peer should know."""
@@ -108,8 +108,10 @@ class Outbox:
     def resend(self, family: Family | None = None) -> None:
         """Send all routes of a family again, or of all: the peer has asked for it (RFC 2918)."""
         for one in self._families if family is None else (family,):
-            if one in self._families:
+            if one in self._unfinished:
                 self._asked[one] = None
+            elif one in self._families:
+                self._begin(one)
 
     def take(self, limit: int = 65536) -> bytes:
         """Return whole messages of at most `limit` bytes; one at least, if there is any."""
@@ -177,25 +179,23 @@ class Outbox:
                 for address in piece:
                     del gone[address], self._told[address]
                 yield withdrawal(family, [prefix(address) for address in piece])
-        yield from self._begin_again()
-        yield from self._routes()
-        yield from self._end()
-        # What was asked for before the first end of the RIB comes after it (RFC 7313 section 4).
-        if self._asked:
-            yield from self._begin_again()
+        while True:
+            for family in list(self._begins):
+                del self._begins[family]
+                yield encode(RouteRefresh(family, Refresh.BEGIN))
             yield from self._routes()
             yield from self._end()
+            if not self._begins and not self._groups:
+                return
 
-    def _begin_again(self) -> Iterator[bytes]:
-        for family in [family for family in self._asked if family not in self._unfinished]:
-            del self._asked[family]
-            for address, attributes in self._wanted.items():
-                if Family.of(address) is family and address in self._told:
-                    self._again.add(address)
-                    self._settle(address, family, attributes)
-            if self._enhanced_refresh:
-                self._ends[family] = None
-                yield encode(RouteRefresh(family, Refresh.BEGIN))
+    def _begin(self, family: Family) -> None:
+        """Have all that was told of a family be told again."""
+        for address, attributes in self._wanted.items():
+            if Family.of(address) is family and address in self._told:
+                self._again.add(address)
+                self._settle(address, family, attributes)
+        if self._enhanced_refresh:
+            self._begins[family] = self._ends[family] = None
 
     def _routes(self) -> Iterator[bytes]:
         while self._groups:
@@ -215,7 +215,9 @@ class Outbox:
         for family in list(self._ends):
             del self._ends[family]
             yield encode(RouteRefresh(family, Refresh.END))
-        if self._complete:
-            for family in list(self._unfinished):
-                del self._unfinished[family]
-                yield end_of_rib(family)
+        for family in list(self._unfinished) if self._complete else ():
+            del self._unfinished[family]
+            if family in self._asked:
+                del self._asked[family]
+                self._begin(family)
+            yield end_of_rib(family)
