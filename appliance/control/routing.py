@@ -16,6 +16,7 @@ from appliance.control.announcing import Announcement, Announcements, Announcing
 from appliance.control.capturing import Capturing
 from appliance.control.plan import Plan
 from appliance.control.routers import last_error, peer_status
+from appliance.control.sessions import Sessions
 from appliance.control.socket import Request
 from appliance.errors import ControlError
 from appliance.model import Address, Config, EventKind, Severity
@@ -53,6 +54,7 @@ class Routing:
         self._trouble = ""
         self._said: dict[Address, str] = {}
         self._malformed: dict[Address, int] = {}
+        self.sessions = Sessions(daemon)
         self.capturing = Capturing(lambda: self.speaker.sessions if self.speaker else ())
         daemon.measuring.sources.append(self.numbers)
 
@@ -63,6 +65,12 @@ class Routing:
         self.speaker = Speaker(self._routes, self._told, self.capturing.take)
         instance = self._daemon.instance
         self.learned_at = learned_at(instance.state.config, self._daemon.started, resumed=instance.adopted)
+        self._config, self._announcing = instance.state.config, Announcing(instance.state.config)
+        current = instance.current
+        self._vips = current.desired.vips if current else {}
+        self._announce(time.monotonic())
+        self.sessions.resume(self.speaker, {one.peer.address: one for one in self._wanted(instance.state.config)})
+        self._config = None
         self.look(time.monotonic())
 
     def look(self, now: float) -> None:
@@ -77,6 +85,7 @@ class Routing:
             self._isolated = isolated
             self._announce(now)
         self.malformed()
+        self.sessions.look(self.speaker, self.announced.by_vip)
 
     def planned(self, plan: Plan) -> None:
         """Tell routers what a plan has changed of VIPs, at once."""
@@ -88,6 +97,11 @@ class Routing:
         changed += [vip for vip in before if vip not in vips]
         if changed:
             self._announce(time.monotonic(), changed)
+
+    def hand_over(self) -> None:
+        """Leave all sessions to the program that is about to take the place of this one."""
+        if self.speaker is not None:
+            self.sessions.hand_over(self.speaker)
 
     async def close(self, *, forever: bool) -> None:
         """End: with a word where the daemon stops, without one where another goes on."""
@@ -102,10 +116,7 @@ class Routing:
         assert self.speaker is not None
         self._config, self._announcing = config, Announcing(config)
         self._isolated = self._daemon.instance.governor.isolated
-        adopted = self._daemon.instance.adopted
-        router_id = config.router_id
-        own = [(peer, peer.router_id or router_id) for peer in config.bgp.peers]
-        wanted = [Local(peer, one, restarting=adopted, preserved=adopted) for peer, one in own if one is not None]
+        wanted = self._wanted(config)
         self.trouble(NO_ROUTER_ID if len(wanted) < len(config.bgp.peers) else "")
         self._policies.clear()
         self.speaker.follow(wanted, listen=config.listen)
@@ -114,6 +125,11 @@ class Routing:
         current = self._daemon.instance.current
         self._vips = current.desired.vips if current else {}
         self._announce(now)
+
+    def _wanted(self, config: Config) -> list[Local]:
+        adopted = self._daemon.instance.adopted
+        own = [(peer, peer.router_id or config.router_id) for peer in config.bgp.peers]
+        return [Local(peer, one, restarting=adopted, preserved=adopted) for peer, one in own if one is not None]
 
     def trouble(self, words: str) -> None:
         """Raise an alarm for what keeps sessions from being, once."""
@@ -172,6 +188,10 @@ class Routing:
     def _told(self, session: Session, news: News) -> None:
         peer, ending = session.local.peer, news.ending
         lasted = news.lasted
+        if ending is None and self.speaker is not None:
+            self.sessions.keep(self.speaker, session)
+        elif lasted is not None:
+            self.sessions.release(peer.address)
         self._policies.pop(peer.address, None)
         if ending and lasted is None and self._said.get(peer.address) == ending.text:
             return  # it was said when it was tried first; `vc5 bgp` tells how often it was

@@ -113,6 +113,18 @@ class Session:
         self._dial_soon(now, 0.0)
         self._look(now)
 
+    def resume(
+        self, agreement: Agreement, opened_with: bytes, local_address: Address, now: float, *, inbound: bool
+    ) -> Connection:
+        """Go on with a session that another program has left (succession.py); return its connection."""
+        self._stopped = False
+        connection = self._connection(inbound=inbound)
+        connection.resume(agreement, opened_with, local_address, now)
+        self._serving, self.outbox = connection, self._outbox(agreement)
+        self.local = replace(self.local, restarting=False, preserved=True)
+        self._look(now)
+        return connection
+
     def stop(self, subcode: int, why: str, now: float, data: bytes = b"") -> None:
         """Have none any more; the peer is told why by a Cease (RFC 4486)."""
         self._stopped, self._dial_at = True, None
