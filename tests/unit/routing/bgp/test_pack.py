@@ -22,6 +22,7 @@ from tests.unit.routing.bgp.samples import MARKER, many, read, routes_4, routes_
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from scapy.config import conf as scapy_conf
     from scapy.contrib import bgp as scapy_bgp
 
 VIP, VIP_6 = ip_address("203.0.113.1"), ip_address("2001:db8::1")
@@ -150,6 +151,7 @@ def attribute_of(message: Any, kind: int) -> Any:
 def test_another_implementation_reads_the_same(routes: list[tuple[Address, Attributes]], four_octet: bool) -> None:
     # Scapy does not know next hops of IPv6 for IPv4 routes, nor takes large communities apart.
     last = {vip: one for vip, one in routes if one.next_hop.version == vip.version}
+    scapy_conf.max_list_count = 1000
     scapy_bgp.bgp_module_conf.use_2_bytes_asn = not four_octet
     seen = {}
     for data in pack(last.items(), four_octet=four_octet):
