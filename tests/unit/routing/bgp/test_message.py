@@ -139,7 +139,8 @@ def test_what_is_written_is_read_in_whatever_pieces_it_comes(
 ) -> None:
     wire = b"".join(map(encode, said))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
-    reader, got = Reader(), []
+    reader = Reader()
+    got: list[Message] = []
     for begin, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
         reader.feed(wire[begin:end])
         got += reader.messages()

@@ -187,8 +187,9 @@ def test_another_implementation_reads_the_same(routes: list[tuple[Address, Attri
 
 
 def test_ten_thousand_vips_take_few_and_full_messages() -> None:
-    vips_4 = [(IPv4Address("10.0.0.0") + number, EBGP) for number in range(5000)]
-    vips_6 = [(IPv6Address("fd00::") + number, Attributes(HOP_6, (65001,))) for number in range(5000)]
+    vips_4: list[tuple[Address, Attributes]] = [(IPv4Address("10.0.0.0") + number, EBGP) for number in range(5000)]
+    over_6 = Attributes(HOP_6, (65001,))
+    vips_6: list[tuple[Address, Attributes]] = [(IPv6Address("fd00::") + number, over_6) for number in range(5000)]
     messages = list(pack(vips_4 + vips_6, four_octet=True))
     # 4096 - 19 - 4 - 20 bytes for prefixes of 5, and 4096 - 19 - 4 - 25 - 13 for prefixes of 17.
     assert len(messages) == -(-5000 // (4053 // 5)) + -(-5000 // (4035 // 17))
