@@ -214,6 +214,7 @@ REFUSED = [
     (VIP, Attributes(HOP, (), communities=(Community((1, 2, 1 << 32)),)), "community 1:2:4294967296"),
     (VIP, Attributes(HOP, (), communities=(Community((1,)),)), "community 1 "),
     (VIP, Attributes(HOP, (65001,), communities=many(1012)), "1012 communities and 1 AS numbers are too many"),
+    (VIP_6, Attributes(HOP_6, (65001,), communities=many(1004)), "1004 communities and 1 AS numbers are too many"),
     (VIP, Attributes(HOP, (65001,) * 1500), "0 communities and 1500 AS numbers are too many"),
 ]
 
@@ -229,3 +230,5 @@ def test_attributes_may_fill_a_message_up_to_one_route() -> None:
     messages = list(pack([(VIP, Attributes(HOP, (65001,), communities=many(1011)))], four_octet=True))
     assert [len(one) for one in messages] == [4096]
     assert list(told(messages, four_octet=True)) == [VIP]
+    messages = list(pack([(VIP_6, Attributes(HOP_6, (65001,), communities=many(1003)))], four_octet=True))
+    assert [len(one) for one in messages] == [4094]
