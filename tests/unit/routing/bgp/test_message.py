@@ -140,7 +140,7 @@ def test_what_is_written_is_read_in_whatever_pieces_it_comes(
     wire = b"".join(map(encode, said))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
     reader = Reader()
-    got: list[Message] = []
+    got: list[object] = []
     for begin, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
         reader.feed(wire[begin:end])
         got += reader.messages()
@@ -197,7 +197,8 @@ def streams(draw: st.DrawFn) -> bytes:
 
 def outcome(pieces: list[bytes], **agreed: bool) -> tuple[list[Message], tuple[int, int, bytes] | None]:
     """Return the messages in these pieces, and how it ended."""
-    reader, got = Reader(), []
+    reader = Reader()
+    got: list[Message] = []
     for name, value in agreed.items():
         setattr(reader, name, value)
     try:
@@ -252,7 +253,7 @@ def test_what_is_agreed_counts_from_the_next_message_on() -> None:
     body = bytes.fromhex("0000 0014" + path + "18cb0071")
     reader = Reader()
     reader.feed(encode(Open(65001, 9, ROUTER, BOTH)) + message(2, body))
-    got = []
+    got: list[Message] = []
     for one in reader.messages():
         reader.four_octet = True
         got.append(one)
