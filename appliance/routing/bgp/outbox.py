@@ -221,18 +221,19 @@ class Outbox:
             self._begins[family] = self._ends[family] = None
 
     def _routes(self) -> Iterator[bytes]:
-        while self._groups:
-            group, waiting = next(iter(self._groups.items()))
+        # A list, since looking for the first entry of a dict takes the longer the more were removed before it.
+        for group in list(self._groups):
             family, one = group
-            count = one.room // (1 + family.bits // 8)
-            piece = list(islice(waiting.items(), count))
-            if len(piece) == len(waiting):
-                del self._groups[group]
-            for address, attributes in piece:
-                del waiting[address], self._group_of[address]
-                self._told[address] = attributes
-                self._again.discard(address)
-            yield one.message([prefix(address) for address, _ in piece])
+            waiting, count = self._groups[group], one.room // (1 + family.bits // 8)
+            while waiting:
+                piece = list(islice(waiting.items(), count))
+                if len(piece) == len(waiting):
+                    del self._groups[group]
+                for address, attributes in piece:
+                    del waiting[address], self._group_of[address]
+                    self._told[address] = attributes
+                    self._again.discard(address)
+                yield one.message([prefix(address) for address, _ in piece])
 
     def _end(self) -> Iterator[bytes]:
         for family in list(self._ends):
