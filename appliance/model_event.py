@@ -37,7 +37,7 @@ class EventKind(StrEnum):
     OPERATOR = "operator"
     ALARM = "alarm"
     TRAFFIC = "traffic"
-    """What a service carried in the last minute, and how it stood."""
+    """What a service carried in the last minute, and how it stood; or how it stood with a router."""
 
 
 SEVERITY = {

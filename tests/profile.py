@@ -18,7 +18,7 @@ EXAMPLES = 20_000 if FUZZ else 100
 """Inputs of a property test that says nothing: plans, tables, state machines."""
 PARSER_INPUTS = 1_000_000 if FUZZ else 300
 """Inputs of one parser of untrusted bytes or text."""
-RELOADS = 1_000 if FUZZ else 60
+RELOADS = 1_000 if FUZZ else 40
 """Reloads in a row under traffic."""
 PACKETS = 100_000 if FUZZ else 2_000
 """Packets that the loaded program and the Python model both judge."""

@@ -22,6 +22,8 @@ class Names(Enum):
     """A backend of the service that was named before, or of any."""
     INTERFACE = auto()
     """An interface of the running daemon's configuration."""
+    PEER = auto()
+    """A BGP peer of the running daemon."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Argument:
     help: str
     settings: dict[str, Any] = field(default_factory=dict)
     names: Names | None = None
+    words: tuple[str, ...] = ()
+    """What may stand there beside such a name."""
 
     @property
     def is_option(self) -> bool:

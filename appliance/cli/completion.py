@@ -130,7 +130,7 @@ def _values(argument: Argument, service: str, known: Known) -> Iterator[tuple[st
     if argument.names is Names.FILE:
         yield FILES, ""
     elif argument.names is not None:
-        yield from ((name, "") for name in known(argument.names, service))
+        yield from ((name, "") for name in (*argument.words, *known(argument.names, service)))
     else:
         yield from ((str(choice), "") for choice in argument.settings.get("choices", ()))
 
@@ -159,6 +159,8 @@ def told(status: Any, kind: Names, service: str) -> list[str]:
         found = [row.get("name") for row in _rows(status, "interfaces")]
     elif kind is Names.SERVICE:
         found = [row.get("service") for row in _rows(status, "services")]
+    elif kind is Names.PEER:
+        found = [row.get("address") for row in _rows(status.get("bgp") if isinstance(status, dict) else None, "peers")]
     else:
         found = [backend.get("address") for row in rows for backend in _rows(row, "backends")]
     return list(dict.fromkeys(str(name) for name in found if name))

@@ -19,8 +19,8 @@ from appliance.paths import Root
 
 DEFAULT_COUNT = 100
 RELOAD_REFUSED = "refused"
-OTHER_OUTCOMES = ("down", "began", "over", "lost")
-"""Of services and VIPs, and of alarms."""
+OTHER_OUTCOMES = ("down", "failed", "malformed", "began", "over", "lost")
+"""Of services and VIPs, of routers, and of alarms."""
 """The outcome of a reload that left the old configuration in force; one in force is `ok`."""
 STYLES = {"alarm": Style.BAD, "reload": Style.HEAD, "operator": Style.HEAD, "daemon": Style.HEAD}
 OUTCOME_STYLES: dict[str, Style] = {Outcome.OK: Style.GOOD, Outcome.WRONG: Style.WORRY, Outcome.NONE: Style.BAD}
@@ -50,12 +50,12 @@ def run(root: Root, arguments: Namespace) -> int:
 
 
 def line(event: dict[str, Any], to: Screen) -> str:
-    """Return one event as a line: local time, kind, service, backend, outcome, message."""
+    """Return one event as a line: local time, kind, what it is about, outcome, message."""
     kind, outcome = str(event.get("kind", "")), str(event.get("outcome", ""))
     parts = [
         to.paint(_time(event.get("at")), Style.FAINT),
         to.paint(f"{printable(kind):8}", STYLES.get(kind, Style.PLAIN)),
-        *(printable(str(event[name])) for name in ("service", "backend") if event.get(name)),
+        *(printable(str(event[name])) for name in ("service", "backend", "peer") if event.get(name)),
     ]
     if outcome:
         parts.append(to.paint(printable(outcome), OUTCOME_STYLES.get(outcome, Style.PLAIN)))
@@ -83,7 +83,7 @@ def _filter(arguments: Namespace) -> Any:
 
     try:
         service = ServiceKey.parse(arguments.service) if arguments.service else None
-        backend = ipaddress.ip_address(arguments.backend) if arguments.backend else None
+        backend, peer = (ipaddress.ip_address(word) if word else None for word in (arguments.backend, arguments.peer))
         now = time.time()
         since, until = (parse_since(text, now) if text else None for text in (arguments.since, arguments.until))
     except ValueError as error:
@@ -96,7 +96,9 @@ def _filter(arguments: Namespace) -> Any:
     outcomes = [*map(str, Outcome), *map(str, Health), RELOAD_REFUSED, *OTHER_OUTCOMES]
     if arguments.outcome and arguments.outcome not in outcomes:
         raise UsageError(f"--outcome {arguments.outcome!r}: choose one of {', '.join(outcomes)}")
-    return LogFilter(service, backend, since, until, kinds, arguments.outcome or "")
+    if arguments.kind:
+        kinds = frozenset({EventKind(arguments.kind)})
+    return LogFilter(service, backend, since, until, kinds, arguments.outcome or "", peer)
 
 
 def _count(arguments: Namespace) -> int | None:

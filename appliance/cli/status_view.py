@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from appliance.cli import bgp_view
 from appliance.cli.overrides import words
 from appliance.cli.tables import GAP, Cell, Column, Screen, Style, count, duration, moment, octets, printable, table
 
@@ -75,6 +76,7 @@ def _header(body: dict[str, Any], to: Screen) -> Iterator[str]:
         text = f"flow table {count(table_.get('used'))} of {count(table_.get('size'))}"
         refused = table_.get("refused")
         yield text + (GAP + to.paint(f"{count(refused)} refused", Style.BAD) if refused else "")
+    yield from bgp_view.summary(body.get("bgp"), to)
     for vip in _dicts(body.get("vips")):
         if vip.get("announce") not in (None, "yes") and vip.get("up"):
             how = "announced as a last resort" if vip["announce"] == "demote" else "not announced"

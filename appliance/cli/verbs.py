@@ -6,6 +6,7 @@ from argparse import SUPPRESS
 
 from appliance.cli import (
     alert,
+    bgp,
     block,
     completion,
     daemon,
@@ -19,6 +20,7 @@ from appliance.cli import (
     status,
 )
 from appliance.cli.arguments import Argument, Names, Verb
+from appliance.model_event import EventKind
 
 CONFIG_FILE = Argument(
     "config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"}, Names.FILE
@@ -172,6 +174,29 @@ VERBS = (
     Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
     Verb("status", status.run, "services, backends and interfaces of the running daemon"),
     Verb(
+        "bgp",
+        bgp.run,
+        "the routers: their sessions, what they are told of each VIP and why not, BFD, and the last errors",
+        (
+            Argument(
+                "what",
+                "one peer's address: all there is to say of it; `capture`: the messages that go to and fro from now on",
+                {"nargs": "?", "metavar": "peer"},
+                Names.PEER,
+                (bgp.CAPTURE,),
+            ),
+            Argument("peer", "whose messages (default: everybody's)", {"nargs": "?", "metavar": "of"}, Names.PEER),
+            Argument("--routes", "with what each peer is told, VIP by VIP", {"action": "store_true"}),
+            Argument(
+                "--pcap",
+                "capture into this new file, for Wireshark or tcpdump -r; - is standard output",
+                {"metavar": "FILE"},
+                Names.FILE,
+            ),
+            Argument("--seconds", "capture for so long (default: until interrupted)", {"metavar": "N"}),
+        ),
+    ),
+    Verb(
         "metrics",
         metrics.run,
         "what Prometheus would be told of the running daemon; with --json the numbers that it is made of",
@@ -248,12 +273,13 @@ VERBS = (
             Argument("--follow", "wait for more, until interrupted", {"action": "store_true"}),
             Argument("--service", "of this service: VIP:PORT/tcp", {"metavar": "S"}, Names.SERVICE),
             Argument("--backend", "of this backend address", {"metavar": "B"}, Names.BACKEND),
+            Argument("--peer", "of this router", {"metavar": "P"}, Names.PEER),
             Argument("--since", "from this moment on: 10m, 2h, 3d (ago), or 2025-06-01T12:00", {"metavar": "T"}),
             Argument("--until", "up to this moment, written alike", {"metavar": "T"}),
             Argument(
                 "--outcome",
                 "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead), services and VIPs (up, down), "
-                "reloads (ok, refused), alarms (began, over, lost)",
+                "routers (up, down, failed, malformed), reloads (ok, refused), alarms (began, over, lost)",
                 {"metavar": "O"},
             ),
             Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),
@@ -261,6 +287,7 @@ VERBS = (
         (
             Argument("--probes", "probe results only", {"action": "store_true"}),
             Argument("--events", "everything but probe results", {"action": "store_true"}),
+            Argument("--kind", "of this kind only", {"metavar": "K", "choices": tuple(map(str, EventKind))}),
         ),
     ),
     Verb(

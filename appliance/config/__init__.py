@@ -8,6 +8,7 @@ resolve    values -> services, inheritance resolved
 networks   mode and VLANs
 forwarding how packets are shared out and travel, for each policy
 host, bgp  the host's own settings, its log, its routers
+vip_routes what services say of their VIPs' routes
 rules      what concerns several settings at once
 reach      what concerns the way to backends and back
 expansion  the configuration in force, as JSON and as text
@@ -103,7 +104,7 @@ def _load(texts: Sequence[tuple[str, str | None]], findings: Findings) -> Loaded
     if top is not None:
         networks = resolve_networks(top.value, findings)
         config, drafts = resolve(top.value, networks, findings)
-        config = resolve_host(top.value, config, findings)
+        config = resolve_host(top.value, config, drafts, findings)
         apply_rules(top.value, config, drafts, findings)
         apply_reach(networks, drafts, findings)
     if findings.errors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from appliance.config.kinds import Place
@@ -11,7 +12,7 @@ from appliance.config.settings import settings_of
 from appliance.config.values_check import payload_text, rcodes_text
 from appliance.errors import Issue
 from appliance.model import Check, CheckKind, Config, Service, Tunnel, TunnelKind, Vlan
-from appliance.model_bgp import Peer
+from appliance.model_bgp import NOTHING_SAID, Peer, VipRoutes
 from appliance.model_logging import Logging
 
 MASK = "***"
@@ -22,7 +23,7 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
     """Return the whole document."""
     learn = None if config.learn is None else seconds(config.learn)
     return {
-        "services": [_service(service) for service in config.services],
+        "services": [_service(service, config.bgp.vips.get(service.key.vip)) for service in config.services],
         "bgp": {"peers": [_peer(peer) for peer in config.bgp.peers], "learn": learn, "listen": config.listen},
         "vlans": _vlans(config.vlans),
         "mode": str(config.mode),
@@ -94,6 +95,27 @@ def _peer(peer: Peer) -> dict[str, Any]:
         "multihop": peer.multihop,
         "ttl_security": peer.ttl_security,
         "passive": peer.passive,
+        "prepend": peer.prepend,
+        "on_vip_down": "demote" if peer.demote_down else "withdraw",
+        "demote_med": peer.demote_med,
+        "demote_communities": [str(community) for community in peer.demote_communities],
+        "graceful_restart": peer.graceful_restart,
+        "restart_time": peer.restart_time,
+        "router_id": _text(peer.router_id),
+    }
+
+
+def _routes(said: VipRoutes) -> dict[str, Any] | None:
+    """Return what services say of a VIP's routes; null where the peers' values hold."""
+    if replace(said, announce=NOTHING_SAID.announce) == NOTHING_SAID:
+        return None
+    return {
+        "med": said.med,
+        "local_pref": said.local_pref,
+        "communities": [str(community) for community in said.communities],
+        "prepend": said.prepend,
+        "next_hop_4": _text(said.next_hop_4),
+        "next_hop_6": _text(said.next_hop_6),
     }
 
 
@@ -121,7 +143,8 @@ def _logging(logging: Logging) -> dict[str, Any]:
     }
 
 
-def _service(service: Service) -> dict[str, Any]:
+def _service(service: Service, said: VipRoutes | None) -> dict[str, Any]:
+    told = said or NOTHING_SAID
     return {
         "vip": str(service.key.vip),
         "port": service.key.port,
@@ -141,6 +164,8 @@ def _service(service: Service) -> dict[str, Any]:
         "on_down": str(service.on_down),
         "drain_timeout": seconds(service.drain_timeout),
         "vip_enabled": service.vip_enabled,
+        "announce": str(told.announce) if service.vip_enabled else "no",
+        "bgp": _routes(told),
         "vip_up": "any" if service.vip_any else "all",
         "critical": service.critical,
         "max_removal": service.max_removal,

@@ -9,12 +9,13 @@ from appliance.config.kinds import duration_text
 from appliance.config.outlets import without_password
 from appliance.config.values_check import payload_text, rcodes_text
 from appliance.model import Backend, Check, CheckKind, Config, Service, TunnelKind, Vlan
-from appliance.model_bgp import Peer
+from appliance.model_bgp import GRACEFUL_SHUTDOWN, LARGEST_MED, NOTHING_SAID, Announce, Community, Peer, VipRoutes
 from appliance.model_logging import Logging
 
 
 def explain_text(config: Config) -> str:
     """Return the settings, then each service with its backends and checks; lines end without blanks."""
+    vips = config.bgp.vips
     settings = [
         ("mode", str(config.mode)),
         ("interfaces", " ".join(config.interfaces) or "none"),
@@ -40,7 +41,7 @@ def explain_text(config: Config) -> str:
     blocks = ["\n".join(_table(settings))]
     blocks.extend("\n".join(_peer(peer)) for peer in config.bgp.peers)
     blocks.append(f"{count or 'no'} service{'s' if count != 1 else ''}")
-    blocks.extend("\n".join(_service(service)) for service in config.services)
+    blocks.extend("\n".join(_service(service, vips.get(service.key.vip, NOTHING_SAID))) for service in config.services)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -83,10 +84,16 @@ def _peer(peer: Peer) -> list[str]:
         f"{name} {value}"
         for name, value in (
             ("med", peer.med),
+            ("prepend", peer.prepend),
             ("source_ip", peer.source_ip),
             ("next_hop_4", peer.next_hop_4),
             ("next_hop_6", peer.next_hop_6),
-            ("communities", " ".join(str(community) for community in peer.communities)),
+            ("communities", _communities(peer.communities)),
+            ("on_vip_down", "demote" if peer.demote_down else ""),
+            ("demote_med", "" if peer.demote_med == LARGEST_MED else str(peer.demote_med)),
+            ("demote_communities", _demoted(peer)),
+            ("graceful_restart", f"{peer.restart_time}s" if peer.graceful_restart else "no"),
+            ("router_id", peer.router_id),
             ("multihop", peer.multihop),
             ("password", MASK if peer.password else ""),
             ("bfd", f"{duration_text(peer.bfd.interval)} x {peer.bfd.multiplier}" if peer.bfd else ""),
@@ -101,11 +108,34 @@ def _peer(peer: Peer) -> list[str]:
     return lines
 
 
+def _communities(communities: tuple[Community, ...]) -> str:
+    return " ".join(str(community) for community in communities)
+
+
+def _demoted(peer: Peer) -> str:
+    if peer.demote_communities == (GRACEFUL_SHUTDOWN,):
+        return ""
+    return _communities(peer.demote_communities) or "none"
+
+
+def _routes(said: VipRoutes) -> str:
+    """Return what services say of a VIP's routes."""
+    values = (
+        ("med", said.med),
+        ("local_pref", said.local_pref),
+        ("communities", _communities(said.communities) or None),
+        ("prepend", said.prepend),
+        ("next_hop_4", said.next_hop_4),
+        ("next_hop_6", said.next_hop_6),
+    )
+    return " ".join(f"{name} {value}" for name, value in values if value is not None)
+
+
 def _vlan(vlan: Vlan) -> str:
     return f"{vlan.prefix} gateway {vlan.gateway}" if vlan.gateway else str(vlan.prefix)
 
 
-def _service(service: Service) -> list[str]:
+def _service(service: Service, said: VipRoutes) -> list[str]:
     title = " ".join(part for part in (str(service.key), service.name) if part)
     lines = [f"{title}  {service.description}".rstrip()]
     facts = (
@@ -114,6 +144,10 @@ def _service(service: Service) -> list[str]:
     )
     if not service.vip_enabled:
         facts += ", the VIP is disabled: not announced"
+    if said.announce is not Announce.YES:
+        facts += f", announce {said.announce}"
+    if _routes(said):
+        facts += f", bgp {_routes(said)}"
     if not service.critical:
         facts += ", not critical"
     if service.vip_any:

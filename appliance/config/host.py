@@ -10,12 +10,14 @@ from appliance.config.checks import effective
 from appliance.config.findings import Findings
 from appliance.config.kinds import duration_text
 from appliance.config.reader import Fields, Given
+from appliance.config.resolve import Draft
 from appliance.config.settings import default_of
+from appliance.config.vip_routes import resolve_vips
 from appliance.model import Config, XdpMode
 from appliance.model_logging import Elasticsearch, Logging
 
 
-def resolve_host(top: Fields, config: Config, findings: Findings) -> Config:
+def resolve_host(top: Fields, config: Config, drafts: list[Draft], findings: Findings) -> Config:
     """Return the configuration with what concerns host, routers and log filled in."""
     section = top.get("bgp")
     bgp: Fields | None = section.value if section else None
@@ -31,7 +33,7 @@ def resolve_host(top: Fields, config: Config, findings: Findings) -> Config:
         on_orphan=effective("on_orphan", top),
         learn=_once("learn", top, bgp, findings),
         listen=bool(_once("listen", top, bgp, findings)),
-        bgp=resolve_bgp(top, findings),
+        bgp=resolve_bgp(top, resolve_vips(drafts, findings), findings),
         logging=_logging(top),
         compat_metrics=effective("compat_metrics", top),
         backend_metrics=effective("backend_metrics", top),

@@ -29,6 +29,7 @@ class Place(Enum):
     VLAN = "VLAN"
     BGP = "map of BGP"
     GROUP = "group of BGP peers"
+    ROUTES = "map of a service's routes"
     BFD = "map of BFD"
     LOGGING = "map of logging"
     ELASTICSEARCH = "map of Elasticsearch"

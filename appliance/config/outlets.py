@@ -106,8 +106,10 @@ class Secret(ScalarKind):
         return f"a secret of 1 to {self.most} characters"
 
     def parse(self, text: str) -> str:
-        if not text.isprintable() or not 1 <= len(text.encode("utf-8", "replace")) <= self.most:
-            raise Invalid(f"must be {self.words()}, all printable; this has {len(text)}")
+        octets = len(text.encode("utf-8", "replace"))
+        if not text.isprintable() or not 1 <= octets <= self.most:
+            counted = "" if octets == len(text) else f", which count as {octets}"
+            raise Invalid(f"must be {self.words()}, all printable; this has {len(text)}{counted}")
         return text
 
     def schema(self) -> dict[str, Any]:

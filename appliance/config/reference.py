@@ -38,6 +38,10 @@ _PLACES = {
     Place.VLAN: ("VLANS", "What an entry of `vlans` or `vlans6` may hold if it is a map."),
     Place.BGP: ("BGP", "What `bgp` may hold. A value given here is that of every peer whose group has none."),
     Place.GROUP: ("GROUPS OF BGP PEERS", "Each item of `groups`."),
+    Place.ROUTES: (
+        "ROUTES OF A SERVICE",
+        "What `bgp` of a service may hold. Services of the same VIP must not differ in what they say.",
+    ),
     Place.BFD: ("BFD", "What `bfd` may hold if it is a map."),
     Place.LOGGING: ("LOGGING", "What `logging` may hold."),
     Place.ELASTICSEARCH: ("ELASTICSEARCH", "What `elasticsearch` may hold."),

@@ -35,6 +35,8 @@ class Draft:
     servers: Given
     need: Given | None
     fallback: Given | None = None
+    entry: Fields | None = None
+    """The item of `services`."""
 
 
 def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config, list[Draft]]:
@@ -234,7 +236,7 @@ class _Services:
                 for protocol in form.protocols:
                     named = ServiceKey(address.address, form.port, protocol)
                     made = self._service(named, travel, backends, checks[protocol])
-                    drafts.append(Draft(made, vip, key, servers, need, fallback))
+                    drafts.append(Draft(made, vip, key, servers, need, fallback, service))
         return drafts
 
     def _travel(self, service: Fields, key: Given, value: Given) -> Travel:

@@ -21,6 +21,8 @@ def apply_rules(top: Fields, config: Config, drafts: list[Draft], findings: Find
     _vip_as_backend(drafts, findings)
     _backends(drafts, findings)
     _vip_up(drafts, findings)
+    _vip_as_next_hop(top, drafts, findings)
+    _unknown_to_routers(top, config, findings)
 
 
 def _interfaces(top: Fields, findings: Findings) -> None:
@@ -98,6 +100,35 @@ def _vip_as_backend(drafts: list[Draft], findings: Findings) -> None:
                 where = vip.node.where
                 message = f"{address} is a backend, but also the VIP at {where}"
                 findings.error(item.node, item.path, "vip-is-backend", message, "use the backend's own address")
+
+
+def _vip_as_next_hop(top: Fields, drafts: list[Draft], findings: Findings) -> None:
+    """Refuse routes that would lead to themselves."""
+    vips: dict[Address, Draft] = {}
+    entries: dict[int, Fields] = {}
+    for draft in drafts:
+        vips.setdefault(draft.service.key.vip, draft)
+        if draft.entry is not None:
+            entries[id(draft.entry)] = draft.entry
+    sections: list[Fields] = [given.value for level in (top, *entries.values()) if (given := level.get("bgp"))]
+    groups = [group.value for section in sections if (given := section.get("groups")) for group in given.value]
+    for section in (*sections, *groups):
+        for given in (section.get("next_hop_4"), section.get("next_hop_6")):
+            if given is not None and given.value in vips:
+                where = vips[given.value].vip.node.where
+                message = f"{given.value} is the VIP at {where}, so routes to it would lead to themselves"
+                findings.error(given.node, given.path, "vip-is-next-hop", message, "write an address of this host")
+
+
+def _unknown_to_routers(top: Fields, config: Config, findings: Findings) -> None:
+    section, peers = top.get("bgp"), config.bgp.peers
+    if section is None or not section.sound or not peers or any(peer.multiprotocol for peer in peers):
+        return
+    six = next((service.key.vip for service in config.services if service.key.vip.version == 6), None)
+    if six is not None:
+        message = f"no router learns of IPv6 VIPs such as {six}: no session is over IPv6, and there is no `next_hop_6`"
+        hint = "for example next_hop_6: 2001:db8:10::5, an address of this host"
+        findings.warning(section.key or section.node, section.path, "next-hop", message, hint)
 
 
 def _backends(drafts: list[Draft], findings: Findings) -> None:

@@ -16,6 +16,7 @@ from appliance.config.settings_check import CHECK_SETTINGS
 from appliance.config.settings_forward import FORWARD_SETTINGS
 from appliance.config.settings_host import HOST_SETTINGS
 from appliance.config.settings_logging import LOGGING_SETTINGS
+from appliance.config.settings_routes import ROUTE_SETTINGS
 from appliance.config.settings_service import SERVICE_SETTINGS
 from appliance.config.settings_top import TOP_SETTINGS
 
@@ -27,6 +28,7 @@ SETTINGS: tuple[Setting, ...] = (
     *HOST_SETTINGS,
     *LOGGING_SETTINGS,
     *BGP_SETTINGS,
+    *ROUTE_SETTINGS,
 )
 
 _EARLIER = "this is an earlier dialect; `vc5 convert` makes today's configuration of it"

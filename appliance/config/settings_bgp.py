@@ -7,7 +7,6 @@ from appliance.config.kinds import Boolean, Duration, Either, Integer, ListOf, M
 from appliance.config.outlets import Secret
 from appliance.config.routing import (
     AsNumber,
-    CommunityKind,
     Filter,
     HoldTime,
     Hops,
@@ -16,14 +15,17 @@ from appliance.config.routing import (
     PrefixOrAddress,
 )
 from appliance.config.setting import BGP, GROUP, TOP, Setting
+from appliance.config.settings_routes import COMMUNITIES, METRIC, PEERS
 
 HOLD_TIME = 10
 """Seconds."""
 
+MAX_RESTART_TIME = 4095
+"""Seconds; 12 bits (RFC 4724 section 3)."""
+
 MAX_PEERS = 1024
 MAX_FILTERS = 10_000
 
-_BOTH = (BGP, GROUP)
 _FILTERS = ListOf(
     Filter(),
     "a prefix, an address, a name of `prefixes` or any, or a list of them",
@@ -56,21 +58,21 @@ BGP_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "as_number",
-        _BOTH,
+        PEERS,
         AsNumber(),
         "The balancer's own AS; needed for every peer.",
         "65001",
     ),
     Setting(
         "remote_as",
-        _BOTH,
+        PEERS,
         AsNumber(),
         "The peer's AS; another one is refused. Absent: any. Equal to `as_number` is iBGP, everything else eBGP.",
         "65000",
     ),
     Setting(
         "peers",
-        _BOTH,
+        PEERS,
         ListOf(PeerAddress(), "a router's address or a list of them", one=True, at_most=MAX_PEERS, null_is_empty=True),
         "The routers. One that stands in a group has the group's values.",
         "[10.1.10.252, '2001:db8:10::252']",
@@ -91,7 +93,7 @@ BGP_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "hold_time",
-        _BOTH,
+        PEERS,
         HoldTime(HOLD_TIME),
         "How many seconds a session outlives the last message; a third of it is the time between messages.",
         "30",
@@ -99,37 +101,38 @@ BGP_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "local_pref",
-        _BOTH,
-        Integer(0, 2**32 - 1),
+        PEERS,
+        METRIC,
         "The local preference of routes, over iBGP; 0 means the default.",
         "200",
         "100",
     ),
     Setting(
         "med",
-        _BOTH,
-        Integer(0, 2**32 - 1),
+        PEERS,
+        METRIC,
         "The multi-exit discriminator of routes; 0: none is sent.",
         "50",
         "0",
     ),
     Setting(
         "source_ip",
-        _BOTH,
+        PEERS,
         HostAddress(),
         "The local address of sessions with peers of its family. An IPv4 address is also the next hop of IPv4 routes.",
         "10.1.10.5",
     ),
     Setting(
         "next_hop_4",
-        _BOTH,
+        PEERS,
         HostAddress(4),
-        "The next hop of IPv4 routes. Absent: `source_ip`, else the local address of the session.",
+        "The next hop of IPv4 routes. Absent: `source_ip`, else the local address of the session; over IPv6 that is "
+        "one of IPv6, which the router has to take (RFC 8950).",
         "10.1.10.5",
     ),
     Setting(
         "next_hop_6",
-        _BOTH,
+        PEERS,
         HostAddress(6),
         "The next hop of IPv6 routes, which a session over IPv4 needs to announce any. Absent: the local address of "
         "the session.",
@@ -137,29 +140,29 @@ BGP_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "communities",
-        _BOTH,
-        ListOf(CommunityKind(), "a community or a list of them", one=True, at_most=64, null_is_empty=True),
+        PEERS,
+        COMMUNITIES,
         "The communities of routes: `65000:10`, large ones `65000:1:2`, and the well-known ones by name. A group's "
-        "replace those of `bgp`.",
+        "replace those of `bgp`; those of a service are added.",
         "['65000:10', no-export]",
     ),
     Setting(
         "accept",
-        _BOTH,
+        PEERS,
         _FILTERS,
         "VIPs that are announced even if `reject` has them too.",
         "[site-a, 203.0.113.10, '2001:db8::/48']",
     ),
     Setting(
         "reject",
-        _BOTH,
+        PEERS,
         _FILTERS,
         "VIPs that are not announced, `any` for none at all. A VIP in neither list is announced.",
         "any",
     ),
     Setting(
         "password",
-        _BOTH,
+        PEERS,
         # Linux, linux/tcp.h: TCP_MD5SIG_MAXKEYLEN.
         Secret(80),
         "The key of TCP-MD5 (RFC 2385) that the router has for this balancer.",
@@ -167,7 +170,7 @@ BGP_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "bfd",
-        _BOTH,
+        PEERS,
         Either(Boolean(), Section(Place.BFD, "a map"), "yes, no, or a map with interval and multiplier"),
         "Whether BFD (RFC 5880) watches the way to the peer, so that a session ends as soon as it breaks.",
         "{interval: 300ms, multiplier: 3}",
@@ -175,7 +178,7 @@ BGP_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "multihop",
-        _BOTH,
+        PEERS,
         Hops(),
         "How many hops away an eBGP peer may be; yes: any number of them.",
         "2",
@@ -183,7 +186,7 @@ BGP_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "ttl_security",
-        _BOTH,
+        PEERS,
         Boolean(),
         "Whether packets from further away than `multihop` says are ignored (RFC 5082); the router must do the same.",
         "yes",
@@ -191,9 +194,37 @@ BGP_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "passive",
-        _BOTH,
+        PEERS,
         Boolean(),
         "Whether the router is to open the session; needs `listen`.",
+        "yes",
+        "no",
+    ),
+    Setting(
+        "graceful_restart",
+        PEERS,
+        Boolean(),
+        "Whether the router is asked to keep the routes while the daemon restarts (RFC 4724); packets are forwarded "
+        "all the while.",
+        "no",
+        "yes",
+    ),
+    Setting(
+        "restart_time",
+        PEERS,
+        Integer(1, MAX_RESTART_TIME),
+        "For how many seconds at most. A daemon that does not come back draws packets for as long.",
+        "60",
+        "120",
+    ),
+    Setting(
+        "loopback",
+        (BGP,),
+        Boolean(),
+        "Whether a router daemon on this host, such as BIRD, is told the routes, at 127.0.0.1: over iBGP with a hold "
+        "time of 4 s, in both families, under the router id 127.0.0.1, since that of the host is the other daemon's. "
+        "The next hops are `next_hop_4`, else `address`, and `next_hop_6`, else ::1: the daemon is to announce with "
+        "its own. Filters and attributes are those given here. Other `peers` may stand beside it.",
         "yes",
         "no",
     ),
@@ -201,7 +232,8 @@ BGP_SETTINGS: tuple[Setting, ...] = (
         "learn",
         (TOP, BGP),
         Duration(0, 24 * 3600),
-        "How long after the start nothing is announced, so that checks have had their say.",
+        "How long after the start nothing is announced, so that checks have had their say; not after one that goes on "
+        "with the sessions of another daemon.",
         "20s",
     ),
     Setting(

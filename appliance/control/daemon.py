@@ -29,8 +29,9 @@ from appliance.control.measuring import Measuring
 from appliance.control.notify import Notifier
 from appliance.control.pulse import Pulse
 from appliance.control.recorder import Recorder, headline, log_to_stderr
-from appliance.control.reload import reload
+from appliance.control.reload import reload_quietly
 from appliance.control.requests import handlers
+from appliance.control.routing import Routing
 from appliance.control.saving import Saving
 from appliance.control.slices import Slices
 from appliance.control.socket import ControlServer
@@ -83,6 +84,7 @@ class Daemon:
         self.judging = Judging(self)
         self.measuring = Measuring(self)
         self.telling = Telling(self)
+        self.routing = Routing(self)
         self.estate, self.inherited = Estate(), inherited
         self.descriptors = Descriptors(self.estate, inherited, self.notifier)
         # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
@@ -130,7 +132,7 @@ class Daemon:
             signal.SIGTERM: self._remove,
             signal.SIGINT: self._remove,
             signal.SIGUSR1: self._stop.set,
-            signal.SIGHUP: self._hup,
+            signal.SIGHUP: lambda: self.go_on(reload_quietly(self)),
         }
         for number, action in actions.items():
             self._loop.add_signal_handler(number, action)
@@ -200,6 +202,7 @@ class Daemon:
             self.notifier.ready(standing.summary(self))
             self.reloading.release()
             await self.prober.start()
+            self.routing.begin()
             reexec.answer(self)
             ticking = asyncio.create_task(self._tick())
             stopping = asyncio.create_task(self._stop.wait())
@@ -210,6 +213,7 @@ class Daemon:
         finally:
             self.notifier.stopping()
             await self.server.close()
+            await self.routing.close(forever=self._removing)
             await self.prober.stop()
             await self.telling.client.stop()
             self._loop.remove_reader(self.watch.fileno())
@@ -236,6 +240,7 @@ class Daemon:
         while True:
             now = time.monotonic()
             self.instance.tick()
+            self.routing.look(now)
             if self.prober.behind:
                 self.instance.openings.held = now + 2 * TICK
             for service in self.instance.openings.due(now):
@@ -316,6 +321,7 @@ class Daemon:
             return
         if before is None or (made.neighbours is not before.neighbours and made.neighbours != before.neighbours):
             self.watch.want(made.wanted, made.neighbours)
+        self.routing.planned(made)
         if before is not None:
             self.recorder.services(before, made)
         if self.instance.data.numbering() != numbering:
@@ -329,9 +335,6 @@ class Daemon:
         """Tell the service manager how things are."""
         self.notifier.status(standing.summary(self))
 
-    def _hup(self) -> None:
-        self.go_on(self._reload_quietly())
-
     def go_on(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done while the loop goes on."""
         task = asyncio.create_task(work)
@@ -343,12 +346,6 @@ class Daemon:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("unexpected, please report it", exc_info=error)
             self.record(EventKind.ALARM, f"unexpected: {type(error).__name__}: {headline(error)}")
-
-    async def _reload_quietly(self) -> None:
-        try:
-            await reload(self, "SIGHUP")
-        except Vc5Error as error:
-            log.error("reload refused, the old configuration stays in force: %s", error)
 
     async def reconfigure(self, new: Config) -> Prepared:
         """Put a configuration in force, in larger tables if those there are too full of gaps."""

@@ -7,11 +7,11 @@ the daemon goes on. The plan itself is made by `plan`, as the reload makes it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from appliance.control.announcing import disabled
+from appliance.control.announcing import withheld
 from appliance.control.differences import Change, Differences, ServiceDifference, differences
 from appliance.control.disruption import Disruption, disruptions
 from appliance.control.forecast import Move, Seat, Verdicts, VipChanges, moves, pairs, unchecked, vips
@@ -87,9 +87,9 @@ def look(scene: Scene) -> Outlook:
     else:
         at_once = later = _plan(scene, trial, verdicts, scene.vips, full=new)
     found = moves(scene.seats, later.desired.services, at_once.desired.services, scene.now, reseeded=scene.reseeded)
-    out = disabled(wanted)
+    out = withheld(wanted)
     changes = vips(
-        _announced(scene.vips, disabled(before)),
+        _announced(scene.vips, withheld(before)),
         _announced(at_once.desired.vips, out),
         _announced(later.desired.vips, out),
     )
@@ -97,7 +97,7 @@ def look(scene: Scene) -> Outlook:
     return Outlook(differ, found, changes, disruptions(found, differ.services, changes.withdrawn))
 
 
-def _announced(vips: Mapping[Address, bool], out: frozenset[Address]) -> dict[Address, bool]:
+def _announced(vips: Mapping[Address, bool], out: Container[Address]) -> dict[Address, bool]:
     return {vip: up and vip not in out for vip, up in vips.items()}
 
 

@@ -35,7 +35,7 @@ class Recorder:
         event = Event(at=time.time(), kind=kind, message=message, **more)
         self._spool.append(event)
         level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
-        place = " ".join(str(more[name]) for name in ("service", "backend") if more.get(name))
+        place = " ".join(str(more[name]) for name in ("service", "backend", "peer") if more.get(name))
         log.log(level, "%s%s", f"{place} " if place else "", message, extra={"event": event})
 
     def write_down(self, kind: EventKind, message: str, **more: Any) -> None:

@@ -8,6 +8,7 @@ With a time to confirm, it is a trial (trials.py): kept on disk before anything 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from appliance.model import Config, EventKind
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
+
+log = logging.getLogger("vc5")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,14 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
             "confirm_s": wanted.confirm,
             "warnings": list(daemon.warnings),
         }
+
+
+async def reload_quietly(daemon: Daemon) -> None:
+    """Reload for who waits for no answer: the log has it."""
+    try:
+        await reload(daemon, "SIGHUP")
+    except Vc5Error as error:
+        log.error("reload refused, the old configuration stays in force: %s", error)
 
 
 def _refuse_no_way_back(daemon: Daemon, wanted: Config) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.control.announcing import announcement, disabled
+from appliance.control.announcing import Announcing, Standing
 from appliance.control.overrides import What, as_json
 from appliance.control.plan import Plan
 from appliance.control.receivers import receives
@@ -43,6 +44,8 @@ class Facts:
     prober: Mapping[str, Any]
     warnings: tuple[dict[str, Any], ...]
     vips_since: Mapping[Address, float]
+    learned_at: float = -math.inf
+    """Until then nothing is announced (announcing.py)."""
     loop: Mapping[str, Any] = field(default_factory=dict)
     active_flows: Callable[[ServiceKey], Mapping[Address, int]] = no_flows
     """How many flows each backend of a service has, where that is known (instance.py)."""
@@ -55,7 +58,8 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     tracked = data.tables.tracked() if data.tables else {}
     reasons = {str(reason): memory.reason(reason) for reason in Reason} if memory else {}
     used = memory.flows_used() if memory and any(tracked.values()) else 0
-    out = disabled(state.config)
+    announcing = Announcing(state.config)
+    standing = Standing(facts.now, facts.learned_at, facts.governor.isolated)
     return {
         "version": facts.version,
         "pid": facts.pid,
@@ -83,7 +87,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
         ],
         "prober": dict(facts.prober),
         "vips": [
-            _vip(vip, facts, state, up=up, enabled=vip not in out)
+            _vip(vip, facts, announcing, standing, up=up)
             for vip, up in sorted(plan.desired.vips.items(), key=lambda item: (item[0].version, int(item[0])))
         ],
         "reasons": {name: count for name, count in reasons.items() if count},
@@ -102,11 +106,11 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     }
 
 
-def _vip(vip: Address, facts: Facts, state: State, *, up: bool, enabled: bool) -> dict[str, Any]:
-    since = facts.now - facts.vips_since.get(vip, facts.now)
-    told = announcement(state.config, up=up, for_seconds=since, isolated=facts.governor.isolated, enabled=enabled)
-    row = {"vip": str(vip), "up": up, "since_s": round(since, 3)}
-    return row | {"announce": str(told.how), "reason": told.reason}
+def _vip(vip: Address, facts: Facts, announcing: Announcing, standing: Standing, *, up: bool) -> dict[str, Any]:
+    since = facts.vips_since.get(vip, facts.now)
+    told = announcing.of(vip, up=up, since=since, standing=standing)
+    row = {"vip": str(vip), "up": up, "since_s": round(facts.now - since, 3)}
+    return row | {"announce": str(told.how.usual), "reason": told.reason}
 
 
 def services(

@@ -67,6 +67,8 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "thaw": daemon.judging.thaw,
         "reattach": reattach,
         "explain": explain,
+        "bgp": daemon.routing.answer,
+        "bgp-capture": daemon.routing.capturing.answer,
         "alert": alerting.handler(daemon.telling.client),
         "block": daemon.blocking.add,
         "unblock": daemon.blocking.remove,

@@ -57,6 +57,7 @@ async def status(daemon: Daemon) -> Encoded:
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
     head["waiting_for"] = waiting(daemon)
+    head["bgp"] = daemon.routing.status().as_json()
     head["config"]["trial"] = daemon.trials.standing()
     services = report.services(
         facts, instance.state, instance.current, instance.health, instance.assumed, instance.data

@@ -24,7 +24,7 @@ from typing import Any
 
 from appliance.model import Address, CheckKind, Event, EventKind, Outcome, ProbeResult, ServiceKey
 from appliance.telemetry.failures import failure
-from appliance.telemetry.fields import ECS_VERSION
+from appliance.telemetry.fields import ECS_VERSION, FIELDS
 from appliance.telemetry.streams import Stream
 
 MESSAGE_CHARACTERS = 4096
@@ -49,7 +49,14 @@ _ECS_KINDS: Mapping[EventKind, tuple[str, str, str]] = {
     EventKind.PROBE: ("event", "network", "info"),
 }
 _ECS_OUTCOMES = {Outcome.OK: "success", Outcome.WRONG: "failure", Outcome.NONE: "failure"}
-_BAD, _GOOD = frozenset({"refused", "failed"}), frozenset({"ok"})
+_BAD, _GOOD = frozenset({"refused", "failed", "malformed"}), frozenset({"ok"})
+PARTS = ("traffic", "backends", "bgp", "bfd")
+"""Parts of a document that are an event's details, and have fields of their own: to be found, or added up."""
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    kind: tuple(field.name.split(".")[2] for field in FIELDS if field.name.startswith(f"vc5.{kind}."))
+    for kind in (EventKind.BGP, EventKind.BFD)
+}
+"""Which details of such events have fields of their own."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,7 @@ class Documents:
             document["vc5"]["details"] = {"shortened": True}
             document["message"] = event.message[:MESSAGE_CHARACTERS]
             document["event"].pop("reason", None)
+            document["vc5"] = {name: value for name, value in document["vc5"].items() if name not in PARTS}
             line = _dump(document)
         head = f'{self._heads[Stream.EVENT]}{sequence}"}}}}\n'
         return f"{head}{line[:-1]},{self._ends[Stream.EVENT]}}}\n".encode("ascii")
@@ -190,9 +198,9 @@ def read(document: Mapping[str, Any]) -> dict[str, Any]:
 def _details(document: Mapping[str, Any], event: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     if "check" not in own:
         found = dict(own.get("details") or {})
-        for part in ("traffic", "backends"):
+        for part in PARTS:
             if part in own:
-                found[part] = own[part]
+                found |= own[part] if part == own["kind"] else {part: own[part]}
         return found
     found = {"check": own["check"]["index"], "total_ns": event["duration"], **own["timing"]}
     if "http" in document:
@@ -238,10 +246,11 @@ def _event(event: Event, number: str, sequence: int) -> dict[str, Any]:
         own["peer"] = str(event.peer)
     details = dict(event.details or {})
     if event.kind is EventKind.TRAFFIC:
-        # What is measured has fields of its own, by which it can be added up.
         if event.service is not None:
             document["service"] = document["service"] | {"state": event.outcome}
-        own |= {part: details.pop(part) for part in ("traffic", "backends") if part in details}
+        own |= {part: details.pop(part) for part in PARTS if part in details}
+    elif names := [name for name in _NAMES.get(event.kind, ()) if name in details]:
+        own[str(event.kind)] = {name: details.pop(name) for name in names}
     if details:
         own["details"] = details
     return document

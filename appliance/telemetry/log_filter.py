@@ -24,6 +24,7 @@ class LogFilter:
     until: float | None = None
     kinds: frozenset[EventKind] = frozenset()
     outcome: str = ""
+    peer: Address | None = None
 
     def passes(self, event: dict[str, Any]) -> bool:
         """Return whether an event, as read from its line, passes."""
@@ -31,6 +32,7 @@ class LogFilter:
         return (
             (self.service is None or event.get("service") == str(self.service))
             and (self.backend is None or event.get("backend") == str(self.backend))
+            and (self.peer is None or event.get("peer") == str(self.peer))
             and (not self.outcome or event.get("outcome") == self.outcome)
             and (not self.kinds or event.get("kind") in self.kinds)
             and (self.since is None or (isinstance(at, (int, float)) and at >= self.since))
@@ -39,7 +41,7 @@ class LogFilter:
 
     def needles(self) -> tuple[bytes, ...]:
         """Return texts that every line that passes contains: looking for them is ten times cheaper than parsing."""
-        words = [str(word) for word in (self.service, self.backend) if word is not None]
+        words = [str(word) for word in (self.service, self.backend, self.peer) if word is not None]
         if self.outcome:
             words.append(self.outcome)
         return tuple(json.dumps(word).encode("ascii") for word in words)

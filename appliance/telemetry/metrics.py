@@ -38,17 +38,13 @@ class Home(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: its full name, its type, one line of help, the names of its labels.
-
-    One that is `reserved` is not exported yet; nobody else may take the name.
-    """
+    """A metric: its full name, its type, one line of help, the names of its labels."""
 
     name: str
     type: MetricType
     help: str
     labels: tuple[str, ...] = ()
     home: Home = Home.DAEMON
-    reserved: bool = False
 
     @property
     def short(self) -> str:
@@ -197,17 +193,53 @@ OUTLETS = (
     ),
 )
 """What those count who send the log elsewhere."""
-RESERVED = tuple(
-    Metric(PREFIX + name, _GAUGE, text, ("peer",), reserved=True)
-    for name, text in {
-        "bgp_session_up": "Whether the BGP session with a router is established, 1 or 0.",
-        "bgp_advertised_routes": "Routes announced to a router.",
-        "bfd_session_up": "Whether BFD finds the way to a router well, 1 or 0.",
-    }.items()
+_PEER = "peer"
+ROUTING = (
+    *_rows(_GAUGE, bgp_learning_seconds="How long nothing is announced yet since the daemon was started (`learn`)."),
+    *_rows(
+        _GAUGE,
+        labels=_PEER,
+        bgp_session_up="Whether the BGP session with a router is established, 1 or 0.",
+        bgp_pending_routes="Routes that a router is still to be told, or told otherwise, or that are withdrawn.",
+        bgp_withheld_routes="VIPs that a router is not told, since they are down or filtered.",
+        bfd_session_up="Whether BFD finds the way to a router well, 1 or 0; there where it is configured.",
+    ),
+    *_rows(_GAUGE, labels="peer state", bgp_session_state="Whether a BGP session is in a state, 1 or 0."),
+    *_rows(_GAUGE, labels="peer family", bgp_advertised_routes="Routes that a router has been told."),
+    *_rows(
+        _COUNTER,
+        labels="peer direction type",
+        bgp_messages_total="BGP messages by direction (sent or received) and type.",
+    ),
+    *_rows(
+        _COUNTER,
+        labels="peer direction",
+        bgp_bytes_total="Bytes of BGP messages.",
+        bfd_packets_total="Packets of BFD.",
+    ),
+    *_rows(
+        _COUNTER,
+        labels="peer direction code",
+        bgp_errors_total="Sessions that an error ended: the NOTIFICATION's code, or none where neither said one.",
+    ),
+    *_rows(
+        _COUNTER,
+        labels=_PEER,
+        bgp_sessions_total="How often a BGP session was established.",
+        bgp_attempts_total="How often a connection to a router was tried.",
+        bgp_treated_as_withdraw_total="Malformed UPDATEs of a router that cost no session (RFC 7606).",
+        bgp_ignored_routes_total="Routes that a router sent; none is ever installed.",
+        bfd_dropped_packets_total="Packets of BFD in a router's name that were not taken.",
+        bfd_flaps_total="How often BFD found the way to a router broken.",
+    ),
 )
-METRICS: tuple[Metric, ...] = (*OWN, *TRAFFIC, *HEALTH, *KERNEL, *DAEMON, *OUTLETS, *RESERVED)
+METRICS: tuple[Metric, ...] = (*OWN, *TRAFFIC, *HEALTH, *KERNEL, *DAEMON, *OUTLETS, *ROUTING)
 
 BY_NAME = {metric.short: metric for metric in METRICS}
+
+BGP_CODES = tuple(str(code) for code in range(1, 9))
+"""The codes of NOTIFICATION messages (RFC 4271 section 4.5, RFC 7313, RFC 9687)."""
+NO_CODE = "none"
 
 VALUES: dict[str, tuple[str, ...]] = {
     "reloads": ("ok", "refused"),

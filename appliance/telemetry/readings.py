@@ -3,7 +3,7 @@
 A snapshot is what `control/measuring.py` puts together, as JSON carries it:
 
     {"version": "0.7.0", "abi": "5f0c...", "time": 1.7e9, "started": 1.7e9, "compat": false, "backends": true,
-     "numbers": {"sync_pending": 0, "vip_up": {"203.0.113.10": 1}, ...},     of metrics without a label, or with one
+     "numbers": {"sync_pending": 0, "vip_up": {"203.0.113.10": 1}, ...},     by label, where there are any
      "probes": {"http": {"buckets": [3, 0, ...], "sum_ns": 1200, "failures": {"timeout": 2}}},
      "services": [[KEY, NAME, up, backends, available, needed, since, [packets, octets, flows, drops],
                    [[ADDRESS, up, available, transitions, active, since, packets, octets, flows, drops], ...]], ...]}
@@ -77,15 +77,23 @@ def _one(name: str, *values: tuple[Labels, float]) -> Reading:
 
 
 def _numbers(numbers: Mapping[str, Any]) -> Iterator[Reading]:
-    """Metrics that are said in a word; a name that is not in the table is nobody's."""
+    """Metrics that are said in a word; a name that is not in the table is nobody's, nor is one with other labels."""
     for name, said in numbers.items():
         metric = BY_NAME.get(name)
-        if metric is None or metric.reserved or len(metric.labels) != isinstance(said, Mapping):
+        if metric is None:
             continue
-        if isinstance(said, Mapping) and said:
-            yield Reading(metric, [((str(label),), float(value)) for label, value in said.items()])
-        elif said not in (None, {}):
-            yield Reading(metric, [((), float(said))])
+        values = [(labels, float(value)) for labels, value in _flat(said, ()) if len(labels) == len(metric.labels)]
+        if values:
+            yield Reading(metric, values)
+
+
+def _flat(said: object, labels: Labels) -> Iterator[tuple[Labels, Any]]:
+    """Yield the numbers of nested mappings, each with the keys that lead to it."""
+    if isinstance(said, Mapping):
+        for label, value in said.items():
+            yield from _flat(value, (*labels, str(label)))
+    elif said is not None:
+        yield labels, said
 
 
 def _probes(probes: Mapping[str, Any]) -> Iterator[Reading | Histograms]:

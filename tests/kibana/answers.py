@@ -157,13 +157,13 @@ def documents(panel: Panel, answer: Json, formats: Formats) -> tuple[list[str], 
 
 
 def states(answer: Json) -> dict[str, dict[float, str]]:
-    """Return what the panel of VIPs computes: for each its state by time."""
-    [(_, vips)] = answer["aggregations"].items()
+    """Return what a panel of states computes: for each VIP or router its state by time."""
+    [(_, each)] = answer["aggregations"].items()
     return {
-        vip["key"]: {
-            step["key"] / 1000: "down" if step["down"]["doc_count"] else "up" for step in vip["time"]["buckets"]
+        row["key"]: {
+            step["key"] / 1000: "down" if step["down"]["doc_count"] else "up" for step in row["time"]["buckets"]
         }
-        for vip in vips["buckets"]
+        for row in each["buckets"]
     }
 
 

@@ -31,12 +31,16 @@ PHASES = {
 TRAFFIC, GOOD_ONES, FAILED = "vc5.kind:traffic", "event.outcome:success", "event.outcome:failure"
 CHANGED = "vc5.kind:* AND NOT vc5.kind:traffic"
 GOOD, BAD = "#54B399", "#E7664C"
-WORSE = ("down", "dead", "wrong", "refused", "began", "lost")
+WORSE = ("down", "dead", "wrong", "refused", "failed", "malformed", "began", "lost")
 """Outcomes that nobody wanted."""
 
 PATTERNS = (
     index_pattern(PROBES, f"logs-{Stream.PROBE}-*", dict.fromkeys(PHASES, MILLISECONDS)),
-    index_pattern(EVENTS, f"logs-{Stream.EVENT}-*", {"vc5.traffic.octets": BYTES, "vc5.traffic.packets": NUMBER}),
+    index_pattern(
+        EVENTS,
+        f"logs-{Stream.EVENT}-*",
+        {"vc5.traffic.octets": BYTES, "vc5.traffic.packets": NUMBER, "vc5.bfd.detection_ns": MILLISECONDS},
+    ),
 )
 
 
@@ -52,18 +56,21 @@ def _in_range(*conditions: Json) -> Json:
     }
 
 
-def _states() -> Json:
-    """Return a row for each VIP, green where all its services were up, red where one was down."""
+def _states(field: str, state: str, name: str) -> Json:
+    """Return a row for each value of a field, green where it was up all the time, red where `state` was down.
+
+    Of a VIP, where one of its services was.
+    """
     steps = {"field": "@timestamp", "fixed_interval": {"%autointerval%": True}, "min_doc_count": 1}
-    down = {"filter": {"term": {"service.state": "down"}}}
+    down = {"filter": {"term": {state: "down"}}}
     time = {"date_histogram": steps, "aggs": {"down": down}}
-    vips = {"terms": {"field": "destination.ip", "size": 50, "order": {"_key": "asc"}}, "aggs": {"time": time}}
-    body = {"size": 0, "query": _in_range({"term": {"vc5.kind": "traffic"}}), "aggs": {"vips": vips}}
+    each = {"terms": {"field": field, "size": 50, "order": {"_key": "asc"}}, "aggs": {"time": time}}
+    body = {"size": 0, "query": _in_range({"term": {"vc5.kind": "traffic"}}), "aggs": {"each": each}}
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v4.json",
         "data": {
             "url": {"index": f"logs-{Stream.EVENT}-*", "body": body},
-            "format": {"property": "aggregations.vips.buckets"},
+            "format": {"property": "aggregations.each.buckets"},
         },
         "transform": [
             {"flatten": ["time.buckets"], "as": ["step"]},
@@ -81,7 +88,7 @@ def _states() -> Json:
                 "scale": {"domain": ["up", "down"], "range": [GOOD, BAD]},
             },
             "tooltip": [
-                {"field": "key", "type": "nominal", "title": "VIP"},
+                {"field": "key", "type": "nominal", "title": name},
                 {"field": "from", "type": "temporal", "title": "from", "format": "%H:%M"},
                 {"field": "state", "type": "nominal", "title": "state"},
             ],
@@ -103,6 +110,7 @@ def _timeline() -> Json:
         "_source.service.name": "service",
         "_source.server.ip": "backend",
         "_source.destination.ip": "VIP",
+        "_source.vc5.peer": "router",
     }
     bad = f"indexof({list(WORSE)}, datum._source.vc5.outcome) >= 0"
     return {
@@ -155,7 +163,8 @@ def _overview() -> list[Panel]:
     ]
     return [
         Panel(visualization("vc5-totals", "Totals", "metric", numbers(), totals, EVENTS, TRAFFIC), 48, 6),
-        Panel(vega("vc5-vip-states", "VIPs, up and down over time", _states()), 24, 12),
+        Panel(vega("vc5-vip-states", "VIPs, up and down over time",
+                   _states("destination.ip", "service.state", "VIP")), 24, 12),
         Panel(
             _chart(
                 "vc5-service-states",
@@ -272,8 +281,8 @@ def _changes() -> list[Panel]:
         by("3", "event.reason", "Reason", "bucket", 5, missingBucket=True),
     ]
     flapping = [by("2", "server.ip", "Backend", "bucket", 10), by("3", "service.name", "Service", "bucket", 5)]
-    columns = ["vc5.kind", "vc5.outcome", "service.name", "server.ip", "event.reason", "message"]
-    grave = ["vc5.kind", "vc5.outcome", "destination.ip", "event.reason", "message"]
+    columns = ["vc5.kind", "vc5.outcome", "service.name", "server.ip", "vc5.peer", "event.reason", "message"]
+    grave = ["vc5.kind", "vc5.outcome", "destination.ip", "vc5.peer", "event.reason", "message"]
     graver = "event.severity:[0 TO 4]"
     return [
         Panel(vega("vc5-timeline", "Changes, and why (point at one)", _timeline()), 48, 14),
@@ -296,6 +305,56 @@ def _changes() -> list[Panel]:
     ]  # fmt: skip
 
 
+def _routers() -> list[Panel]:
+    routers, routes = metric("1", "cardinality", "routers", "vc5.peer"), "vc5.bgp.routes.advertised"
+    count, last = metric("1", "count", "times"), metric("5", "max", "the last", "@timestamp")
+    ends = [
+        by("2", "vc5.peer", "Router", "bucket", 20),
+        by("3", "vc5.outcome", "What", "bucket", 3),
+        by("4", "vc5.bgp.direction", "Who", "bucket", 3, missingBucket=True),
+        by("6", "event.reason", "Why", "bucket", 5),
+    ]
+    watched = [
+        metric("1", "max", "found down", "vc5.bfd.flaps"),
+        metric("3", "max", "after silence of", "vc5.bfd.detection_ns"),
+        by("2", "vc5.peer", "Router", "bucket", 20, order="1"),
+    ]
+    columns = ["vc5.kind", "vc5.peer", "vc5.outcome", "vc5.bgp.code", "vc5.bgp.subcode", "event.reason", "message"]
+    sessions = "vc5.kind:(bgp OR bfd)"
+    return [
+        Panel(vega("vc5-router-states", "BGP sessions, established or not over time",
+                   _states("vc5.peer", "vc5.outcome", "router")), 24, 12),
+        Panel(
+            _chart("vc5-bfd-states", "BFD sessions by state", "line", "sessions", [routers], over_time(),
+                   by("3", "vc5.bfd.state", "State", size=4, order="_key"), pattern=EVENTS, query=TRAFFIC,
+                   stacked=False),
+            24, 12,
+        ),
+        Panel(
+            _chart("vc5-routes", "Routes that routers have been told, the fewest at any time", "line", "routes",
+                   [metric("1", "min", "routes", routes)], over_time(), by("3", "vc5.peer", "Router"), pattern=EVENTS,
+                   query=TRAFFIC, stacked=False),
+            24, 12,
+        ),
+        Panel(
+            _chart("vc5-session-changes", "Changes by router", "histogram", "changes", [count], over_time(),
+                   by("3", "vc5.peer", "Router"), pattern=EVENTS, query=sessions),
+            24, 12,
+        ),
+        Panel(
+            visualization("vc5-session-ends", "Why sessions ended, or did not come about", "table", table(),
+                          [count, last, *ends], EVENTS, "vc5.kind:bgp AND vc5.outcome:(down OR failed OR malformed)"),
+            32, 13,
+        ),
+        Panel(
+            visualization("vc5-bfd-flaps", "BFD, the most unsteady first", "table", table(), watched, EVENTS,
+                          "vc5.bfd.state:*"),
+            16, 13,
+        ),
+        Panel(search("vc5-sessions", "What became of sessions, the newest first", columns, EVENTS, sessions), 48, 14),
+    ]  # fmt: skip
+
+
 DASHBOARDS = (
     (
         "vc5-overview",
@@ -310,6 +369,12 @@ DASHBOARDS = (
         _probe_explorer(),
     ),
     ("vc5-changes", "vc5: changes", "What changed, when, and why.", _changes()),
+    (
+        "vc5-routers",
+        "vc5: routers",
+        "Sessions of BGP and BFD, what routers have been told, and why sessions ended.",
+        _routers(),
+    ),
 )
 
 

@@ -1,6 +1,7 @@
-"""Three hours of a balancer, the same every time: 5 services, 8 backends, some of which fail, are slow, are drained.
+"""Three hours of a balancer, the same every time: 5 services, 8 backends, some of which fail, are slow, are drained,
+and 3 routers, with which sessions end.
 
-`records()` yields them as the product writes them, some 11,000 documents; tests and the pictures in the README look at
+`records()` yields them as the product writes them, some 12,000 documents; tests and the pictures in the README look at
 them through dashboards.
 """
 
@@ -10,11 +11,13 @@ import ipaddress
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance.model import CheckKind, Event, EventKind, Outcome, ProbeResult, ServiceKey, Severity
+from appliance.routing.status import BfdState, BfdStatus, Direction, LastError, PeerStatus, RoutingStatus, SessionState
 from appliance.telemetry.documents import Documents, Observer
+from appliance.telemetry.routing import bfd_details, bgp_details, every_minute
 from tests.lab.elasticsearch import Elasticsearch
 
 BEGIN = 1_795_327_200
@@ -81,6 +84,129 @@ SLOW = {"10.1.20.21": (minute(7, 20), minute(8, 20))}
 def fault_of(backend: str, at: float) -> Fault | None:
     """Return what is wrong with a backend at that moment."""
     return next((one for one in FAULTS if one.backend == backend and one.since <= at < one.until), None)
+
+
+ROUTERS = (
+    PeerStatus(ipaddress.ip_address("10.1.10.252"), SessionState.ESTABLISHED, BEGIN, 65001, 65000, group="core",
+               bfd=BfdStatus(BfdState.UP, BEGIN, BfdState.UP, "", 0.3, 0.9)),
+    PeerStatus(ipaddress.ip_address("10.1.10.253"), SessionState.ESTABLISHED, BEGIN, 65001, 65000, group="core",
+               bfd=BfdStatus(BfdState.UP, BEGIN, BfdState.UP, "", 0.3, 0.9)),
+    PeerStatus(ipaddress.ip_address("2001:db8:10::254"), SessionState.ESTABLISHED, BEGIN, 65001, 65009, group="edge"),
+)  # fmt: skip
+VIPS = len({served.name.vip for served in SERVICES})
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A session that ends and comes back: whose, when, by which error; `refused` is why attempts fail meanwhile."""
+
+    router: int
+    since: int
+    until: int
+    error: LastError
+    refused: LastError | None = None
+    bfd: str = ""
+    """What BFD says of it; empty where it finds nothing."""
+
+
+_BAD_AS = LastError(
+    0.0,
+    Direction.SENT,
+    "OPEN message error, bad peer AS: the peer is of AS 65010, and 65009 is configured",
+    2,
+    2,
+    bytes.fromhex("ff" * 16 + "001d0104fdf2000a0a010afe00"),
+)
+CUTS = (
+    Cut(1, minute(6, 30), minute(6, 38), LastError(
+        0.0, Direction.RECEIVED, "cease, administrative shutdown: upgrade of core-2", 6, 2)),
+    Cut(0, minute(7, 10), minute(7, 11), LastError(
+        0.0, Direction.SENT, "cease, BFD down: control detection time expired", 6, 10),
+        bfd="control detection time expired"),
+    Cut(0, minute(7, 14), minute(7, 15), LastError(
+        0.0, Direction.SENT, "cease, BFD down: control detection time expired", 6, 10),
+        bfd="control detection time expired"),
+    Cut(2, minute(8, 5), minute(8, 25), LastError(0.0, Direction.LOCAL, "connection reset"), refused=_BAD_AS),
+    Cut(2, minute(8, 44), minute(8, 46), LastError(0.0, Direction.SENT, "hold timer expired", 4, 0)),
+)  # fmt: skip
+
+
+def standing_of(number: int, at: float) -> PeerStatus:
+    """Return how it stands with a router at that moment."""
+    router = ROUTERS[number]
+    down = fault_of("10.1.20.21", at - 3 * EVERY) is not None and fault_of("10.1.20.22", at - 3 * EVERY) is not None
+    told: dict[str, Any] = {"advertised_ipv4": VIPS - 1 - down, "advertised_ipv6": 1, "withheld": int(down)}
+    flaps = sum(cut.router == number and bool(cut.bfd) and cut.since <= at for cut in CUTS)
+    cut = next((one for one in CUTS if one.router == number and one.since <= at < one.until), None)
+    bfd = router.bfd and replace(router.bfd, flaps=flaps)
+    if cut is not None:
+        told = {"withheld": VIPS}
+        router = replace(router, state=SessionState.IDLE if cut.refused else SessionState.CONNECT, since=cut.since)
+        if bfd and cut.bfd:
+            bfd = replace(bfd, state=BfdState.DOWN, remote_state=BfdState.DOWN, diagnostic=cut.bfd, since=cut.since)
+    return replace(router, bfd=bfd, **told)
+
+
+def _routers() -> Iterator[Event]:
+    """Yield what becomes of sessions, and how it stands with each router, minute by minute."""
+    for cut in CUTS:
+        peer, back = standing_of(cut.router, cut.since), standing_of(cut.router, cut.until)
+        place: dict[str, Any] = {"peer": peer.address}
+        if peer.bfd and back.bfd and cut.bfd:
+            yield Event(
+                cut.since,
+                EventKind.BFD,
+                f"up -> down: {cut.bfd}",
+                outcome="down",
+                before="up",
+                reason=cut.bfd,
+                details=bfd_details(peer.bfd),
+                **place,
+            )
+            yield Event(
+                cut.until - 5,
+                EventKind.BFD,
+                "down -> up",
+                outcome="up",
+                before="down",
+                details=bfd_details(back.bfd),
+                **place,
+            )
+        yield Event(
+            cut.since + 0.01,
+            EventKind.BGP,
+            f"session down: {cut.error.text}",
+            outcome="down",
+            before="up",
+            reason=cut.error.text,
+            severity=Severity.ERROR,
+            details=bgp_details(peer, cut.error, lasted=cut.since - BEGIN),
+            **place,
+        )
+        if cut.refused:
+            yield Event(
+                cut.since + 15,
+                EventKind.BGP,
+                f"no session: {cut.refused.text}",
+                outcome="failed",
+                before="down",
+                reason=cut.refused.text,
+                severity=Severity.INFORMATIONAL,
+                details=bgp_details(peer, cut.refused),
+                **place,
+            )
+        yield Event(
+            cut.until,
+            EventKind.BGP,
+            "session established",
+            outcome="up",
+            before="down",
+            details=bgp_details(back),
+            **place,
+        )
+    for at in range(BEGIN, END, 60):
+        every = tuple(standing_of(number, at) for number in range(len(ROUTERS)))
+        yield from every_minute(RoutingStatus("10.1.10.5", every), float(at))
 
 
 def probes() -> Iterator[ProbeResult]:
@@ -203,7 +329,7 @@ def _traffic() -> Iterator[Event]:
 
 def records(namespace: str = "default") -> Iterator[bytes]:
     """Yield everything as records of the log, in the order of time."""
-    everything: list[ProbeResult | Event] = [*probes(), *_changes(), *_operations(), *_traffic()]
+    everything: list[ProbeResult | Event] = [*probes(), *_changes(), *_operations(), *_traffic(), *_routers()]
     everything.sort(key=lambda one: one.at)
     writer = Documents("4be2f09a1c37", Observer("lb1.example.com", "lb1", "0.1.0"), namespace)
     for sequence, one in enumerate(everything):

@@ -59,7 +59,9 @@ def test_kibana_gets_what_is_shipped(
         url = recorder.url + base
         status, text, errors = install(capsys, "--kibana", url, "--api-key-file", str(tmp_path / "key"), *words)
     assert (status, errors) == (0, "")
-    assert text == (f"{COUNT} objects imported; the dashboards are vc5: overview, vc5: probe explorer, vc5: changes\n")
+    assert text == (
+        f"{COUNT} objects imported; the dashboards are vc5: overview, vc5: probe explorer, vc5: changes, vc5: routers\n"
+    )
     [request] = recorder.asked
     assert (request.method, request.path) == ("POST", path)
     assert request.headers["kbn-xsrf"] == "true"

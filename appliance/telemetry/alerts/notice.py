@@ -25,6 +25,8 @@ NEVER = frozenset({EventKind.PROBE, EventKind.TRAFFIC})
 """Kinds that come all the time, and are nobody's alert however low `alert` is set."""
 GOOD = frozenset({"up", "established", "over", "ended", "end"})
 """Outcomes after which there is nothing to do."""
+NO_STATE = frozenset({"malformed"})
+"""Outcomes that say what happened to something, and leave it as it is."""
 SUBJECTS = {
     EventKind.BACKEND: "backend",
     EventKind.SERVICE: "service",
@@ -77,7 +79,7 @@ class Notice:
             EventKind.BGP: self.peer,
             EventKind.BFD: self.peer,
         }.get(self.kind, "")
-        if not name or not self.outcome:
+        if not name or not self.outcome or self.outcome in NO_STATE:
             return ""
         between = " with " if self.kind in (EventKind.BGP, EventKind.BFD) else " "
         where = f" of {self.service}" if self.kind is EventKind.BACKEND and self.service else ""

@@ -13,8 +13,8 @@ from tests.dataplane.faults import Fault
 LIMIT = 40_000
 """Frames within which a fault has to be found."""
 CHANGES = 8
-EVERY = 1 if profile.FUZZ else 4
-"""Which of the faults are planted: each takes some seconds of compiling, so `make test` takes one of four."""
+EVERY = 1 if profile.FUZZ else 8
+"""Which of the faults are planted: each takes some seconds of compiling, so `make test` takes one of eight."""
 
 
 def frames_until_found(planted: Sequence[tuple[Shape, Fault]], place: int, *, about: float = 0.0) -> int:

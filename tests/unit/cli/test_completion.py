@@ -23,15 +23,17 @@ from appliance.paths import Root
 from tests.unit.cli.samples import BODY
 from tests.unit.control.running import running
 from tests.unit.house.tree import ROOT
+from tests.unit.routing.samples import ROUTING
 
 SERVICE = "203.0.113.10:443/tcp"
 SERVICES = [row["service"] for row in BODY["services"]]
+PEERS = [str(peer.address) for peer in ROUTING.peers]
 BACKENDS = [row["address"] for row in BODY["services"][0]["backends"]]
 
 
 def known(kind: Names, service: str) -> Iterable[str]:
     """As the daemon of the sample."""
-    return told(BODY, kind, service)
+    return told({**BODY, "bgp": ROUTING.as_json()}, kind, service)
 
 
 HEALTH = ["freeze", "thaw"]
@@ -68,15 +70,20 @@ TABLE: list[tuple[str, list[str]]] = [
             "--follow",
             "--service",
             "--backend",
+            "--peer",
             "--since",
             "--until",
             "--outcome",
             "--probes",
             "--events",
+            "--kind",
             *("--json", "--root"),
         ],
     ),
-    ("log --probes --", ["--follow", "--service", "--backend", "--since", "--until", "--outcome", "--json", "--root"]),
+    (
+        "log --probes --",
+        ["--follow", "--service", "--backend", "--peer", "--since", "--until", "--outcome", "--json", "--root"],
+    ),
     ("log -n 5 --follow --events --s", ["--service", "--since"]),
     ("reattach ", ["eth0", "eth1"]),
     ("balance ", ["eth0", "eth1"]),
@@ -85,6 +92,13 @@ TABLE: list[tuple[str, list[str]]] = [
     ("convert --resolve --re", []),
     ("plan --against ", [FILES]),
     ("completion ", ["bash", "zsh"]),
+    ("log --peer ", PEERS),
+    ("log --kind b", ["backend", "bgp", "bfd"]),
+    ("bgp ", ["capture", *PEERS]),
+    ("bgp c", ["capture"]),
+    ("bgp capture ", PEERS),
+    ("bgp --", ["--routes", "--pcap", "--seconds", "--json", "--root"]),
+    ("bgp capture --pcap ", [FILES]),
 ]
 
 
@@ -96,7 +110,7 @@ def test_offers(line: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     "status", [None, [], {}, {"services": 7}, {"services": [7, {}], "interfaces": [{"name": None}]}]
 )
-@pytest.mark.parametrize("kind", [Names.SERVICE, Names.BACKEND, Names.INTERFACE])
+@pytest.mark.parametrize("kind", [Names.SERVICE, Names.BACKEND, Names.INTERFACE, Names.PEER])
 def test_a_status_of_another_version_names_nobody(status: Any, kind: Names) -> None:
     assert told(status, kind, "") == []
 

@@ -48,9 +48,10 @@ def test_issues(name: str) -> None:
 def test_codes_are_stable_words() -> None:
     codes = {issue.code for text, _ in CASES.values() for issue in found(text)}
     expected = (
-        "address block conflict dscp duplicate-interface duplicate-key duplicate-peer duplicate-prefix "
-        "duplicate-server duplicate-service family loop missing nat need network obsolete overlap port range scheduler "
-        "timeout type unknown-key unknown-name unsupported value vip-is-backend weak weights"
+        "address bfd block conflict dscp duplicate-interface duplicate-key duplicate-peer duplicate-prefix "
+        "duplicate-server duplicate-service family loop missing nat need network next-hop obsolete overlap port range "
+        "restart scheduler timeout ttl type unknown-key unknown-name unsupported value vip-is-backend vip-is-next-hop "
+        "weak weights"
     )
     assert codes == set(expected.split())
 

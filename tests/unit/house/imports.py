@@ -71,13 +71,13 @@ PURE_HEALTH = (
 )
 PURE_TELEMETRY = (
     *("back_off", "bulk", "documents", "compat", "failures", "fields", "log_filter", "messages", "record", "streams"),
-    *("metrics", "readings", "templates"),
+    *("metrics", "readings", "routing", "templates"),
     *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
 PURE_ROUTING = (
-    *("bfd.messages", "bfd.packet", "bfd.session", "policy", "route", "status"),
+    *("bfd.messages", "bfd.packet", "bfd.session", "filters", "policy", "route", "status"),
     *(f"bgp.{name}" for name in ("attribute", "capability", "machine", "message", "notification", "outbox", "session")),
-    *("bgp.update", "capture"),
+    *("bgp.frame", "bgp.received", "bgp.update", "capture"),
 )
 PURE_CONTROL = (
     "announcing",

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model import CheckKind, Event, EventKind, Outcome, ProbeResult, Severity
+from appliance.routing.status import BfdState, Direction, RoutingStatus, SessionState
 from appliance.telemetry import documents, record
 from appliance.telemetry.documents import Documents, Observer
 from appliance.telemetry.fields import FIELDS, FieldType
+from appliance.telemetry.routing import bfd_details, bgp_details, every_minute
 from appliance.telemetry.streams import Stream
+from tests.unit.routing.samples import INSIDE, REFUSED, ROUTING
 from tests.unit.telemetry.events import DNS, FIRST, SHOP, STORY
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
@@ -214,6 +217,81 @@ def test_traffic_can_be_added_up() -> None:
     assert documents.read(document)["details"] == details
 
 
+def test_what_becomes_of_a_session() -> None:
+    """Codes and bytes have fields of their own, by which a session's end can be found."""
+    error = REFUSED.last_error
+    assert error is not None
+    details = bgp_details(REFUSED, error, lasted=1.5)
+    event = Event(
+        1.0, EventKind.BGP, f"failed: {error.text}", peer=REFUSED.address, outcome="failed", before="down",
+        reason=error.text, details=details | {"next_attempt_s": 11.8},
+    )  # fmt: skip
+    document = taken_apart(WRITER.event(event, 9))[1]
+    declared(document, Stream.EVENT)
+    assert document["event"]["action"] == "bgp-failed"
+    assert document["event"]["outcome"] == "failure"
+    assert document["vc5"] == {
+        "kind": "bgp",
+        "outcome": "failed",
+        "before": "down",
+        "peer": "10.1.10.253",
+        "bgp": {
+            "state": "idle",
+            "local_as": 65001,
+            "remote_as": 65000,
+            "direction": "sent",
+            "code": 2,
+            "subcode": 2,
+            "hex": error.data.hex(),
+            "lasted_ns": 1_500_000_000,
+        },
+        "details": {"next_attempt_s": 11.8},
+    }
+    read = documents.read(document)
+    assert read["details"] == details | {"next_attempt_s": 11.8}
+    assert read["peer"] == "10.1.10.253"
+
+
+def test_what_bfd_finds() -> None:
+    assert INSIDE.bfd is not None
+    details = bfd_details(INSIDE.bfd)
+    event = Event(1.0, EventKind.BFD, "up -> down", peer=INSIDE.address, outcome="down", before="up", details=details)
+    document = taken_apart(WRITER.event(event, 9))[1]
+    declared(document, Stream.EVENT)
+    assert document["vc5"]["bfd"] == {
+        "state": "down",
+        "remote_state": "down",
+        "diagnostic": "control detection time expired",
+        "detection_ns": 900_000_000,
+        "flaps": 4,
+    }
+    assert documents.read(document)["details"] == details
+
+
+def test_how_it_stands_with_routers() -> None:
+    events = list(every_minute(ROUTING, 60.0))
+    assert [(str(event.peer), event.outcome) for event in events] == [
+        ("10.1.10.252", "up"),
+        ("10.1.10.253", "down"),
+        ("10.1.10.254", "down"),
+        ("2001:db8:10::252", "up"),
+    ]
+    made = [taken_apart(WRITER.event(event, 9))[1] for event in events]
+    for document in made:
+        declared(document, Stream.EVENT)
+    assert made[0]["message"] == "established, 2 routes, BFD up"
+    assert [documents.read(one)["details"] for one in made] == [event.details for event in events]
+    assert made[0]["vc5"]["bgp"]["routes"] == {"advertised": 2, "pending": 0, "withheld": 1}
+    assert "bfd" not in made[1]["vc5"]
+    assert list(every_minute(RoutingStatus("10.1.10.5"), 60.0)) == []
+
+
+def test_the_words_of_fields_are_those_that_are_written() -> None:
+    about = {field.name: field.about for field in FIELDS}
+    for name, words in (("vc5.bgp.state", SessionState), ("vc5.bfd.state", BfdState), ("vc5.bgp.direction", Direction)):
+        assert [word for word in words if word not in about[name]] == []
+
+
 def deep() -> dict[str, Any]:
     """Return details nested more deeply than JSON's encoder follows."""
     inner: dict[str, Any] = {}
@@ -242,8 +320,9 @@ def test_a_time_that_is_none(at: float) -> None:
         Event(1.0, EventKind.ALARM, "\x00" * 70_000, details={"kept": "no"}),
         Event(1.0, EventKind.ALARM, "m", reason="\x00" * 70_000, details={"kept": "no"}),
         Event(1.0, EventKind.ALARM, "m", details={"body": "x" * 70_000}),
+        Event(1.0, EventKind.BGP, "m", details={"hex": "ff" * 35_000}),
     ],
-    ids=["message", "reason", "details"],
+    ids=["message", "reason", "details", "bytes"],
 )
 def test_a_document_is_bounded(event: Event) -> None:
     written = WRITER.event(event, 1)

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.routing.status import RoutingStatus
 from appliance.telemetry.compat import COMPAT
 from appliance.telemetry.exposition import OPENMETRICS, exposition
 from appliance.telemetry.metrics import METRICS
 from appliance.telemetry.readings import merged
+from appliance.telemetry.routing import routing_numbers
 from tests.lab.scraping import families
+from tests.unit.routing.samples import ROUTING
 from tests.unit.telemetry.snapshots import SAMPLE, TLS6, WEB, backend, service, snapshot
 
 Series = dict[tuple[Any, ...], float]
@@ -84,8 +87,8 @@ def test_without_backends() -> None:
 
 def test_what_others_count() -> None:
     numbers = {"spool_bytes": 4096, "alerts_sent_total": {"slack": 3}, "shipped_documents_total": {"probe": 7}}
-    odd: dict[str, Any] = {"bgp_session_up": {"10.0.0.1": 1}, "of_nobody": 1, "ship_lag_seconds": {"a": 1}}
-    odd |= {"alerts_failed_total": {}, "ship_retries_total": None}
+    odd: dict[str, Any] = {"bgp_session_up": {"10.0.0.1": {"a": 1}}, "of_nobody": 1, "ship_lag_seconds": {"a": 1}}
+    odd |= {"alerts_failed_total": {}, "ship_retries_total": None, "bgp_messages_total": {"10.0.0.1": {"sent": 1}}}
     found = series(merged(SAMPLE, numbers | odd))
     assert found["vc5_spool_bytes",] == 4096
     assert found["vc5_alerts_sent_total", "slack"] == 3
@@ -97,12 +100,50 @@ def test_what_others_count() -> None:
     }
 
 
+def test_what_routers_are_told() -> None:
+    found = series(merged(SAMPLE, routing_numbers(ROUTING)))
+    expected: Series = {
+        ("vc5_bgp_session_up", "10.1.10.252"): 1,
+        ("vc5_bgp_session_up", "10.1.10.253"): 0,
+        ("vc5_bgp_session_state", "10.1.10.253", "idle"): 1,
+        ("vc5_bgp_session_state", "10.1.10.253", "established"): 0,
+        ("vc5_bgp_advertised_routes", "ipv4", "10.1.10.252"): 1,
+        ("vc5_bgp_advertised_routes", "ipv6", "10.1.10.253"): 0,
+        ("vc5_bgp_pending_routes", "2001:db8:10::252"): 1,
+        ("vc5_bgp_withheld_routes", "10.1.10.253"): 3,
+        ("vc5_bgp_messages_total", "sent", "10.1.10.252", "keepalive"): 31262,
+        ("vc5_bgp_messages_total", "received", "10.1.10.252", "refresh"): 1,
+        ("vc5_bgp_bytes_total", "received", "10.1.10.252"): 593900,
+        ("vc5_bgp_sessions_total", "2001:db8:10::252"): 6,
+        ("vc5_bgp_attempts_total", "10.1.10.253"): 12,
+        ("vc5_bgp_errors_total", "2", "sent", "10.1.10.253"): 12,
+        ("vc5_bgp_errors_total", "none", "local", "10.1.10.253"): 3,
+        ("vc5_bgp_errors_total", "6", "received", "10.1.10.252"): 0,
+        ("vc5_bgp_treated_as_withdraw_total", "2001:db8:10::252"): 2,
+        ("vc5_bgp_ignored_routes_total", "10.1.10.252"): 3,
+        ("vc5_bfd_session_up", "10.1.10.252"): 1,
+        ("vc5_bfd_session_up", "2001:db8:10::252"): 0,
+        ("vc5_bfd_packets_total", "received", "10.1.10.252"): 354990,
+        ("vc5_bfd_dropped_packets_total", "10.1.10.252"): 2,
+        ("vc5_bfd_flaps_total", "2001:db8:10::252"): 4,
+        ("vc5_bgp_learning_seconds",): 0,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    assert ("vc5_bfd_session_up", "10.1.10.254") not in found, "where it is not configured, it is not said"
+    states = [key for key in found if key[0] == "vc5_bgp_session_state"]
+    assert sum(found[key] for key in states) == len(ROUTING.peers)
+    errors = [key for key in found if key[0] == "vc5_bgp_errors_total" and key[3] == "10.1.10.254"]
+    assert len(errors) == 2 * 8 + 1
+    assert routing_numbers(RoutingStatus("10.1.10.5")) == {}
+
+
 def test_every_metric_can_be_told() -> None:
-    """But for those that are reserved; so none is in the table that nothing tells of."""
-    numbers = {one.short: {"some": 1} if one.labels else 1 for one in METRICS if len(one.labels) < 2}
+    """None is in the table that nothing tells of."""
+    numbers = {one.short: 1 for one in METRICS if not one.labels} | routing_numbers(ROUTING)
+    numbers |= {one.short: {"some": 1} for one in METRICS if len(one.labels) == 1 and one.short not in numbers}
     body = exposition({**merged(numbers={**numbers, **SAMPLE["numbers"]}, snapshot=SAMPLE), "compat": True})[0].decode()
     told = {line.split()[2] for line in body.splitlines() if line.startswith("# HELP")}
-    assert told == {one.name for one in (*METRICS, *COMPAT) if not one.reserved}
+    assert told == {one.name for one in (*METRICS, *COMPAT)}
 
 
 def test_earlier_names() -> None:

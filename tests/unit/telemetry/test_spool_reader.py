@@ -38,6 +38,7 @@ FILTERS = [
     (LogFilter(kinds=frozenset({EventKind.PROBE})), [2, 3, 5, 7]),
     (LogFilter(kinds=frozenset({EventKind.BACKEND, EventKind.OPERATOR}), backend=SECOND), [4]),
     (LogFilter(outcome="no-answer", backend=FIRST), []),
+    (LogFilter(peer=FIRST), []),
 ]
 
 

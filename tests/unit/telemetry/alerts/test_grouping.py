@@ -66,6 +66,17 @@ def test_what_became_of_one(outcomes: tuple[str, ...], standing: Standing, text:
     assert message.events == len(outcomes)
 
 
+def test_a_session_that_came_back_has_flapped() -> None:
+    down = document(1, "bgp", "down", peer="10.0.0.1", before="up", reason="hold timer expired")
+    failed = document(2, "bgp", "failed", peer="10.0.0.1", before="down", reason="bad peer AS")
+    up = document(3, "bgp", "up", peer="10.0.0.1", before="down")
+    title = "lb1: BGP session with 10.0.0.1 "
+    assert told(down) == (f"{title}down", ["BGP session with 10.0.0.1 down: hold timer expired"], 0)
+    assert told(down, failed)[1] == ["BGP session with 10.0.0.1 failed (2 changes): bad peer AS"]
+    assert told(down, failed, up)[0] == f"{title}flapping"
+    assert told(failed, up)[0] == f"{title}up"
+
+
 def test_what_was_never_well_does_not_flap() -> None:
     assert told(backend(1, 11, "wrong", before="dead"), backend(2, 11, "dead", before="wrong"))[0].endswith(" dead")
     assert told(backend(1, 11, "up", before="unknown"), backend(2, 11, "dead"))[0].endswith(" dead")

@@ -28,6 +28,21 @@ TOLD = [
         "BGP session with 10.0.0.1",
         "BGP session with 10.0.0.1 established",
     ),
+    (
+        document(1, "bgp", "failed", peer="10.0.0.1", reason="OPEN message error, bad peer AS"),
+        "BGP session with 10.0.0.1",
+        "BGP session with 10.0.0.1 failed: OPEN message error, bad peer AS",
+    ),
+    (
+        document(1, "bfd", "down", peer="10.0.0.1", reason="control detection time expired"),
+        "BFD session with 10.0.0.1",
+        "BFD session with 10.0.0.1 down: control detection time expired",
+    ),
+    (
+        document(1, "bgp", "malformed", "an UPDATE was treated as a withdrawal", peer="10.0.0.1"),
+        "",
+        "10.0.0.1: an UPDATE was treated as a withdrawal",
+    ),
     (document(1, "alarm", "began", "eth1 is down"), "", "eth1 is down"),
     (document(1, "alarm", "", "kept in service", service=SERVICE), "", f"{SERVICE}: kept in service"),
     (document(1, "operator", "", f"drain {SERVICE}", service=SERVICE), "", f"drain {SERVICE}"),
