@@ -61,9 +61,7 @@ def peer_status(
         remote_router_id=str(agreement.router_id) if agreement else None,
         local_address=connection.local_address if connection else None,
         passive=peer.passive,
-        families=tuple(
-            str(one).lower() for one in Family if one in (agreement.families if agreement else offered.families)
-        ),
+        families=tuple(str(one).lower() for one in Family if one in families),
         hold_time=hold_time,
         keepalive=round(hold_time / 3, 3),
         capabilities_sent=tuple(capability_words(offered)),

@@ -48,7 +48,7 @@ class Routing:
         self._config: Config | None = None
         self._vips: Mapping[Address, bool] = {}
         self._isolated = False
-        self._learned_at = -math.inf
+        self.learned_at = -math.inf
         self._policies: dict[Address, Policy] = {}
         self._trouble = ""
         self._said: dict[Address, str] = {}
@@ -62,7 +62,7 @@ class Routing:
         """Open sessions: everything that can be announced is known by now."""
         self.speaker = Speaker(self._routes, self._told, self.capturing.take)
         instance = self._daemon.instance
-        self._learned_at = learned_at(instance.state.config, self._daemon.started, resumed=instance.adopted)
+        self.learned_at = learned_at(instance.state.config, self._daemon.started, resumed=instance.adopted)
         self.look(time.monotonic())
 
     def look(self, now: float) -> None:
@@ -125,7 +125,7 @@ class Routing:
 
     def standing(self, now: float) -> Standing:
         """Return what the daemon knows of itself."""
-        return Standing(now, self._learned_at, self._isolated)
+        return Standing(now, self.learned_at, self._isolated)
 
     def _announce(self, now: float, vips: Iterable[Address] | None = None) -> None:
         """Tell all peers of some VIPs, or of all."""

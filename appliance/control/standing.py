@@ -53,6 +53,7 @@ async def status(daemon: Daemon) -> Encoded:
         loop=_loop(daemon),
         active_flows=instance.active_flows,
         governor=instance.governor,
+        learned_at=daemon.routing.learned_at,
     )
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
