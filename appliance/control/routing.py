@@ -22,6 +22,7 @@ from appliance.errors import ControlError
 from appliance.model import Address, Config, EventKind, Severity
 from appliance.routing.bgp.agreement import Local
 from appliance.routing.bgp.capability import Family
+from appliance.routing.bgp.notification import shutdown_data
 from appliance.routing.bgp.session import News, Session
 from appliance.routing.policy import Policy, Terms, foreseen
 from appliance.routing.route import Attributes, Routes
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 NO_ROUTER_ID = (
     "bgp: no session can be opened without a router id; set `router_id` (or `address`) at the top of the configuration"
 )
+STOPPED = "the load balancer was stopped"
 NOTHING = Announcements({})
 
 
@@ -108,7 +110,7 @@ class Routing:
         if self.speaker is None:
             return
         if forever:
-            await self.speaker.close("the load balancer was stopped")
+            await self.speaker.close(STOPPED, shutdown_data(STOPPED))
         else:
             self.speaker.abandon()
 
