@@ -44,7 +44,7 @@ from appliance.health.probes.failure import ProbeNotSent
 from appliance.health.runner import Job, Runner
 from appliance.health.schedule import Schedule
 from appliance.health.selfcheck import SelfCheck
-from appliance.health.watchdog import alive
+from appliance.child.watchdog import alive
 from appliance.model import Outcome
 
 HEARTBEAT = 1.0
