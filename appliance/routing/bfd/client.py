@@ -295,7 +295,7 @@ class BfdClient:
             await loop.sock_sendall(connection, messages.encode_wanted(self._wanted, self._grace))
 
     async def _replace(self, connection: socket.socket) -> None:
-        """Have the process become the installed program, whose code is tried first. Raises Gone where they cannot talk."""
+        """Have the process become the installed program, which is tried first. Raises Gone where they cannot talk."""
         former = self.hello
         assert former is not None
         with handed_over() as (path, descriptors):

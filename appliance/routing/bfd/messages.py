@@ -27,8 +27,8 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from appliance.routing.bfd.packet import DROPS, Diagnostic, Drop, State, diagnostic_words
 
@@ -46,8 +46,7 @@ GRACE = 120.0
 _COUNT = 1 << 53
 
 
-@dataclass(frozen=True)
-class BfdSession:
+class BfdSession(NamedTuple):
     """One session that is wanted. A link-local peer has its interface as a zone (`fe80::1%eth0`)."""
 
     peer: Address
@@ -61,28 +60,24 @@ class BfdSession:
     """Our address; None: as the route to the peer says."""
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """All sessions that the daemon wants, and for how many seconds they outlive it."""
 
     sessions: tuple[BfdSession, ...]
     grace: float
 
 
-@dataclass(frozen=True)
-class Become:
+class Become(NamedTuple):
     """Execute the installed program; empty: from the archive that came along."""
 
     path: str
 
 
-@dataclass(frozen=True)
-class Farewell:
+class Farewell(NamedTuple):
     """End everything."""
 
 
-@dataclass(frozen=True)
-class Hello:
+class Hello(NamedTuple):
     """Who is at the other end."""
 
     protocol: int
@@ -92,8 +87,7 @@ class Hello:
     """Seconds for which nothing was done, while this program took the place of another; 0: it has not."""
 
 
-@dataclass(frozen=True)
-class SessionState:
+class SessionState(NamedTuple):
     """How one session is. Times are seconds, points of time those of CLOCK_MONOTONIC."""
 
     peer: Address
@@ -115,7 +109,7 @@ class SessionState:
     packets_out: int = 0
     unsent: int = 0
     """Packets that the kernel did not take."""
-    drops: Mapping[str, int] = field(default_factory=dict)
+    drops: Mapping[str, int] = MappingProxyType({})
     """Packets from this peer's address that were not used, by reason (`packet.DROPS`)."""
     trouble: str = ""
     """What keeps us from sending; empty if nothing does."""
@@ -154,23 +148,20 @@ class SessionState:
         )
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A session has just come into this state."""
 
     session: SessionState
 
 
-@dataclass(frozen=True)
-class Sessions:
+class Sessions(NamedTuple):
     """All sessions as they are, and all packets that were not used, by reason."""
 
     sessions: tuple[SessionState, ...]
     drops: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(NamedTuple):
     """What an operator should know."""
 
     text: str

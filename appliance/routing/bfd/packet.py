@@ -16,8 +16,8 @@ its own, under which packets that fail it are counted.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 VERSION = 1
 LENGTH = 24
@@ -117,8 +117,7 @@ class Unusable(Exception):
         super().__init__(DROPS[reason])
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One control packet. Intervals are microseconds, 0..2^32-1; discriminators 0..2^32-1; `diagnostic` 0..31."""
 
     state: State

@@ -26,10 +26,9 @@ Randomness comes from the caller: `chance` returns numbers from 0 to 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from appliance.routing.bfd.packet import Diagnostic, Packet, State, diagnostic_words, encode
 
@@ -37,8 +36,7 @@ SLOW = 1_000_000
 """Microseconds between packets, at least, of a session that is not up (RFC 5880 section 6.8.3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """What we want: microseconds between packets in either direction, and how many may be missing (1..255)."""
 
     interval: int
@@ -76,15 +74,13 @@ TRANSITIONS: Mapping[tuple[State, Event], tuple[State, Diagnostic]] = {
 """RFC 5880 sections 6.2 and 6.8.6. What is not here changes nothing; AdminDown is entered by `close`, and not left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """A packet is to go out now."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(NamedTuple):
     """The session has left the state `was` at the time `at`, and why, in words."""
 
     was: State

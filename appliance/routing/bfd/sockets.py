@@ -11,7 +11,6 @@ import errno
 import os
 import socket
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -46,8 +45,7 @@ class Heard(NamedTuple):
     hops: int
 
 
-@dataclass(frozen=True)
-class Ear:
+class Ear(NamedTuple):
     """Where packets of one family and kind arrive."""
 
     family: int
