@@ -108,12 +108,9 @@ class Process:
         pause = min(due, self._second) - time.monotonic()
         ready = dict(self._poll.poll(max(0.0, pause)))
         now = time.monotonic()
-        # Whatever had come by now is read before anything that is due by now counts as silent.
-        late = bool(self._due) and self._due[0][0] <= now
         for ear in self.ears.values():
-            if late or ear.socket.fileno() in ready:
-                for one in ear.heard():
-                    self._hear(ear.multihop, one)
+            if ear.socket.fileno() in ready:
+                self._listen_to(ear)
         self._expire(now)
         if self._wake in ready:
             os.read(self._wake, 64)
@@ -133,6 +130,10 @@ class Process:
                 continue
             del self._armed[number]
             link = self.links[number]
+            if link.session.silent_at <= now:
+                # What had come by now is read before anybody counts as silent.
+                for ear in self.ears.values():
+                    self._listen_to(ear)
             self._perform(link, link.expire(now))
             if link.over:
                 self._forget(link)
@@ -158,6 +159,10 @@ class Process:
             self.end()
 
     # ---- packets
+
+    def _listen_to(self, ear: sockets.Ear) -> None:
+        for one in ear.heard():
+            self._hear(ear.multihop, one)
 
     def _hear(self, multihop: bool, heard: sockets.Heard) -> None:
         """RFC 5880 section 6.8.6: find the session, and give it the packet."""
