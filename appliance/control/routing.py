@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from appliance.control.announcing import Announcement, Announcements, Announcing, Standing, learned_at
+from appliance.control.bfd import PathsWatched
 from appliance.control.capturing import Capturing
 from appliance.control.plan import Plan
 from appliance.control.routers import last_error, peer_status
@@ -46,6 +47,7 @@ class Routing:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self.speaker: Speaker | None = None
+        self.bfd: PathsWatched | None = None
         self.announced = NOTHING
         self._announcing: Announcing | None = None
         self._config: Config | None = None
@@ -71,6 +73,7 @@ class Routing:
         current = instance.current
         self._vips = current.desired.vips if current else {}
         self._announce(time.monotonic())
+        self.bfd = PathsWatched(self._daemon, self.speaker)
         self.sessions.resume(self.speaker, {one.peer.address: one for one in self._wanted(instance.state.config)})
         self._config = None
         self.look(time.monotonic())
@@ -87,6 +90,8 @@ class Routing:
             self._isolated = isolated
             self._announce(now)
         self.malformed()
+        assert self.bfd is not None
+        self.bfd.follow(one.local.peer for one in self.speaker.sessions.values())
         self.sessions.look(self.speaker, self.announced.by_vip)
 
     def planned(self, plan: Plan) -> None:
@@ -107,8 +112,9 @@ class Routing:
 
     async def close(self, *, forever: bool) -> None:
         """End: with a word where the daemon stops, without one where another goes on."""
-        if self.speaker is None:
+        if self.speaker is None or self.bfd is None:
             return
+        await self.bfd.stop(forever=forever)
         if forever:
             await self.speaker.close(STOPPED, shutdown_data(STOPPED))
         else:
@@ -132,6 +138,10 @@ class Routing:
         adopted = self._daemon.instance.adopted
         own = [(peer, peer.router_id or config.router_id) for peer in config.bgp.peers]
         return [Local(peer, one, restarting=adopted, preserved=adopted) for peer, one in own if one is not None]
+
+    def troubles(self) -> tuple[str, ...]:
+        """Return what is wrong, for a status."""
+        return (self._trouble, self.bfd.client.trouble if self.bfd else "")
 
     def trouble(self, words: str) -> None:
         """Raise an alarm for what keeps sessions from being, once."""
@@ -239,7 +249,8 @@ class Routing:
         )
 
     def _peer(self, session: Session, *, routes: bool) -> PeerStatus:
-        return peer_status(session, self.policy(session), self.announced, time.monotonic(), None, routes=routes)
+        bfd = self.bfd.status(session.local.peer.address) if self.bfd else None
+        return peer_status(session, self.policy(session), self.announced, time.monotonic(), bfd, routes=routes)
 
     def numbers(self) -> dict[str, Any]:
         """Return what is counted, by the names of telemetry/metrics.py."""
