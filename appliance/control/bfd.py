@@ -47,11 +47,8 @@ class PathsWatched:
 
     def _session(self, peer: Peer) -> BfdSession:
         assert peer.bfd is not None
-        source = peer.source_ip
-        session = self._speaker.sessions.get(peer.address)
-        if source is None and session is not None and session.serving is not None:
-            source = session.serving.local_address
-        return BfdSession(peer.address, peer.bfd.interval, peer.bfd.multiplier, peer.multihop > 1, source)
+        # As the route says where nothing is configured: what the session uses is known too late, and may change.
+        return BfdSession(peer.address, peer.bfd.interval, peer.bfd.multiplier, peer.multihop > 1, peer.source_ip)
 
     async def stop(self, *, forever: bool) -> None:
         """Leave the process: it goes on for those who follow, or tells all peers of the end."""

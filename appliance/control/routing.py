@@ -56,6 +56,7 @@ class Routing:
         self.learned_at = -math.inf
         self._policies: dict[Address, Policy] = {}
         self._trouble = ""
+        self._second = 0.0
         self._said: dict[Address, str] = {}
         self._malformed: dict[Address, int] = {}
         self.sessions = Sessions(daemon)
@@ -89,6 +90,9 @@ class Routing:
         elif isolated != self._isolated or (self.announced.until is not None and now >= self.announced.until):
             self._isolated = isolated
             self._announce(now)
+        if now < self._second:
+            return
+        self._second = now + 1
         self.malformed()
         assert self.bfd is not None
         self.bfd.follow(one.local.peer for one in self.speaker.sessions.values())
@@ -114,11 +118,11 @@ class Routing:
         """End: with a word where the daemon stops, without one where another goes on."""
         if self.speaker is None or self.bfd is None:
             return
-        await self.bfd.stop(forever=forever)
         if forever:
             await self.speaker.close(STOPPED, shutdown_data(STOPPED))
         else:
             self.speaker.abandon()
+        await self.bfd.stop(forever=forever)
 
     def _follow(self, config: Config, now: float) -> None:
         assert self.speaker is not None
