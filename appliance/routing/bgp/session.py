@@ -65,6 +65,8 @@ class Session:
         self.counts: Counter[tuple[Direction, type[Message]]] = Counter()
         self.errors: Counter[tuple[Direction, int | None]] = Counter()
         self.last_error: tuple[float, Ending] | None = None
+        self.last_end: tuple[float, Ending] | None = None
+        """How the last session ended that was established; attempts that failed since then do not hide it."""
         self.malformed = ""
         """What was wrong with the last UPDATE that was treated as a withdrawal."""
         self.established_count = self.attempts = self.treated_as_withdraw = self.ignored = 0
@@ -263,6 +265,7 @@ class Session:
         if connection is self._serving:
             lasted = now - connection.established_at
             self._serving = self.outbox = None
+            self.last_end = (now, ending)
             if lasted >= PROVEN:
                 self._back_off.succeeded()
         elif collided:
