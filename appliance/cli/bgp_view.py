@@ -172,11 +172,14 @@ def _brief(error: Json, now: float) -> str:
 
 
 def _note(peer: Json, now: float) -> str:
-    """Why a session is not there, and what is waited for; nothing of those that are."""
+    """Why a session is not there, and what is waited for; nothing of those that are there."""
     if peer.get("state") == "established":
         return ""
     error = _dict(peer.get("last_error"))
-    parts = [f"{_error(error)} ({age(error.get('at'), now)} ago)"] if error else []
+    end = _dict(peer.get("last_end"))
+    parts = [f"ended {age(end.get('at'), now)} ago, {_error(end)}"] if end else []
+    if error and error != end:
+        parts.append(f"last attempt {age(error.get('at'), now)} ago, {_error(error)}")
     if peer.get("next_attempt") is not None:
         parts.append(f"next attempt in {span(peer.get('next_attempt'))}")
     elif peer.get("passive") and peer.get("state") in ("active", "idle"):
@@ -264,7 +267,7 @@ def _facts(body: Json, peer: Json, now: float) -> Iterator[tuple[str, Iterable[s
     yield "graceful restart", (_graceful(_dict(peer.get("graceful_restart"))),)
     yield "routes", _told(peer)
     sessions, attempts = (f"{_number(peer.get(name)):.0f}" for name in ("sessions", "attempts"))
-    yield "sessions", (f"{sessions} times established", f"{attempts} times tried")
+    yield "sessions", (f"{sessions} established", f"{attempts} tried")
     yield "errors", _errors(peer)
     ignored = _number(peer.get("received_routes_ignored"))
     yield "routes of the peer", (f"{count(ignored)} received, none is installed" if ignored else "",)
@@ -330,14 +333,14 @@ def _bfd(told: Json, now: float) -> Iterator[str]:
 
 
 def _last_error(peer: Json, now: float, to: Screen) -> Iterator[str]:
-    error = _dict(peer.get("last_error"))
-    if not error:
-        return
-    yield to.paint(f"last error, {age(error.get('at'), now)} ago", Style.HEAD)
-    yield f"  {printable(_error(error))}"
-    data = text(error.get("hex"))
-    yield from (f"  {at // 2:04x}  {spaced(data[at : at + 32])}" for at in range(0, len(data), 32))
-    yield ""
+    end, error = _dict(peer.get("last_end")), _dict(peer.get("last_error"))
+    for name, one in (("end of the last session", end), ("last error", error if error != end else {})):
+        if one:
+            yield to.paint(f"{name}, {age(one.get('at'), now)} ago", Style.HEAD)
+            yield f"  {printable(_error(one))}"
+            data = text(one.get("hex"))
+            yield from (f"  {at // 2:04x}  {spaced(data[at : at + 32])}" for at in range(0, len(data), 32))
+            yield ""
 
 
 def spaced(digits: str) -> str:

@@ -302,7 +302,7 @@ VERBS = (
             Argument(
                 "--outcome",
                 "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead), services and VIPs (up, down), "
-                "routers (up, down, failed, malformed), reloads (ok, refused), alarms (began, over, lost)",
+                "routers (established, down, refused, malformed), reloads (ok, refused), alarms (began, over, lost)",
                 {"metavar": "O"},
             ),
             Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),

@@ -103,6 +103,7 @@ def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
         *daemon.instance.notes(),
     ]
     texts += [*daemon.instance.links.troubles(), *daemon.telling.client.troubles()]
+    texts += daemon.routing.troubles()
     texts.append(daemon.judging.prober_gone)
     texts.append(ISOLATED if daemon.instance.governor.isolated else "")
     return tuple({"severity": "warning", "message": text} for text in texts if text)

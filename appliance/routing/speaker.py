@@ -11,17 +11,18 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from appliance.errors import HostError
 from appliance.model_address import Address
-from appliance.model_bgp import Peer
 from appliance.routing import sockets
 from appliance.routing.bgp.agreement import Local
 from appliance.routing.bgp.connection import Close, Dial, Order, Send
 from appliance.routing.bgp.notification import Cease
 from appliance.routing.bgp.session import News, Session
+from appliance.routing.bgp.succession import Left, leave, resume, terms
 from appliance.routing.farewell import FAREWELL, Farewells
 from appliance.routing.route import Routes
 from appliance.routing.status import Direction
@@ -72,7 +73,7 @@ class Speaker:
         self._listen(locals_ if listen else {})
         for address, local in locals_.items():
             session = self.sessions.get(address)
-            if session is not None and not same_session(session.local, local):
+            if session is not None and terms(session.local) != terms(local):
                 self._end(address, Cease.OTHER_CHANGE, "the configuration of the session has changed")
                 session = None
             if session is None:
@@ -123,9 +124,43 @@ class Speaker:
             timer.cancel()
         self._timers.clear()
         for key in list(self._wires):
-            self._drop(key)
+            self._drop(key, word=False)
         self._farewells.close()
         self.sessions.clear()
+
+    # ---- what outlives the program
+
+    def left(self, session: Session, *, exact: bool) -> tuple[int, Left] | None:
+        """Return the descriptor of an established session, and what to leave of it; None without one."""
+        serving = session.serving
+        wire = self._wires.get((session.local.peer.address, serving.serial)) if serving else None
+        if wire is None:
+            return None
+        found = leave(session, exact=exact, unsent=bytes(wire.waiting))
+        return (wire.end.fileno(), found) if found else None
+
+    def blocked(self, session: Session) -> bool:
+        """Return whether a peer has taken part of a message, or may have."""
+        serving = session.serving
+        wire = self._wires.get((session.local.peer.address, serving.serial)) if serving else None
+        return wire is not None and bool(wire.waiting)
+
+    def resume(self, local: Local, left: Left, descriptor: int, may_have_told: Iterable[Address]) -> bool:
+        """Go on with a session that another program has left; False where it cannot be: the socket is the caller's."""
+        made = resume(local, left, may_have_told, random.random, self._loop.time())
+        if made is None:
+            return False
+        address, (session, connection) = local.peer.address, made
+        end = socket.socket(fileno=descriptor)
+        end.setblocking(False)
+        session.tap = partial(self._tap, address)
+        self.sessions[address] = session
+        wire = self._wires[address, connection.serial] = Wire(end)
+        wire.waiting += left.unsent
+        self._begin(session, connection.serial, wire)
+        session.want(self._routes(session))
+        self._act(session)
+        return True
 
     def _end(self, address: Address, subcode: int, why: str, data: bytes = b"") -> None:
         session = self.sessions.pop(address)
@@ -279,12 +314,16 @@ class Speaker:
         session.closed(serial, why, self._loop.time())
         self._act(session)
 
-    def _drop(self, key: tuple[Address, int]) -> None:
+    def _drop(self, key: tuple[Address, int], *, word: bool = True) -> None:
+        """Close a socket; with a `word` the peer hears of it although somebody else may hold it open as well."""
         wire = self._wires.pop(key, None)
         if wire is None:
             return
         self._loop.remove_reader(wire.end)
         self._loop.remove_writer(wire.end)
+        if word:
+            with suppress(OSError):
+                wire.end.shutdown(socket.SHUT_RDWR)
         wire.end.close()
 
     # ---- those who connect to us
@@ -340,15 +379,3 @@ class Speaker:
         self._wires[address, serial] = wire
         self._begin(session, serial, wire)
         self._act(session)
-
-
-def same_session(before: Local, after: Local) -> bool:
-    """Return whether a session may go on under another configuration: what was said in its OPEN still holds."""
-    return _of_session(before.peer) == _of_session(after.peer) and before.router_id == after.router_id
-
-
-def _of_session(peer: Peer) -> tuple[object, ...]:
-    return (
-        *(peer.local_as, peer.remote_as, peer.hold_time, peer.source_ip, peer.password, peer.multihop),
-        *(peer.ttl_security, peer.passive, peer.multiprotocol, peer.graceful_restart, peer.restart_time),
-    )

@@ -75,7 +75,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class LastError:
-    """Why the last session ended or was not made: `code` and `subcode` of a NOTIFICATION, None where there was none.
+    """Why a session ended or was not made: `code` and `subcode` of a NOTIFICATION, None where there was none.
 
     `data` are the bytes that it is about: the message that was refused, or what a NOTIFICATION said beside its codes.
     """
@@ -221,6 +221,9 @@ class PeerStatus:
     received_routes_ignored: int = 0
     """Routes of the peer; none is ever installed."""
     last_error: LastError | None = None
+    """Why the last attempt failed, or the last session ended."""
+    last_end: LastError | None = None
+    """Why the last session ended that was established; attempts that failed since do not hide it."""
     next_attempt: float | None = None
     """Seconds from now."""
     hold_left: float | None = None
@@ -278,6 +281,7 @@ class PeerStatus:
             "treated_as_withdraw": self.treated_as_withdraw,
             "received_routes_ignored": self.received_routes_ignored,
             "last_error": self.last_error and self.last_error.as_json(),
+            "last_end": self.last_end and self.last_end.as_json(),
             "next_attempt": self.next_attempt,
             "hold_left": self.hold_left,
             "bfd": self.bfd and self.bfd.as_json(),

@@ -16,6 +16,8 @@ from tests.lab.routers.terms import Announced, Learned, Neighbour, Prefix, Resta
 
 RESTARTING: Final = {Restarting.OFF: "off", Restarting.HELPER: "aware", Restarting.FULL: "on"}
 BFD_STATES: Final = {"AdminDown": "admindown", "Down": "down", "Init": "init", "Up": "up"}
+STATES: Final = {"Passive": "active", "Down": "idle", "Close": "idle"}
+"""Where its words are not those of RFC 4271."""
 
 CAPABILITIES: Final = {
     "AF announced": "",  # a list, read apart
@@ -101,7 +103,7 @@ class Bird(Router):
         ups = re.findall(rf"^(\S+ \S+) <\w+> {name_of(own)}: BGP session established", self.log, re.MULTILINE)
         established = state is not None and state[1] == "Established"
         return Session(
-            state=state[1].lower() if state else "idle",
+            state=STATES.get(state[1], state[1].lower()) if state else "idle",
             since=datetime.fromisoformat(ups[-1]).timestamp() if established and ups else 0.0,
             remote_id=name[1] if name else "",
             capabilities=_capabilities(text),
