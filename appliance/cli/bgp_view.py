@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from appliance.cli.tables import GAP, Cell, Column, Screen, Style, count, duration, octets, printable, table, width
+from appliance.cli.tables import (
+    GAP,
+    Cell,
+    Column,
+    Screen,
+    Style,
+    count,
+    duration,
+    moment,
+    octets,
+    printable,
+    table,
+    width,
+)
 
 PEERS = (
     Column("PEER"),
@@ -40,7 +53,7 @@ def listing(body: Json, now: float, to: Screen, *, routes: bool = False) -> list
     """Return the lines of `vc5 bgp`, peers that are not established first; with `routes` the routes of each as well."""
     peers = peers_of(body)
     if not peers:
-        return ["no BGP peers are configured (`bgp`)"]
+        return [*_drained(body, to), "no BGP peers are configured (`bgp`)"]
     ordered = sorted(peers, key=lambda peer: peer.get("state") == "established")
     lines = [*_header(body, to), "", *table(PEERS, [_row(peer, now) for peer in ordered], to)]
     notes = [(text(peer.get("address")), said) for peer in ordered if (said := _note(peer, now))]
@@ -57,9 +70,12 @@ def peers_of(body: Json) -> list[dict[str, Any]]:
 
 
 def summary(body: object, to: Screen) -> Iterator[str]:
-    """Yield the line of `vc5 status`; none where no peer is configured."""
-    peers = peers_of(body) if isinstance(body, dict) else []
-    if not isinstance(body, dict) or not peers:
+    """Yield the lines of `vc5 status`; none where no peer is configured, and nobody drains this node."""
+    if not isinstance(body, dict):
+        return
+    yield from _drained(body, to)
+    peers = peers_of(body)
+    if not peers:
         return
     well = sum(peer.get("state") == "established" for peer in peers)
     told = sum(_number(peer.get("advertised")) for peer in peers)
@@ -74,6 +90,15 @@ def summary(body: object, to: Screen) -> Iterator[str]:
     if learning := _number(body.get("learning")):
         text += f"; {to.paint(f'{WAIT} {span(learning)}', Style.WORRY)}"
     yield text
+
+
+def _drained(body: Json, to: Screen) -> Iterator[str]:
+    """Yield the line of a node that is drained."""
+    if by := _dict(body.get("drained")):
+        since = moment(by.get("since"))
+        told = "all its routes are last resorts" if peers_of(body) else "no router is configured that could be told"
+        who = f"this node is DRAINED, by {text(by.get('who'))}" + (f" since {since}" if since else "")
+        yield f"{to.paint(who, Style.WORRY)}: {told} (`vc5 undrain --all`)"
 
 
 def _grade(well: int, of: int) -> Style:

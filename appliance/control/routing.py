@@ -28,7 +28,7 @@ from appliance.routing.bgp.session import News, Session
 from appliance.routing.policy import Policy, Terms, foreseen
 from appliance.routing.route import Attributes, Routes
 from appliance.routing.speaker import Speaker
-from appliance.routing.status import PeerStatus, RoutingStatus
+from appliance.routing.status import Drained, PeerStatus, RoutingStatus
 from appliance.telemetry.routing import bgp_details, routing_numbers
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 NO_ROUTER_ID = (
     "bgp: no session can be opened without a router id; set `router_id` (or `address`) at the top of the configuration"
 )
-STOPPED = "the load balancer was stopped"
 NOTHING = Announcements({})
+STOPPED = "the load balancer was stopped"
 
 
 class Routing:
@@ -52,7 +52,7 @@ class Routing:
         self._announcing: Announcing | None = None
         self._config: Config | None = None
         self._vips: Mapping[Address, bool] = {}
-        self._isolated = False
+        self._isolated = self._drained = False
         self.learned_at = -math.inf
         self._policies: dict[Address, Policy] = {}
         self._trouble = ""
@@ -85,10 +85,15 @@ class Routing:
             return
         instance = self._daemon.instance
         config, isolated = instance.state.config, instance.governor.isolated
+        drained = instance.state.overrides.node is not None
         if config is not self._config:
             self._follow(config, now)
-        elif isolated != self._isolated or (self.announced.until is not None and now >= self.announced.until):
-            self._isolated = isolated
+        elif (isolated, drained) != (self._isolated, self._drained):
+            if drained != self._drained:
+                self._policies.clear()
+            self._isolated, self._drained = isolated, drained
+            self._announce(now)
+        elif self.announced.until is not None and now >= self.announced.until:
             self._announce(now)
         if now < self._second:
             return
@@ -128,6 +133,7 @@ class Routing:
         assert self.speaker is not None
         self._config, self._announcing = config, Announcing(config)
         self._isolated = self._daemon.instance.governor.isolated
+        self._drained = self._daemon.instance.state.overrides.node is not None
         wanted = self._wanted(config)
         self.trouble(NO_ROUTER_ID if len(wanted) < len(config.bgp.peers) else "")
         self._policies.clear()
@@ -196,7 +202,7 @@ class Routing:
         found = self._policies.get(peer.address)
         terms = terms_of(session)
         if found is None or found.terms != terms:
-            found = self._policies[peer.address] = Policy(self._config, peer, terms)
+            found = self._policies[peer.address] = Policy(self._config, peer, terms, draining=self._drained)
         return found
 
     # ---- what happened
@@ -243,13 +249,15 @@ class Routing:
 
     def status(self, *, routes: bool = False, only: Address | None = None) -> RoutingStatus:
         """Return how it stands with all peers, or with one; with all VIPs where `routes` are wanted."""
-        now, config = time.monotonic(), self._daemon.instance.state.config
+        now, state = time.monotonic(), self._daemon.instance.state
+        config, node = state.config, state.overrides.node
         sessions = self.speaker.sessions if self.speaker else {}
         return RoutingStatus(
             str(config.router_id or ""),
             tuple(self._peer(one, routes=routes) for address, one in sessions.items() if only in (None, address)),
             round(self.standing(now).learning, 3),
             bool(self.speaker and self.speaker.listening),
+            None if node is None else Drained(node.who, node.since),
         )
 
     def _peer(self, session: Session, *, routes: bool) -> PeerStatus:

@@ -117,6 +117,8 @@ def summary(daemon: Daemon) -> str:
     parts.append(f"{up} of {len(services)} services up")
     if awaits := waiting(daemon):
         parts.append(f"waiting for {', '.join(awaits)}")
+    if (node := daemon.instance.state.overrides.node) is not None:
+        parts.append(f"NODE DRAINED by {node.who}")
     if frozen := daemon.judging.frozen():
         parts.append(f"HEALTH FROZEN: {frozen}")
     return "; ".join(parts)

@@ -23,14 +23,15 @@ from appliance.routing.bgp.connection import Close, Dial, Order, Send
 from appliance.routing.bgp.notification import Cease
 from appliance.routing.bgp.session import News, Session
 from appliance.routing.bgp.succession import Left, leave, resume, terms
+from appliance.routing.farewell import FAREWELL, Farewells
 from appliance.routing.route import Routes
 from appliance.routing.status import Direction
 
 READ = 65536
 ROOM = 65536
 """Bytes of updates that are made at a time."""
-FAREWELL = 1.0
-"""Seconds for which a last word may take to leave."""
+SETTLE = 0.25
+"""Seconds that routers have, once they have hung up for good, to send packets elsewhere."""
 
 Tap = Callable[[Address, Direction, bytes], None]
 """Sees whole messages, one or more, as they are sent and received."""
@@ -43,7 +44,6 @@ class Wire:
         self.end = end
         self.waiting = bytearray()
         self.open = False
-        self.closing = False
 
 
 class Speaker:
@@ -54,6 +54,7 @@ class Speaker:
         self._loop = asyncio.get_running_loop()
         self.sessions: dict[Address, Session] = {}
         self._wires: dict[tuple[Address, int], Wire] = {}
+        self._farewells = Farewells(self._loop)
         self._timers: dict[Address, asyncio.TimerHandle] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._keys: dict[int, dict[Address, str]] = {}
@@ -104,13 +105,16 @@ class Speaker:
             self._act(session)
 
     async def close(self, why: str, data: bytes = b"") -> None:
-        """End all sessions with a word; returns when the peers have it, or after a moment."""
+        """End all sessions with a word; returns when the peers act on it, or after FAREWELL."""
+        end = self._loop.time() + FAREWELL - SETTLE
+        served = any(session.serving for session in self.sessions.values())
         for address in list(self.sessions):
             self._end(address, Cease.ADMINISTRATIVE_SHUTDOWN, why, data)
         self._listen({})
-        end = self._loop.time() + FAREWELL
-        while self._wires and self._loop.time() < end:
+        while self._farewells and self._loop.time() < end:
             await asyncio.sleep(0.01)
+        if served:
+            await asyncio.sleep(SETTLE)
         self.abandon()
 
     def abandon(self) -> None:
@@ -121,6 +125,7 @@ class Speaker:
         self._timers.clear()
         for key in list(self._wires):
             self._drop(key, word=False)
+        self._farewells.close()
         self.sessions.clear()
 
     # ---- what outlives the program
@@ -198,11 +203,11 @@ class Speaker:
                     wire.waiting += order.data
                     self._write(session, order.serial, wire)
             case Close():
-                if wire is not None:
-                    wire.closing = True
-                    self._loop.remove_reader(wire.end)
-                    self._write(session, order.serial, wire)
-                    self._loop.call_later(FAREWELL, self._drop, (address, order.serial), wire)
+                if wire is not None and wire.open:
+                    del self._wires[address, order.serial]
+                    self._farewells.bid(wire.end, bytes(wire.waiting))
+                elif wire is not None:
+                    self._drop((address, order.serial))
 
     def _arm(self, session: Session, address: Address) -> None:
         timer = self._timers.get(address)
@@ -279,10 +284,9 @@ class Speaker:
         """Send what waits, and make more where that is gone, until the peer takes no more."""
         if not wire.open:
             return
-        address = session.local.peer.address
         try:
             while True:
-                if not wire.waiting and not wire.closing and (data := session.supply(serial, ROOM)):
+                if not wire.waiting and (data := session.supply(serial, ROOM)):
                     wire.waiting += data
                 if not wire.waiting:
                     break
@@ -298,8 +302,6 @@ class Speaker:
         self._loop.remove_writer(wire.end)
         if serial in session.connections:
             session.connections[serial].unblocked()
-        if wire.closing:
-            self._drop((address, serial))
 
     def _writable(self, session: Session, serial: int, wire: Wire) -> None:
         if serial in session.connections:
@@ -312,12 +314,11 @@ class Speaker:
         session.closed(serial, why, self._loop.time())
         self._act(session)
 
-    def _drop(self, key: tuple[Address, int], only: Wire | None = None, *, word: bool = True) -> None:
+    def _drop(self, key: tuple[Address, int], *, word: bool = True) -> None:
         """Close a socket; with a `word` the peer hears of it although somebody else may hold it open as well."""
-        wire = self._wires.get(key)
-        if wire is None or (only is not None and wire is not only):
+        wire = self._wires.pop(key, None)
+        if wire is None:
             return
-        del self._wires[key]
         self._loop.remove_reader(wire.end)
         self._loop.remove_writer(wire.end)
         if word:

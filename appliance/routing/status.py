@@ -290,6 +290,18 @@ class PeerStatus:
 
 
 @dataclass(frozen=True)
+class Drained:
+    """Who drains the whole node (RFC 8326), and since when in wall-clock seconds."""
+
+    who: str
+    since: float
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON carries it."""
+        return {"who": self.who, "since": self.since}
+
+
+@dataclass(frozen=True)
 class RoutingStatus:
     """All of it. `learning` is how many seconds of `learn` are left, 0 when it is over."""
 
@@ -297,6 +309,8 @@ class RoutingStatus:
     peers: tuple[PeerStatus, ...] = ()
     learning: float = 0.0
     listening: bool = False
+    drained: Drained | None = None
+    """None: this node is not drained."""
 
     def as_json(self, *, routes: bool = False) -> dict[str, Any]:
         """As JSON carries it; with routes in the answer to a request that wants them, without in the status."""
@@ -304,5 +318,6 @@ class RoutingStatus:
             "router_id": self.router_id,
             "learning": self.learning,
             "listening": self.listening,
+            "drained": self.drained and self.drained.as_json(),
             "peers": [peer.as_json(routes=routes) for peer in self.peers],
         }
