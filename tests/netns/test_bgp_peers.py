@@ -223,10 +223,9 @@ def test_faults_are_answered_and_explained(stage: Stage, fault: Fault) -> None:
         connection.expect_end()
     error = stage.wait_error(peer)
     assert (error["direction"], error["code"], error["subcode"]) == ("sent", *fault.answer)
-    print(fault.name, "|", error["text"], "|", error["hex"])
     assert error["hex"], "the octets that it is about"
     [told, *_] = wait_for("an event", lambda: [e for e in events(stage.daemon, "bgp") if e["peer"] == peer.address])
-    print(told)
+    assert told["reason"] == error["text"]
 
 
 def test_oddities_are_borne(stage: Stage) -> None:
