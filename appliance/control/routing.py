@@ -73,6 +73,7 @@ class Routing:
         self._config, self._announcing = instance.state.config, Announcing(instance.state.config)
         current = instance.current
         self._vips = current.desired.vips if current else {}
+        self._isolated, self._drained = instance.governor.isolated, instance.state.overrides.node is not None
         self._announce(time.monotonic())
         self.bfd = PathsWatched(self._daemon, self.speaker)
         self.sessions.resume(self.speaker, {one.peer.address: one for one in self._wanted(instance.state.config)})
