@@ -87,7 +87,7 @@ def test_all_that_a_drained_node_announces_is_a_last_resort(
 ) -> None:
     one = config(service(WEB, 1, vip_enabled=enabled))
     state = State(one, Overrides().drain_node("ann", 10.0))
-    health = judged(one, b1=Outcome.OK if up else Outcome.NO_ANSWER)
+    health = judged(one, b1=Outcome.OK if up else Outcome.NONE)
     (vip,) = told(state, health, DataPlane(tmp_path, None, 1, pinned=False))["vips"]
     assert (vip["announce"], vip["reason"]) == expected
 
