@@ -224,7 +224,8 @@ def test_faults_are_answered_and_explained(stage: Stage, fault: Fault) -> None:
     error = stage.wait_error(peer)
     assert (error["direction"], error["code"], error["subcode"]) == ("sent", *fault.answer)
     assert error["hex"], "the octets that it is about"
-    [told, *_] = wait_for("an event", lambda: [e for e in events(stage.daemon, "bgp") if e["peer"] == peer.address])
+    ends = lambda: [e for e in events(stage.daemon, "bgp") if e["peer"] == peer.address and "reason" in e]  # noqa: E731
+    [told, *_] = wait_for("an event", ends)
     assert told["reason"] == error["text"]
 
 
