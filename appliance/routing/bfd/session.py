@@ -74,18 +74,6 @@ TRANSITIONS: Mapping[tuple[State, Event], tuple[State, Diagnostic]] = {
 """RFC 5880 sections 6.2 and 6.8.6. What is not here changes nothing; AdminDown is entered by `close`, and not left."""
 
 
-def diagram() -> str:
-    """Return the machine as a graph in the language of Graphviz, made of the table."""
-    edges: dict[tuple[State, State], list[str]] = {}
-    for (state, event), (target, _) in TRANSITIONS.items():
-        edges.setdefault((state, target), []).append(event.name.lower().replace("_", " "))
-    lines = []
-    for (start, end), events in edges.items():
-        label = "\\n".join(events)
-        lines.append(f'\t"{start.words}" -> "{end.words}" [label="{label}"];')
-    return "\n".join(["digraph bfd {", "\trankdir=LR;", *lines, "}", ""])
-
-
 class Send(NamedTuple):
     """A packet is to go out now."""
 
