@@ -141,6 +141,7 @@ HEALTH = (
         _GAUGE,
         prober_up="Whether results of probes arrive, 1 or 0; without them all verdicts stand.",
         health_frozen="Whether verdicts stand whatever checks say, 1 or 0: by an operator, or without a prober.",
+        node_drained="Whether an operator drains the whole node (`vc5 drain --all`), 1 or 0.",
         isolated="Whether this node takes itself for cut off, 1 or 0, since nearly no backend answers.",
     ),
     *_rows(_COUNTER, prober_restarts_total="How often the prober had to be started again, or has come back."),

@@ -126,6 +126,7 @@ def test_a_drained_node_is_a_last_resort_until_it_is_taken_back(stage: Stage) ->
     assert {(row["announce"], row["reason"]) for row in daemon.status()["vips"]} == {("demote", "this node is drained")}
     for verb in ("status", "bgp"):
         assert "this node is DRAINED, by uid 0 (" in daemon.vc5(verb).stdout
+    assert "vc5_node_drained 1" in daemon.vc5("metrics").stdout
     assert "(the whole node)" in daemon.vc5("overrides").stdout
     whys = {row["why"] for row in daemon.ask("bgp", own(ROUTER))["peers"][0]["routes"]}
     assert whys == {"a last resort: this node is drained"}
@@ -151,6 +152,7 @@ def test_a_drained_node_is_a_last_resort_until_it_is_taken_back(stage: Stage) ->
     assert "the whole node is drained no more: 2 of 2 routers told of its routes as usual" in done.stdout
     stage.wait({**USUAL, US: (60, *USUAL[US][1:])})
     assert daemon.ask("overrides")["node"] is None
+    assert "vc5_node_drained 0" in daemon.vc5("metrics").stdout
     assert_refused(daemon.vc5("undrain", "--all"), 1, "this node is not drained; nothing to take back")
     assert daemon.reload(text(stage.site)).returncode == 0
     stage.wait(USUAL)
