@@ -37,7 +37,7 @@ bgp:
   peers: [{ROUTER}, 10.1.10.200]
   med: 50
   communities: ['65000:10', no-export]
-  bfd: {interval: 100ms, multiplier: 3}
+  bfd: {{interval: 100ms, multiplier: 3}}
 """
 ROUTE = ip_network(VIP)
 MARKER = b"\xff" * 16
