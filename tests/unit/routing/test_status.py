@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from appliance.routing.status import Drained, RoutingStatus
+from appliance.routing.status import RoutingStatus
 from tests.unit.routing.samples import INSIDE, REFUSED, ROUTING, WAITED_FOR, WELL
 
 PEER = {
@@ -63,7 +63,11 @@ def test_what_follows_from_the_rest() -> None:
 
 def test_nothing_is_configured() -> None:
     nothing = RoutingStatus("")
-    usual = {"router_id": "", "learning": 0.0, "listening": False, "drained": None, "peers": []}
-    assert nothing.as_json(routes=True) == usual
-    assert replace(nothing, drained=Drained("ann", 1.5)).as_json()["drained"] == {"who": "ann", "since": 1.5}
+    assert nothing.as_json(routes=True) == {
+        "router_id": "",
+        "learning": 0.0,
+        "listening": False,
+        "drained": None,
+        "peers": [],
+    }
     assert replace(nothing, learning=3.5).as_json()["learning"] == 3.5
