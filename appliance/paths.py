@@ -48,6 +48,11 @@ class Root:
         return self.run / "prober.sock"
 
     @property
+    def bfd_socket(self) -> Path:
+        """Beside `run`, which systemd takes away when the daemon stops: the process of BFD outlives it."""
+        return self.run.with_name(f"{self.run.name}-bfd") / "bfd.sock"
+
+    @property
     def lock(self) -> Path:
         return self.run / "lock"
 

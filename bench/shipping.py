@@ -27,7 +27,7 @@ from appliance.model_logging import Elasticsearch, Logging
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.messages import Settings
 from appliance.telemetry.spool import Spool
-from bench.process import cpu_seconds
+from bench.process import cpu_seconds, memory
 from bench.report import Row
 
 OBSERVER = Observer("lb1.example.com", "balancer-1", "0.1.0")
@@ -137,6 +137,7 @@ async def _ship(directory: Path, pulse: Pulse) -> list[Row]:
             await asyncio.sleep(0.01)
             recorder.flush_soon()
         drained = time.monotonic() - began
+        peak = memory(child.pid)["VmHWM"]
         sink.stdin.write("\n")
         taken = int(sink.stdout.readline())
         if taken != appended:
@@ -154,6 +155,7 @@ async def _ship(directory: Path, pulse: Pulse) -> list[Row]:
             Row("shipping-backlog", waiting / RATE, "s", {"rate": RATE}, limit=BACKLOG),
             Row("shipping-loop", turns.longest_cpu * 1e3, "ms", {"by": "processor"}, limit=STALL_LIMIT),
             Row("shipping-loop", turns.longest * 1e3, "ms", {"by": "clock"}),
+            Row("shipping-memory", peak, "MB", {"process": "telemetry", "peak": True}),
             Row("shipping-cpu", 100 * cpu / elapsed, "%", {"process": "telemetry"}),
             Row("shipping-cpu", 100 * cpu_seconds(sink.pid) / elapsed, "%", {"process": "sink"}),
         ]

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from appliance.cli.tables import GAP, Cell, Column, Screen, Style, count, duration, octets, printable, table, width
+from appliance.cli.tables import (
+    GAP,
+    Cell,
+    Column,
+    Screen,
+    Style,
+    count,
+    duration,
+    moment,
+    octets,
+    printable,
+    table,
+    width,
+)
 
 PEERS = (
     Column("PEER"),
@@ -40,7 +53,7 @@ def listing(body: Json, now: float, to: Screen, *, routes: bool = False) -> list
     """Return the lines of `vc5 bgp`, peers that are not established first; with `routes` the routes of each as well."""
     peers = peers_of(body)
     if not peers:
-        return ["no BGP peers are configured (`bgp`)"]
+        return [*_drained(body, to), "no BGP peers are configured (`bgp`)"]
     ordered = sorted(peers, key=lambda peer: peer.get("state") == "established")
     lines = [*_header(body, to), "", *table(PEERS, [_row(peer, now) for peer in ordered], to)]
     notes = [(text(peer.get("address")), said) for peer in ordered if (said := _note(peer, now))]
@@ -57,9 +70,12 @@ def peers_of(body: Json) -> list[dict[str, Any]]:
 
 
 def summary(body: object, to: Screen) -> Iterator[str]:
-    """Yield the line of `vc5 status`; none where no peer is configured."""
-    peers = peers_of(body) if isinstance(body, dict) else []
-    if not isinstance(body, dict) or not peers:
+    """Yield the lines of `vc5 status`; none where no peer is configured, and nobody drains this node."""
+    if not isinstance(body, dict):
+        return
+    yield from _drained(body, to)
+    peers = peers_of(body)
+    if not peers:
         return
     well = sum(peer.get("state") == "established" for peer in peers)
     told = sum(_number(peer.get("advertised")) for peer in peers)
@@ -74,6 +90,15 @@ def summary(body: object, to: Screen) -> Iterator[str]:
     if learning := _number(body.get("learning")):
         text += f"; {to.paint(f'{WAIT} {span(learning)}', Style.WORRY)}"
     yield text
+
+
+def _drained(body: Json, to: Screen) -> Iterator[str]:
+    """Yield the line of a node that is drained."""
+    if by := _dict(body.get("drained")):
+        since = moment(by.get("since"))
+        told = "all its routes are last resorts" if peers_of(body) else "no router is configured that could be told"
+        who = f"this node is DRAINED, by {text(by.get('who'))}" + (f" since {since}" if since else "")
+        yield f"{to.paint(who, Style.WORRY)}: {told} (`vc5 undrain --all`)"
 
 
 def _grade(well: int, of: int) -> Style:
@@ -147,11 +172,14 @@ def _brief(error: Json, now: float) -> str:
 
 
 def _note(peer: Json, now: float) -> str:
-    """Why a session is not there, and what is waited for; nothing of those that are."""
+    """Why a session is not there, and what is waited for; nothing of those that are there."""
     if peer.get("state") == "established":
         return ""
     error = _dict(peer.get("last_error"))
-    parts = [f"{_error(error)} ({age(error.get('at'), now)} ago)"] if error else []
+    end = _dict(peer.get("last_end"))
+    parts = [f"ended {age(end.get('at'), now)} ago, {_error(end)}"] if end else []
+    if error and error != end:
+        parts.append(f"last attempt {age(error.get('at'), now)} ago, {_error(error)}")
     if peer.get("next_attempt") is not None:
         parts.append(f"next attempt in {span(peer.get('next_attempt'))}")
     elif peer.get("passive") and peer.get("state") in ("active", "idle"):
@@ -239,7 +267,7 @@ def _facts(body: Json, peer: Json, now: float) -> Iterator[tuple[str, Iterable[s
     yield "graceful restart", (_graceful(_dict(peer.get("graceful_restart"))),)
     yield "routes", _told(peer)
     sessions, attempts = (f"{_number(peer.get(name)):.0f}" for name in ("sessions", "attempts"))
-    yield "sessions", (f"{sessions} times established", f"{attempts} times tried")
+    yield "sessions", (f"{sessions} established", f"{attempts} tried")
     yield "errors", _errors(peer)
     ignored = _number(peer.get("received_routes_ignored"))
     yield "routes of the peer", (f"{count(ignored)} received, none is installed" if ignored else "",)
@@ -305,14 +333,14 @@ def _bfd(told: Json, now: float) -> Iterator[str]:
 
 
 def _last_error(peer: Json, now: float, to: Screen) -> Iterator[str]:
-    error = _dict(peer.get("last_error"))
-    if not error:
-        return
-    yield to.paint(f"last error, {age(error.get('at'), now)} ago", Style.HEAD)
-    yield f"  {printable(_error(error))}"
-    data = text(error.get("hex"))
-    yield from (f"  {at // 2:04x}  {spaced(data[at : at + 32])}" for at in range(0, len(data), 32))
-    yield ""
+    end, error = _dict(peer.get("last_end")), _dict(peer.get("last_error"))
+    for name, one in (("end of the last session", end), ("last error", error if error != end else {})):
+        if one:
+            yield to.paint(f"{name}, {age(one.get('at'), now)} ago", Style.HEAD)
+            yield f"  {printable(_error(one))}"
+            data = text(one.get("hex"))
+            yield from (f"  {at // 2:04x}  {spaced(data[at : at + 32])}" for at in range(0, len(data), 32))
+            yield ""
 
 
 def spaced(digits: str) -> str:

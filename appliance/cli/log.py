@@ -19,7 +19,7 @@ from appliance.paths import Root
 
 DEFAULT_COUNT = 100
 RELOAD_REFUSED = "refused"
-OTHER_OUTCOMES = ("down", "failed", "malformed", "began", "over", "lost")
+OTHER_OUTCOMES = ("down", "established", "malformed", "began", "over", "lost")
 """Of services and VIPs, of routers, and of alarms."""
 """The outcome of a reload that left the old configuration in force; one in force is `ok`."""
 STYLES = {"alarm": Style.BAD, "reload": Style.HEAD, "operator": Style.HEAD, "daemon": Style.HEAD}

@@ -42,6 +42,7 @@ FILES = {
     "run": "What does not outlive a reboot.",
     "control_socket": "Where the commands talk to the daemon.",
     "prober_socket": "Where the daemon talks to its prober.",
+    "bfd_socket": "Where the daemon talks to its process for BFD, which outlives it.",
     "lock": "Held by the daemon.",
     "pins": "The program and the tables of the data plane.",
 }

@@ -1,5 +1,6 @@
 """`vc5 drain`, `undrain`, `disable`, `enable`, `weight` and `overrides`: what an operator says of single backends.
 
+`vc5 drain --all`, `vc5 undrain --all`: what routers are to be told of the whole node.
 `vc5 health`: what an operator says of all verdicts.
 """
 
@@ -27,8 +28,22 @@ DONE = {
 
 
 def operate(root: Root, arguments: Namespace) -> int:
-    """`vc5 drain|undrain|disable|enable SERVICE BACKEND`."""
+    """`vc5 disable|enable SERVICE BACKEND`."""
     return _ask(root, arguments)
+
+
+def drain(root: Root, arguments: Namespace) -> int:
+    """`vc5 drain|undrain SERVICE BACKEND`, and with --all in place of both."""
+    if not arguments.all:
+        if arguments.backend is None:
+            raise UsageError("write SERVICE and BACKEND, or --all for the whole node")
+        return _ask(root, arguments)
+    if arguments.service is not None:
+        raise UsageError(f"--all is the whole node, and {printable(arguments.service)!r} is too much")
+    result: Any = call(root, arguments.verb, all=True, **_name(os.environ))
+    message = result.get("message") if isinstance(result, dict) else None
+    print(json.dumps(result) if arguments.json else printable(str(message or "done")))
+    return 0
 
 
 def weight(root: Root, arguments: Namespace) -> int:
@@ -92,6 +107,9 @@ def listed(result: dict[str, Any], to: Screen) -> list[str]:
         for one in result["overrides"]
         if isinstance(one, dict)
     ]
+    node = result.get("node")
+    if isinstance(node, dict):
+        rows.insert(0, ("(the whole node)", "", "drain", str(node.get("who")), moment(node.get("since"))))
     return table(LIST, rows, to) if rows else ["nothing is overridden"]
 
 

@@ -77,7 +77,10 @@ def _header(body: dict[str, Any], to: Screen) -> Iterator[str]:
         refused = table_.get("refused")
         yield text + (GAP + to.paint(f"{count(refused)} refused", Style.BAD) if refused else "")
     yield from bgp_view.summary(body.get("bgp"), to)
+    drained = bool(_dict(body.get("bgp")).get("drained"))  # then all routes are last resorts, and it has been said
     for vip in _dicts(body.get("vips")):
+        if drained and vip.get("announce") == "demote":
+            continue
         if vip.get("announce") not in (None, "yes") and vip.get("up"):
             how = "announced as a last resort" if vip["announce"] == "demote" else "not announced"
             yield to.paint(f"vip {_text(vip.get('vip'))} is up, and {how}: {_text(vip.get('reason'))}", Style.WORRY)

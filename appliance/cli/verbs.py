@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS
+from dataclasses import replace
 
 from appliance.cli import (
     alert,
@@ -27,6 +28,10 @@ CONFIG_FILE = Argument(
 )
 SERVICE = Argument("service", "VIP:PORT/tcp or VIP:PORT/udp, IPv6 as [VIP]:PORT/tcp", names=Names.SERVICE)
 BACKEND = Argument("backend", "the backend's address", names=Names.BACKEND)
+OF_SERVICE = (
+    replace(SERVICE, settings={"nargs": "?"}),
+    replace(BACKEND, settings={"nargs": "?"}),
+)
 
 # Who one is to a server. No secret is an argument: all users of a machine see those.
 CREDENTIALS = (
@@ -205,8 +210,26 @@ VERBS = (
             Argument("--man", "print vc5-metrics(7), which tells what they mean, for man(1)", {"action": "store_true"}),
         ),
     ),
-    Verb("drain", overrides.operate, "let a backend keep its flows and give it no new ones", (SERVICE, BACKEND)),
-    Verb("undrain", overrides.operate, "give a drained backend new flows again", (SERVICE, BACKEND)),
+    Verb(
+        "drain",
+        overrides.drain,
+        "let a backend keep its flows and give it no new ones; or have routers send to other nodes what they can",
+        (
+            *OF_SERVICE,
+            Argument(
+                "--all",
+                "the whole node, in place of a backend: for all routers its routes become last resorts, with the "
+                "community GRACEFUL_SHUTDOWN (RFC 8326), from now on and over restarts; what still comes is forwarded",
+                {"action": "store_true"},
+            ),
+        ),
+    ),
+    Verb(
+        "undrain",
+        overrides.drain,
+        "give a drained backend new flows again; or tell routers of this node as usual",
+        (*OF_SERVICE, Argument("--all", "the whole node, in place of a backend", {"action": "store_true"})),
+    ),
     Verb(
         "disable", overrides.operate, "as the configuration's mark: no new flows until `vc5 enable`", (SERVICE, BACKEND)
     ),
@@ -223,7 +246,7 @@ VERBS = (
         "let the verdicts of checks stand as they are, over restarts too, or have them followed again",
         (Argument("action", "what to do: freeze or thaw", {"choices": ("freeze", "thaw")}),),
     ),
-    Verb("overrides", overrides.overrides, "what operators said of backends, by whom and since when"),
+    Verb("overrides", overrides.overrides, "what operators said of backends and of the node, by whom and since when"),
     Verb(
         "reattach",
         daemon.reattach,
@@ -279,7 +302,7 @@ VERBS = (
             Argument(
                 "--outcome",
                 "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead), services and VIPs (up, down), "
-                "routers (up, down, failed, malformed), reloads (ok, refused), alarms (began, over, lost)",
+                "routers (established, down, refused, malformed), reloads (ok, refused), alarms (began, over, lost)",
                 {"metavar": "O"},
             ),
             Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),

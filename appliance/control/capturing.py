@@ -33,7 +33,7 @@ PATIENCE = 15.0
 
 @dataclass(frozen=True)
 class Captured:
-    """A whole message, with its header. `at` is wall-clock seconds."""
+    """A message with its header, or several that went at once. `at` is wall-clock seconds."""
 
     number: int
     at: float
@@ -63,7 +63,7 @@ class Capturing:
         return time.monotonic() < self._until
 
     def take(self, peer: Address, direction: Direction, data: bytes) -> None:
-        """Note one whole message, sent or received."""
+        """Note what was sent or received at once."""
         if not self.wanted:
             if self._kept:
                 self._kept.clear()

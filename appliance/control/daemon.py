@@ -132,7 +132,7 @@ class Daemon:
             signal.SIGTERM: self._remove,
             signal.SIGINT: self._remove,
             signal.SIGUSR1: self._stop.set,
-            signal.SIGHUP: lambda: self.go_on(reload_quietly(self)),
+            signal.SIGHUP: self._hup,
         }
         for number, action in actions.items():
             self._loop.add_signal_handler(number, action)
@@ -334,6 +334,9 @@ class Daemon:
     def tell_summary(self) -> None:
         """Tell the service manager how things are."""
         self.notifier.status(standing.summary(self))
+
+    def _hup(self) -> None:
+        self.go_on(reload_quietly(self))
 
     def go_on(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done while the loop goes on."""

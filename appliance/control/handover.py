@@ -75,6 +75,11 @@ class Inheritance:
                 self.notes.append(f"{one.name}: was left, but is not open")
                 del self._there[one.name]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that was left and that nobody has taken yet."""
+        return tuple(self._there)
+
     def take(self, name: str) -> Bequest | None:
         """Return what was left under a name, once; None where nothing was. The descriptor is the caller's to close."""
         return self._there.pop(name, None)

@@ -1,4 +1,4 @@
-"""What operators said of single backends: it stands above the configuration until it is taken back. Pure.
+"""What operators said of backends, and of the node: it stands above the configuration until it is taken back. Pure.
 
   drain      no new flows; taken back by `undrain`
   disable    as the configuration's own mark does; `enable` takes it back
@@ -6,7 +6,8 @@
   weight N   instead of the configured weight; `weight default` takes it back
 
 One backend may have one of each (enable and disable being one). They outlive reloads and restarts; those of a backend
-that leaves the configuration are dropped. All of this is a value: a change makes another one.
+that leaves the configuration are dropped. The whole node can be drained as well: routers then take it as a last resort
+(RFC 8326), and backends are not concerned. All of this is a value: a change makes another one.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Overrides:
     """All that is overridden, by service, backend and what it is."""
 
     entries: Mapping[Pair, Mapping[What, Override]] = field(default_factory=dict)
+    node: Override | None = None
+    """What drains the whole node; None: nothing."""
 
     @cached_property
     def drains(self) -> Mapping[Pair, Override]:
@@ -120,12 +123,22 @@ class Overrides:
         made = None if weight is None else Override(who, now, weight)
         return self._with((key, backend.address), What.WEIGHT, made)
 
+    def drain_node(self, who: str, now: float) -> Overrides:
+        """Have routers send here only what they can send nowhere else; who has said so already is remembered."""
+        return self if self.node is not None else replace(self, node=Override(who, now))
+
+    def undrain_node(self) -> Overrides:
+        """Take that back. Raises RequestError where the node is not drained."""
+        if self.node is None:
+            raise RequestError("this node is not drained; nothing to take back")
+        return replace(self, node=None)
+
     def _with(self, pair: Pair, what: What, made: Override | None) -> Overrides:
         found = {kind: one for kind, one in self.entries.get(pair, {}).items() if kind is not what}
         if made is not None:
             found[what] = made
         others = {other: one for other, one in self.entries.items() if other != pair}
-        return Overrides({**others, pair: found} if found else others)
+        return replace(self, entries={**others, pair: found} if found else others)
 
     def applied(self, services: Iterable[Service]) -> tuple[Service, ...]:
         """Return services with the marks and weights in force; drains are no matter of these."""
@@ -152,16 +165,21 @@ class Overrides:
             for (key, address), found in gone.items()
             for what, one in found.items()
         )
-        return Overrides({pair: found for pair, found in self.entries.items() if pair not in gone}), dropped
+        kept = {pair: found for pair, found in self.entries.items() if pair not in gone}
+        return replace(self, entries=kept), dropped
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """Return all overrides in JSON's terms, ordered by service and backend."""
+        """Return all overrides of backends in JSON's terms, ordered by service and backend."""
         ordered = sorted(self.entries.items(), key=lambda item: (item[0][0], int(item[0][1])))
         return [
             {"service": str(key), "backend": str(address), **as_json(what, override)}
             for (key, address), found in ordered
             for what, override in sorted(found.items())
         ]
+
+    def node_snapshot(self) -> dict[str, Any] | None:
+        """Return who drains the whole node, and since when, in JSON's terms; None: nobody."""
+        return None if self.node is None else {"who": self.node.who, "since": self.node.since}
 
 
 def as_json(what: What, override: Override) -> dict[str, Any]:
@@ -177,8 +195,8 @@ def as_json(what: What, override: Override) -> dict[str, Any]:
 _WORDS = {"drain": (What.DRAIN, 1), "enable": (What.MARK, 1), "disable": (What.MARK, 0), "weight": (What.WEIGHT, None)}
 
 
-def restored(saved: object) -> tuple[Overrides, int]:
-    """Return the overrides of a snapshot, and how many of its entries made no sense and were left out."""
+def restored(saved: object, node: object = None) -> tuple[Overrides, int]:
+    """Return the overrides of the two snapshots, and how many entries made no sense and were left out."""
     found: dict[Pair, dict[What, Override]] = {}
     refused = 0
     for item in saved if isinstance(saved, list) else ():
@@ -188,7 +206,20 @@ def restored(saved: object) -> tuple[Overrides, int]:
             refused += 1
             continue
         found.setdefault(pair, {})[what] = override
-    return Overrides(found), refused
+    drain = None
+    if node is not None:
+        try:
+            drain = _read_node(node)
+        except (TypeError, ValueError, KeyError, OverflowError):
+            refused += 1
+    return Overrides(found, drain), refused
+
+
+def _read_node(item: Any) -> Override:
+    since = float(item["since"])
+    if not math.isfinite(since):
+        raise ValueError("no moment")
+    return Override(str(item["who"]), since)
 
 
 def _read(item: Mapping[str, Any]) -> tuple[Pair, What, Override]:

@@ -1,4 +1,4 @@
-"""What the control socket understands of single backends: drain, disable, weigh, and take that back."""
+"""What the control socket understands of backends: drain, disable, weigh, and take that back; and of the whole node."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ CHANGES: dict[str, Change] = {
     "disable": Overrides.disable,
     "enable": Overrides.enable,
 }
+NODE_CHANGES: dict[str, Callable[[Overrides, str, float], Overrides]] = {
+    "drain": Overrides.drain_node,
+    "undrain": lambda overrides, who, now: overrides.undrain_node(),
+}
 NAME = 32
 """Characters of the name that an operator goes by."""
 
@@ -31,6 +35,8 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     """The handlers of a daemon, by verb."""
 
     async def change(request: Request) -> Any:
+        if request.arguments.get("all") is True and request.verb in NODE_CHANGES:
+            return _put_node(daemon, request, NODE_CHANGES[request.verb])
         key, address, result = _put(daemon, request, request.verb, CHANGES[request.verb])
         overrides = daemon.instance.state.overrides
         if request.verb.endswith("drain"):
@@ -51,7 +57,8 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         return {**result, "message": f"{key} {address} has weight {now}"}
 
     async def overrides(request: Request) -> Any:
-        return {"overrides": daemon.instance.state.overrides.snapshot()}
+        found = daemon.instance.state.overrides
+        return {"overrides": found.snapshot(), "node": found.node_snapshot()}
 
     return {**dict.fromkeys(CHANGES, change), "weight": weight, "overrides": overrides}
 
@@ -77,6 +84,29 @@ def _put(daemon: Daemon, request: Request, text: str, change: Change) -> tuple[S
         raise
     daemon.record(EventKind.OPERATOR, f"{text}, by {who}", service=key, backend=address, reason=f"by {who}")
     return key, address, {"service": str(key), "backend": str(address)}
+
+
+def _put_node(daemon: Daemon, request: Request, change: Callable[[Overrides, str, float], Overrides]) -> dict[str, Any]:
+    """Drain the whole node or take that back: keep it, then tell the routers; where it cannot be kept, neither."""
+    state, who = daemon.instance.state, who_asks(request)
+    before = state.overrides
+    state.overrides = change(before, who, round(time.time(), 3))
+    try:
+        daemon.instance.save()
+    except BaseException:
+        state.overrides = before
+        raise
+    drained = state.overrides.node is not None
+    text = "the whole node is drained" if drained else "the whole node is drained no more"
+    daemon.record(EventKind.OPERATOR, f"{text}, by {who}", reason=f"by {who}")
+    daemon.recorder.flush_soon()
+    daemon.routing.look(time.monotonic())
+    peers = len(state.config.bgp.peers)
+    told = sum(peer.established for peer in daemon.routing.status().peers)
+    routers = f"{told} of {peers} routers" if peers else "no router is configured (`bgp`), so none"
+    how = "as last resorts; connections go on" if drained else "as usual"
+    message = f"{text}: {routers} told of its routes {how}"
+    return {"node": state.overrides.node_snapshot(), "peers": peers, "told": told, "message": message}
 
 
 def who_asks(request: Request) -> str:

@@ -86,6 +86,7 @@ async def _hand_over(daemon: Daemon, request: Request, ready: Ready, who: str, n
         await daemon.telling.client.stop()
         daemon.keep()
         daemon.recorder.write()
+        daemon.routing.hand_over()
         answer = {"who": who, "from": __version__, "since": time.monotonic(), "rehearsal": ready.seconds, "note": note}
         bequests = [*daemon.estate.gather(), Bequest(ANSWER, request.descriptor, answer)]
         daemon.notifier.watch_less(START_TIME)

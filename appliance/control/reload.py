@@ -89,6 +89,7 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
             daemon.refusal = why
             daemon.notifier.ready(standing.summary(daemon))
             raise
+        daemon.routing.look(time.monotonic())
         daemon.warnings = tuple(issue.as_json() for issue in loaded.warnings)
         daemon.refusal = ""
         daemon.measuring.tally.reload("ok")

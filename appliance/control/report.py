@@ -22,6 +22,8 @@ from appliance.dataplane.sync import DataPlane
 from appliance.health.governor import Governor
 from appliance.health.judge import HealthTable
 from appliance.model import Address, Backend, Health, Interface, Service, ServiceKey
+from appliance.model_bgp import Announce
+from appliance.routing.policy import DRAINED
 
 
 def no_flows(service: ServiceKey) -> Mapping[Address, int]:
@@ -87,7 +89,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
         ],
         "prober": dict(facts.prober),
         "vips": [
-            _vip(vip, facts, announcing, standing, up=up)
+            _vip(vip, facts, announcing, standing, up=up, drained=state.overrides.node is not None)
             for vip, up in sorted(plan.desired.vips.items(), key=lambda item: (item[0].version, int(item[0])))
         ],
         "reasons": {name: count for name, count in reasons.items() if count},
@@ -106,10 +108,14 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     }
 
 
-def _vip(vip: Address, facts: Facts, announcing: Announcing, standing: Standing, *, up: bool) -> dict[str, Any]:
+def _vip(
+    vip: Address, facts: Facts, announcing: Announcing, standing: Standing, *, up: bool, drained: bool
+) -> dict[str, Any]:
     since = facts.vips_since.get(vip, facts.now)
     told = announcing.of(vip, up=up, since=since, standing=standing)
     row = {"vip": str(vip), "up": up, "since_s": round(facts.now - since, 3)}
+    if drained and told.how is Announce.YES:
+        return row | {"announce": str(Announce.DEMOTE), "reason": DRAINED}
     return row | {"announce": str(told.how.usual), "reason": told.reason}
 
 

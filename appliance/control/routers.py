@@ -41,7 +41,7 @@ def peer_status(
     connection = serving or next(iter(session.connections.values()), None)
     hold_time = agreement.hold_time if agreement else peer.hold_time
     families = (agreement or offered).families
-    error = session.last_error
+    error, end = session.last_error, session.last_end
     if outbox is not None:
         withheld = len(announced.by_vip) - len(outbox.wanted) + len(outbox.refused)
         differing = sum(1 for vip, one in outbox.wanted.items() if told.get(vip) != one)
@@ -80,6 +80,7 @@ def peer_status(
         treated_as_withdraw=session.treated_as_withdraw,
         received_routes_ignored=session.ignored,
         last_error=last_error(wall + error[0], error[1]) if error else None,
+        last_end=last_error(wall + end[0], end[1]) if end else None,
         next_attempt=max(0.0, round(session.next_attempt - now, 3)) if session.next_attempt is not None else None,
         hold_left=max(0.0, round(serving.hold_until - now, 3)) if serving and serving.hold_until else None,
         bfd=bfd,

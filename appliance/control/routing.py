@@ -13,20 +13,23 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from appliance.control.announcing import Announcement, Announcements, Announcing, Standing, learned_at
+from appliance.control.bfd import PathsWatched
 from appliance.control.capturing import Capturing
 from appliance.control.plan import Plan
 from appliance.control.routers import last_error, peer_status
+from appliance.control.sessions import Sessions
 from appliance.control.socket import Request
 from appliance.errors import ControlError
 from appliance.model import Address, Config, EventKind, Severity
 from appliance.model_address import differing
 from appliance.routing.bgp.agreement import Local
 from appliance.routing.bgp.capability import Family
+from appliance.routing.bgp.notification import shutdown_data
 from appliance.routing.bgp.session import News, Session
 from appliance.routing.policy import Policy, Terms, foreseen
 from appliance.routing.route import Attributes, Routes
 from appliance.routing.speaker import Speaker
-from appliance.routing.status import PeerStatus, RoutingStatus
+from appliance.routing.status import Drained, PeerStatus, RoutingStatus
 from appliance.telemetry.routing import bgp_details, routing_numbers
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ NO_ROUTER_ID = (
     "bgp: no session can be opened without a router id; set `router_id` (or `address`) at the top of the configuration"
 )
 NOTHING = Announcements({})
+STOPPED = "the load balancer was stopped"
 
 
 class Routing:
@@ -44,16 +48,19 @@ class Routing:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self.speaker: Speaker | None = None
+        self.bfd: PathsWatched | None = None
         self.announced = NOTHING
         self._announcing: Announcing | None = None
         self._config: Config | None = None
         self._vips: Mapping[Address, bool] = {}
-        self._isolated = False
+        self._isolated = self._drained = False
         self.learned_at = -math.inf
         self._policies: dict[Address, Policy] = {}
         self._trouble = ""
+        self._second = 0.0
         self._said: dict[Address, str] = {}
         self._malformed: dict[Address, int] = {}
+        self.sessions = Sessions(daemon)
         self.capturing = Capturing(lambda: self.speaker.sessions if self.speaker else ())
         daemon.measuring.sources.append(self.numbers)
 
@@ -64,6 +71,14 @@ class Routing:
         self.speaker = Speaker(self._routes, self._told, self.capturing.take)
         instance = self._daemon.instance
         self.learned_at = learned_at(instance.state.config, self._daemon.started, resumed=instance.adopted)
+        self._config, self._announcing = instance.state.config, Announcing(instance.state.config)
+        current = instance.current
+        self._vips = current.desired.vips if current else {}
+        self._isolated, self._drained = instance.governor.isolated, instance.state.overrides.node is not None
+        self._announce(time.monotonic())
+        self.bfd = PathsWatched(self._daemon, self.speaker)
+        self.sessions.resume(self.speaker, {one.peer.address: one for one in self._wanted(instance.state.config)})
+        self._config = None
         self.look(time.monotonic())
 
     def look(self, now: float) -> None:
@@ -72,12 +87,23 @@ class Routing:
             return
         instance = self._daemon.instance
         config, isolated = instance.state.config, instance.governor.isolated
+        drained = instance.state.overrides.node is not None
         if config is not self._config:
             self._follow(config, now)
-        elif isolated != self._isolated or (self.announced.until is not None and now >= self.announced.until):
-            self._isolated = isolated
+        elif (isolated, drained) != (self._isolated, self._drained):
+            if drained != self._drained:
+                self._policies.clear()
+            self._isolated, self._drained = isolated, drained
             self._announce(now)
+        elif self.announced.until is not None and now >= self.announced.until:
+            self._announce(now)
+        if now < self._second:
+            return
+        self._second = now + 1
         self.malformed()
+        assert self.bfd is not None
+        self.bfd.follow(one.local.peer for one in self.speaker.sessions.values())
+        self.sessions.look(self.speaker, self.announced.by_vip)
 
     def planned(self, plan: Plan) -> None:
         """Tell routers what a plan has changed of VIPs, at once."""
@@ -88,23 +114,27 @@ class Routing:
         if changed := differing(before, vips):
             self._announce(time.monotonic(), changed)
 
+    def hand_over(self) -> None:
+        """Leave all sessions to the program that is about to take the place of this one."""
+        if self.speaker is not None:
+            self.sessions.hand_over(self.speaker)
+
     async def close(self, *, forever: bool) -> None:
         """End: with a word where the daemon stops, without one where another goes on."""
-        if self.speaker is None:
+        if self.speaker is None or self.bfd is None:
             return
         if forever:
-            await self.speaker.close("the load balancer was stopped")
+            await self.speaker.close(STOPPED, shutdown_data(STOPPED))
         else:
             self.speaker.abandon()
+        await self.bfd.stop(forever=forever)
 
     def _follow(self, config: Config, now: float) -> None:
         assert self.speaker is not None
         self._config, self._announcing = config, Announcing(config)
         self._isolated = self._daemon.instance.governor.isolated
-        adopted = self._daemon.instance.adopted
-        router_id = config.router_id
-        own = [(peer, peer.router_id or router_id) for peer in config.bgp.peers]
-        wanted = [Local(peer, one, restarting=adopted, preserved=adopted) for peer, one in own if one is not None]
+        self._drained = self._daemon.instance.state.overrides.node is not None
+        wanted = self._wanted(config)
         self.trouble(NO_ROUTER_ID if len(wanted) < len(config.bgp.peers) else "")
         self._policies.clear()
         self.speaker.follow(wanted, listen=config.listen)
@@ -113,6 +143,15 @@ class Routing:
         current = self._daemon.instance.current
         self._vips = current.desired.vips if current else {}
         self._announce(now)
+
+    def _wanted(self, config: Config) -> list[Local]:
+        adopted = self._daemon.instance.adopted
+        own = [(peer, peer.router_id or config.router_id) for peer in config.bgp.peers]
+        return [Local(peer, one, restarting=adopted, preserved=adopted) for peer, one in own if one is not None]
+
+    def troubles(self) -> tuple[str, ...]:
+        """Return what is wrong, for a status."""
+        return (self._trouble, self.bfd.client.trouble if self.bfd else "")
 
     def trouble(self, words: str) -> None:
         """Raise an alarm for what keeps sessions from being, once."""
@@ -163,7 +202,7 @@ class Routing:
         found = self._policies.get(peer.address)
         terms = terms_of(session)
         if found is None or found.terms != terms:
-            found = self._policies[peer.address] = Policy(self._config, peer, terms)
+            found = self._policies[peer.address] = Policy(self._config, peer, terms, draining=self._drained)
         return found
 
     # ---- what happened
@@ -171,6 +210,10 @@ class Routing:
     def _told(self, session: Session, news: News) -> None:
         peer, ending = session.local.peer, news.ending
         lasted = news.lasted
+        if ending is None and self.speaker is not None:
+            self.sessions.keep(self.speaker, session)
+        elif lasted is not None:
+            self.sessions.release(peer.address)
         self._policies.pop(peer.address, None)
         if ending and lasted is None and self._said.get(peer.address) == ending.text:
             return  # it was said when it was tried first; `vc5 bgp` tells how often it was
@@ -206,17 +249,20 @@ class Routing:
 
     def status(self, *, routes: bool = False, only: Address | None = None) -> RoutingStatus:
         """Return how it stands with all peers, or with one; with all VIPs where `routes` are wanted."""
-        now, config = time.monotonic(), self._daemon.instance.state.config
+        now, state = time.monotonic(), self._daemon.instance.state
+        config, node = state.config, state.overrides.node
         sessions = self.speaker.sessions if self.speaker else {}
         return RoutingStatus(
             str(config.router_id or ""),
             tuple(self._peer(one, routes=routes) for address, one in sessions.items() if only in (None, address)),
             round(self.standing(now).learning, 3),
             bool(self.speaker and self.speaker.listening),
+            None if node is None else Drained(node.who, node.since),
         )
 
     def _peer(self, session: Session, *, routes: bool) -> PeerStatus:
-        return peer_status(session, self.policy(session), self.announced, time.monotonic(), None, routes=routes)
+        bfd = self.bfd.status(session.local.peer.address) if self.bfd else None
+        return peer_status(session, self.policy(session), self.announced, time.monotonic(), bfd, routes=routes)
 
     def numbers(self) -> dict[str, Any]:
         """Return what is counted, by the names of telemetry/metrics.py."""

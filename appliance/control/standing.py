@@ -103,6 +103,7 @@ def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
         *daemon.instance.notes(),
     ]
     texts += [*daemon.instance.links.troubles(), *daemon.telling.client.troubles()]
+    texts += daemon.routing.troubles()
     texts.append(daemon.judging.prober_gone)
     texts.append(ISOLATED if daemon.instance.governor.isolated else "")
     return tuple({"severity": "warning", "message": text} for text in texts if text)
@@ -116,6 +117,8 @@ def summary(daemon: Daemon) -> str:
     parts.append(f"{up} of {len(services)} services up")
     if awaits := waiting(daemon):
         parts.append(f"waiting for {', '.join(awaits)}")
+    if (node := daemon.instance.state.overrides.node) is not None:
+        parts.append(f"NODE DRAINED by {node.who}")
     if frozen := daemon.judging.frozen():
         parts.append(f"HEALTH FROZEN: {frozen}")
     return "; ".join(parts)

@@ -50,7 +50,7 @@ class State:
 
     config: Config
     overrides: Overrides = field(default_factory=Overrides)
-    """What operators said of single backends."""
+    """What operators said of backends, and of the node."""
     leaving: dict[Pair, Leaving] = field(default_factory=dict)
     blocks: Blocks = field(default_factory=Blocks)
     """Sources that operators block, on top of those of the configuration."""
@@ -137,6 +137,7 @@ class State:
         """The state in JSON's terms, without the configuration."""
         return {
             "overrides": self.overrides.snapshot(),
+            "node_drain": self.overrides.node_snapshot(),
             "leaving": [_leaving_json(entry) for _, entry in sorted(self.leaving.items(), key=str)],
             "blocks": self.blocks.snapshot(),
         }
@@ -144,7 +145,7 @@ class State:
     def restore(self, saved: Mapping[str, Any]) -> int:
         """Take over a snapshot; returns how many entries made no sense and were left out."""
         refused = self.blocks.restore(saved.get("blocks"))
-        self.overrides, strange = restored(saved.get("overrides"))
+        self.overrides, strange = restored(saved.get("overrides"), saved.get("node_drain"))
         refused += strange + self._former_drains(_list(saved.get("drains")))
         configured = {(service.key, b.address) for service in self.config.services for b in service.backends}
         for item in _list(saved.get("leaving")):
@@ -167,7 +168,7 @@ class State:
                 found[ServiceKey.parse(key), ipaddress.ip_address(address)] = {What.DRAIN: Override(str(who), 0.0)}
             except (TypeError, ValueError, AttributeError, OverflowError):
                 refused += 1
-        self.overrides = Overrides(found)
+        self.overrides = replace(self.overrides, entries=found)
         return refused
 
 

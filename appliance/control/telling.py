@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from appliance.model import EventKind, Service, ServiceKey
 from appliance.model_address import NOWHERE, Endpoint
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.messages import Settings
+from appliance.telemetry.routing import every_minute
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
@@ -130,12 +132,16 @@ class Telling:
         self._daemon.record(EventKind.ALARM, f"{name}: {text}", outcome=outcome, details={"reason": name})
 
     async def _write_traffic(self, *, first: bool) -> None:
-        """Write down what each service has carried since the last time, and how it stands."""
+        """Write down what each service has carried since the last time, and how it stands; and so with each router."""
         daemon = self._daemon
         for number, service in enumerate(list(daemon.instance.state.services())):
             if number % TURN == TURN - 1:
                 await asyncio.sleep(0)
             self._write_traffic_of(service, first=first)
+        for event in () if first else every_minute(daemon.routing.status(), time.time()):
+            daemon.recorder.write_down(
+                event.kind, event.message, peer=event.peer, outcome=event.outcome, details=event.details
+            )
         keys = {service.key for service in daemon.instance.state.services()}
         self._carried = {key: counts for key, counts in self._carried.items() if key in keys}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from appliance.control.nic import Finding, Severity
 
 DAEMON, GROUND, PROBER = "vc5.service", "vc5-netns.service", "vc5-prober.service"
+BFD = "vc5-bfd.service"
 BAD_CONFIGURATION = "78"
 """The daemon's exit status for a configuration that it refuses."""
 NO_MEMORY = "killed for want of memory: a MemoryMax= is too low, or the machine is too full"
@@ -29,6 +30,8 @@ class Unit:
     needs: frozenset[str] = frozenset()
     settings: tuple[tuple[str, str], ...] = (("NoNewPrivileges", "yes"),)
     """Of those that hold it in, as `systemctl show` tells them."""
+    on_demand: bool = False
+    """Whether it runs only while somebody needs it."""
 
 
 _DAEMONS = frozenset({"cap_bpf", "cap_net_admin", "cap_perfmon"})
@@ -42,6 +45,13 @@ UNITS = (
     ),
     Unit(DAEMON, "it is the daemon", _DAEMONS | {BIND_SERVICE}, _DAEMONS, (("User", "vc5"), *_SHUT_IN)),
     Unit(PROBER, "it runs the health checks", _PROBERS, _PROBERS, (("User", "vc5-prober"), *_SHUT_IN)),
+    Unit(
+        BFD,
+        "it holds the BFD sessions with routers",
+        frozenset(),
+        settings=(("User", "vc5-bfd"), *_SHUT_IN),
+        on_demand=True,
+    ),
 )
 PROPERTIES = (
     *("Id", "LoadState", "LoadError", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainCode"),
@@ -116,7 +126,7 @@ def _state(unit: Unit, shown: Shown, *, runs: bool) -> Iterator[Finding]:
         yield Finding(Severity.PROBLEM, what, unit.purpose, log)
     elif state == "inactive" and unit.name == DAEMON:
         yield Finding(Severity.WARNING, "it is not running", unit.purpose, "systemctl start vc5")
-    elif state == "inactive" and runs:
+    elif state == "inactive" and runs and not unit.on_demand:
         why = f"{unit.purpose}, and {DAEMON} runs"
         yield Finding(Severity.PROBLEM, "it is not running", why, f"systemctl start {unit.name}; {log}")
 

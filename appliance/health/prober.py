@@ -27,6 +27,7 @@ from math import ceil
 from random import random
 from time import monotonic, process_time_ns, sleep, time
 
+from appliance.child.watchdog import alive
 from appliance.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from appliance.health import grid
 from appliance.health.diagnostic import printable
@@ -44,7 +45,6 @@ from appliance.health.probes.failure import ProbeNotSent
 from appliance.health.runner import Job, Runner
 from appliance.health.schedule import Schedule
 from appliance.health.selfcheck import SelfCheck
-from appliance.health.watchdog import alive
 from appliance.model import Outcome
 
 HEARTBEAT = 1.0

@@ -11,25 +11,27 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from appliance.errors import HostError
 from appliance.model_address import Address
-from appliance.model_bgp import Peer
 from appliance.routing import sockets
 from appliance.routing.bgp.agreement import Local
 from appliance.routing.bgp.connection import Close, Dial, Order, Send
 from appliance.routing.bgp.notification import Cease
 from appliance.routing.bgp.session import News, Session
+from appliance.routing.bgp.succession import Left, leave, resume, terms
+from appliance.routing.farewell import FAREWELL, Farewells
 from appliance.routing.route import Routes
 from appliance.routing.status import Direction
 
 READ = 65536
 ROOM = 65536
 """Bytes of updates that are made at a time."""
-FAREWELL = 1.0
-"""Seconds for which a last word may take to leave."""
+SETTLE = 0.25
+"""Seconds that routers have, once they have hung up for good, to send packets elsewhere."""
 
 Tap = Callable[[Address, Direction, bytes], None]
 """Sees whole messages, one or more, as they are sent and received."""
@@ -42,7 +44,6 @@ class Wire:
         self.end = end
         self.waiting = bytearray()
         self.open = False
-        self.closing = False
 
 
 class Speaker:
@@ -53,6 +54,7 @@ class Speaker:
         self._loop = asyncio.get_running_loop()
         self.sessions: dict[Address, Session] = {}
         self._wires: dict[tuple[Address, int], Wire] = {}
+        self._farewells = Farewells(self._loop)
         self._timers: dict[Address, asyncio.TimerHandle] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._keys: dict[int, dict[Address, str]] = {}
@@ -71,7 +73,7 @@ class Speaker:
         self._listen(locals_ if listen else {})
         for address, local in locals_.items():
             session = self.sessions.get(address)
-            if session is not None and not same_session(session.local, local):
+            if session is not None and terms(session.local) != terms(local):
                 self._end(address, Cease.OTHER_CHANGE, "the configuration of the session has changed")
                 session = None
             if session is None:
@@ -103,13 +105,16 @@ class Speaker:
             self._act(session)
 
     async def close(self, why: str, data: bytes = b"") -> None:
-        """End all sessions with a word; returns when the peers have it, or after a moment."""
+        """End all sessions with a word; returns when the peers act on it, or after FAREWELL."""
+        end = self._loop.time() + FAREWELL - SETTLE
+        served = any(session.serving for session in self.sessions.values())
         for address in list(self.sessions):
             self._end(address, Cease.ADMINISTRATIVE_SHUTDOWN, why, data)
         self._listen({})
-        end = self._loop.time() + FAREWELL
-        while self._wires and self._loop.time() < end:
+        while self._farewells and self._loop.time() < end:
             await asyncio.sleep(0.01)
+        if served:
+            await asyncio.sleep(SETTLE)
         self.abandon()
 
     def abandon(self) -> None:
@@ -119,8 +124,43 @@ class Speaker:
             timer.cancel()
         self._timers.clear()
         for key in list(self._wires):
-            self._drop(key)
+            self._drop(key, word=False)
+        self._farewells.close()
         self.sessions.clear()
+
+    # ---- what outlives the program
+
+    def left(self, session: Session, *, exact: bool) -> tuple[int, Left] | None:
+        """Return the descriptor of an established session, and what to leave of it; None without one."""
+        serving = session.serving
+        wire = self._wires.get((session.local.peer.address, serving.serial)) if serving else None
+        if wire is None:
+            return None
+        found = leave(session, exact=exact, unsent=bytes(wire.waiting))
+        return (wire.end.fileno(), found) if found else None
+
+    def blocked(self, session: Session) -> bool:
+        """Return whether a peer has taken part of a message, or may have."""
+        serving = session.serving
+        wire = self._wires.get((session.local.peer.address, serving.serial)) if serving else None
+        return wire is not None and bool(wire.waiting)
+
+    def resume(self, local: Local, left: Left, descriptor: int, may_have_told: Iterable[Address]) -> bool:
+        """Go on with a session that another program has left; False where it cannot be: the socket is the caller's."""
+        made = resume(local, left, may_have_told, random.random, self._loop.time())
+        if made is None:
+            return False
+        address, (session, connection) = local.peer.address, made
+        end = socket.socket(fileno=descriptor)
+        end.setblocking(False)
+        session.tap = partial(self._tap, address)
+        self.sessions[address] = session
+        wire = self._wires[address, connection.serial] = Wire(end)
+        wire.waiting += left.unsent
+        self._begin(session, connection.serial, wire)
+        session.want(self._routes(session))
+        self._act(session)
+        return True
 
     def _end(self, address: Address, subcode: int, why: str, data: bytes = b"") -> None:
         session = self.sessions.pop(address)
@@ -163,11 +203,11 @@ class Speaker:
                     wire.waiting += order.data
                     self._write(session, order.serial, wire)
             case Close():
-                if wire is not None:
-                    wire.closing = True
-                    self._loop.remove_reader(wire.end)
-                    self._write(session, order.serial, wire)
-                    self._loop.call_later(FAREWELL, self._drop, (address, order.serial), wire)
+                if wire is not None and wire.open:
+                    del self._wires[address, order.serial]
+                    self._farewells.bid(wire.end, bytes(wire.waiting))
+                elif wire is not None:
+                    self._drop((address, order.serial))
 
     def _arm(self, session: Session, address: Address) -> None:
         timer = self._timers.get(address)
@@ -244,10 +284,9 @@ class Speaker:
         """Send what waits, and make more where that is gone, until the peer takes no more."""
         if not wire.open:
             return
-        address = session.local.peer.address
         try:
             while True:
-                if not wire.waiting and not wire.closing and (data := session.supply(serial, ROOM)):
+                if not wire.waiting and (data := session.supply(serial, ROOM)):
                     wire.waiting += data
                 if not wire.waiting:
                     break
@@ -263,8 +302,6 @@ class Speaker:
         self._loop.remove_writer(wire.end)
         if serial in session.connections:
             session.connections[serial].unblocked()
-        if wire.closing:
-            self._drop((address, serial))
 
     def _writable(self, session: Session, serial: int, wire: Wire) -> None:
         if serial in session.connections:
@@ -277,13 +314,16 @@ class Speaker:
         session.closed(serial, why, self._loop.time())
         self._act(session)
 
-    def _drop(self, key: tuple[Address, int], only: Wire | None = None) -> None:
-        wire = self._wires.get(key)
-        if wire is None or (only is not None and wire is not only):
+    def _drop(self, key: tuple[Address, int], *, word: bool = True) -> None:
+        """Close a socket; with a `word` the peer hears of it although somebody else may hold it open as well."""
+        wire = self._wires.pop(key, None)
+        if wire is None:
             return
-        del self._wires[key]
         self._loop.remove_reader(wire.end)
         self._loop.remove_writer(wire.end)
+        if word:
+            with suppress(OSError):
+                wire.end.shutdown(socket.SHUT_RDWR)
         wire.end.close()
 
     # ---- those who connect to us
@@ -339,15 +379,3 @@ class Speaker:
         self._wires[address, serial] = wire
         self._begin(session, serial, wire)
         self._act(session)
-
-
-def same_session(before: Local, after: Local) -> bool:
-    """Return whether a session may go on under another configuration: what was said in its OPEN still holds."""
-    return _of_session(before.peer) == _of_session(after.peer) and before.router_id == after.router_id
-
-
-def _of_session(peer: Peer) -> tuple[object, ...]:
-    return (
-        *(peer.local_as, peer.remote_as, peer.hold_time, peer.source_ip, peer.password, peer.multihop),
-        *(peer.ttl_security, peer.passive, peer.multiprotocol, peer.graceful_restart, peer.restart_time),
-    )

@@ -75,7 +75,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class LastError:
-    """Why the last session ended or was not made: `code` and `subcode` of a NOTIFICATION, None where there was none.
+    """Why a session ended or was not made: `code` and `subcode` of a NOTIFICATION, None where there was none.
 
     `data` are the bytes that it is about: the message that was refused, or what a NOTIFICATION said beside its codes.
     """
@@ -221,6 +221,9 @@ class PeerStatus:
     received_routes_ignored: int = 0
     """Routes of the peer; none is ever installed."""
     last_error: LastError | None = None
+    """Why the last attempt failed, or the last session ended."""
+    last_end: LastError | None = None
+    """Why the last session ended that was established; attempts that failed since do not hide it."""
     next_attempt: float | None = None
     """Seconds from now."""
     hold_left: float | None = None
@@ -278,11 +281,24 @@ class PeerStatus:
             "treated_as_withdraw": self.treated_as_withdraw,
             "received_routes_ignored": self.received_routes_ignored,
             "last_error": self.last_error and self.last_error.as_json(),
+            "last_end": self.last_end and self.last_end.as_json(),
             "next_attempt": self.next_attempt,
             "hold_left": self.hold_left,
             "bfd": self.bfd and self.bfd.as_json(),
         }
         return found | {"routes": [route.as_json() for route in self.routes]} if routes else found
+
+
+@dataclass(frozen=True)
+class Drained:
+    """Who drains the whole node (RFC 8326), and since when in wall-clock seconds."""
+
+    who: str
+    since: float
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON carries it."""
+        return {"who": self.who, "since": self.since}
 
 
 @dataclass(frozen=True)
@@ -293,6 +309,8 @@ class RoutingStatus:
     peers: tuple[PeerStatus, ...] = ()
     learning: float = 0.0
     listening: bool = False
+    drained: Drained | None = None
+    """None: this node is not drained."""
 
     def as_json(self, *, routes: bool = False) -> dict[str, Any]:
         """As JSON carries it; with routes in the answer to a request that wants them, without in the status."""
@@ -300,5 +318,6 @@ class RoutingStatus:
             "router_id": self.router_id,
             "learning": self.learning,
             "listening": self.listening,
+            "drained": self.drained and self.drained.as_json(),
             "peers": [peer.as_json(routes=routes) for peer in self.peers],
         }

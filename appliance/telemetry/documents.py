@@ -200,7 +200,7 @@ def _details(document: Mapping[str, Any], event: Mapping[str, Any], own: Mapping
         found = dict(own.get("details") or {})
         for part in PARTS:
             if part in own:
-                found |= own[part] if part == own["kind"] else {part: own[part]}
+                found |= own[part] if part == own["kind"] and part in _NAMES else {part: own[part]}
         return found
     found = {"check": own["check"]["index"], "total_ns": event["duration"], **own["timing"]}
     if "http" in document:

@@ -74,8 +74,8 @@ FIELDS: tuple[Field, ...] = (
         network__type="ipv4 or ipv6: the family of the VIP.",
         vc5__kind="What the event is about: probe, backend, service, vip, interface, bgp, bfd, daemon, reload, "
         "operator, alarm, traffic (what a service carried in a minute, or how it stood with a router).",
-        vc5__outcome="Of a probe ok, wrong-answer or no-answer; of an event what it came to: up, down, refused, "
-        "failed, malformed, began.",
+        vc5__outcome="Of a probe ok, wrong-answer or no-answer; of an event what it came to: up, down, established, "
+        "refused, malformed, began.",
     ),
     *_fields(FieldType.LONG, BOTH, event__sequence="Counts the documents of one balancer, without gaps."),
     *_fields(

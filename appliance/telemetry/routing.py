@@ -1,8 +1,8 @@
 """What is told of routing: numbers for metrics, and details for documents. Pure.
 
-Events of kinds bgp and bfd have the `peer`, and `up` or `down` as `outcome`, with the other as `before`. Of bgp it may
-also be `failed`, where no session came about, or `malformed`, where an UPDATE was treated as a withdrawal (RFC 7606).
-`reason` says why, in words. What else there is to say is in `details`, made here.
+Events of kinds bgp and bfd have the `peer`, and one of these as `outcome`, with the one before as `before`: of bgp
+`established` and `down`, `refused` where no session came about, `malformed` where an UPDATE was treated as a withdrawal
+(RFC 7606); of bfd `up` and `down`. `reason` says why, in words. What else there is to say is in `details`, made here.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def every_minute(status: RoutingStatus, at: float) -> Iterator[Event]:
         if peer.bfd is not None:
             details["bfd"] = bfd_details(peer.bfd)
             text += f", BFD {peer.bfd.state}"
-        outcome = "up" if peer.established else "down"
+        outcome = "established" if peer.established else "down"
         yield Event(at, EventKind.TRAFFIC, text, peer=peer.address, outcome=outcome, details=details)
 
 

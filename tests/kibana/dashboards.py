@@ -31,7 +31,7 @@ PHASES = {
 TRAFFIC, GOOD_ONES, FAILED = "vc5.kind:traffic", "event.outcome:success", "event.outcome:failure"
 CHANGED = "vc5.kind:* AND NOT vc5.kind:traffic"
 GOOD, BAD = "#54B399", "#E7664C"
-WORSE = ("down", "dead", "wrong", "refused", "failed", "malformed", "began", "lost")
+WORSE = ("down", "dead", "wrong", "refused", "malformed", "began", "lost")
 """Outcomes that nobody wanted."""
 
 PATTERNS = (
@@ -343,7 +343,7 @@ def _routers() -> list[Panel]:
         ),
         Panel(
             visualization("vc5-session-ends", "Why sessions ended, or did not come about", "table", table(),
-                          [count, last, *ends], EVENTS, "vc5.kind:bgp AND vc5.outcome:(down OR failed OR malformed)"),
+                          [count, last, *ends], EVENTS, "vc5.kind:bgp AND vc5.outcome:(down OR refused OR malformed)"),
             32, 13,
         ),
         Panel(

@@ -50,7 +50,7 @@ def test_it_has_the_files_of_the_program_and_no_other(deb: Package) -> None:
     wanted |= {
         f"/usr/lib/systemd/system/{Path(name).name}"
         for name in tracked("packaging/systemd")
-        if name.endswith(".service")
+        if name.endswith((".service", ".socket"))
     }
     wanted |= {f"{PRIVATE}/kibana/{Path(name).name}" for name in tracked("packaging/kibana")}
     wanted |= {f"{DOCUMENTS}/examples/{Path(name).name}" for name in tracked("packaging/examples")}

@@ -63,4 +63,5 @@ def site(booted: Site) -> Iterator[Site]:
     booted.system.configure(configuration())
     yield booted
     booted.system.attempt("systemctl", "stop", "vc5.service", "vc5-prober.service", "vc5-netns.service")
+    booted.system.attempt("systemctl", "stop", "vc5-bfd.socket", "vc5-bfd.service")
     booted.system.attempt("systemctl", "reset-failed")

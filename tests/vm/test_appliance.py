@@ -49,7 +49,7 @@ pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.slow, pytest.mark.ap
 Say = Callable[[str], None]
 
 INSTALLED = "install ok installed"
-UNITS = ("vc5.service", "vc5-prober.service", "vc5-netns.service")
+UNITS = ("vc5.service", "vc5-prober.service", "vc5-netns.service", "vc5-bfd.socket")
 PLACES = (
     *("/etc/vc5", "/run/netns/vc5", "/run/vc5", "/sys/fs/bpf/vc5", "/usr/share/vc5-appliance", "/var/lib/vc5"),
     *("/var/cache/vc5", "/usr/bin/vc5", "/etc/systemd/system/multi-user.target.wants/vc5.service"),
@@ -325,7 +325,7 @@ def test_remove_and_purge_leave_nothing(installation: tuple[Saved, dict[str, str
     assert {name for name in after - before if not name.startswith(("/var/lib/dpkg/", "/var/lib/systemd/"))} == set()
     # As Debian does: a user that a package has made stays, lest its number be given to somebody else.
     names = {line.partition(":")[0] for line in vm.run("getent", "passwd").splitlines() if line.startswith("vc5")}
-    assert names == {"vc5", "vc5-prober"}
+    assert names == {"vc5", "vc5-prober", "vc5-bfd"}
     assert vm.run("systemctl", "is-system-running").strip() == "running"
 
 

@@ -103,6 +103,10 @@ class Connection:
         self.state = State.IDLE
         self.local_address: Address | None = None
         self.agreement: Agreement | None = None
+        self.opened_with = b""
+        """The peer's OPEN, as it came."""
+        self.uncertain = False
+        """Whether it was taken over from a program that may have been killed amid a message."""
         self.established_at = 0.0
         self.heard_at = 0.0
         self._local, self._owner, self._orders, self._chance = local, owner, orders, chance
@@ -186,7 +190,7 @@ class Connection:
             self.happen(Input.KEEPALIVE_DUE, now)
 
     def _take(self, message: Message, now: float) -> None:
-        self.heard_at = now
+        self.heard_at, self.uncertain = now, False
         self._owner.count(Direction.RECEIVED, message, self.reader.last)
         match message:
             case Open():
@@ -209,12 +213,28 @@ class Connection:
             agreement = agree(self._local, received)
             if not self._owner.may_open(self, received, now):
                 return
-            self.agreement = agreement
-            self.reader.four_octet, self.reader.internal = agreement.four_octet, agreement.ibgp
-            self.reader.extended_next_hop = agreement.extended_next_hop
+            self.opened_with = self.reader.last
+            self._agreed(agreement)
         self.happen(Input.OPEN, now)
 
+    def _agreed(self, agreement: Agreement) -> None:
+        self.agreement = agreement
+        self.reader.four_octet, self.reader.internal = agreement.four_octet, agreement.ibgp
+        self.reader.extended_next_hop = agreement.extended_next_hop
+
+    def resume(self, agreement: Agreement, opened_with: bytes, local_address: Address, now: float) -> None:
+        """Be established, as another program has left it; the peer hears of us at once."""
+        self._agreed(agreement)
+        self.opened_with, self.local_address = opened_with, local_address
+        self.state = State.ESTABLISHED
+        self.established_at = self.heard_at = now
+        self._do(Action.WAIT, now, None, None)
+        self._keepalive_at = now if self.hold_time else None
+
     def _refuse(self, refusal: Refusal, now: float) -> None:
+        if self.uncertain and refusal.code == Code.HEADER:
+            self.closed("the former program was killed amid a message", now)
+            return
         ending = Ending(Direction.SENT, refusal.why, refusal.code, refusal.subcode, refusal.data, self.reader.last)
         self.happen(Input.REFUSED, now, ending)
 

@@ -125,6 +125,11 @@ class Reader:
         self._buffer = bytearray()
         self._refusal: Refusal | None = None
 
+    @property
+    def rest(self) -> bytes:
+        """What is there of a message that is not whole yet."""
+        return bytes(self._buffer)
+
     def feed(self, data: bytes) -> None:
         """Take bytes, as they came. Nothing counts any more after a Refusal."""
         if self._refusal is None:

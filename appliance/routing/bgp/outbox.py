@@ -10,6 +10,7 @@ In this order: withdrawals, which are urgent; requests of the peer to hear it al
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
 from itertools import islice
 from types import MappingProxyType
 
@@ -20,6 +21,8 @@ from appliance.routing.bgp.message import Refresh, RouteRefresh, encode
 from appliance.routing.bgp.update import WITHDRAWN_ROOM, Form, end_of_rib, form, prefix, withdrawal
 from appliance.routing.route import Attributes, Routes
 
+_UNKNOWN = Attributes(IPv4Address(0))
+"""Of what may have been told: equal to nothing that is wanted."""
 _FORMS = 4096
 """How many encoded sets of attributes are kept for the next change."""
 
@@ -86,6 +89,26 @@ class Outbox:
         """Whether `take` has something to return."""
         ending = self._complete and bool(self._unfinished)
         return bool(self._groups or self._begins or self._ends or ending or any(self._gone.values()))
+
+    @property
+    def ended_families(self) -> tuple[Family, ...]:
+        """Families whose end of the RIB was sent."""
+        return tuple(family for family in self._families if family not in self._unfinished)
+
+    def resume(self, told: Routes, ended: Iterable[Family]) -> None:
+        """Go on where another program has ended: it had told this, and of these families the end of the RIB."""
+        self._told = dict(told)
+        self._wanted = dict(told)
+        for family in ended:
+            self._unfinished.pop(family, None)
+
+    def suspect(self, addresses: Iterable[Address]) -> None:
+        """Withdraw what another program may have announced; what is wanted of it is told again."""
+        for address in addresses:
+            family = Family.of(address)
+            if family in self._gone and address not in self._wanted:
+                self._told.setdefault(address, _UNKNOWN)
+                self._gone[family][address] = None
 
     def want(self, routes: Routes) -> None:
         """Set all that the peer should know."""
@@ -198,18 +221,19 @@ class Outbox:
             self._begins[family] = self._ends[family] = None
 
     def _routes(self) -> Iterator[bytes]:
-        while self._groups:
-            group, waiting = next(iter(self._groups.items()))
+        # A list, since looking for the first entry of a dict takes the longer the more were removed before it.
+        for group in list(self._groups):
             family, one = group
-            count = one.room // (1 + family.bits // 8)
-            piece = list(islice(waiting.items(), count))
-            if len(piece) == len(waiting):
-                del self._groups[group]
-            for address, attributes in piece:
-                del waiting[address], self._group_of[address]
-                self._told[address] = attributes
-                self._again.discard(address)
-            yield one.message([prefix(address) for address, _ in piece])
+            waiting, count = self._groups[group], one.room // (1 + family.bits // 8)
+            while waiting:
+                piece = list(islice(waiting.items(), count))
+                if len(piece) == len(waiting):
+                    del self._groups[group]
+                for address, attributes in piece:
+                    del waiting[address], self._group_of[address]
+                    self._told[address] = attributes
+                    self._again.discard(address)
+                yield one.message([prefix(address) for address, _ in piece])
 
     def _end(self) -> Iterator[bytes]:
         for family in list(self._ends):

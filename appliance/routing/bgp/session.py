@@ -5,7 +5,8 @@ them (`opened`, `received`, `closed`), calls `tick` when `deadline` has come, an
 telling people is in `news`.
 
 After each failure the next attempt comes later, up to a minute, and never in step with others; a session that has lived
-for a while ends that. A peer that is passive is waited for. While BFD says that nothing gets through, nothing is tried.
+for a while ends that. A peer that is passive is waited for. After BFD has found the way broken, nothing is tried until
+it finds it whole, or for a while: a router that has BFD no more must not be without a session for ever.
 
 Two connections collide where both have opened one at the same time. That of the speaker with the higher router id lives
 (RFC 4271, 6.8; RFC 6286 for equal ids). One that comes while a session is established is refused, but for a peer that
@@ -35,6 +36,8 @@ MOST_LOCAL = 2.0
 """The same for a router daemon on this machine."""
 PROVEN = 30.0
 """Seconds that a session must have lived for the back-off to begin again."""
+BROKEN = 30.0
+"""Seconds for which BFD alone keeps a session from being tried."""
 OUTSIDE = frozenset({State.OPEN_SENT, State.OPEN_CONFIRM})
 
 
@@ -62,6 +65,8 @@ class Session:
         self.counts: Counter[tuple[Direction, type[Message]]] = Counter()
         self.errors: Counter[tuple[Direction, int | None]] = Counter()
         self.last_error: tuple[float, Ending] | None = None
+        self.last_end: tuple[float, Ending] | None = None
+        """How the last session ended that was established; attempts that failed since then do not hide it."""
         self.malformed = ""
         """What was wrong with the last UPDATE that was treated as a withdrawal."""
         self.established_count = self.attempts = self.treated_as_withdraw = self.ignored = 0
@@ -73,7 +78,7 @@ class Session:
         self._serial = 0
         self._dial_at: float | None = None
         self._stopped = True
-        self._bfd_down = False
+        self._bfd_down, self._broken_until = False, now
         self._state, self.since = State.STOPPED, now
         self._serving: Connection | None = None
 
@@ -113,6 +118,18 @@ class Session:
         self._dial_soon(now, 0.0)
         self._look(now)
 
+    def resume(
+        self, agreement: Agreement, opened_with: bytes, local_address: Address, now: float, *, inbound: bool
+    ) -> Connection:
+        """Go on with a session that another program has left (succession.py); return its connection."""
+        self._stopped = False
+        connection = self._connection(inbound=inbound)
+        connection.resume(agreement, opened_with, local_address, now)
+        self._serving, self.outbox = connection, self._outbox(agreement)
+        self.local = replace(self.local, restarting=False, preserved=True)
+        self._look(now)
+        return connection
+
     def stop(self, subcode: int, why: str, now: float, data: bytes = b"") -> None:
         """Have none any more; the peer is told why by a Cease (RFC 4486)."""
         self._stopped, self._dial_at = True, None
@@ -123,9 +140,10 @@ class Session:
         """Take what BFD says: what it has seen break ends the session at once (RFC 5882, 4.2)."""
         if down == self._bfd_down:
             return
-        self._bfd_down = down
+        self._bfd_down, self._broken_until = down, now + BROKEN if down else now
         if down:
             self._end_all(Ending(Direction.SENT, f"BFD: {why}", Code.CEASE, Cease.BFD_DOWN), now)
+            self._dial_soon(now, BROKEN)
         elif not self.connections:
             self._dial_soon(now, 0.0)
         self._look(now)
@@ -139,7 +157,7 @@ class Session:
 
     def accepted(self, local_address: Address, now: float) -> int | None:
         """Take a connection that the peer has opened; None where there is to be none."""
-        if self._stopped or self._bfd_down:
+        if self._stopped or now < self._broken_until:
             return None
         for other in [one for one in self.connections.values() if one.inbound and one is not self._serving]:
             other.collide("the peer has opened another connection", now)
@@ -172,7 +190,7 @@ class Session:
             connection.tick(now)
         if self._dial_at is not None and now >= self._dial_at:
             self._dial_at = None
-            if not self._stopped and not self._bfd_down and all(one.inbound for one in self.connections.values()):
+            if not self._stopped and all(one.inbound for one in self.connections.values()):
                 self.attempts += 1
                 self._connection(inbound=False).dial(now)
         self._look(now)
@@ -247,6 +265,7 @@ class Session:
         if connection is self._serving:
             lasted = now - connection.established_at
             self._serving = self.outbox = None
+            self.last_end = (now, ending)
             if lasted >= PROVEN:
                 self._back_off.succeeded()
         elif collided:
@@ -257,7 +276,7 @@ class Session:
         if ending.seen and ending.direction is Direction.SENT:
             self._note(Direction.RECEIVED, ending.seen)
         if not self._stopped and not self.connections:
-            self._dial_soon(now, self._back_off.failed())
+            self._dial_soon(now, max(self._back_off.failed(), self._broken_until - now))
 
     def count(self, direction: Direction, message: Message, whole: bytes) -> None:
         """Count a message, and show it to who looks on."""

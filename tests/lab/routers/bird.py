@@ -16,6 +16,8 @@ from tests.lab.routers.terms import Announced, Learned, Neighbour, Prefix, Resta
 
 RESTARTING: Final = {Restarting.OFF: "off", Restarting.HELPER: "aware", Restarting.FULL: "on"}
 BFD_STATES: Final = {"AdminDown": "admindown", "Down": "down", "Init": "init", "Up": "up"}
+STATES: Final = {"Passive": "active", "Down": "idle", "Close": "idle"}
+"""Where its words are not those of RFC 4271."""
 
 CAPABILITIES: Final = {
     "AF announced": "",  # a list, read apart
@@ -101,7 +103,7 @@ class Bird(Router):
         ups = re.findall(rf"^(\S+ \S+) <\w+> {name_of(own)}: BGP session established", self.log, re.MULTILINE)
         established = state is not None and state[1] == "Established"
         return Session(
-            state=state[1].lower() if state else "idle",
+            state=STATES.get(state[1], state[1].lower()) if state else "idle",
             since=datetime.fromisoformat(ups[-1]).timestamp() if established and ups else 0.0,
             remote_id=name[1] if name else "",
             capabilities=_capabilities(text),
@@ -204,7 +206,7 @@ def name_of(neighbour: Neighbour) -> str:
 def configuration(setup: Setup, directory: Path) -> str:
     """Return bird.conf."""
     merge = f"merge paths on limit {setup.multipath};" if setup.multipath > 1 else ""
-    export = "import none; export where source = RTS_BGP;"
+    export = "import none; export none;" if setup.passes_on else "import none; export where source = RTS_BGP;"
     lines = [
         f'log "{directory}/bird.log" all;',
         f"router id {setup.router_id};",
@@ -258,6 +260,7 @@ def _protocol(neighbour: Neighbour, setup: Setup) -> str:
         )
         extended = "extended next hop on; " if family == 4 and neighbour.ipv4_over_ipv6 else ""
         # What is not set on the way out is taken away from routes to another AS.
-        export = f'export filter {{ if proto != "announced{family}" then reject; {med}accept; }};'
+        others = " && source != RTS_BGP" if setup.passes_on else ""
+        export = f'export filter {{ if proto != "announced{family}"{others} then reject; {med}accept; }};'
         lines.append(f"  ipv{family} {{ import all; {extended}{export} }};")
     return "\n".join([*lines, "}"])

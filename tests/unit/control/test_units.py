@@ -12,7 +12,7 @@ from appliance.cli.doctor_view import lines
 from appliance.cli.tables import Screen
 from appliance.control import systemd, units
 from appliance.control.nic import Severity
-from appliance.control.units import DAEMON, GROUND, PROBER, UNITS, findings, parsed
+from appliance.control.units import BFD, DAEMON, GROUND, PROBER, UNITS, findings, parsed
 
 RECORDED = Path(__file__).parents[2] / "golden" / "systemctl"
 PROBLEM, WARNING, NOTE = "problem", "warning", "note"
@@ -96,6 +96,9 @@ CHANGES: list[tuple[str, dict[str, str], list[tuple[str, str]]]] = [
         {"CapabilityBoundingSet": "cap_net_raw cap_net_admin cap_bpf cap_chown cap_kill cap_sys_admin"},
         [(WARNING, "it may hold CAP_BPF, CAP_CHOWN, CAP_KILL, CAP_NET_ADMIN and 1 more")],
     ),
+    (BFD, {"ActiveState": "active", "SubState": "running"}, []),
+    (BFD, {"ActiveState": "failed", "Result": "watchdog"}, [(PROBLEM, "it has failed (watchdog)")]),
+    (BFD, {"CapabilityBoundingSet": "cap_net_raw"}, [(WARNING, "it may hold CAP_NET_RAW")]),
     (PROBER, {"ProtectSystem": "full"}, [(WARNING, "it runs with ProtectSystem=full, and not strict")]),
 ]
 
@@ -143,6 +146,7 @@ def test_in_a_table() -> None:
         [DAEMON, "warning"],
         [DAEMON, "warning"],
         [PROBER, "fine"],
+        [BFD, "fine"],
     ]
 
 

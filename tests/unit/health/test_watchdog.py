@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.health.watchdog import alive
+from appliance.child.watchdog import alive
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -77,7 +77,7 @@ PURE_TELEMETRY = (
 PURE_ROUTING = (
     *("bfd.messages", "bfd.packet", "bfd.session", "filters", "policy", "route", "status"),
     *(f"bgp.{name}" for name in ("attribute", "capability", "machine", "message", "notification", "outbox", "session")),
-    *("bgp.frame", "bgp.received", "bgp.update", "capture"),
+    *("bgp.frame", "bgp.received", "bgp.agreement", "bgp.connection", "bgp.succession", "bgp.update", "capture"),
 )
 PURE_CONTROL = (
     "announcing",

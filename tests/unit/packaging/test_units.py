@@ -12,13 +12,16 @@ import pytest
 from appliance import paths
 from appliance.control.requirements import CAPABILITIES
 from appliance.errors import EXIT_CONFIG, EXIT_USAGE
+from appliance.routing.bfd.launch import MODULE
+from appliance.routing.bfd.process import TICK
 from tests.lab.backend import REPOSITORY
 
 UNITS = REPOSITORY / "packaging" / "systemd"
-EXPOSURE = {"vc5.service": 26, "vc5-prober.service": 16, "vc5-netns.service": 60}
+EXPOSURE = {"vc5.service": 26, "vc5-prober.service": 16, "vc5-bfd.service": 16, "vc5-netns.service": 60}
 """Tenths of what `systemd-analyze security` says at most. The one-shot holds CAP_SYS_ADMIN for its second, and must
 share the host's mounts."""
 PLACES = paths.root("")
+SOCKET = "vc5-bfd.socket"
 
 
 def settings(unit: str) -> dict[str, str]:
@@ -27,6 +30,14 @@ def settings(unit: str) -> dict[str, str]:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(UNITS / unit)
     return dict(parser["Service"]) | {f"Unit.{name}": value for name, value in parser["Unit"].items()}
+
+
+def socket() -> dict[str, str]:
+    """Return the settings of the socket."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes="#")
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(UNITS / SOCKET)
+    return dict(parser["Socket"])
 
 
 def analyze(*words: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +51,7 @@ def test_every_unit_is_looked_at() -> None:
 
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
     copies = []
-    for unit in EXPOSURE:
+    for unit in (*EXPOSURE, SOCKET):
         # Neither the command nor the manual need to be installed where this is tested.
         text = (UNITS / unit).read_text().replace("/usr/bin/vc5 ", "/bin/true ")
         lines = [line for line in text.splitlines() if not line.startswith("Documentation=")]
@@ -76,6 +87,14 @@ def test_the_prober_holds_one_capability() -> None:
     assert float(found["WatchdogSec"]) > 5
 
 
+def test_bfd_holds_nothing_and_outlives_the_daemon() -> None:
+    """Both BindsTo= and PartOf= would end it with a daemon that is started again after it has failed."""
+    found = settings("vc5-bfd.service")
+    assert found["AmbientCapabilities"] == found["CapabilityBoundingSet"] == ""
+    assert not {"Unit.BindsTo", "Unit.PartOf", "Unit.Requires"} & set(found)
+    assert float(found["WatchdogSec"]) > 5 * TICK
+
+
 def test_no_unit_that_runs_on_holds_what_is_enough_for_everything() -> None:
     for unit in ("vc5.service", "vc5-prober.service"):
         assert "CAP_SYS_ADMIN" not in settings(unit)["CapabilityBoundingSet"]
@@ -90,13 +109,18 @@ def test_the_units_name_what_the_code_names() -> None:
     assert prober["ExecStart"].endswith(f" --await {PLACES.prober_socket}")
     assert daemon["ExecStart"].endswith(f" --prober-user {prober['User']}")
     assert daemon["SupplementaryGroups"] == prober["Group"]
+    bfd, listening = settings("vc5-bfd.service"), socket()
+    assert listening["ListenStream"] == str(PLACES.bfd_socket)
+    assert bfd["ExecStart"].endswith(f" -m {MODULE} --fd 3 --at {PLACES.bfd_socket}")
+    assert (listening["SocketUser"], listening["SocketMode"]) == (daemon["User"], "0600")
+    assert SOCKET in daemon["Unit.Upholds"].split()
     assert ground["ExecStart"].endswith(f" --user {daemon['User']}")
 
 
 def test_the_accounts_are_those_of_the_units() -> None:
     rows = [line.split()[:3] for line in (UNITS / "vc5.sysusers").read_text().splitlines() if line[:1] in "um"]
-    daemon, prober = settings("vc5.service")["User"], settings("vc5-prober.service")["User"]
-    assert rows == [["u", daemon, "-"], ["u", prober, "-"], ["m", daemon, prober]]
+    daemon, prober, bfd = (settings(f"{name}.service")["User"] for name in ("vc5", "vc5-prober", "vc5-bfd"))
+    assert rows == [["u", daemon, "-"], ["u", prober, "-"], ["u", bfd, "-"], ["m", daemon, prober]]
 
 
 def test_what_makes_namespaces_shares_the_hosts_mounts() -> None:

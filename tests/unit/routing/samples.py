@@ -89,6 +89,7 @@ INSIDE = PeerStatus(
     errors={(Direction.SENT, 4): 5, (Direction.RECEIVED, 6): 1},
     treated_as_withdraw=2,
     last_error=LastError(NOW - 190, Direction.SENT, "Hold Timer Expired: nothing was heard for 10 s", 4, 0),
+    last_end=LastError(NOW - 190, Direction.SENT, "Hold Timer Expired: nothing was heard for 10 s", 4, 0),
     hold_left=2.1,
     bfd=BfdStatus(
         BfdState.DOWN,
@@ -144,5 +145,11 @@ WAITED_FOR = PeerStatus(
     hold_time=10,
     keepalive=10 / 3,
     capabilities_sent=SENT,
+    sessions=1,
+    errors={(Direction.RECEIVED, 6): 1, (Direction.LOCAL, None): 2},
+    last_end=LastError(
+        NOW - 93790.0, Direction.RECEIVED, 'cease, administrative shutdown: "upgrade"', 6, 2, b"\x07upgrade"
+    ),
+    last_error=LastError(NOW - 93700.0, Direction.LOCAL, "connection refused"),
 )
 ROUTING = RoutingStatus("10.1.10.5", (WELL, REFUSED, WAITED_FOR, INSIDE), learning=0.0, listening=True)

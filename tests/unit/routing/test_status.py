@@ -12,7 +12,7 @@ PEER = {
     *("address", "group", "state", "since", "local_as", "remote_as", "remote_router_id", "local_address", "ibgp"),
     *("passive", "families", "hold_time", "keepalive", "capabilities", "graceful_restart", "advertised", "pending"),
     *("withheld", "end_of_rib", "messages", "bytes", "sessions", "attempts", "treated_as_withdraw", "last_error"),
-    *("received_routes_ignored", "next_attempt", "hold_left", "bfd", "advertised_by_family", "errors"),
+    *("received_routes_ignored", "next_attempt", "hold_left", "bfd", "advertised_by_family", "errors", "last_end"),
 }
 BFD = {"state", "remote_state", "diagnostic", "since", "interval", "detection", "multihop", "packets", "flaps"}
 ROUTE = {"vip", "told", "next_hop", "as_path", "med", "local_pref", "communities", "why"}

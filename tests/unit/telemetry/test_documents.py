@@ -223,16 +223,16 @@ def test_what_becomes_of_a_session() -> None:
     assert error is not None
     details = bgp_details(REFUSED, error, lasted=1.5)
     event = Event(
-        1.0, EventKind.BGP, f"failed: {error.text}", peer=REFUSED.address, outcome="failed", before="down",
+        1.0, EventKind.BGP, f"refused: {error.text}", peer=REFUSED.address, outcome="refused", before="down",
         reason=error.text, details=details | {"next_attempt_s": 11.8},
     )  # fmt: skip
     document = taken_apart(WRITER.event(event, 9))[1]
     declared(document, Stream.EVENT)
-    assert document["event"]["action"] == "bgp-failed"
+    assert document["event"]["action"] == "bgp-refused"
     assert document["event"]["outcome"] == "failure"
     assert document["vc5"] == {
         "kind": "bgp",
-        "outcome": "failed",
+        "outcome": "refused",
         "before": "down",
         "peer": "10.1.10.253",
         "bgp": {
@@ -271,10 +271,10 @@ def test_what_bfd_finds() -> None:
 def test_how_it_stands_with_routers() -> None:
     events = list(every_minute(ROUTING, 60.0))
     assert [(str(event.peer), event.outcome) for event in events] == [
-        ("10.1.10.252", "up"),
+        ("10.1.10.252", "established"),
         ("10.1.10.253", "down"),
         ("10.1.10.254", "down"),
-        ("2001:db8:10::252", "up"),
+        ("2001:db8:10::252", "established"),
     ]
     made = [taken_apart(WRITER.event(event, 9))[1] for event in events]
     for document in made:

@@ -43,9 +43,7 @@ def attributes(next_hops: st.SearchStrategy[Address]) -> st.SearchStrategy[Attri
     return st.builds(
         Attributes,
         next_hop=next_hops,
-        as_path=st.one_of(st.lists(as_numbers, max_size=4), st.lists(as_numbers, min_size=250, max_size=300)).map(
-            tuple
-        ),
+        as_path=st.lists(as_numbers, max_size=3).map(tuple) | st.integers(254, 257).map(lambda count: (65001,) * count),
         med=st.none() | numbers,
         local_pref=st.none() | numbers,
         communities=st.lists(communities, max_size=4, unique=True).map(tuple) | st.integers(62, 66).map(many),

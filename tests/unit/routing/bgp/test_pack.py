@@ -22,6 +22,7 @@ from tests.unit.routing.bgp.samples import MARKER, many, read, routes_4, routes_
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from scapy.config import conf as scapy_conf
     from scapy.contrib import bgp as scapy_bgp
 
 VIP, VIP_6 = ip_address("203.0.113.1"), ip_address("2001:db8::1")
@@ -150,6 +151,7 @@ def attribute_of(message: Any, kind: int) -> Any:
 def test_another_implementation_reads_the_same(routes: list[tuple[Address, Attributes]], four_octet: bool) -> None:
     # Scapy does not know next hops of IPv6 for IPv4 routes, nor takes large communities apart.
     last = {vip: one for vip, one in routes if one.next_hop.version == vip.version}
+    scapy_conf.max_list_count = 1000
     scapy_bgp.bgp_module_conf.use_2_bytes_asn = not four_octet
     seen = {}
     for data in pack(last.items(), four_octet=four_octet):
@@ -185,8 +187,9 @@ def test_another_implementation_reads_the_same(routes: list[tuple[Address, Attri
 
 
 def test_ten_thousand_vips_take_few_and_full_messages() -> None:
-    vips_4 = [(IPv4Address("10.0.0.0") + number, EBGP) for number in range(5000)]
-    vips_6 = [(IPv6Address("fd00::") + number, Attributes(HOP_6, (65001,))) for number in range(5000)]
+    vips_4: list[tuple[Address, Attributes]] = [(IPv4Address("10.0.0.0") + number, EBGP) for number in range(5000)]
+    over_6 = Attributes(HOP_6, (65001,))
+    vips_6: list[tuple[Address, Attributes]] = [(IPv6Address("fd00::") + number, over_6) for number in range(5000)]
     messages = list(pack(vips_4 + vips_6, four_octet=True))
     # 4096 - 19 - 4 - 20 bytes for prefixes of 5, and 4096 - 19 - 4 - 25 - 13 for prefixes of 17.
     assert len(messages) == -(-5000 // (4053 // 5)) + -(-5000 // (4035 // 17))
@@ -211,6 +214,7 @@ REFUSED = [
     (VIP, Attributes(HOP, (), communities=(Community((1, 2, 1 << 32)),)), "community 1:2:4294967296"),
     (VIP, Attributes(HOP, (), communities=(Community((1,)),)), "community 1 "),
     (VIP, Attributes(HOP, (65001,), communities=many(1012)), "1012 communities and 1 AS numbers are too many"),
+    (VIP_6, Attributes(HOP_6, (65001,), communities=many(1004)), "1004 communities and 1 AS numbers are too many"),
     (VIP, Attributes(HOP, (65001,) * 1500), "0 communities and 1500 AS numbers are too many"),
 ]
 
@@ -226,3 +230,5 @@ def test_attributes_may_fill_a_message_up_to_one_route() -> None:
     messages = list(pack([(VIP, Attributes(HOP, (65001,), communities=many(1011)))], four_octet=True))
     assert [len(one) for one in messages] == [4096]
     assert list(told(messages, four_octet=True)) == [VIP]
+    messages = list(pack([(VIP_6, Attributes(HOP_6, (65001,), communities=many(1003)))], four_octet=True))
+    assert [len(one) for one in messages] == [4094]

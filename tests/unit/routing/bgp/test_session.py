@@ -162,11 +162,15 @@ def test_bfd_ends_a_session_at_once_and_holds_off_the_next() -> None:
     lab.run(5)
     lab.left.session.bfd(down=True, why="control detection time expired", now=lab.now)
     assert lab.left.session.state is State.IDLE
-    lab.run(200)
+    lab.run(25)
     assert endings(lab.right)[0] == (Direction.RECEIVED, 6, 10)
     assert State.ESTABLISHED not in states(lab)
     lab.left.session.bfd(down=False, why="", now=lab.now)
     lab.run(1)
+    assert states(lab) == BOTH_UP
+    # A router without BFD from now on is not without a session for ever.
+    lab.left.session.bfd(down=True, why="control detection time expired", now=lab.now)
+    lab.run(90)
     assert states(lab) == BOTH_UP
 
 

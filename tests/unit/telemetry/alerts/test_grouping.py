@@ -67,14 +67,14 @@ def test_what_became_of_one(outcomes: tuple[str, ...], standing: Standing, text:
 
 
 def test_a_session_that_came_back_has_flapped() -> None:
-    down = document(1, "bgp", "down", peer="10.0.0.1", before="up", reason="hold timer expired")
-    failed = document(2, "bgp", "failed", peer="10.0.0.1", before="down", reason="bad peer AS")
-    up = document(3, "bgp", "up", peer="10.0.0.1", before="down")
+    down = document(1, "bgp", "down", peer="10.0.0.1", before="established", reason="hold timer expired")
+    refused = document(2, "bgp", "refused", peer="10.0.0.1", before="down", reason="bad peer AS")
+    up = document(3, "bgp", "established", peer="10.0.0.1", before="down")
     title = "lb1: BGP session with 10.0.0.1 "
     assert told(down) == (f"{title}down", ["BGP session with 10.0.0.1 down: hold timer expired"], 0)
-    assert told(down, failed)[1] == ["BGP session with 10.0.0.1 failed (2 changes): bad peer AS"]
-    assert told(down, failed, up)[0] == f"{title}flapping"
-    assert told(failed, up)[0] == f"{title}up"
+    assert told(down, refused)[1] == ["BGP session with 10.0.0.1 refused (2 changes): bad peer AS"]
+    assert told(down, refused, up)[0] == f"{title}flapping"
+    assert told(refused, up)[0] == f"{title}established"
 
 
 def test_what_was_never_well_does_not_flap() -> None:

@@ -29,9 +29,9 @@ TOLD = [
         "BGP session with 10.0.0.1 established",
     ),
     (
-        document(1, "bgp", "failed", peer="10.0.0.1", reason="OPEN message error, bad peer AS"),
+        document(1, "bgp", "refused", peer="10.0.0.1", reason="OPEN message error, bad peer AS"),
         "BGP session with 10.0.0.1",
-        "BGP session with 10.0.0.1 failed: OPEN message error, bad peer AS",
+        "BGP session with 10.0.0.1 refused: OPEN message error, bad peer AS",
     ),
     (
         document(1, "bfd", "down", peer="10.0.0.1", reason="control detection time expired"),

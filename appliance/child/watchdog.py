@@ -1,4 +1,4 @@
-"""A sign of life for the service manager (sd_notify(3), WatchdogSec=): a prober that hangs is started anew.
+"""A sign of life for the service manager (sd_notify(3), WatchdogSec=): a process that hangs is started anew.
 
 Without a service manager that listens, nothing happens.
 """
