@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import is_
 
 from appliance.model_check import Protocol
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def same_addresses(one: Mapping[Address, object], other: Mapping[Address, object]) -> bool:
+    """Return whether two mappings have the same address objects in the same order, as a copy has.
+
+    No address is hashed for that: to hash thousands takes longer than all else that a change of one of them brings.
+    """
+    return len(one) == len(other) and all(map(is_, one, other))
+
+
+def differing(before: Mapping[Address, object], after: Mapping[Address, object]) -> list[Address]:
+    """Return the addresses of which the two do not say the same, or only one of them says anything."""
+    if same_addresses(before, after):
+        pairs = zip(after, before.values(), after.values(), strict=True)
+        return [address for address, was, now in pairs if was != now]
+    found = [address for address, now in after.items() if address not in before or before[address] != now]
+    return found + [address for address in before if address not in after]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 from appliance.control.plan import Plan
 from appliance.control.trouble import some
 from appliance.model import Address, Config, EventKind, Host, Service, ServiceKey, Severity
+from appliance.model_address import differing
 from appliance.model_logging import Priority
 
 SEVERITY_OF = {
@@ -109,9 +110,9 @@ class Changes:
     def _of_vips(self, plan: Plan) -> Iterable[Change]:
         if plan.desired.vips is self._vips:
             return
-        for vip, up in plan.desired.vips.items():
-            if self._vips.get(vip, up) != up and vip in plan.ways.sharers:
-                reason = reason_of(plan, vip)
+        for vip in differing(self._vips, plan.desired.vips):
+            if vip in self._vips and vip in plan.desired.vips and vip in plan.ways.sharers:
+                up, reason = plan.desired.vips[vip], reason_of(plan, vip)
                 fields: dict[str, Any] = {"vip": vip, "outcome": word(up), "before": word(not up), "reason": reason}
                 fields["severity"] = severity_of(plan, vip)
                 yield Change(EventKind.VIP, f"VIP {vip} {word(up)}: {reason}", fields)

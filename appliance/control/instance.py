@@ -32,6 +32,7 @@ from appliance.health.client import Target
 from appliance.health.governor import Governor
 from appliance.health.judge import HealthTable, of_our_form
 from appliance.model import Address, Backend, Config, Forward, Health, Host, ServiceKey, XdpMode
+from appliance.model_address import differing
 from appliance.net import namespace
 from appliance.paths import Root
 
@@ -202,12 +203,9 @@ class Instance:
         self.data.apply(made.desired)
         before = self.current.desired.vips if self.current else {}
         if made.desired.vips is not before:
-            for vip, up in made.desired.vips.items():
-                if before.get(vip) != up:
-                    # What the last process announced need not prove itself again.
-                    self.vips_since[vip] = (
-                        now if self.current or not self.adopted else now - self.state.config.hold_down
-                    )
+            # What the last process announced need not prove itself again.
+            since = now if self.current or not self.adopted else now - self.state.config.hold_down
+            self.vips_since |= dict.fromkeys(differing(before, made.desired.vips), since)
         self.current = made
         return made
 

@@ -6,7 +6,7 @@ are up then is in vips.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.control.receivers import HealthOf, receivers
@@ -212,8 +212,9 @@ def plan(
         else:
             services.append(made)
     looks = frozenset(service.key for service in looked)
-    if before is not None and before.ordered is ordered and not _up_changed(before, outcome, looks):
-        vips = before.desired.vips
+    places = places or {service.key: at for at, service in enumerate(ordered)}
+    if before is not None and before.ordered is ordered:
+        vips = _vips_again(ways, outcome, ordered, places, before, looks)
     else:
         vips = _vips(ways, outcome, ordered, before.desired.vips if before is not None else vips or {})
     desired = Desired(
@@ -232,7 +233,6 @@ def plan(
         neighbours = before.neighbours
     else:
         neighbours = ways.neighbours_of(state.services())
-    places = places or {service.key: at for at, service in enumerate(ordered)}
     return Plan(desired, outcome, neighbours, ways, host, waiting, looks, ordered, places)
 
 
@@ -258,9 +258,25 @@ def _rerouted(before: Plan, ways: Ways, host: Host, state: State) -> list[Servic
     return found + [key for key in leaving if changed]
 
 
-def _up_changed(before: Plan, outcome: Mapping[ServiceKey, ServiceState], looks: Iterable[ServiceKey]) -> bool:
-    """Whether one of these services is not as it was, as far as its VIP is concerned."""
-    return any(before.services[key].told != outcome[key].told for key in looks)
+def _vips_again(
+    ways: Ways,
+    outcome: Mapping[ServiceKey, ServiceState],
+    ordered: Sequence[Service],
+    places: Mapping[ServiceKey, int],
+    before: Plan,
+    looks: Iterable[ServiceKey],
+) -> Mapping[Address, bool]:
+    """Which VIPs are up when only these services may have changed: one verdict costs no look at thousands of VIPs."""
+    was = before.desired.vips
+    touched = {key.vip for key in looks if before.services[key].told != outcome[key].told}
+    if not touched:
+        return was
+    shared = {
+        vip: [(ordered[places[key]], outcome[key]) for key in ways.sharers[vip]]
+        for vip in touched
+        if vip in ways.sharers
+    }
+    return dict(was) | dict.fromkeys(touched, False) | vips_up(shared, was)
 
 
 def _vips(

@@ -21,6 +21,7 @@ from appliance.control.sessions import Sessions
 from appliance.control.socket import Request
 from appliance.errors import ControlError
 from appliance.model import Address, Config, EventKind, Severity
+from appliance.model_address import differing
 from appliance.routing.bgp.agreement import Local
 from appliance.routing.bgp.capability import Family
 from appliance.routing.bgp.notification import shutdown_data
@@ -110,9 +111,7 @@ class Routing:
         if self.speaker is None or vips is self._vips or self._config is not self._daemon.instance.state.config:
             return
         before, self._vips = self._vips, vips
-        changed = [vip for vip, up in vips.items() if before.get(vip) != up]
-        changed += [vip for vip in before if vip not in vips]
-        if changed:
+        if changed := differing(before, vips):
             self._announce(time.monotonic(), changed)
 
     def hand_over(self) -> None:

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from operator import is_
 
 from appliance.dataplane.enums import ServiceFlag
 from appliance.dataplane.hashing import (
@@ -27,6 +28,7 @@ from appliance.dataplane.hashing import (
 )
 from appliance.dataplane.memory import Memory
 from appliance.model import Address, Protocol, ServiceKey
+from appliance.model_address import differing
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,14 @@ def write(
     """
     present = keys(memory)
     new = new or present
-    before = {entry.key: entry for entry in known[0]} if known else entries(memory)
-    was_up = known[1] if known else vips(memory)
-    differing = [entry for entry in services if before.get(entry.key) is not entry]
-    same = len(before) == len(services) and was_up.keys() == up.keys() and new == present
-    if same and all(entry.key in before and _place(before[entry.key]) == _place(entry) for entry in differing):
-        for entry in differing:
+    before, was_up = known or (list(entries(memory).values()), vips(memory))
+    moved, turned = _moved(before, services), differing(was_up, up)
+    same = new == present and all(address in was_up and address in up for address in turned)
+    if same and moved is not None:
+        for entry in moved:
             memory.services.put(_position(memory, entry.key), "on_dead", entry.on_dead)
-        for address, now in up.items():
-            if was_up[address] != now:
-                memory.vips.put(_position(memory, address), "up", int(now))
+        for address in turned:
+            memory.vips.put(_position(memory, address), "up", int(up[address]))
         return
     copy = 1 - memory.copy
     multiplier = fill(memory, copy, services, up, new)
@@ -197,6 +197,18 @@ def fill(memory: Memory, copy: int, services: Sequence[Entry], up: Mapping[Addre
         memory.vips.put(copy * size + spot, "low", low)
         memory.vips.put(copy * size + spot, "up", int(up[address]))
     return hashes[0].multiplier
+
+
+def _moved(before: Sequence[Entry], after: Sequence[Entry]) -> list[Entry] | None:
+    """The entries that say something else than before which can be stored in place; None where not all can be."""
+    if len(before) != len(after):
+        return None
+    if all(map(is_, before, after)):
+        return []
+    known = {entry.key: entry for entry in before}
+    found = [entry for entry in after if known.get(entry.key) is not entry]
+    in_place = all(entry.key in known and _place(known[entry.key]) == _place(entry) for entry in found)
+    return found if in_place else None
 
 
 def _place(entry: Entry) -> tuple[object, ...]:

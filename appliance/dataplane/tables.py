@@ -27,6 +27,7 @@ from appliance.dataplane.slots import SlotTable
 from appliance.dataplane.tunnels import Paths
 from appliance.errors import NoRoom
 from appliance.model import Address, ServiceKey
+from appliance.model_address import same_addresses
 
 SWEEP = 1 << 14
 """Tracked slots after which a sweep goes on with the next call: about ten milliseconds."""
@@ -112,8 +113,8 @@ class Tables:
         if self._rerouted:
             self._paths.keep(self._returns.outlets)
             self._rerouted = False
-        if not same or former is None or former.vips != desired.vips:
-            self._up = {key.vip: False for key in self._placed} | dict(desired.vips)
+        steady = same and former is not None and same_addresses(former.vips, desired.vips)
+        self._up = (self._up if steady else {key.vip: False for key in self._placed}) | dict(desired.vips)
         self._write_lookup(keys)
         self._applied = desired
         return applied

@@ -27,7 +27,7 @@ from appliance import paths
 from tests.lab import programs
 from tests.lab.backend import REPOSITORY
 from tests.lab.bpffs import ensure_bpffs
-from tests.lab.debris import leftovers_of
+from tests.lab.debris import bfd_processes, leftovers_of
 from tests.lab.namespace import LabError, Namespace, inhabitants
 from tests.lab.patience import wait_for
 from tests.lab.standing import Standing
@@ -212,7 +212,7 @@ class Daemon(Standing):
         return status
 
     def leftovers(self) -> list[str]:
-        """Return what this daemon still holds in the kernel (namespace, pins); empty after a clean stop."""
+        """Return what this daemon still holds (namespace, pins, its process of BFD); empty after a clean stop."""
         return leftovers_of(self.places)
 
     # ---- the vc5 command
@@ -259,6 +259,8 @@ class Daemon(Standing):
         if self._process:
             for process in inhabitants([self.namespace, Namespace(self.places.namespace)]):
                 self._kill_if_mine(process)
+            for process in bfd_processes(self.places):
+                os.kill(process, signal.SIGKILL)
             self._process.wait()
         if self._borrows:
             programs.take(self.places.state / "programs")

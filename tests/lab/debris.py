@@ -34,8 +34,22 @@ def namespaces_of(name: str) -> list[Namespace]:
 
 
 def leftovers_of(root: paths.Root) -> list[str]:
-    """Return what the daemon of this root still holds in the kernel: namespace and pins, as paths."""
-    return [str(path) for path in (NAMESPACES / root.namespace, root.pins) if path.exists()]
+    """Return what the daemon of this root has left: namespace, pins and the socket of BFD as paths, and processes."""
+    places = (NAMESPACES / root.namespace, root.pins, root.bfd_socket)
+    return [str(path) for path in places if path.exists()] + [f"process {each}" for each in bfd_processes(root)]
+
+
+def bfd_processes(root: paths.Root) -> list[int]:
+    """Return the processes of BFD that serve this root: they outlive their daemon, and are in sessions of their own."""
+    place = os.fsencode(root.bfd_socket)
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and place in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue  # it ended meanwhile
+    return found
 
 
 def remove_lab(name: str) -> None:

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from appliance import __version__, paths
 from tests.lab.backend import REPOSITORY
-from tests.lab.debris import PREFIX, lab_directory, remove_lab
+from tests.lab.debris import PREFIX, bfd_processes, lab_directory, remove_lab
 from tests.lab.lock import exclusive, take
 from tests.lab.namespace import LabError, Namespace, run
 from tests.lab.patience import wait_for
@@ -315,6 +315,11 @@ class Daemon(Standing):
         return all(self.heard(row[0], "up") for row in rows)
 
     @property
+    def running(self) -> bool:
+        """Whether it has neither been stopped nor killed."""
+        return self._process is not None
+
+    @property
     def errors(self) -> str:
         """What all daemons of the scene wrote to their standard error."""
         return (self.scene.directory / "stderr").read_text()
@@ -358,15 +363,7 @@ class Daemon(Standing):
 
 def processes(root: Path) -> list[int]:
     """Return the processes of BFD of this root."""
-    place = os.fsencode(paths.root(str(root)).bfd_socket)
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and place in (entry / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
+    return bfd_processes(paths.root(str(root)))
 
 
 def missing() -> str:

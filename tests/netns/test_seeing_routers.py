@@ -37,6 +37,7 @@ bgp:
   peers: [{ROUTER}, 10.1.10.200]
   med: 50
   communities: ['65000:10', no-export]
+  bfd: {{interval: 100ms, multiplier: 3}}
 """
 ROUTE = ip_network(VIP)
 MARKER = b"\xff" * 16
@@ -51,7 +52,8 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def router(lab: Lab) -> Iterator[Router]:
-    with Bird(lab.router, lab.directory / "bird", Setup(THEIRS, str(ROUTER), (Neighbour(str(BALANCER), OURS),))) as one:
+    setup = Setup(THEIRS, str(ROUTER), (Neighbour(str(BALANCER), OURS, bfd=0.1),))
+    with Bird(lab.router, lab.directory / "bird", setup) as one:
         yield one
 
 
@@ -103,7 +105,12 @@ def test_the_session_is_as_the_router_says(daemon: Daemon, router: Router) -> No
     assert ours["messages"]["sent"]["open"] == ours["messages"]["received"]["open"] == 1
     assert numbers(daemon, "vc5_bgp_session_up") == {(): 1}
     assert numbers(daemon, "vc5_bgp_advertised_routes") == {("ipv4",): 1, ("ipv6",): 0}
-    assert "BGP: 1 of 2 peers established, 1 route" in said(daemon, "status")
+    bfd = wait_for("BFD", lambda: (one := peer(daemon)["bfd"])["state"] == "up" and one)
+    assert router.bfd(str(BALANCER)) == bfd["remote_state"] == "up"
+    assert bfd["interval"] == pytest.approx(0.1)
+    assert numbers(daemon, "vc5_bfd_session_up") == {(): 1}
+    assert numbers(daemon, "vc5_bfd_packets_total")["received",] > 0
+    assert "BGP: 1 of 2 peers established, 1 route; BFD 1 of 2 up" in said(daemon, "status")
     text = said(daemon, "bgp")
     assert any(line.startswith(f"{ROUTER} ") and " established " in line for line in text.splitlines())
     assert "10.1.10.200: " in text, "and why the other one is not there"

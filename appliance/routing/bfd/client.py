@@ -153,6 +153,9 @@ class BfdClient:
                 why = ""
             except (Gone, HostError, OSError) as error:
                 why = str(error)
+            except Exception as error:
+                log.exception("defect in the client of BFD")
+                why = repr(error)
             self._leave_states()
             if not self._wanted:
                 self._tidy()

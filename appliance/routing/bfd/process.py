@@ -192,7 +192,7 @@ class Process:
     def _perform(self, link: Link, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Changed):
-                if self.daemon is not None:
+                if self.daemon is not None and not link.leaving:  # there may be another with the same peer by now
                     self.tell(messages.line({"changed": messages.encode_session(link.state())}))
             else:
                 link.send(action.data)

@@ -206,7 +206,7 @@ def name_of(neighbour: Neighbour) -> str:
 def configuration(setup: Setup, directory: Path) -> str:
     """Return bird.conf."""
     merge = f"merge paths on limit {setup.multipath};" if setup.multipath > 1 else ""
-    export = "import none; export where source = RTS_BGP;"
+    export = "import none; export none;" if setup.passes_on else "import none; export where source = RTS_BGP;"
     lines = [
         f'log "{directory}/bird.log" all;',
         f"router id {setup.router_id};",
@@ -260,6 +260,7 @@ def _protocol(neighbour: Neighbour, setup: Setup) -> str:
         )
         extended = "extended next hop on; " if family == 4 and neighbour.ipv4_over_ipv6 else ""
         # What is not set on the way out is taken away from routes to another AS.
-        export = f'export filter {{ if proto != "announced{family}" then reject; {med}accept; }};'
+        others = " && source != RTS_BGP" if setup.passes_on else ""
+        export = f'export filter {{ if proto != "announced{family}"{others} then reject; {med}accept; }};'
         lines.append(f"  ipv{family} {{ import all; {extended}{export} }};")
     return "\n".join([*lines, "}"])

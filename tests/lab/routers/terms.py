@@ -103,6 +103,8 @@ class Setup:
     router_id: str
     neighbours: tuple[Neighbour, ...]
     announced: tuple[Announced, ...] = ()
+    passes_on: bool = False
+    """Whether what one neighbour has told is told to the others (BIRD alone), and not used for forwarding here."""
     multipath: int = 1
     """Up to how many equal routes are used at once, whatever the AS at their end."""
 
