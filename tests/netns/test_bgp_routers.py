@@ -121,7 +121,9 @@ def test_a_vip_that_dies_is_withdrawn_everywhere_and_comes_back(stage: Stage) ->
     assert stage.sinces() == sinces
     for router in (stage.frr, stage.bird):
         assert [change.via for change in router.changes(VIP) if not change.via] == []
-    assert [bool(change.via) for change in stage.bird.changes(OTHER_VIP6)][-2:] == [False, True]
+    ways = [change.via for change in stage.bird.changes(OTHER_VIP6)]
+    assert ways.count(()) == 1
+    assert ways[-1]
     assert [change.via for change in stage.frr.changes(OTHER_VIP6) if not change.via] == []
 
 
@@ -247,6 +249,7 @@ def test_routes_outlive_a_daemon_that_is_killed(stage: Stage) -> None:
     for router in (stage.frr, stage.bird):
         router.wait_down(US)
         wait_learned(router, lambda route: route.stale)
+    wait_learned(stage.gobgp, lambda route: route.stale)
     stage.daemon.start()
     for router in (stage.frr, stage.bird):
         router.wait_established(seconds=20)
