@@ -160,8 +160,7 @@ class HandedOver(RuleBasedStateMachine):
         self.left, connection = made
         assert (self.left.since, connection.established_at) == (before.since, found.established_at)
         assert self.left.established_count == before.established_count
-        self.left.want(self.routes)
-        self.act()
+        self.want(self.routes)
 
     # ---- what comes of it
 
@@ -198,9 +197,11 @@ class Killed(HandedOver):
     """And it is killed now and then, where it was not amid a message that it sent."""
 
     @precondition(lambda self: not self.unsent)
-    @rule()
-    def kill(self) -> None:
+    @rule(routes=wanted)
+    def kill(self, routes: Routes) -> None:
+        """Meanwhile other routes are wanted."""
         found = self._left(exact=False)
+        self.routes = dict(routes)
         assert self.left.serving is not None
         self.lost = bool(self.left.serving.reader.rest)
         self.told_again = True
