@@ -20,7 +20,7 @@ from tests.lab.routers import Bird, Neighbour, Setup
 from tests.lab.topology import Lab
 
 ESTABLISHED: Final = re.compile(r"^(\S+ \S+) <TRACE> \w+: BGP session established$", re.MULTILINE)
-ADDED: Final = re.compile(r"^(\S+ \S+) <TRACE> \w+\.ipv4 > added \[best\] \S+/32 ", re.MULTILINE)
+ADDED: Final = re.compile(r"^(\S+ \S+) <TRACE> \w+\.ipv4 > added (?:\[best\] )?\S+/32 ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
