@@ -276,7 +276,7 @@ def test_nor_is_one_of_another_router_id() -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_is_told_over_it_may_change(name: str) -> None:
     session, found = left_of()
-    local = replace(session.local, peer=replace(session.local.peer, **{name: OTHERS[name]}))
+    local = replace(session.local, peer=replace(session.local.peer, **{name: OTHERS[name]}))  # type: ignore[arg-type]
     assert resume(local, found, (), nothing, 0.0) is not None
 
 
