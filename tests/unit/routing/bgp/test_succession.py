@@ -264,7 +264,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", TERMS)
 def test_a_session_that_is_to_be_another_is_not_taken_over(name: str) -> None:
     session, found = left_of()
-    local = replace(session.local, peer=replace(session.local.peer, **{name: TERMS[name]}))
+    local = replace(session.local, peer=replace(session.local.peer, **{name: TERMS[name]}))  # type: ignore[arg-type]
     assert resume(local, found, (), nothing, 0.0) is None
 
 
