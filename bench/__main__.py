@@ -23,6 +23,7 @@ from bench import (
     packet,
     reload,
     report,
+    routing,
     scale,
     shipping,
     sources,
@@ -42,6 +43,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "scale": scale.run,
     "health": health.run,
     "metrics": metrics.run,
+    "routing": routing.run,
     "appliance": appliance.run,
     "shipping": shipping.run,
 }

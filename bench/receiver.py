@@ -169,5 +169,5 @@ def stamp(notes: list[tuple[int, int, bytes]]) -> float:
     for level, kind, value in notes:
         if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
             seconds, nanoseconds = TIMESPEC.unpack(value[: TIMESPEC.size])
-            return float(seconds) + nanoseconds / 1e9
+            return int(seconds) + int(nanoseconds) / 1e9
     return time.time()

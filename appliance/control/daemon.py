@@ -286,19 +286,19 @@ class Daemon:
         self.record(EventKind.ALARM, str(error))
 
     def _host_changed(self) -> None:
-        self.plan_soon()
+        self.plan_soon(host=True)
         self.upkeep.keep()
 
-    def plan_soon(self, service: ServiceKey | None = None, *, unsaved: bool = False) -> None:
-        """Plan once for all that happens in this turn of the loop; for one service, or for all.
+    def plan_soon(self, service: ServiceKey | None = None, *, host: bool = False, unsaved: bool = False) -> None:
+        """Plan once for all that happens in this turn of the loop; for one service, what `host` changes, or for all.
 
         `unsaved`: something has changed that the state file should tell.
         """
         if unsaved:
             self.save_soon()
-        if service is None:
+        if service is None and not host:
             self._dirty = None
-        elif self._dirty is not None:
+        elif service is not None and self._dirty is not None:
             self._dirty.add(service)
         if not self._planned:
             self._planned = True

@@ -100,7 +100,7 @@ async def foresee(instance: Instance, wanted: Config) -> tuple[Outlook, At]:
     keys = new_keys(tables.memory, (seat.entry for seat in seats.values()), seed, idle)
     host = instance.host()
     shape = await asyncio.to_thread(instance.shape, wanted, host)
-    current = instance.current
+    current, left = instance.current, frozenset(instance.current.left)
     scene = Scene(
         apart(instance.state),
         wanted,
@@ -111,7 +111,7 @@ async def foresee(instance: Instance, wanted: Config) -> tuple[Outlook, At]:
         keys.current != before,
         instance.openings.apart(),
         instance.shares.apart(),
-        {one.key: one for one in current.desired.services if one.key not in current.left},
+        {one.key: one for one in current.desired.services if one.key not in left},
         current.desired.vips,
         now,
         instance.clock.at(now),

@@ -101,8 +101,9 @@ class Plan:
     """Interface index and address of the next hops whose MAC addresses are needed: backends on the link, gateways."""
     ways: Ways = field(compare=False)
     host: Host = field(compare=False)
-    left: frozenset[ServiceKey] = field(default=frozenset(), compare=False)
-    """Services whose turn has not come yet: they stand here as they did in the plan before."""
+    left: tuple[ServiceKey, ...] = field(default=(), compare=False)
+    """Services whose turn has not come yet, the next ones first, one or the other twice: they stand here as they did in
+    the plan before."""
     looks: frozenset[ServiceKey] = field(default=frozenset(), compare=False)
     """Services that were looked at; all others are as they were in the plan before."""
     ordered: tuple[Service, ...] = field(default=(), compare=False)
@@ -162,18 +163,17 @@ def plan(
     services: list[DesiredService] = []
     outcome: dict[ServiceKey, ServiceState] = {}
     places: Mapping[ServiceKey, int] = {}
-    looked, waiting = ordered, frozenset[ServiceKey]()
+    looked, waiting = ordered, tuple[ServiceKey, ...]()
     if before is not None and before.ways.config is config and (partly or most is not None):
-        touched = dict.fromkeys(before.left if dirty is None else (*dirty, *before.left))
-        touched |= dict.fromkeys(openings.due(now))
-        touched |= dict.fromkeys(_rerouted(before, ways, host, state) if partly else (one.key for one in ordered))
-        if before.ordered is not ordered:  # backends leave, or have left: who is new cannot wait
-            touched = dict.fromkeys(one.key for one in ordered if one.key not in before.places) | touched
-            most = None if most is None else max(most, sum(1 for key in touched if key not in before.places))
+        first = dict.fromkeys(() if dirty is None else dirty) | dict.fromkeys(openings.due(now))
+        first |= dict.fromkeys(_rerouted(before, ways, host, state) if partly else ())
         places = before.places if before.ordered is ordered else {one.key: at for at, one in enumerate(ordered)}
-        turn = [key for key in touched if key in places]
-        looked = tuple(ordered[places[key]] for key in turn[:most])
-        waiting = frozenset(turn[most:]) if most is not None else waiting
+        if before.ordered is not ordered:  # backends leave, or have left: who is new cannot wait
+            first = dict.fromkeys(one.key for one in ordered if one.key not in before.places) | first
+            most = None if most is None else max(most, sum(1 for key in first if key not in before.places))
+        rest = before.left if partly else tuple(dict.fromkeys((*before.left, *(one.key for one in ordered))))
+        turn, waiting = _turns([key for key in first if key in places], rest, places, most)
+        looked = tuple(ordered[places[key]] for key in turn)
         services, outcome = _as_before(before, ordered)
     for service in looked:
         key, members, available = service.key, [], 0
@@ -234,6 +234,19 @@ def plan(
     else:
         neighbours = ways.neighbours_of(state.services())
     return Plan(desired, outcome, neighbours, ways, host, waiting, looks, ordered, places)
+
+
+def _turns(
+    first: Sequence[ServiceKey], left: Sequence[ServiceKey], places: Mapping[ServiceKey, int], most: int | None
+) -> tuple[Sequence[ServiceKey], tuple[ServiceKey, ...]]:
+    """Who is looked at now, and who later: first these, then who was left. Thousands that wait are not gone through."""
+    if len(first) + len(left) > 2 * len(places):
+        left = tuple(dict.fromkeys(left))
+    if most is None:
+        return list(dict.fromkeys((*first, *(key for key in left if key in places)))), ()
+    room = max(0, most - len(first))
+    turn = dict.fromkeys((*first[:most], *(key for key in left[:room] if key in places)))
+    return list(turn), (*first[most:], *left[room:])
 
 
 def _as_before(

@@ -138,6 +138,12 @@ def test_a_drained_node_is_a_last_resort_until_it_is_taken_back(stage: Stage) ->
     assert any(message.startswith("the whole node is drained, by uid 0") for message in time_of_reload)
     stage.wait(DRAINED)
 
+    done = daemon.vc5("reexec", timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert daemon.ask("overrides")["node"] == node
+    stage.wait(DRAINED)
+    assert {address: bird.neighbour(address).since for address in USUAL} == sinces
+
     # Neither does it end with the daemon, however that ends.
     for number in (signal.SIGKILL, signal.SIGUSR1):
         seen = bird.neighbour(US).ups
