@@ -291,6 +291,8 @@ def test_a_connection_that_breaks_is_no_crash(stage: Stage, how: str) -> None:
     (connection.reset if how == "reset" else connection.close)()
     error = stage.wait_error(peer)
     assert (error["direction"], error["code"]) == ("local", None)
+    if how != "close":
+        return  # one of them shows that it begins anew after a while
     with peer.accept(30) as again:
         again.establish(PEER_AS, peer.address)
         wait_peer(stage.daemon, peer.address, "established")

@@ -144,6 +144,7 @@ def test_traffic_goes_where_the_service_lives(stage: Stage, kind: type[Router]) 
         assert len(router.changes(VIP)) == changes, "no route flap"
 
 
+@pytest.mark.appliance
 def test_a_daemon_that_is_stopped_takes_its_routes_along(stage: Stage) -> None:
     with stage.router(Frr) as router:
         wait_ways(router, BOTH)
