@@ -75,7 +75,8 @@ class Routing:
         self._vips = current.desired.vips if current else {}
         self._announce(time.monotonic())
         self.bfd = PathsWatched(self._daemon, self.speaker)
-        self.sessions.resume(self.speaker, {one.peer.address: one for one in self._wanted(instance.state.config)})
+        wanted = {one.peer.address: one for one in self._wanted(instance.state.config)}
+        self.sessions.resume(self.speaker, wanted, self.announced.by_vip)
         self._config = None
         self.look(time.monotonic())
 
@@ -121,6 +122,7 @@ class Routing:
         if forever:
             await self.speaker.close(STOPPED, shutdown_data(STOPPED))
         else:
+            self.sessions.leave(self.speaker)
             self.speaker.abandon()
         await self.bfd.stop(forever=forever)
 
@@ -166,6 +168,7 @@ class Routing:
         since, standing = self._daemon.instance.vips_since, self.standing(now)
         if vips is None:
             self.announced = self._announcing.all(self._vips, since, standing)
+            self.sessions.note(self.speaker, self.announced.by_vip)
             for session in self.speaker.sessions.values():
                 self.speaker.want(session)
             return

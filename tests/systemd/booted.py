@@ -213,7 +213,7 @@ class Booted(Standing):
         launcher.write_text(LAUNCHER)
         launcher.chmod(0o755)
         units = REPOSITORY / "packaging" / "systemd"
-        for unit in units.glob("*.service"):
+        for unit in (*units.glob("*.service"), *units.glob("*.socket")):
             shutil.copyfile(unit, self.root / "usr/lib/systemd/system" / unit.name)
         shutil.copyfile(units / "vc5.sysusers", self.file("/usr/lib/sysusers.d/vc5.conf"))
         self.file("/etc/vc5/conf.d").mkdir(parents=True, exist_ok=True)
