@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -104,9 +105,17 @@ def started_with(site: Site, bird: Bird) -> None:
 def settled(bird: Bird, *vips: str) -> None:
     bird.wait_established(seconds=30)
     for vip in vips or (str(VIP), OTHER_VIP):
-        bird.wait(f"{vip}", lambda vip=vip: len(bird.routes(4).get(prefix_of(vip), ())) == 2, 30)
+        bird.wait(f"{vip}", partial(two_routes, bird, vip), 30)
     for address in (US, US6):
-        bird.wait(f"BFD with {address}", lambda address=address: bird.bfd(address) == "up", 30)
+        bird.wait(f"BFD with {address}", partial(bfd_is_up, bird, address), 30)
+
+
+def two_routes(bird: Bird, vip: str) -> bool:
+    return len(bird.routes(4).get(prefix_of(vip), ())) == 2
+
+
+def bfd_is_up(bird: Bird, address: str) -> bool:
+    return bird.bfd(address) == "up"
 
 
 def known(bird: Bird) -> dict[str, Any]:
@@ -140,6 +149,10 @@ def updates(bird: Bird) -> list[int]:
     return [bird.neighbour(address).updates for address in (US, US6)]
 
 
+def told_again(bird: Bird, before: list[int]) -> bool:
+    return min(now - then for now, then in zip(updates(bird), before, strict=True)) >= 2
+
+
 def killed(site: Site, signal: str = "KILL") -> None:
     """End the daemon, and wait for the next one to have its sessions."""
     system, before = site.system, pid(site.system)
@@ -169,7 +182,7 @@ def test_a_session_outlives_every_sudden_end(site: Site, bird: Bird) -> None:
             before = updates(bird)
             killed(site)
             # All is told again, and is no change.
-            bird.wait("it all again", lambda before=before: min(map(int.__sub__, updates(bird), before)) >= 2)
+            bird.wait("it all again", partial(told_again, bird, before))
             assert stored(site.system) == HELD, number
             assert connections(site) == 2
     assert site.system.journal("vc5").count("the session goes on after a sudden end") >= 6
