@@ -23,9 +23,10 @@ from tests.lab.patience import wait_for
 from tests.lab.routers import Bird, Neighbour, Setup, missing_daemons
 from tests.lab.routers.terms import prefix_of
 from tests.lab.traffic import Requests
+from tests.netns.scenario_operator import fetch
 from tests.systemd.conftest import Site
 from tests.systemd.test_handover import DIES, changed, stored
-from tests.systemd.test_units import pid, wait_serving
+from tests.systemd.test_units import available, pid
 
 pytestmark = [
     pytest.mark.root,
@@ -99,7 +100,8 @@ def bird(site: Site) -> Iterator[Bird]:
 def started_with(site: Site, bird: Bird) -> None:
     site.system.run("systemctl", "start", "vc5")
     settled(bird)
-    wait_serving(site)
+    wait_for("all backends", lambda: len(available(site.system)) == 4, 20)
+    assert {fetch(site.lab) for _ in range(12)} == {"b1", "b2"}
 
 
 def settled(bird: Bird, *vips: str) -> None:
