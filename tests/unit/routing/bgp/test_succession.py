@@ -237,7 +237,7 @@ def nothing() -> float:
     return 0.5
 
 
-TERMS = {
+TERMS: dict[str, Any] = {
     "hold_time": 12,
     "source_ip": LEFT,
     "password": "changed",
@@ -250,7 +250,7 @@ TERMS = {
     "graceful_restart": False,
     "restart_time": 7,
 }
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "med": 5,
     "local_pref": 7,
     "prepend": 3,
