@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from appliance.control.heritage import Bequest
 from appliance.errors import HostError
 from appliance.model import Address, EventKind
+from appliance.model_address import same_addresses
 from appliance.routing.bgp import succession
 from appliance.routing.bgp.agreement import Local
 from appliance.routing.bgp.message import Notification, encode
@@ -49,6 +50,8 @@ class Sessions:
         self._kept: dict[Address, bool] = {}
         """Peers whose sessions are held, each with whether it was amid a message when that was said."""
         self._vips: frozenset[Address] = frozenset()
+        self._looked: Mapping[Address, object] = {}
+        """What was announced when that was last looked at."""
         self._file: int | None = None
 
     def resume(self, speaker: Speaker, wanted: Mapping[Address, Local]) -> int:
@@ -104,14 +107,17 @@ class Sessions:
         if self._kept.pop(peer, None) is not None:
             self._daemon.descriptors.release(name_of(peer))
 
-    def look(self, speaker: Speaker, announced: Iterable[Address]) -> None:
+    def look(self, speaker: Speaker, announced: Mapping[Address, object]) -> None:
         """Every second: note which VIPs may be known, and who is amid a message."""
         for session in speaker.sessions.values():
             peer = session.local.peer.address
             if peer in self._kept and self._kept[peer] != speaker.blocked(session):
                 self.keep(speaker, session)
+        if not self._kept or same_addresses(self._looked, announced):
+            return
+        self._looked = announced
         known = self._vips | frozenset(announced)
-        if self._kept and known != self._vips:
+        if known != self._vips:
             self._vips = known
             self._write()
 
