@@ -19,7 +19,7 @@ DESCRIPTION = (
 )
 SIGNALS = {
     "SIGHUP": "Reload; the outcome is in the log and in `systemctl status`.",
-    "SIGTERM, SIGINT": "Stop: detach, unpin, remove the probe namespace.",
+    "SIGTERM, SIGINT": "Stop: tell the routers, detach, unpin, remove the probe namespace.",
     "SIGUSR1": "Leave: the daemon ends, the data plane works on, the next `vc5 run` adopts it.",
 }
 """What they do to `vc5 run`."""

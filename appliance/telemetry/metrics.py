@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from appliance.routing.bgp.notification import Code
 from appliance.telemetry.failures import FAILURES
 from appliance.telemetry.streams import Stream
 
@@ -141,6 +142,7 @@ HEALTH = (
         _GAUGE,
         prober_up="Whether results of probes arrive, 1 or 0; without them all verdicts stand.",
         health_frozen="Whether verdicts stand whatever checks say, 1 or 0: by an operator, or without a prober.",
+        node_drained="Whether an operator drains the whole node (`vc5 drain --all`), 1 or 0.",
         isolated="Whether this node takes itself for cut off, 1 or 0, since nearly no backend answers.",
     ),
     *_rows(_COUNTER, prober_restarts_total="How often the prober had to be started again, or has come back."),
@@ -237,8 +239,8 @@ METRICS: tuple[Metric, ...] = (*OWN, *TRAFFIC, *HEALTH, *KERNEL, *DAEMON, *OUTLE
 
 BY_NAME = {metric.short: metric for metric in METRICS}
 
-BGP_CODES = tuple(str(code) for code in range(1, 9))
-"""The codes of NOTIFICATION messages (RFC 4271 section 4.5, RFC 7313, RFC 9687)."""
+BGP_CODES = tuple(str(int(code)) for code in Code)
+"""The codes of NOTIFICATION messages."""
 NO_CODE = "none"
 
 VALUES: dict[str, tuple[str, ...]] = {

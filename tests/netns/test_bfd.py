@@ -162,8 +162,9 @@ def test_when_the_grace_is_over_the_routers_are_told(scene: Scene, routers: tupl
         begin(daemon, routers, grace=1.5)
         daemon.kill9()
         wait_for("the routers to be told", lambda: down(routers), 6)
-        assert {peer["remote-diagnostic"] for peer in routers[1].peers().values()} == {"administratively down"}, (
-            routers[1].peers()
+        wait_for(
+            "frr to have heard AdminDown",
+            lambda: {one["remote-diagnostic"] for one in routers[1].peers().values()} == {"administratively down"},
         )
         gone(daemon)
     with Daemon(scene) as again:

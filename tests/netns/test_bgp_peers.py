@@ -67,14 +67,15 @@ PEER_AS = 65010
 LARGE_AS = 4200000777
 FIRST = 21
 MIB = 1 << 20
-USUAL, INTERNAL, SECURED, OLD = "usual", "internal", "secured", "old"
+USUAL, REFUSING, INTERNAL, SECURED, OLD = "usual", "refusing", "internal", "secured", "old"
 GROUPS: dict[str, dict[str, Any]] = {
     USUAL: {"remote_as": PEER_AS},
+    REFUSING: {"remote_as": PEER_AS},
     INTERNAL: {"remote_as": OWN_AS},
     SECURED: {"remote_as": PEER_AS, "ttl_security": True},
-    OLD: {"as_number": LARGE_AS, "remote_as": PEER_AS, "next_hop_6": None},
+    OLD: {"as_number": LARGE_AS, "remote_as": PEER_AS},
 }
-SIZES = {USUAL: 36, INTERNAL: 2, SECURED: 2, OLD: 1}
+SIZES = {USUAL: 36, REFUSING: 1, INTERNAL: 2, SECURED: 2, OLD: 1}
 """How many peers of each group there are."""
 
 
@@ -118,13 +119,16 @@ def whole() -> Iterator[Stage]:
         lines = [f"address add {address}/24 dev eth0" for address in every[1:]]
         namespace.run("ip", "-batch", "-", text="\n".join([*lines, ""]))
         made = {
-            address: BgpPeer(namespace, address, ttl=255 if address == addresses[SECURED][0] else 0)
+            address: BgpPeer(
+                namespace,
+                address,
+                listens=address not in addresses[REFUSING],
+                ttl=255 if address == addresses[SECURED][0] else 0,
+            )
             for address in every
-            if address != every[0]  # one refuses
         }
         for peer in made.values():
             stack.enter_context(peer)
-        made[every[0]] = BgpPeer(namespace, every[0], listens=False)
         bgp = {
             "as_number": OWN_AS,
             "hold_time": 9,
@@ -132,18 +136,13 @@ def whole() -> Iterator[Stage]:
             "listen": True,
             "groups": [
                 {"name": "bird", "remote_as": ASES[BIRD], "peers": [own(BIRD)]},
-                *({"name": name, "peers": addresses[name], **plain(values)} for name, values in GROUPS.items()),
+                *({"name": name, "peers": addresses[name], **values} for name, values in GROUPS.items()),
             ],
         }
         daemon = stack.enter_context(Daemon(site.balancer, site.root(), document(services(site), bgp)))
         bird.wait_established()
         bird.wait("all VIPs", lambda: len({**bird.routes(4), **bird.routes(6)}) == len(VIPS))
         yield Stage(site, daemon, bird, namespace, addresses, made)
-        made[every[0]].close()
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 @pytest.fixture
@@ -162,9 +161,8 @@ def here(peer: BgpPeer, own_as: int = PEER_AS) -> Here:
     return Here(own_as, peer.address, OWN_AS, US)
 
 
-# Must be the first that takes a peer: it is the one that refuses.
 def test_a_peer_that_refuses_is_tried_again(stage: Stage) -> None:
-    peer = stage.peer()
+    peer = stage.peer(REFUSING)
     error = stage.wait_error(peer)
     assert (error["direction"], error["code"]) == ("local", None)
     assert "refused" in error["text"].lower()
@@ -224,9 +222,13 @@ def test_faults_are_answered_and_explained(stage: Stage, fault: Fault) -> None:
     error = stage.wait_error(peer)
     assert (error["direction"], error["code"], error["subcode"]) == ("sent", *fault.answer)
     assert error["hex"], "the octets that it is about"
-    ends = lambda: [e for e in events(stage.daemon, "bgp") if e["peer"] == peer.address and "reason" in e]  # noqa: E731
-    [told, *_] = wait_for("an event", ends)
-    assert told["reason"] == error["text"]
+    told = wait_for("an event", lambda: [each for each in events(stage.daemon, "bgp") if ended(each, peer)])
+    assert [each["reason"] for each in told] == [error["text"]]
+
+
+def ended(event: dict[str, Any], peer: BgpPeer) -> bool:
+    """Whether an event tells of the end of a peer's session."""
+    return event["peer"] == peer.address and "reason" in event
 
 
 def test_oddities_are_borne(stage: Stage) -> None:

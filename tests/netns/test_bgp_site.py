@@ -61,6 +61,7 @@ def configuration(site: Site, host: int, backend: str) -> str:
         "hold_time": 9,
         "next_hop_6": own6(host),
         "peers": [ROUTER],
+        "listen": True,
     }
     return document(rows, bgp, host)
 
@@ -110,7 +111,7 @@ def without_failure(requests: Requests) -> RequestReport:
     return report
 
 
-@pytest.mark.parametrize("kind", [Frr, Bird])
+@pytest.mark.parametrize("kind", [Frr, pytest.param(Bird, marks=pytest.mark.appliance)])
 def test_traffic_goes_where_the_service_lives(stage: Stage, kind: type[Router]) -> None:
     b2 = stage.site.backends["b2"]
     with stage.router(kind) as router:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +40,7 @@ bgp:
   peers: [{ROUTER}, 10.1.10.200]
   med: 50
   communities: ['65000:10', no-export]
+  bfd: {{interval: 100ms, multiplier: 3}}
 """
 ROUTE = ip_network(VIP)
 MARKER = b"\xff" * 16
@@ -51,7 +55,8 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def router(lab: Lab) -> Iterator[Router]:
-    with Bird(lab.router, lab.directory / "bird", Setup(THEIRS, str(ROUTER), (Neighbour(str(BALANCER), OURS),))) as one:
+    setup = Setup(THEIRS, str(ROUTER), (Neighbour(str(BALANCER), OURS, bfd=0.1),))
+    with Bird(lab.router, lab.directory / "bird", setup) as one:
         yield one
 
 
@@ -69,11 +74,20 @@ def said(daemon: Daemon, *words: str) -> str:
     return done.stdout
 
 
-def watching(daemon: Daemon, *words: str) -> subprocess.Popen[str]:
-    """Start a command that takes its time."""
-    command = daemon.namespace.command(*PROGRAM, "--root", str(daemon.root), *words)
-    pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen(command, env=environment, cwd=daemon.root, stdout=pipe, stderr=pipe, text=True)
+@contextmanager
+def watching(daemon: Daemon, into: Path, *words: str) -> Iterator[None]:
+    """Have a command go on, its output in a file, until the block is left and interrupts it."""
+    # Whoever runs this in the background ignores interrupts, and so would a child.
+    command = daemon.namespace.command("env", "--default-signal=INT", *PROGRAM, "--root", str(daemon.root), *words)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with into.open("wb") as file:
+        child = subprocess.Popen(command, env=environment, cwd=daemon.root, stdout=file, stderr=subprocess.PIPE)
+        try:
+            yield
+        finally:
+            child.send_signal(signal.SIGINT)
+            _, errors = child.communicate(timeout=30)
+    assert (child.returncode, errors) == (0, b"")
 
 
 def peer(daemon: Daemon) -> dict[str, Any]:
@@ -103,7 +117,12 @@ def test_the_session_is_as_the_router_says(daemon: Daemon, router: Router) -> No
     assert ours["messages"]["sent"]["open"] == ours["messages"]["received"]["open"] == 1
     assert numbers(daemon, "vc5_bgp_session_up") == {(): 1}
     assert numbers(daemon, "vc5_bgp_advertised_routes") == {("ipv4",): 1, ("ipv6",): 0}
-    assert "BGP: 1 of 2 peers established, 1 route" in said(daemon, "status")
+    bfd = wait_for("BFD", lambda: (one := peer(daemon)["bfd"])["state"] == "up" and one)
+    assert router.bfd(str(BALANCER)) == bfd["remote_state"] == "up"
+    assert bfd["interval"] == pytest.approx(0.1)
+    assert numbers(daemon, "vc5_bfd_session_up") == {(): 1}
+    assert numbers(daemon, "vc5_bfd_packets_total")["received",] > 0
+    assert "BGP: 1 of 2 peers established, 1 route; BFD 1 of 2 up" in said(daemon, "status")
     text = said(daemon, "bgp")
     assert any(line.startswith(f"{ROUTER} ") and " established " in line for line in text.splitlines())
     assert "10.1.10.200: " in text, "and why the other one is not there"
@@ -121,16 +140,18 @@ def test_routes_are_shown_as_the_router_has_them(daemon: Daemon, router: Router)
 
 
 def test_messages_can_be_watched(daemon: Daemon, router: Router) -> None:
-    file = daemon.places.run / "bgp.pcap"
-    words = ("bgp", "capture", str(ROUTER), "--seconds", "4")
-    with watching(daemon, *words) as in_words, watching(daemon, *words, "--pcap", str(file)) as in_file:
-        wait_for("the file", lambda: file.exists() and file.stat().st_size)
+    text, file = daemon.places.run / "bgp.txt", daemon.places.run / "bgp.pcap"
+    words = ("bgp", "capture", str(ROUTER))
+
+    def seen() -> bool:
         router.refresh(str(BALANCER))
-        out, errors = in_words.communicate(timeout=30)
-        assert (in_file.wait(30), in_words.returncode, errors) == (0, 0, "")
-    lines = [line.split(" ", 1)[1] for line in out.splitlines()]
-    assert f"received from {ROUTER} ROUTE-REFRESH send again IPv4" in [line.replace("ipv4", "IPv4") for line in lines]
-    [told] = [line for line in lines if str(VIP) in line]
+        return str(VIP) in text.read_text() and VIP.packed in file.read_bytes()
+
+    with watching(daemon, text, *words), watching(daemon, file, *words, "--pcap", "-"):
+        wait_for("what is told again", seen, 30.0)
+    lines = [line.split(" ", 1)[1] for line in text.read_text().splitlines()]
+    assert any(line.startswith(f"received from {ROUTER} ROUTE-REFRESH send again") for line in lines)
+    told = next(line for line in lines if str(VIP) in line)
     assert told.startswith(f"sent to {ROUTER} UPDATE announced {VIP}/32; next hop {BALANCER}")
     # What was written at once is in one packet.
     packets = [(one[IP].src, bytes(one[TCP].payload)) for one in rdpcap(str(file))]

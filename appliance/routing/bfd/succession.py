@@ -1,7 +1,7 @@
 """From one program to the next in the process of BFD: execve(2) keeps the process, its sockets, and what they hold.
 
 All sessions are written into a file in memory, and the numbers of their sockets with them. While the next program
-starts (some 60 ms), packets wait in the sockets; what was to be sent meanwhile is sent as soon as it runs. The clock
+starts (40 to 160 ms), packets wait in the sockets; what was to be sent meanwhile is sent as soon as it runs. The clock
 goes on, so nobody counts as silent who was not. The form is read by other versions: what one session's entry lacks, or
 has too much, is that session's matter alone.
 """

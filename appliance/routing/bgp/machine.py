@@ -113,15 +113,3 @@ UNEXPECTED: Final = {
 def step(state: State, given: Input) -> Step | None:
     """Return what an input leads to; None where it must not happen."""
     return TABLE.get((state, given))
-
-
-def diagram() -> str:
-    """Return the machine as a graph in the language of Graphviz, made of the table."""
-    lines = ["digraph bgp {", "\trankdir=LR;", '\tnode [shape=box, fontname="monospace"];']
-    edges: dict[tuple[State, State], list[str]] = {}
-    for (state, given), found in TABLE.items():
-        edges.setdefault((state, found.state), []).append(given.name.lower().replace("_", " "))
-    for (start, end), labels in edges.items():
-        label = "\\n".join(labels)
-        lines.append(f'\t"{start}" -> "{end}" [label="{label}"];')
-    return "\n".join([*lines, "}"]) + "\n"

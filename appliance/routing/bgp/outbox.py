@@ -100,6 +100,16 @@ class Outbox:
         """Families whose end of the RIB was sent."""
         return tuple(family for family in self._families if family not in self._unfinished)
 
+    @property
+    def unfinished_refreshes(self) -> tuple[Family, ...]:
+        """Families that the peer has asked to hear again, and has not heard to their end."""
+        waiting = {Family.of(address) for address in self._again}
+        return tuple(
+            family
+            for family in self._families
+            if family in waiting or family in self._asked or family in self._begins or family in self._ends
+        )
+
     def resume(self, told: Routes, ended: Iterable[Family]) -> None:
         """Go on where another program has ended: it had told this, and of these families the end of the RIB."""
         self._told = dict(told)

@@ -14,6 +14,7 @@ Nothing is taken over from a session that the configuration now wants otherwise 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -50,6 +51,8 @@ class Left:
     told: Mapping[Address, Attributes] | None = None
     ended: tuple[Family, ...] = ()
     """Families whose end of the RIB was sent."""
+    again: tuple[Family, ...] = ()
+    """Families that the peer has asked to hear again, and has not heard to their end."""
     sessions: int = 1
     attempts: int = 0
 
@@ -71,6 +74,7 @@ class Left:
             "unsent": self.unsent.hex(),
             "told": [[_attributes_as_json(attributes), vips] for attributes, vips in groups.items()],
             "ended": [family.name for family in self.ended],
+            "again": [family.name for family in self.again],
             "sessions": self.sessions,
             "attempts": self.attempts,
         }
@@ -84,19 +88,20 @@ def read(content: object) -> Left | None:
         return Left(
             digest=str(content["digest"]),
             opened=bytes.fromhex(content["opened"]),
-            local_address=ip_address(content["local"]),
-            inbound=bool(content["inbound"]),
-            established_at=float(content["established_at"]),
-            since=float(content["since"]),
+            local_address=_address(content["local"]),
+            inbound=content["inbound"] is True,
+            established_at=_seconds(content["established_at"]),
+            since=_seconds(content["since"]),
             exact=content["exact"] is True,
             rest=bytes.fromhex(content["rest"]),
             unsent=bytes.fromhex(content["unsent"]),
-            told={ip_address(vip): _attributes(told) for told, vips in content["told"] for vip in vips},
+            told={_address(vip): one for told, vips in content["told"] for one in (_attributes(told),) for vip in vips},
             ended=tuple(Family[name] for name in content["ended"]),
-            sessions=int(content["sessions"]),
-            attempts=int(content["attempts"]),
+            again=tuple(Family[name] for name in content["again"]),
+            sessions=_number(content["sessions"]),
+            attempts=_number(content["attempts"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 
@@ -107,8 +112,27 @@ def _attributes_as_json(one: Attributes) -> list[Any]:
 
 def _attributes(told: list[Any]) -> Attributes:
     next_hop, path, med, preference, communities = told
-    parts = tuple(Community(tuple(int(part) for part in one)) for one in communities)
-    return Attributes(ip_address(next_hop), tuple(int(one) for one in path), med, preference, parts)
+    parts = tuple(Community(tuple(_number(part) for part in one)) for one in communities)
+    med, preference = (None if one is None else _number(one) for one in (med, preference))
+    return Attributes(_address(next_hop), tuple(_number(one) for one in path), med, preference, parts)
+
+
+def _address(found: object) -> Address:
+    if not isinstance(found, str):  # a number would be one, too
+        raise TypeError(f"{found!r} is no address")
+    return ip_address(found)
+
+
+def _number(found: object) -> int:
+    if type(found) is not int or not 0 <= found < 1 << 63:
+        raise ValueError(f"{found!r} is no count")
+    return found
+
+
+def _seconds(found: object) -> float:
+    if type(found) not in (int, float) or not math.isfinite(found):  # type: ignore[arg-type]
+        raise ValueError(f"{found!r} are no seconds")
+    return float(found)  # type: ignore[arg-type]
 
 
 def digest(local: Local) -> str:
@@ -143,6 +167,7 @@ def leave(session: Session, *, exact: bool, unsent: bytes = b"") -> Left | None:
         unsent=unsent if exact else b"",
         told=dict(outbox.told) if exact else None,
         ended=outbox.ended_families if exact else (),
+        again=outbox.unfinished_refreshes if exact else (),
         sessions=session.established_count,
         attempts=session.attempts,
     )
@@ -175,6 +200,8 @@ def resume(
     assert session.outbox is not None
     if left.exact:
         session.outbox.resume(left.told or {}, left.ended)
+        for family in left.again:
+            session.outbox.resend(family)
     else:
         session.outbox.suspect(may_have_told)
     return session, connection

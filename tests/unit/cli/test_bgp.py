@@ -79,6 +79,23 @@ def test_the_line_of_the_status(status: RoutingStatus, line: str | None) -> None
     assert list(bgp_view.summary(status.as_json(), Screen())) == ([line] if line else [])
 
 
+DRAINED = "this node is DRAINED, by uid 0 (ann) since 2001-09-09"
+
+
+def test_a_drained_node_says_so_first() -> None:
+    body = {**SHORT, "drained": {"who": "uid 0 (ann)", "since": 1e9}}
+    for lines in (list(bgp_view.summary(body, Screen())), bgp_view.listing(body, NOW, Screen())[1:]):
+        assert lines[0].startswith(DRAINED)
+        assert lines[0].endswith("all its routes are last resorts (`vc5 undrain --all`)")
+        assert lines[1].startswith("BGP: ")
+    alone = {**body, "peers": []}
+    [said] = bgp_view.summary(alone, Screen())
+    assert said.startswith(DRAINED)
+    assert "no router is configured that could be told" in said
+    assert bgp_view.listing(alone, NOW, Screen()) == [said, "no BGP peers are configured (`bgp`)"]
+    assert list(bgp_view.summary({**alone, "drained": 7}, Screen())) == []
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*SHORT["peers"][0], "x"]), inner),

@@ -77,7 +77,10 @@ def command(*arguments: str, **more: Any) -> subprocess.Popen[str]:
 USAGE = [
     ([], "usage: vc5"),
     (["dance"], "invalid choice: 'dance'"),
-    (["drain", "203.0.113.10:443/tcp"], "the following arguments are required: backend"),
+    (["drain", "203.0.113.10:443/tcp"], "vc5: drain: write SERVICE and BACKEND, or --all for the whole node"),
+    (["undrain"], "vc5: undrain: write SERVICE and BACKEND, or --all for the whole node"),
+    (["drain", "--all", "203.0.113.10:443/tcp"], "--all is the whole node, and '203.0.113.10:443/tcp' is too much"),
+    (["disable", "203.0.113.10:443/tcp"], "the following arguments are required: backend"),
     (["weight", "s", "b", "101"], "vc5: weight: '101': write a whole number from 0 to 100, or default"),
     (["weight", "s", "b", "heavy"], "vc5: weight: 'heavy': write a whole number from 0 to 100, or default"),
     (["status", "--jso"], "unrecognized arguments: --jso"),

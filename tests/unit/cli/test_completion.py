@@ -56,6 +56,8 @@ TABLE: list[tuple[str, list[str]]] = [
     (f"drain --json {SERVICE} ", BACKENDS),
     ("drain 203.0.113.99:1/tcp ", []),
     (f"drain {SERVICE} {BACKENDS[0]} ", []),
+    ("drain --", ["--all", "--json", "--root"]),
+    ("undrain --a", ["--all"]),
     ("health ", HEALTH),
     ("block ", ["add", "remove", "list"]),
     ("block add 192.0.2.0/24 ", []),

@@ -20,3 +20,11 @@ def test_nothing_and_nonsense() -> None:
     assert listed({"overrides": []}, Screen()) == ["nothing is overridden"]
     assert listed({"overrides": [7]}, Screen()) == ["nothing is overridden"]
     assert len(listed({"overrides": [{}]}, Screen())) == 2
+    assert listed({"overrides": [], "node": 7}, Screen()) == ["nothing is overridden"]
+
+
+def test_the_whole_node_comes_first() -> None:
+    node = {"who": "uid 0 (ann)", "since": 1e9}
+    rows = [{**ROW, "override": "drain", "weight": None}]
+    _, first, second = listed({"overrides": rows, "node": node}, Screen(200))
+    assert first.split() == ["(the", "whole", "node)", "drain", "uid", "0", "(ann)", *second.split()[-2:]]

@@ -88,6 +88,16 @@ def test_what_is_not_acted_on_and_not_announced_is_said() -> None:
     assert "health FROZEN by uid 0 (ann) since today: the last verdicts stand" in text
 
 
+def test_a_drained_node_is_said_once_and_not_for_each_vip() -> None:
+    rows = [{"vip": f"203.0.113.{n}", "up": True, "announce": "demote", "reason": "drained"} for n in range(9)]
+    rows.append({"vip": "203.0.113.10", "up": True, "announce": "no", "reason": "announce: no"})
+    body = {"vips": rows, "bgp": {"drained": {"who": "uid 0 (ann)", "since": 1e9}, "peers": []}}
+    said = [line for line in status_view.lines(body, Screen(200)) if "vip " in line or "DRAINED" in line]
+    assert len(said) == 2
+    assert said[0].startswith("this node is DRAINED, by uid 0 (ann) since ")
+    assert "vip 203.0.113.10 is up, and not announced" in said[1]
+
+
 def test_what_a_backend_lacks_is_said() -> None:
     lack = {"reason": "no-route", "message": "backend 10.9.0.1 of a tunnel: no route"}
     body = {"services": [{"service": "s", "backends": [backend("10.9.0.1", "dead", troubles=[lack])]}]}

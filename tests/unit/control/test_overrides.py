@@ -141,3 +141,39 @@ def test_what_makes_no_sense_is_counted_and_left_out(item: Any) -> None:
 @pytest.mark.parametrize("saved", [None, 7, {}, "x"])
 def test_no_list_is_nothing(saved: Any) -> None:
     assert restored(saved) == (Overrides(), 0)
+
+
+def test_the_whole_node() -> None:
+    nothing = Overrides()
+    drained = nothing.drain_node("ann", 10.0)
+    assert drained.drain_node("bob", 20.0) == drained
+    assert (nothing.node_snapshot(), drained.node_snapshot()) == (None, {"who": "ann", "since": 10.0})
+    assert drained.undrain_node() == nothing
+    with pytest.raises(RequestError, match="this node is not drained; nothing to take back"):
+        nothing.undrain_node()
+
+
+def test_the_drain_of_the_node_is_no_matter_of_backends() -> None:
+    backend, one = Backend(address(1), 2), config(service(WEB, 1))
+    state = State(one, Overrides().drain_node("ann", 10.0))
+    state.overrides = say(say(state.overrides, backend, "drain"), backend, "undrain")
+    assert state.services() == State(one).services()
+    state.overrides = say(state.overrides, backend, "7")
+    assert state.overrides.snapshot()[0]["weight"] == 7
+    for _ in range(2):  # a reload that takes the backend away, and a restart
+        state.reconfigure(config(service(TLS, 1)), 100)
+        assert state.overrides == Overrides().drain_node("ann", 10.0)
+        again = State(state.config)
+        assert again.restore(json.loads(json.dumps(state.snapshot()))) == 0
+        assert again.overrides == state.overrides
+        state = again
+
+
+@pytest.mark.parametrize("node", [7, [], "x", {}, {"who": "ann"}, {"who": "ann", "since": "soon"}, {"since": 1.0}])
+def test_a_drain_that_makes_no_sense_is_counted_and_left_out(node: Any) -> None:
+    assert restored([OVERRIDE], node) == (restored([OVERRIDE])[0], 1)
+
+
+@pytest.mark.parametrize("since", [float("nan"), float("inf"), 10**400])
+def test_a_drain_at_no_moment_is_left_out(since: Any) -> None:
+    assert restored([], {"who": "ann", "since": since}) == (Overrides(), 1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from appliance.control.overrides import Overrides
 from appliance.control.plan import Openings, plan
 from appliance.control.report import Facts, overview, services
 from appliance.control.state import Pair, State
@@ -71,6 +72,24 @@ def test_a_disabled_vip_is_told(tmp_path: Path) -> None:
     found = told(State(one), judged(one, b1=Outcome.OK), DataPlane(tmp_path, None, 1, pinned=False))
     (vip,) = found["vips"]
     assert (vip["announce"], vip["reason"]) == ("no", "disabled in the configuration")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "up", "expected"),
+    [
+        (True, True, ("demote", "this node is drained")),
+        (True, False, ("no", "down")),
+        (False, True, ("no", "disabled in the configuration")),
+    ],
+)
+def test_all_that_a_drained_node_announces_is_a_last_resort(
+    tmp_path: Path, enabled: bool, up: bool, expected: tuple[str, str]
+) -> None:
+    one = config(service(WEB, 1, vip_enabled=enabled))
+    state = State(one, Overrides().drain_node("ann", 10.0))
+    health = judged(one, b1=Outcome.OK if up else Outcome.NONE)
+    (vip,) = told(state, health, DataPlane(tmp_path, None, 1, pinned=False))["vips"]
+    assert (vip["announce"], vip["reason"]) == expected
 
 
 def test_before_there_is_a_data_plane(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ TYPES = {"open", "update", "notification", "keepalive", "refresh"}
 
 def test_the_names() -> None:
     body = json.loads(json.dumps(ROUTING.as_json()))
-    assert set(body) == {"router_id", "learning", "listening", "peers"}
+    assert set(body) == {"router_id", "learning", "listening", "drained", "peers"}
     assert all(set(peer) == PEER for peer in body["peers"])
     well = body["peers"][0]
     assert set(well["bfd"]) == BFD
@@ -63,5 +63,11 @@ def test_what_follows_from_the_rest() -> None:
 
 def test_nothing_is_configured() -> None:
     nothing = RoutingStatus("")
-    assert nothing.as_json(routes=True) == {"router_id": "", "learning": 0.0, "listening": False, "peers": []}
+    assert nothing.as_json(routes=True) == {
+        "router_id": "",
+        "learning": 0.0,
+        "listening": False,
+        "drained": None,
+        "peers": [],
+    }
     assert replace(nothing, learning=3.5).as_json()["learning"] == 3.5

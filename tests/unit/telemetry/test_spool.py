@@ -299,6 +299,7 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float, wrong: float = 0.0) -
 
 
 def test_what_is_too_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later(monkeypatch, 0)
     spool = Spool(tmp_path, segment_bytes=5_000)
     for number in range(1, 31):
         spool.append(event(number, "x" * 40))
@@ -318,6 +319,7 @@ def test_what_is_too_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_clock_that_is_set_far_forth_makes_nothing_old_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    later(monkeypatch, 0)
     spool = Spool(tmp_path, segment_bytes=5_000)
     for number in range(1, 31):
         spool.append(event(number, "x" * 40))
