@@ -63,7 +63,7 @@ def configuration(services: int = scale.SERVICES, *, interval: int = scale.INTER
             "hold_down: 0",
             f"bgp:\n  {head}\n  groups:",
             *groups,
-            *lines[: first + 2 * services],
+            *lines[: first + 3 * services],
             "",
         ]
     )
