@@ -71,11 +71,11 @@ class Program:
         notifier, estate = manager.notifier, Estate()
         inherited = Inheritance(Heritage("1", left), [DOCUMENT, *(one.name for one in left)])
         descriptors = Descriptors(estate, inherited, notifier)
-        self.daemon: Any = SimpleNamespace(
+        daemon: Any = SimpleNamespace(
             inherited=inherited, descriptors=descriptors, notifier=notifier, estate=estate, record=lambda *_, **__: None
         )
         self.speaker = Speaker(lambda session: routes, lambda session, news: None, lambda *_: None)
-        self.sessions = Sessions(self.daemon)
+        self.sessions = Sessions(daemon)
         self.resumed = self.sessions.resume(self.speaker, wanted, routes)
         descriptors.forget_rest()
 
