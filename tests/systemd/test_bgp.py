@@ -236,7 +236,7 @@ def test_a_peer_whose_session_is_another_now_hears_so(site: Site, bird: Bird, ot
     before = known(bird)["sessions"]
     site.system.configure(configuration(**other))
     site.system.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "vc5")
-    bird.wait("the end of the session", lambda: says in bird.neighbour(US).last_error.lower(), 30)
+    bird.wait("the end of the session", lambda: f"received: {says}" in bird.log.lower(), 30)
     assert known(bird)["sessions"][US6] == before[US6]
     if other["hold_time"] is None:
         wait_for("nothing to be held of it", lambda: stored(site.system) == HELD - 1, 10)
@@ -268,7 +268,6 @@ def test_what_is_over_is_held_no_more(site: Site, bird: Bird) -> None:
 def ends(bird: Bird) -> None:
     for address in (US, US6):
         bird.wait_down(address)
-        assert "the load balancer was stopped" in bird.neighbour(address).last_error
     for vip in (VIP, OTHER_VIP):
         bird.wait_no_route(vip)
 
@@ -279,7 +278,8 @@ def test_a_stop_is_told_and_leaves_nothing(site: Site, bird: Bird, end: str) -> 
     began = time.monotonic()
     system.run("systemctl", end, "vc5")
     print(f"{end}: {time.monotonic() - began:.2f} s")
-    assert "the load balancer was stopped" in bird.log
+    # What it tells of last may be that BFD is over as well.
+    assert bird.log.count("the load balancer was stopped") >= 2
     if end == "stop":
         ends(bird)
         assert connections(site) == 0
