@@ -41,7 +41,7 @@ test-appliance: ## whole systems: the package on each release, its units under s
 	@sh tests/setup.sh runtime lab tools bpffs vm deb servers routers elasticsearch package
 	@VC5_VM=required $(TOOLS) -m pytest --timeout=600 tests/package tests/systemd tests/telemetry/test_telling.py \
 		tests/vm/test_units.py tests/vm/test_appliance.py tests/vm/test_systems.py \
-		tests/netns/test_routers.py tests/netns/test_bgp_site.py $(ARGS)
+		tests/netns/test_routers.py tests/netns/test_bgp_site.py tests/netns/test_bgp_hitless.py $(ARGS)
 
 test-vm: ## the tests in the virtual machine alone, which fail here where there can be none
 	@sh tests/setup.sh runtime lab tools vm

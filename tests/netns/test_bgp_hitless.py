@@ -213,6 +213,7 @@ def test_a_vip_that_died_with_the_daemon_is_not_kept(stage: Stage) -> None:
         wait_routes(router, str(VIP), carriers(router, str(VIP)))
 
 
+@pytest.mark.appliance
 def test_it_can_be_killed_again_and_again(stage: Stage) -> None:
     with kept(stage), traffic(stage):
         for number in range(ROUNDS):
