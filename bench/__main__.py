@@ -15,6 +15,7 @@ from collections.abc import Callable
 from appliance.errors import Vc5Error
 from bench import (
     appliance,
+    bfd,
     daemon,
     figures,
     health,
@@ -43,7 +44,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "scale": scale.run,
     "health": health.run,
     "metrics": metrics.run,
-    "routing": routing.run,
+    "routing": lambda: routing.run() + bfd.run(),
     "appliance": appliance.run,
     "shipping": shipping.run,
 }

@@ -57,6 +57,20 @@ def _figures() -> tuple[Figure, ...]:
     for check in ("syn", "tcp", "http"):
         for process in ("prober", "control"):
             lines.append((f"1,000 `{check}` probes/s, {process}", f"{process}-cpu", {"check": check}))
+    for to, text in (("receivers", "routers that only read"), ("BIRD", "BIRDs, in their tables")):
+        lines.append(
+            (f"10,000 VIPs, from established, 4 {text}, worst", "routing-announced", {"vips": 10_000, "to": to})
+        )
+    for count in (10, 10_000):
+        for which in ("median", "worst"):
+            title = f"last failed probe to withdrawal on the wire, {count:,} VIPs, {which}"
+            lines.append((title, f"routing-withdrawn-{which}", {"vips": count}))
+    lines += [
+        ("sessions that a reload touches, 10,000 VIPs, 4 peers", "routing-reload-touched", {"vips": 10_000}),
+        ("flaps of 50 peers with BFD at 300 ms x 3, 1,000 services reloaded", "routing-bfd-flaps", {}),
+        ("longest silence of BFD in that time", "routing-bfd-gap", {}),
+        ("process of BFD, 50 peers", "routing-bfd-cpu", {}),
+    ]
     return tuple(Figure(*line) for line in lines)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from appliance.config.kinds import duration_text
 from appliance.model import Address, Config
@@ -118,7 +119,7 @@ class Announcements:
                 until += [] if one.left is None else [now + one.left]
         return Announcements(found, min(until, default=None))
 
-    @property
+    @cached_property
     def how(self) -> dict[Address, Announce]:
         """How each is to be announced, for the policies of peers."""
         return {vip: one.how for vip, one in self.by_vip.items()}

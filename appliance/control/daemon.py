@@ -314,7 +314,7 @@ class Daemon:
         before, numbering = self.instance.current, self.instance.data.numbering()
         try:
             with self.slices:
-                made = self.instance.replan(dirty, self.slices.size)
+                made = self.instance.replan(dirty, self.slices.of(len(before.ordered) if before else 0))
         except Vc5Error as error:
             self.record(EventKind.ALARM, f"the tables cannot follow: {error}")
             self._dirty = None

@@ -11,6 +11,8 @@ from appliance.model import Config, Host, Interface
 
 CAPABILITIES = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
 """By number (linux/capability.h): attaching and netlink; variable offsets into packets; maps and programs."""
+LISTENING = "CAP_NET_BIND_SERVICE"
+"""For routers that are to connect, to port 179 (`listen`); nothing else needs it (routing/sockets.py)."""
 ALL_POWERFUL = 21
 """CAP_SYS_ADMIN, which stands for the BPF ones, and is needed to make the probe namespace."""
 

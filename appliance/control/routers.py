@@ -44,10 +44,9 @@ def peer_status(
     error, end = session.last_error, session.last_end
     if outbox is not None:
         withheld = len(announced.by_vip) - len(outbox.wanted) + len(outbox.refused)
-        differing = sum(1 for vip, one in outbox.wanted.items() if told.get(vip) != one)
-        pending = differing - len(outbox.refused) + sum(1 for vip in told if vip not in outbox.wanted)
     else:
-        withheld, pending = 0, 0
+        withheld = 0
+    advertised_ipv4 = sum(vip.version == 4 for vip in told)
     graceful = GracefulRestart(peer.graceful_restart)
     if agreement is not None and (theirs := agreement.graceful_restart) is not None:
         graceful = GracefulRestart(peer.graceful_restart, True, theirs.time, theirs.restarting)
@@ -67,9 +66,9 @@ def peer_status(
         capabilities_sent=tuple(capability_words(offered)),
         capabilities_received=tuple(capability_words(agreement.received)) if agreement else (),
         graceful_restart=graceful,
-        advertised_ipv4=sum(1 for vip in told if vip.version == 4),
-        advertised_ipv6=sum(1 for vip in told if vip.version == 6),
-        pending=pending,
+        advertised_ipv4=advertised_ipv4,
+        advertised_ipv6=len(told) - advertised_ipv4,
+        pending=outbox.waiting if outbox is not None else 0,
         withheld=withheld,
         end_of_rib=outbox is not None and outbox.ended,
         sent=_traffic(session, Direction.SENT),

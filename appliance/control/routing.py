@@ -77,7 +77,8 @@ class Routing:
         self._isolated, self._drained = instance.governor.isolated, instance.state.overrides.node is not None
         self._announce(time.monotonic())
         self.bfd = PathsWatched(self._daemon, self.speaker)
-        self.sessions.resume(self.speaker, {one.peer.address: one for one in self._wanted(instance.state.config)})
+        wanted = {one.peer.address: one for one in self._wanted(instance.state.config)}
+        self.sessions.resume(self.speaker, wanted, self.announced.by_vip)
         self._config = None
         self.look(time.monotonic())
 
@@ -126,6 +127,7 @@ class Routing:
         if forever:
             await self.speaker.close(STOPPED, shutdown_data(STOPPED))
         else:
+            self.sessions.leave(self.speaker)
             self.speaker.abandon()
         await self.bfd.stop(forever=forever)
 
@@ -172,6 +174,7 @@ class Routing:
         since, standing = self._daemon.instance.vips_since, self.standing(now)
         if vips is None:
             self.announced = self._announcing.all(self._vips, since, standing)
+            self.sessions.note(self.speaker, self.announced.by_vip)
             for session in self.speaker.sessions.values():
                 self.speaker.want(session)
             return

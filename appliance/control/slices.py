@@ -13,6 +13,8 @@ from types import TracebackType
 LONGEST = 0.010
 """Seconds of processor time that a slice may take: with what else a turn does, far below what anybody notices."""
 LEAST, MOST = 4, 512
+SLICES = 256
+"""In so many at most, however long each takes: what a slice costs that does not depend on its size is paid as often."""
 
 
 class Slices:
@@ -21,6 +23,10 @@ class Slices:
     def __init__(self) -> None:
         self.size = 32
         self._began = 0.0
+
+    def of(self, services: int) -> int:
+        """How many services of so many are in a slice."""
+        return max(self.size, services // SLICES)
 
     def __enter__(self) -> None:
         self._began = thread_time()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Collection
+from itertools import compress
+from operator import not_
 
 from appliance.dataplane.aside import TUNNEL
 from appliance.dataplane.encapsulation import Outer, encapsulation, native16, outer
@@ -82,7 +84,7 @@ class Paths:
     def keep(self, others: Collection[int]) -> None:
         """Give away the legs that no destination's packets leave by, and that are none of the others."""
         paths, words = self._memory.destinations.column("path"), self._memory.identities.column("tunnel")
-        direct = {path for path, word in zip(paths, words, strict=True) if not word}
+        direct = set(compress(paths, map(not_, words)))
         tunnelled = {self._memory.tunnels.get(word - 1, "leg") for word in set(words) - {0}}
         self.legs.keep(direct | tunnelled | set(others))
 

@@ -112,6 +112,9 @@ def listening(family: int) -> socket.socket:
         why = os.strerror(error.errno or 0)
         hint = "is another BGP daemon running here? End it, or remove `listen`"
         if isinstance(error, PermissionError):
-            hint = "the daemon lacks CAP_NET_BIND_SERVICE; remove `listen`, or give it that (systemctl edit vc5)"
+            hint = (
+                "this process lacks CAP_NET_BIND_SERVICE; run vc5 as root, or give the service this capability "
+                "(AmbientCapabilities= and CapabilityBoundingSet= in vc5.service), or remove `listen`"
+            )
         raise HostError(f"port {PORT}: {why}; {hint}") from error
     return end

@@ -51,6 +51,8 @@ class Speaker:
 
     def __init__(self, routes: Callable[[Session], Routes], told: Callable[[Session, News], None], tap: Tap) -> None:
         self._routes, self._told, self._tap = routes, told, tap
+        self.held_up: Callable[[Session], None] = lambda session: None
+        """Hears when a peer takes no more for now, amid a message perhaps."""
         self._loop = asyncio.get_running_loop()
         self.sessions: dict[Address, Session] = {}
         self._wires: dict[tuple[Address, int], Wire] = {}
@@ -129,6 +131,12 @@ class Speaker:
         self.sessions.clear()
 
     # ---- what outlives the program
+
+    def breathe(self) -> None:
+        """Have all peers hear of us now: for a while they will not."""
+        for session in self.sessions.values():
+            session.breathe(self._loop.time())
+            self._act(session)
 
     def left(self, session: Session, *, exact: bool) -> tuple[int, Left] | None:
         """Return the descriptor of an established session, and what to leave of it; None without one."""
@@ -295,6 +303,7 @@ class Speaker:
             self._loop.add_writer(wire.end, self._writable, session, serial, wire)
             if serial in session.connections:
                 session.connections[serial].blocked(self._loop.time())
+                self.held_up(session)
             return
         except OSError as error:
             self._lost(session, serial, f"the connection broke: {error.strerror}")

@@ -29,7 +29,7 @@ from tests.lab.topology import Lab
 
 USER, PROBER = "daemon", "nobody"
 """Accounts that every Debian has, in the places of vc5 and vc5-prober."""
-CAPABILITIES = ("bpf", "perfmon", "net_admin")
+CAPABILITIES = ("bpf", "perfmon", "net_admin", "net_bind_service")
 AGAIN = 0.1
 """Seconds from the end of a prober to the next."""
 
@@ -98,7 +98,14 @@ class ProberUnit:
 class Apart(Standing):
     """A daemon without root, and all that belongs to it."""
 
-    def __init__(self, lab: Lab, name: str, configuration: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        name: str,
+        configuration: str,
+        environment: dict[str, str] | None = None,
+        capabilities: Sequence[str] = CAPABILITIES,
+    ) -> None:
         self.lab = lab
         self.root = lab.root(name)
         self.places = paths.root(str(self.root))
@@ -111,7 +118,7 @@ class Apart(Standing):
             lab.balancer,
             self.root,
             configuration,
-            program=(*as_user(USER, CAPABILITIES, [pwd.getpwnam(PROBER).pw_gid]), *PROGRAM),
+            program=(*as_user(USER, capabilities, [pwd.getpwnam(PROBER).pw_gid]), *PROGRAM),
             environment={**(environment or {}), "PYTHONPATH": str(self.code)},
             options=("--prober-user", PROBER),
         )

@@ -310,6 +310,12 @@ class Daemon(Standing):
         mine = [one for one in self.changes if one["changed"][0] == peer]
         return mine[-1] if mine and mine[-1]["changed"][1] == state else None
 
+    @property
+    def whys(self) -> set[str]:
+        """All reasons that were given so far."""
+        self._drain(0.0)
+        return {one["changed"][3] for one in self.changes}
+
     def up(self, rows: tuple[Row, ...]) -> bool:
         """Whether all of these are up."""
         return all(self.heard(row[0], "up") for row in rows)

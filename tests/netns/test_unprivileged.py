@@ -1,4 +1,4 @@
-"""The daemon without root: a user with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and the prober as a user of its own."""
+"""The daemon without root: a user with the capabilities of its unit, and the prober as a user of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.netns.scenario_operator import (
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-NUMBERS = {"net_admin": 12, "net_raw": 13, "perfmon": 38, "bpf": 39}
+NUMBERS = {"net_bind_service": 10, "net_admin": 12, "net_raw": 13, "perfmon": 38, "bpf": 39}
 BOTH = {"11": "available", "12": "available"}
 
 
@@ -67,7 +67,7 @@ def frozen(apart: Apart) -> bool:
     return bool(apart.daemon.status()["prober"]["frozen"])
 
 
-def test_it_serves_with_three_capabilities_and_leaves_nothing(lab: Lab) -> None:
+def test_it_serves_with_four_capabilities_and_leaves_nothing(lab: Lab) -> None:
     before = links(lab.balancer)
     with serving(lab, "serves") as apart:
         daemon = apart.daemon
@@ -267,6 +267,25 @@ def test_what_is_missing_is_named(
     finally:
         apart.close()
         apart.ground("down")
+
+
+LISTENS = "listen: yes\nrouter_id: 10.1.10.5\nbgp: {as_number: 65001, peers: [10.1.10.1]}"
+REFUSED = (
+    "port 179: Permission denied; this process lacks CAP_NET_BIND_SERVICE; run vc5 as root, or give the service this "
+    "capability (AmbientCapabilities= and CapabilityBoundingSet= in vc5.service), or remove `listen`"
+)
+
+
+@pytest.mark.parametrize("less", [(), ("net_bind_service",)], ids=["all", "no CAP_NET_BIND_SERVICE"])
+def test_without_its_capability_nobody_can_connect_and_all_else_works(lab: Lab, less: tuple[str, ...]) -> None:
+    capabilities = [name for name in CAPABILITIES if name not in less]
+    with Apart(lab, f"listens-{len(less)}", configuration(top=LISTENS), capabilities=capabilities) as apart:
+        wait_states(apart.daemon, b11="available", b12="available")
+        assert apart.daemon.ask("bgp")["listening"] is not bool(less)
+        assert alarms(apart.daemon, 0, "port 179") == [f"bgp: {REFUSED}"] * len(less)
+        listening = lab.balancer.run("ss", "-tln")
+        assert (":179 " in listening) is not bool(less)
+        assert apart.daemon.stop() == 0
 
 
 def test_a_daemon_goes_on_with_ground_that_was_repaired(lab: Lab) -> None:

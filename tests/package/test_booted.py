@@ -14,6 +14,7 @@ import pytest
 from appliance import __version__
 from tests.lab.namespace import Namespace, run
 from tests.lab.patience import wait_for
+from tests.lab.routers import Bird, Neighbour, Setup, missing_daemons
 from tests.package.archive import Package
 from tests.package.building import another, missing_tools
 from tests.package.debian import Debian
@@ -137,3 +138,46 @@ def test_a_version_that_does_not_work_leaves_the_old_one_running(deb: Package, s
     assert FORWARDS in eth0(system)
     system.bring(deb.file, "--allow-downgrades")
     assert (system.show("vc5", "ActiveState"), system.show("vc5", "MainPID")) == ("active", process)
+
+
+NEIGHBOUR = "10.1.1.9"
+ROUTED = f"""
+router_id: 10.1.1.1
+learn: 0
+hold_down: 0
+bgp:
+  as_number: 65001
+  groups:
+    - {{name: router, peers: [{NEIGHBOUR}], remote_as: 65000, on_vip_down: demote, bfd: yes}}
+{CONFIGURATION}"""
+
+
+@pytest.mark.appliance
+def test_an_upgrade_that_no_router_notices(deb: Package, system: Booted, tmp_path: Path) -> None:
+    if missing := missing_daemons([Bird]):
+        pytest.skip(missing)
+    outside, vip = Namespace(f"vc5deb-{os.getpid()}-router"), "203.0.113.10/32"
+    run("ip", "netns", "add", outside.name)
+    try:
+        run("ip", "-netns", f"vc5deb-{os.getpid()}", "link", "set", "far", "netns", outside.name)
+        lines = [f"address add {NEIGHBOUR}/24 dev far", "link set far up", "link set lo up"]
+        outside.run("ip", "-batch", "-", text="\n".join([*lines, ""]))
+        setup = Setup(65000, NEIGHBOUR, (Neighbour("10.1.1.1", 65001, bfd=0.3, passive=True),))
+        with Bird(outside, tmp_path / "bird", setup) as bird:
+            system.bring(deb.file)
+            system.file("/etc/vc5/conf.d/shop.yaml").write_text(ROUTED)
+            system.run("systemctl", "reload", "vc5")
+            bird.wait_established(seconds=30)
+            bird.wait_route(vip)
+            bird.wait("BFD", lambda: bird.bfd("10.1.1.1") == "up")
+            before = (bird.neighbour("10.1.1.1"), bird.changes(vip))
+            said = system.bring(another(deb.file, tmp_path / "newer", f"{__version__}+1"))
+            assert "runs in place of" in said
+            assert system.run("vc5", "--version") == f"vc5 {__version__}+1\n"
+            assert (bird.neighbour("10.1.1.1"), bird.changes(vip)) == before
+            assert "BFD session down" not in bird.log
+            system.apt("remove", "vc5-appliance")
+            bird.wait_no_route(vip)
+            assert "the load balancer was stopped" in bird.neighbour("10.1.1.1").last_error
+    finally:
+        run("ip", "netns", "del", outside.name)

@@ -17,8 +17,11 @@ from tests.systemd.conftest import Site
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.appliance]
 
-HELD = {"vc5.service": {"cap_net_admin", "cap_perfmon", "cap_bpf"}, "vc5-prober.service": {"cap_net_raw"}}
-BITS = {12: "cap_net_admin", 13: "cap_net_raw", 38: "cap_perfmon", 39: "cap_bpf"}
+HELD = {
+    "vc5.service": {"cap_net_admin", "cap_perfmon", "cap_bpf", "cap_net_bind_service"},
+    "vc5-prober.service": {"cap_net_raw"},
+}
+BITS = {10: "cap_net_bind_service", 12: "cap_net_admin", 13: "cap_net_raw", 38: "cap_perfmon", 39: "cap_bpf"}
 
 
 def status(system: Booted) -> Any:

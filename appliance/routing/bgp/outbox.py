@@ -91,6 +91,11 @@ class Outbox:
         return bool(self._groups or self._begins or self._ends or ending or any(self._gone.values()))
 
     @property
+    def waiting(self) -> int:
+        """How many routes and withdrawals `take` has yet to return."""
+        return len(self._group_of) + sum(map(len, self._gone.values()))
+
+    @property
     def ended_families(self) -> tuple[Family, ...]:
         """Families whose end of the RIB was sent."""
         return tuple(family for family in self._families if family not in self._unfinished)
@@ -122,13 +127,31 @@ class Outbox:
 
     def want(self, routes: Routes) -> None:
         """Set all that the peer should know."""
-        wanted = self._wanted
+        wanted, self._complete = self._wanted, True
+        if not (wanted or self._told or self._refused):
+            self._fill(routes)
+            return
         for address in [address for address in wanted if address not in routes]:
             self.change(address, None)
         for address, attributes in routes.items():
             if wanted.get(address) is not attributes:
                 self.change(address, attributes)
-        self._complete = True
+
+    def _fill(self, routes: Routes) -> None:
+        """Set all that a peer should know that knows nothing, with no look at where each of thousands of VIPs was."""
+        self._wanted = dict(routes)
+        alike: dict[tuple[int, int], list[tuple[Address, Attributes]]] = {}
+        for route in routes.items():
+            alike.setdefault((id(route[1]), route[0].version), []).append(route)
+        for some in alike.values():
+            family = Family.of(some[0][0])
+            found = self._form(family, some[0][1])
+            if isinstance(found, str):
+                self._refused |= dict.fromkeys((address for address, _ in some), found)
+                continue
+            group = family, found
+            self._groups.setdefault(group, {}).update(some)
+            self._group_of |= dict.fromkeys(self._groups[group], group)
 
     def change(self, address: Address, attributes: Attributes | None) -> None:
         """Set what the peer should know of one VIP; None: nothing."""
@@ -239,10 +262,11 @@ class Outbox:
                 piece = list(islice(waiting.items(), count))
                 if len(piece) == len(waiting):
                     del self._groups[group]
-                for address, attributes in piece:
+                for address, _ in piece:
                     del waiting[address], self._group_of[address]
-                    self._told[address] = attributes
-                    self._again.discard(address)
+                self._told.update(piece)
+                if self._again:
+                    self._again.difference_update(address for address, _ in piece)
                 yield one.message([prefix(address) for address, _ in piece])
 
     def _end(self) -> Iterator[bytes]:

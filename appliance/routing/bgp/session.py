@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from appliance.model_address import Address
 from appliance.routing.bgp.agreement import Agreement, Local
 from appliance.routing.bgp.connection import Connection, Ending, Order
+from appliance.routing.bgp.machine import Input
 from appliance.routing.bgp.message import Message, Open, RouteRefresh, Update
 from appliance.routing.bgp.notification import Cease, Code
 from appliance.routing.bgp.outbox import Outbox
@@ -205,6 +206,11 @@ class Session:
             self.counts[Direction.SENT, Update] += self.outbox.messages - before
             self._note(Direction.SENT, data)
         return data
+
+    def breathe(self, now: float) -> None:
+        """Have the peer hear of us now, and not only when it is due."""
+        if self._serving is not None:
+            self._serving.happen(Input.KEEPALIVE_DUE, now)
 
     # ---- what connections ask (Owner of connection.py)
 

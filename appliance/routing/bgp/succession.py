@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -55,6 +55,10 @@ class Left:
     """Families that the peer has asked to hear again, and has not heard to their end."""
     sessions: int = 1
     attempts: int = 0
+
+    def suddenly(self) -> Left:
+        """Return what is still true of it once the session goes on."""
+        return replace(self, exact=False, rest=b"", unsent=b"", told=None, ended=(), again=())
 
     def as_json(self) -> dict[str, Any]:
         """As JSON carries it."""

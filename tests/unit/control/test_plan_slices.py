@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from appliance.control.plan import OPENING, Plan, plan
-from appliance.control.slices import LEAST, LONGEST, MOST, Slices
+from appliance.control.slices import LEAST, LONGEST, MOST, SLICES, Slices
 from appliance.control.state import State
 from appliance.model import Health, Host, Protocol, ServiceKey
 from tests.unit.control.sample import ETH0, SEED, Planner, address, config, host, mac, service
@@ -154,3 +154,11 @@ def test_services_with_the_same_backends_share_their_members() -> None:
     moved = sliced(site, dead, set(), 7)
     hops = {member.hop.macs[:6] for one in moved.desired.services for member in one.members if member.hop}
     assert hops == {mac(1), mac(2), mac(99), mac(4)}
+
+
+def test_even_the_smallest_slices_are_not_too_many() -> None:
+    slices = Slices()
+    for _ in range(10):
+        slices.took(LONGEST * 2)
+    assert slices.of(100) == LEAST
+    assert slices.of(SLICES * LEAST * 10) == LEAST * 10

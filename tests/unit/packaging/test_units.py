@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance import paths
-from appliance.control.requirements import CAPABILITIES
+from appliance.control.requirements import CAPABILITIES, LISTENING
 from appliance.errors import EXIT_CONFIG, EXIT_USAGE
 from appliance.routing.bfd.launch import MODULE
 from appliance.routing.bfd.process import TICK
@@ -75,7 +75,7 @@ def test_a_unit_is_no_more_exposed_than_it_must_be(unit: str) -> None:
 
 def test_the_daemon_holds_what_it_asks_for_and_no_more() -> None:
     found = settings("vc5.service")
-    assert set(found["AmbientCapabilities"].split()) == set(CAPABILITIES.values())
+    assert set(found["AmbientCapabilities"].split()) == {*CAPABILITIES.values(), LISTENING}
     assert found["CapabilityBoundingSet"] == found["AmbientCapabilities"]
     assert found["RestartPreventExitStatus"].split() == [str(EXIT_USAGE), str(EXIT_CONFIG)]
     assert found["Unit.StartLimitIntervalSec"] == "0"

@@ -298,3 +298,23 @@ def test_attributes_that_differ_by_vip_are_all_sent() -> None:
     assert peer.known == routes
     outbox.want(dict(routes))
     assert not outbox.pending
+
+
+@pytest.mark.parametrize("families", [(V4, V6), (V4,)])
+def test_a_first_set_is_told_as_if_it_had_come_one_by_one(families: tuple[Family, ...]) -> None:
+    refused = Attributes(HOP, communities=tuple(Community((1, 2, number)) for number in range(400)))
+    kinds = {4: (PLAIN, LAST, Attributes(HOP, (65001,)), refused), 6: (PLAIN_6, PLAIN)}
+    routes = {vip: kinds[vip.version][at % len(kinds[vip.version])] for at, vip in enumerate(VIPS)}
+    at_once, singly = (Outbox(four_octet=True, families=families) for _ in range(2))
+    for vip, attributes in routes.items():
+        singly.change(vip, attributes)
+    singly.want(routes)
+    at_once.want(routes)
+    assert at_once.waiting == singly.waiting == len(routes) - len(singly.refused)
+    assert (at_once.wanted, at_once.refused) == (singly.wanted, singly.refused)
+    assert sorted(at_once.take()) == sorted(singly.take())
+    assert at_once.told == singly.told
+    assert at_once.waiting == singly.waiting == 0
+    assert (at_once.pending, at_once.ended) == (False, True)
+    at_once.change(VIPS[0], None)
+    assert at_once.waiting == 1

@@ -237,7 +237,7 @@ def nothing() -> float:
     return 0.5
 
 
-TERMS = {
+TERMS: dict[str, Any] = {
     "hold_time": 12,
     "source_ip": LEFT,
     "password": "changed",
@@ -250,7 +250,7 @@ TERMS = {
     "graceful_restart": False,
     "restart_time": 7,
 }
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "med": 5,
     "local_pref": 7,
     "prepend": 3,
@@ -264,7 +264,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", TERMS)
 def test_a_session_that_is_to_be_another_is_not_taken_over(name: str) -> None:
     session, found = left_of()
-    local = replace(session.local, peer=replace(session.local.peer, **{name: TERMS[name]}))  # type: ignore[arg-type]
+    local = replace(session.local, peer=replace(session.local.peer, **{name: TERMS[name]}))
     assert resume(local, found, (), nothing, 0.0) is None
 
 
@@ -276,7 +276,7 @@ def test_nor_is_one_of_another_router_id() -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_is_told_over_it_may_change(name: str) -> None:
     session, found = left_of()
-    local = replace(session.local, peer=replace(session.local.peer, **{name: OTHERS[name]}))  # type: ignore[arg-type]
+    local = replace(session.local, peer=replace(session.local.peer, **{name: OTHERS[name]}))
     assert resume(local, found, (), nothing, 0.0) is not None
 
 
