@@ -22,7 +22,7 @@ from tests.lab.backend import Server
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
 from tests.lab.routers import Bird, Frr, Neighbour, Router, Setup, missing_daemons
-from tests.lab.routers.terms import prefix_of
+from tests.lab.routers.terms import Prefix, prefix_of
 from tests.lab.site import CLIENT_ADDRESSES6, Site
 from tests.lab.traffic import Requests
 from tests.lab.xdp_pass import XdpPass
@@ -87,7 +87,7 @@ def configuration(site: Site, host: int) -> str:
         "peers": [ROUTER],
         "listen": True,
     }
-    return document(rows, bgp, host, hash_seed=SEED, on_isolation="no")
+    return document(rows, bgp, host, hash_seed=SEED)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +111,12 @@ def stage() -> Iterator[Stage]:
 
 def wait_ways(router: Router, ways: Mapping[int, tuple[str, ...]], seconds: float = 20.0) -> None:
     """Wait until the router sends all VIPs these ways."""
-    wanted = {prefix_of(vip): ways[prefix_of(vip).version] for vip in VIPS}
-    router.wait(f"the ways {ways}", lambda: router.kernel_routes() == wanted, seconds)
+    router.wait(f"the ways {ways}", lambda: router.kernel_routes() == ways_of(ways), seconds)
+
+
+def ways_of(ways: Mapping[int, tuple[str, ...]]) -> dict[Prefix, tuple[str, ...]]:
+    """The routes of all VIPs, by the ways of a family."""
+    return {prefix_of(vip): ways[prefix_of(vip).version] for vip in VIPS}
 
 
 def answered_by(stage: Stage, vip: str = OTHER_VIP) -> set[str]:
@@ -141,13 +145,16 @@ def test_traffic_goes_where_the_service_lives(stage: Stage, kind: type[Router]) 
         route = next(route for route in router.routes(4)[prefix_of(VIP)] if route.neighbour == own(SECOND))
         assert (route.as_path, route.next_hop) == ((BALANCERS_AS,), own(SECOND))
 
-        # The service dies on one: its route goes, and no client notices.
+        # The services die on one, all at once: its routes go, or are the last resort once it takes itself to be cut off
+        # from them; no client notices.
         with stage.requests() as requests:
             wait_for("both to answer", lambda: set(requests.status().backends()) == {"b1", "b2"})
             for backend in backends:
                 backend.kill_servers(Server.ECHO)
             wait_ways(router, FIRST_ALONE)
             assert answered_by(stage) == answered_by(stage, OTHER_VIP6) == {"b1"}
+            ways = [change.via for change in router.changes(OTHER_VIP)]
+            assert ways[-1] == (own(BALANCER),) != ways[-2], "nor do they come back for a moment"
             for backend in backends:
                 backend.start_servers(stage.site.content, Server.ECHO)
             wait_ways(router, BOTH)
