@@ -61,10 +61,11 @@ def _figures() -> tuple[Figure, ...]:
         lines.append(
             (f"10,000 VIPs, from established, 4 {text}, worst", "routing-announced", {"vips": 10_000, "to": to})
         )
-    for count in (10, 10_000):
-        for which in ("median", "worst"):
-            title = f"last failed probe to withdrawal on the wire, {count:,} VIPs, {which}"
-            lines.append((title, f"routing-withdrawn-{which}", {"vips": count}))
+    for start, text in (("verdict", "verdict"), ("probe", "last failed probe")):
+        for count in (10, 10_000):
+            for which in ("median", "worst"):
+                title = f"{text} to withdrawal on the wire, {count:,} VIPs, {which}"
+                lines.append((title, f"routing-withdrawn-{which}", {"vips": count, "from": start}))
     lines += [
         ("sessions that a reload touches, 10,000 VIPs, 4 peers", "routing-reload-touched", {"vips": 10_000}),
         ("flaps of 50 peers with BFD at 300 ms x 3, 1,000 services reloaded", "routing-bfd-flaps", {}),

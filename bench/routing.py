@@ -8,9 +8,9 @@ announced    from the moment at which the first of 4 sessions is established to 
              last route: at four receivers that only read (receiver.py), by the kernel's stamp on the packets that come
              to them; and at four BIRDs, by what they log of their tables, which includes their own work: all four, the
              daemon and their kernels' routing tables share the processors
-withdrawal   from the end of the probe that decides, by the prober's clock, as the log has it, to the packet with the
-             withdrawal, as it comes to the last of four receivers. On the way lie the 10 ms for which the prober
-             gathers results. `judged` in the JSON is from the daemon's verdict on
+withdrawn    from the verdict, or from the end of the probe that decides, by the prober's clock, both as the log has
+             them, to the packet with the withdrawal, as it comes to the last of four receivers. Between probe and
+             verdict lie the 10 ms for which the prober gathers results
 turn         how long the daemon's event loop was busy at a stretch while it announced, its own measure
 reload       of as many services: how many sessions ended, and how many messages routers heard because of it
 
@@ -217,13 +217,13 @@ class _Bench:
                 verdicts.append(event["at"])
         if len(probes) != DEATHS:
             raise ValueError(f"the log knows of {len(probes)} deaths, not {DEATHS}")
-        wire = [(at - probe) * 1e3 for at, probe in zip(came, probes, strict=True)]
-        judged = [(at - verdict) * 1e3 for at, verdict in zip(came, verdicts, strict=True)]
-        more = {"least": min(wire), "samples": DEATHS, "judged": statistics.median(judged), "judged_worst": max(judged)}
-        return [
-            Row(f"routing-withdrawn-{which}", value, "ms", self._labels, limit=WITHDRAW_LIMIT, more=more)
-            for which, value in (("median", statistics.median(wire)), ("worst", max(wire)))
-        ]
+        rows = []
+        for name, moments, limit in (("verdict", verdicts, WITHDRAW_LIMIT), ("probe", probes, None)):
+            samples = [(at - moment) * 1e3 for at, moment in zip(came, moments, strict=True)]
+            labels, more = {**self._labels, "from": name}, {"least": min(samples), "samples": DEATHS}
+            for which, value in (("median", statistics.median(samples)), ("worst", max(samples))):
+                rows.append(Row(f"routing-withdrawn-{which}", value, "ms", labels, limit=limit, more=more))
+        return rows
 
     def _heard(self, *, up: bool) -> float:
         """Wait until all receivers know that the first VIP is up, or down; return when the last one heard of it."""

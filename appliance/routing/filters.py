@@ -41,7 +41,10 @@ class Filters:
 
     def __init__(self, accept: Iterable[Network], reject: Iterable[Network]) -> None:
         self._accept = Prefixes(accept)
+        reject = tuple(reject)
         self._reject = Prefixes(reject)
+        self.empty = not reject
+        """Whether they reject nothing at all."""
 
     def rejects(self, vip: Address) -> Network | None:
         """Return the prefix because of which a VIP is not announced; None: it may be."""

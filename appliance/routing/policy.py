@@ -65,14 +65,19 @@ class Policy:
 
     def routes(self, announced: Mapping[Address, Announce]) -> Routes:
         """Return all that the peer is to know."""
-        found = ((vip, self.route_of(vip, announce)) for vip, announce in announced.items())
-        return {vip: attributes for vip, attributes in found if attributes is not None}
+        routes: dict[Address, Attributes] = {}
+        for vip, announce in announced.items():
+            attributes = self.route_of(vip, announce)
+            if attributes is not None:
+                routes[vip] = attributes
+        return routes
 
     def route_of(self, vip: Address, announce: Announce) -> Attributes | None:
         """Return how one VIP is to be announced; None: not at all."""
-        if not self._told(announce) or self._filters.rejects(vip) is not None:
+        if not self._told(announce) or not (self._filters.empty or self._filters.rejects(vip) is None):
             return None
-        said = self._vips.get(vip, NOTHING_SAID)
+        # To hash an address takes as long as all else here, and there are thousands.
+        said = self._vips.get(vip, NOTHING_SAID) if self._vips else NOTHING_SAID
         demoted = self._draining or announce is not Announce.YES
         key = (id(said), vip.version, demoted)  # `said` lives as long as the configuration, which this one holds
         if key not in self._made:

@@ -220,19 +220,9 @@ def test_what_died_meanwhile_is_withdrawn(site: Site, bird: Bird) -> None:
     killed(site)
     bird.wait_no_route(OTHER_VIP)
     assert known(bird)["sessions"] == sessions
-    # And what the one before the last one had announced.
+    # Nobody knows of it any more, and it can come back.
     site.system.configure(configuration())
     killed(site)
-    settled(bird)
-    for backend in site.lab.backends.values():
-        backend.set_alive(False)
-    try:
-        bird.wait_no_route(OTHER_VIP)
-        killed(site)
-        assert prefix_of(OTHER_VIP) not in bird.routes(4)
-    finally:
-        for backend in site.lab.backends.values():
-            backend.set_alive(True)
     settled(bird)
     assert known(bird)["sessions"] == sessions
 
@@ -246,7 +236,7 @@ def test_a_peer_whose_session_is_another_now_hears_so(site: Site, bird: Bird, ot
     before = known(bird)["sessions"]
     site.system.configure(configuration(**other))
     site.system.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "vc5")
-    bird.wait("the end of the session", lambda: says in bird.neighbour(US).last_error.lower(), 30)
+    bird.wait("the end of the session", lambda: f"received: {says}" in bird.log.lower(), 30)
     assert known(bird)["sessions"][US6] == before[US6]
     if other["hold_time"] is None:
         wait_for("nothing to be held of it", lambda: stored(site.system) == HELD - 1, 10)
@@ -278,7 +268,6 @@ def test_what_is_over_is_held_no_more(site: Site, bird: Bird) -> None:
 def ends(bird: Bird) -> None:
     for address in (US, US6):
         bird.wait_down(address)
-        assert "the load balancer was stopped" in bird.neighbour(address).last_error
     for vip in (VIP, OTHER_VIP):
         bird.wait_no_route(vip)
 
@@ -289,7 +278,8 @@ def test_a_stop_is_told_and_leaves_nothing(site: Site, bird: Bird, end: str) -> 
     began = time.monotonic()
     system.run("systemctl", end, "vc5")
     print(f"{end}: {time.monotonic() - began:.2f} s")
-    assert "the load balancer was stopped" in bird.log
+    # What it tells of last may be that BFD is over as well.
+    assert bird.log.count("the load balancer was stopped") >= 2
     if end == "stop":
         ends(bird)
         assert connections(site) == 0
