@@ -112,7 +112,12 @@ class Routing:
         if self.speaker is None or vips is self._vips or self._config is not self._daemon.instance.state.config:
             return
         before, self._vips = self._vips, vips
-        if changed := differing(before, vips):
+        isolated = self._daemon.instance.governor.isolated
+        if isolated != self._isolated:
+            # What brings a dead VIP back into the tables is what routers are to hear of it.
+            self._isolated = isolated
+            self._announce(time.monotonic())
+        elif changed := differing(before, vips):
             self._announce(time.monotonic(), changed)
 
     def hand_over(self) -> None:

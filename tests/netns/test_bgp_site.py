@@ -1,29 +1,45 @@
-"""A whole site: a router with two balancers, equal to it, and the backends behind each.
+"""A whole site: a router with two balancers, equal to it, and their backends.
 
-    client ---- router (FRR or BIRD, AS 65000) ---- balancer  10.1.10.5 ---- b1
-                                               \\--- second    10.1.10.6 ---- b2
+    client ---- router (FRR or BIRD, AS 65000) ---- balancer  10.1.10.5 ---- b1, b2
+                                               \\--- second    10.1.10.6 ---- b1, b2
 
-Each balancer has a backend of its own, so that a service can die on one of them alone, and the client's answers say
-which way they came. The balancers' AS is one of four octets.
+Both have the same services and the same seed, so that a packet that comes by the other way finds the same backend, and
+no client notices anything. The other VIPs have one backend at each, b1 at the balancer and b2 at the second, so that
+answers say which way they came. The second looks for the echo servers, which nobody else uses: without them its
+services are dead, and those of the first live. The balancers' AS is one of four octets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
 from tests.lab.addresses import CLIENT_ADDRESSES, VIP
+from tests.lab.backend import Server
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
 from tests.lab.routers import Bird, Frr, Neighbour, Router, Setup, missing_daemons
-from tests.lab.routers.terms import prefix_of
-from tests.lab.site import CLIENT_ADDRESSES6, VIP6, Site
-from tests.lab.traffic import RequestReport, Requests
+from tests.lab.routers.terms import Prefix, prefix_of
+from tests.lab.site import CLIENT_ADDRESSES6, Site
+from tests.lab.traffic import Requests
 from tests.lab.xdp_pass import XdpPass
-from tests.netns.bgp_scene import BALANCER, SECOND, add_host, document, own, own6, prepare, service, site_with_vips
+from tests.netns.bgp_scene import (
+    BALANCER,
+    OTHER_VIP,
+    OTHER_VIP6,
+    SECOND,
+    VIPS,
+    add_host,
+    document,
+    own,
+    own6,
+    prepare,
+    service,
+    site_with_vips,
+)
 
 pytestmark = [
     pytest.mark.root,
@@ -31,8 +47,11 @@ pytestmark = [
 ]
 
 ROUTER, ROUTER_AS, BALANCERS_AS = "10.1.10.1", 65000, 4200000005
-BOTH = ((own(BALANCER), own(SECOND)), (own6(BALANCER), own6(SECOND)))
-FIRST_ALONE = ((own(BALANCER),), (own6(BALANCER),))
+BOTH = {4: (own(BALANCER), own(SECOND)), 6: (own6(BALANCER), own6(SECOND))}
+FIRST_ALONE = {4: (own(BALANCER),), 6: (own6(BALANCER),)}
+SEED = "8d969eef6ecad3c29a3a629280e686cf"
+CHECKS = {BALANCER: {"type": "http", "port": 80, "path": "/alive"}, SECOND: {"type": "syn", "port": 7000}}
+ALONE = {BALANCER: "b1", SECOND: "b2"}
 
 
 @dataclass
@@ -53,8 +72,13 @@ class Stage:
         return Requests(self.site.client, rate=50.0)
 
 
-def configuration(site: Site, host: int, backend: str) -> str:
-    rows = [service(str(vip), [str(site.address(backend, vip.version))]) for vip in (VIP, VIP6)]
+def configuration(site: Site, host: int) -> str:
+    policy = {"80/tcp": {"checks": [CHECKS[host]]}}
+    rows = []
+    for vip in VIPS:
+        names = [ALONE[host]] if vip in (OTHER_VIP, OTHER_VIP6) else list(site.backends)
+        servers = [str(site.address(name, prefix_of(vip).version)) for name in names]
+        rows.append(service(vip, servers, policy=policy))
     bgp = {
         "as_number": BALANCERS_AS,
         "remote_as": ROUTER_AS,
@@ -63,7 +87,7 @@ def configuration(site: Site, host: int, backend: str) -> str:
         "peers": [ROUTER],
         "listen": True,
     }
-    return document(rows, bgp, host)
+    return document(rows, bgp, host, hash_seed=SEED)
 
 
 @pytest.fixture(scope="module")
@@ -77,60 +101,65 @@ def stage() -> Iterator[Stage]:
         second = add_host(site, "second", SECOND)
         stack.callback(XdpPass(site.switch, "second").close)
         daemons = {
-            BALANCER: Daemon(site.balancer, site.root("first"), configuration(site, BALANCER, "b1")),
-            SECOND: Daemon(second, site.root("second"), configuration(site, SECOND, "b2")),
+            BALANCER: Daemon(site.balancer, site.root("first"), configuration(site, BALANCER)),
+            SECOND: Daemon(second, site.root("second"), configuration(site, SECOND)),
         }
         for daemon in daemons.values():
             stack.enter_context(daemon)
         yield Stage(site, daemons)
 
 
-def wait_ways(router: Router, ways: tuple[tuple[str, ...], tuple[str, ...]], seconds: float = 20.0) -> None:
-    """Wait until the router sends the VIPs of both families these ways."""
-
-    def found() -> bool:
-        table = router.kernel_routes()
-        return (table.get(prefix_of(str(VIP)), ()), table.get(prefix_of(str(VIP6)), ())) == ways
-
-    router.wait(f"the ways {ways}", found, seconds)
+def wait_ways(router: Router, ways: Mapping[int, tuple[str, ...]], seconds: float = 20.0) -> None:
+    """Wait until the router sends all VIPs these ways."""
+    router.wait(f"the ways {ways}", lambda: router.kernel_routes() == ways_of(ways), seconds)
 
 
-def answered_by(stage: Stage, vip: object = VIP) -> set[str]:
-    """Who answers a client now; nobody must fail."""
-    sources = CLIENT_ADDRESSES6[:1] if vip == VIP6 else CLIENT_ADDRESSES
-    with Requests(stage.site.client, vip=str(vip), count=24, sources=sources) as requests:
+def ways_of(ways: Mapping[int, tuple[str, ...]]) -> dict[Prefix, tuple[str, ...]]:
+    """The routes of all VIPs, by the ways of a family."""
+    return {prefix_of(vip): ways[prefix_of(vip).version] for vip in VIPS}
+
+
+def answered_by(stage: Stage, vip: str = OTHER_VIP) -> set[str]:
+    """Who answers a client now, which tells the way; nobody must fail."""
+    sources = CLIENT_ADDRESSES6[:1] if ":" in vip else CLIENT_ADDRESSES
+    with Requests(stage.site.client, vip=vip, count=24, sources=sources) as requests:
         report = requests.finish()
     assert [request.failure for request in report.failed] == []
     return set(report.backends())
 
 
-def without_failure(requests: Requests) -> RequestReport:
+def end(requests: Requests) -> None:
+    """End the requests; none must have failed."""
     report = requests.stop()
     assert [request.failure for request in report.failed] == []
     assert len(report.done) > 5
-    return report
 
 
 @pytest.mark.parametrize("kind", [Frr, pytest.param(Bird, marks=pytest.mark.appliance)])
 def test_traffic_goes_where_the_service_lives(stage: Stage, kind: type[Router]) -> None:
-    b2 = stage.site.backends["b2"]
+    backends = stage.site.backends.values()
     with stage.router(kind) as router:
         router.wait_established()
         wait_ways(router, BOTH)
-        assert answered_by(stage) == answered_by(stage, VIP6) == {"b1", "b2"}
-        route = next(route for route in router.routes(4)[prefix_of(str(VIP))] if route.neighbour == own(SECOND))
+        assert answered_by(stage) == answered_by(stage, OTHER_VIP6) == {"b1", "b2"}
+        route = next(route for route in router.routes(4)[prefix_of(VIP)] if route.neighbour == own(SECOND))
         assert (route.as_path, route.next_hop) == ((BALANCERS_AS,), own(SECOND))
 
-        # The service dies on one: its route goes, and no client notices.
+        # The services die on one, all at once: its routes go, or are the last resort once it takes itself to be cut off
+        # from them; no client notices.
         with stage.requests() as requests:
             wait_for("both to answer", lambda: set(requests.status().backends()) == {"b1", "b2"})
-            b2.set_alive(False)
+            for backend in backends:
+                backend.kill_servers(Server.ECHO)
             wait_ways(router, FIRST_ALONE)
-            assert answered_by(stage) == answered_by(stage, VIP6) == {"b1"}
-            b2.set_alive(True)
+            assert answered_by(stage) == answered_by(stage, OTHER_VIP6) == {"b1"}
+            ways = [change.via for change in router.changes(OTHER_VIP)]
+            assert ways[-1] == (own(BALANCER),) != ways[-2], "nor do they come back for a moment"
+            for backend in backends:
+                backend.start_servers(stage.site.content, Server.ECHO)
             wait_ways(router, BOTH)
             assert answered_by(stage) == {"b1", "b2"}
-            without_failure(requests)
+            end(requests)
 
         # A daemon is killed, and comes back: the routes stay, and packets are forwarded meanwhile.
         daemon, changes = stage.daemons[SECOND], len(router.changes(VIP))
@@ -140,7 +169,7 @@ def test_traffic_goes_where_the_service_lives(stage: Stage, kind: type[Router]) 
             assert answered_by(stage) == {"b1", "b2"}
             daemon.start()
             router.wait_established(own(SECOND), seconds=20)
-            without_failure(requests)
+            end(requests)
         assert len(router.changes(VIP)) == changes, "no route flap"
 
 

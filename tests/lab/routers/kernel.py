@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import threading
@@ -52,30 +53,39 @@ def forget_routes(namespace: Namespace) -> None:
 
 
 class KernelWatch:
-    """Hears every change of a unicast route of the main table, from the moment it is made."""
+    """Hears every change of a unicast route of the main table, from the moment it is made.
+
+    The kernel has told of a change before anybody can see it, so whoever asks knows all that he could have seen.
+    """
 
     def __init__(self, namespace: Namespace) -> None:
-        self.changes: list[Change] = []
-        self.failure = ""
+        self._changes: list[Change] = []
+        self._failure = ""
         self._socket = namespace.call(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._socket.bind((0, RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE))
-        self._socket.settimeout(0.2)
+        self._socket.setblocking(False)
+        self._reading = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="kernel routes", daemon=True)
         self._thread.start()
 
     def _listen(self) -> None:
-        while not self._ending.is_set():
-            try:
-                data = self._socket.recv(1 << 18)
-            except TimeoutError:
-                continue
-            except OSError as error:
-                self.failure = f"changes of routes were lost: {error}"
-                return
-            now = time.monotonic()
-            self.changes += changes_in(data, now)
+        while not (self._ending.is_set() or self._failure):
+            if select.select([self._socket], [], [], 0.2)[0]:
+                self._read()
+
+    def _read(self) -> None:
+        with self._reading:
+            while True:
+                try:
+                    data = self._socket.recv(1 << 18)
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    self._failure = f"changes of routes were lost: {error}"
+                    return
+                self._changes += changes_in(data, time.monotonic())
 
     def close(self) -> None:
         """Stop listening."""
@@ -85,9 +95,10 @@ class KernelWatch:
 
     def of(self, prefix: Prefix) -> list[Change]:
         """Return the changes of a prefix. Raises LabError if some may be missing."""
-        if self.failure:
-            raise LabError(self.failure)
-        return [change for change in tuple(self.changes) if change.prefix == prefix]
+        self._read()
+        if self._failure:
+            raise LabError(self._failure)
+        return [change for change in tuple(self._changes) if change.prefix == prefix]
 
 
 def changes_in(data: bytes, now: float) -> Iterator[Change]:
