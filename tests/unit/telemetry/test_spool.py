@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -293,7 +294,8 @@ def test_closed_segments_are_compressed_and_count_as_they_are(tmp_path: Path, mo
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float, wrong: float = 0.0) -> None:
-    """Let time pass; `wrong` is by how much the clock on the wall is set wrong."""
+    """Let time pass; `wrong` is by how much the clock on the wall is set wrong. Nothing is compressed meanwhile."""
+    monkeypatch.setattr(spool_module, "SETTLED", math.inf)
     monkeypatch.setattr(time, "monotonic", lambda: NOW + seconds)
     monkeypatch.setattr(time, "time", lambda: WALL + seconds + wrong)
 
