@@ -6,6 +6,7 @@ What is to be done with the socket is put into `orders`; what concerns more than
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -107,6 +108,8 @@ class Connection:
         """The peer's OPEN, as it came."""
         self.uncertain = False
         """Whether it was taken over from a program that may have been killed amid a message."""
+        self.began_at = math.inf
+        """When TCP was open."""
         self.established_at = 0.0
         self.heard_at = 0.0
         self._local, self._owner, self._orders, self._chance = local, owner, orders, chance
@@ -141,7 +144,7 @@ class Connection:
 
     def opened(self, local_address: Address, now: float) -> None:
         """TCP is open."""
-        self.local_address = local_address
+        self.local_address, self.began_at = local_address, now
         self.happen(Input.TCP_OPEN, now)
 
     def closed(self, why: str, now: float) -> None:

@@ -218,7 +218,9 @@ class Session:
         """Decide between this connection and another one, now that the peer is known; return whether this one lives."""
         for other in [one for one in self.connections.values() if one is not connection]:
             if other is self._serving:
-                if other.agreement is None or other.agreement.graceful_restart is None:
+                # One that was there before the session is the other of two that collided.
+                graceful = other.agreement is not None and other.agreement.graceful_restart is not None
+                if not graceful or connection.began_at <= other.established_at:
                     connection.collide("there is a session already", now)
                     return False
                 other.closed("the peer has opened another connection: it has restarted", now)

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model_bgp import Peer
+from appliance.routing.bgp.agreement import offer
+from appliance.routing.bgp.connection import Connection
 from appliance.routing.bgp.message import Notification, encode
 from appliance.routing.bgp.session import Session
 from appliance.routing.route import Attributes
@@ -186,6 +188,30 @@ def test_a_peer_that_restarts_gracefully_takes_the_place_of_its_former_session()
         lab.right.session.start(lab.now)
         lab.run(20)
         assert (states(lab) == BOTH_UP) == graceful
+
+
+def test_the_other_of_two_connections_is_no_restart_however_late_its_open_comes() -> None:
+    lab = pair()
+    left = lab.left.session
+    left.start(lab.now)
+    other = left.accepted(LEFT, lab.now)
+    assert other is not None
+    lab.right.session.start(lab.now)
+    lab.run(5)
+    if other in left.connections:  # it gave way when the session was established
+        left.received(other, encode(offer(lab.right.session.local)), lab.now)
+    assert left.established_count == 1
+    serving = left.serving
+    assert serving is not None
+    late = Connection(99, left.local, left, left.orders, lab.random.random, inbound=True)
+    late.began_at = serving.established_at
+    left.connections[99] = late
+    assert not left.may_open(late, offer(lab.right.session.local), lab.now)
+    assert left.serving is serving
+    late.began_at = serving.established_at + 1
+    left.connections[99] = late
+    assert left.may_open(late, offer(lab.right.session.local), lab.now)
+    assert left.serving is None
 
 
 def test_routes_are_told_and_told_again_by_a_new_session() -> None:
