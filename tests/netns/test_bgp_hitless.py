@@ -107,6 +107,7 @@ def test_no_router_notices_a_reexecution(stage: Stage) -> None:
     assert stage.known().sinces == sinces
 
 
+@pytest.mark.appliance
 def test_no_router_notices_reloads_of_everything_else(stage: Stage) -> None:
     """Every service, every check, and what is told of VIPs that are not there yet."""
     with unnoticed(stage), traffic(stage):
@@ -227,6 +228,7 @@ def test_it_can_be_killed_again_and_again(stage: Stage) -> None:
                 wait_routes(router, vip, carriers(router, vip))
 
 
+@pytest.mark.appliance
 def test_who_never_comes_back_is_forgotten_after_the_stated_time(stage: Stage) -> None:
     stage.reload(stage.text(restart_time=3))
     stage.settle()

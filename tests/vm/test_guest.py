@@ -14,9 +14,12 @@ from tests.vm.machine import Vm
 pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.slow]
 
 FILES = sorted(Path(__file__).parent.glob("guest/test_*.py"))
+LONG = {"test_bond", "test_tunnels"}
+"""Those that take an emulated machine most of a minute each."""
+ALL = [pytest.param(file, marks=pytest.mark.appliance if file.stem in LONG else ()) for file in FILES]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem.removeprefix("test_"))
+@pytest.mark.parametrize("file", ALL, ids=[file.stem.removeprefix("test_") for file in FILES])
 def test_inside(vm: Vm, file: Path) -> None:
     run_inside(vm, file)
 
