@@ -39,9 +39,7 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 
 test-appliance: ## whole systems: the package on each release, its units under systemd, on Debian's kernel
 	@sh tests/setup.sh runtime lab tools bpffs vm deb servers routers elasticsearch package
-	@VC5_VM=required $(TOOLS) -m pytest --timeout=600 tests/package tests/systemd tests/telemetry/test_telling.py \
-		tests/vm/test_units.py tests/vm/test_appliance.py tests/vm/test_systems.py tests/vm/test_guest.py \
-		tests/netns/test_routers.py tests/netns/test_bgp_site.py tests/netns/test_bgp_hitless.py $(ARGS)
+	@VC5_VM=required $(TOOLS) -m pytest --timeout=600 -m appliance $(ARGS)
 
 test-vm: ## the tests in the virtual machine alone, which fail here where there can be none
 	@sh tests/setup.sh runtime lab tools vm

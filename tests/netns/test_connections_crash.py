@@ -65,6 +65,7 @@ def test_restarts_and_kills() -> None:
         scenario.finish()
 
 
+@pytest.mark.appliance
 def test_killed_at_ten_times_of_a_reload() -> None:
     """The reload adds or removes a backend and changes weights; every second one also needs another program."""
     with Scenario(Lab(backends=4)) as scenario:

@@ -106,6 +106,7 @@ KINDS = {
 }
 
 
+@pytest.mark.appliance
 def test_every_kind_of_program_is_taken(lab: Lab) -> None:
     """What needs other maps and other helpers needs no other rights; frames of several buffers neither."""
     with serving(lab, "kinds") as apart:

@@ -11,7 +11,7 @@ from tests.package.archive import Package
 from tests.package.building import another
 from tests.package.debian import Debian
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.appliance, pytest.mark.timeout(600)]
 
 PRIVATE = "/usr/share/vc5-appliance"
 COMPILE = """
