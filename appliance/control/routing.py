@@ -119,6 +119,10 @@ class Routing:
             self._announce(time.monotonic())
         elif changed := differing(before, vips):
             self._announce(time.monotonic(), changed)
+        else:
+            return
+        # A daemon that follows a sudden end should not announce again what this one has withdrawn.
+        self._daemon.saving.soon(time.monotonic())
 
     def hand_over(self) -> None:
         """Leave all sessions to the program that is about to take the place of this one."""
