@@ -325,7 +325,6 @@ def test_a_clock_that_is_set_far_forth_makes_nothing_old_at_once(
     spool = Spool(tmp_path, segment_bytes=5_000)
     for number in range(1, 31):
         spool.append(event(number, "x" * 40))
-    later(monkeypatch, 3700)
     assert spool.flush()
     years = 10 * 365 * 86_400.0
     later(monkeypatch, 7000, years)
