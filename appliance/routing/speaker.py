@@ -24,7 +24,7 @@ from appliance.routing.bgp.notification import Cease
 from appliance.routing.bgp.session import News, Session
 from appliance.routing.bgp.succession import Left, leave, resume, terms
 from appliance.routing.farewell import FAREWELL, Farewells
-from appliance.routing.route import Routes
+from appliance.routing.route import Attributes, Routes
 from appliance.routing.status import Direction
 
 READ = 65536
@@ -92,11 +92,11 @@ class Speaker:
             session.want(self._routes(session))
             self._act(session)
 
-    def change(self, session: Session, changes: Mapping[Address, object]) -> None:
+    def change(self, session: Session, changes: Mapping[Address, Attributes | None]) -> None:
         """Have a peer know what has changed of some VIPs: attributes, or None for those it should not know."""
         if session.outbox is not None:
             for address, attributes in changes.items():
-                session.outbox.change(address, attributes)  # type: ignore[arg-type]
+                session.outbox.change(address, attributes)
             self._act(session)
 
     def bfd(self, address: Address, *, down: bool, why: str) -> None:

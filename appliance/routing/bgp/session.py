@@ -39,7 +39,7 @@ PROVEN = 30.0
 """Seconds that a session must have lived for the back-off to begin again."""
 BROKEN = 30.0
 """Seconds for which BFD alone keeps a session from being tried."""
-OUTSIDE = frozenset({State.OPEN_SENT, State.OPEN_CONFIRM})
+OPENING = frozenset({State.OPEN_SENT, State.OPEN_CONFIRM})
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class Session:
                     connection.collide("there is a session already", now)
                     return False
                 other.closed("the peer has opened another connection: it has restarted", now)
-            elif other.state in OUTSIDE:
+            elif other.state in OPENING:
                 remote_as = received.as_number
                 ours = (self.local.router_id, self.local.peer.local_as) > (received.router_id, remote_as)
                 loser = other if other.inbound == ours else connection
