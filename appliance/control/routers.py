@@ -37,7 +37,6 @@ def peer_status(
     peer, agreement, serving, outbox = session.local.peer, session.agreement, session.serving, session.outbox
     wall = time.time() - now
     offered = offer(session.local).capabilities
-    told = outbox.told if outbox else {}
     connection = serving or next(iter(session.connections.values()), None)
     hold_time = agreement.hold_time if agreement else peer.hold_time
     families = (agreement or offered).families
@@ -46,7 +45,6 @@ def peer_status(
         withheld = len(announced.by_vip) - len(outbox.wanted) + len(outbox.refused)
     else:
         withheld = 0
-    advertised_ipv4 = sum(vip.version == 4 for vip in told)
     graceful = GracefulRestart(peer.graceful_restart)
     if agreement is not None and (theirs := agreement.graceful_restart) is not None:
         graceful = GracefulRestart(peer.graceful_restart, True, theirs.time, theirs.restarting)
@@ -66,8 +64,8 @@ def peer_status(
         capabilities_sent=tuple(capability_words(offered)),
         capabilities_received=tuple(capability_words(agreement.received)) if agreement else (),
         graceful_restart=graceful,
-        advertised_ipv4=advertised_ipv4,
-        advertised_ipv6=len(told) - advertised_ipv4,
+        advertised_ipv4=outbox.told_of(4) if outbox else 0,
+        advertised_ipv6=outbox.told_of(6) if outbox else 0,
         pending=outbox.waiting if outbox is not None else 0,
         withheld=withheld,
         end_of_rib=outbox is not None and outbox.ended,

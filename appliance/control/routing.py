@@ -184,8 +184,7 @@ class Routing:
         if vips is None:
             self.announced = self._announcing.all(self._vips, since, standing)
             self.sessions.note(self.speaker, self.announced.by_vip)
-            for session in self.speaker.sessions.values():
-                self.speaker.want(session)
+            self.speaker.want()
             return
         changed: dict[Address, Announcement | None] = {}
         for vip in vips:

@@ -6,6 +6,9 @@
     left (SIGUSR1)        the same, with all there is to say
     no service manager    the connections end without a word: routers that restart gracefully keep the routes
 
+A router whose hold time may be over before the next daemon serves it would drop the routes of a connection that is held
+(RFC 4271 section 6.5), and keeps them where the connection is gone (RFC 4724 section 4.2); so such a one is not held.
+
 Which VIPs may have been announced is in a file in memory that is held like the sockets.
 """
 
@@ -38,6 +41,8 @@ PREFIX = "bgp-peer-"
 VIPS = "bgp-vips"
 MOST = 1 << 22
 """Bytes of VIPs that are read."""
+AWAY = 8
+"""Seconds within which a daemon that ended serves its sessions again: the service manager waits for one of them."""
 SPARE = 1000
 """How many VIPs that are announced no more are noted, besides as many as are announced."""
 
@@ -103,12 +108,16 @@ class Sessions:
             self.release(peer)
             _close(descriptor, Cease.OTHER_CHANGE, found.unsent)
             return False
+        if _better_ended(speaker.sessions[peer]):
+            self.release(peer)
         how = "goes on where the former program ended" if found.exact else "goes on after a sudden end"
         self._daemon.record(EventKind.BGP, f"the session {how}", peer=peer, outcome="established")
         return True
 
     def keep(self, speaker: Speaker, session: Session) -> None:
         """Have a session outlive a sudden end, once it is established."""
+        if _better_ended(session):
+            return
         given = speaker.left(session, exact=False)
         if given is not None:
             self._keep(session.local.peer.address, *given, amid=speaker.blocked(session))
@@ -149,7 +158,7 @@ class Sessions:
     def hand_over(self, speaker: Speaker) -> None:
         """Leave everything as it is, to the program that is about to take the place of this one."""
         speaker.breathe()
-        for one in self._exactly(speaker):
+        for one in self._exactly(speaker, speaker.sessions.values()):
             self._daemon.estate.offer(one.name, lambda one=one: one)  # type: ignore[misc]
 
     def leave(self, speaker: Speaker) -> None:
@@ -157,13 +166,15 @@ class Sessions:
         if not self._daemon.notifier.heard:
             return
         speaker.breathe()
-        for one in self._exactly(speaker):
+        for one in self._exactly(
+            speaker, [session for session in speaker.sessions.values() if not _better_ended(session)]
+        ):
             assert one.descriptor is not None
             with suppress(HostError):  # too much to be told: what is told already is enough to go on
                 self._daemon.descriptors.keep(one.name, one.descriptor, one.state)
 
-    def _exactly(self, speaker: Speaker) -> Iterator[Bequest]:
-        for session in list(speaker.sessions.values()):
+    def _exactly(self, speaker: Speaker, sessions: Iterable[Session]) -> Iterator[Bequest]:
+        for session in sessions:
             given = speaker.left(session, exact=True)
             if given is not None:
                 peer, (descriptor, left) = session.local.peer.address, given
@@ -180,6 +191,14 @@ class Sessions:
         os.pwrite(self._file, data, 0)
         os.ftruncate(self._file, len(data))
         self._daemon.descriptors.keep(VIPS, self._file)
+
+
+def _better_ended(session: Session) -> bool:
+    """Return whether a router keeps more of a session that ends with the daemon than of one that is held too long."""
+    agreement = session.agreement
+    if agreement is None or agreement.graceful_restart is None or not session.local.peer.graceful_restart:
+        return False
+    return 0 < agreement.hold_time < AWAY
 
 
 def _state(peer: Address, left: Left, *, amid: bool) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Speaker:
         self.sessions: dict[Address, Session] = {}
         self._wires: dict[tuple[Address, int], Wire] = {}
         self._farewells = Farewells(self._loop)
+        self._due: dict[Address, None] = {}  # whose routes are to be looked at
         self._timers: dict[Address, asyncio.TimerHandle] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._keys: dict[int, dict[Address, str]] = {}
@@ -86,11 +87,20 @@ class Speaker:
             else:
                 session.local = replace(session.local, peer=local.peer)
 
-    def want(self, session: Session) -> None:
-        """Have a peer know what it should know by now."""
-        if session.outbox is not None:
+    def want(self) -> None:
+        """Have all peers know what they should know by now, one in each turn of the loop: there may be many routes."""
+        self._due, busy = dict.fromkeys(self.sessions), bool(self._due)
+        if not busy:
+            self._loop.call_soon(self._want_next)
+
+    def _want_next(self) -> None:
+        if not self._due:
+            return
+        session = self.sessions.get(self._due.popitem()[0])
+        if session is not None and session.outbox is not None:
             session.want(self._routes(session))
             self._act(session)
+        self._loop.call_soon(self._want_next)
 
     def change(self, session: Session, changes: Mapping[Address, Attributes | None]) -> None:
         """Have a peer know what has changed of some VIPs: attributes, or None for those it should not know."""

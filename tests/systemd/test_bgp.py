@@ -25,7 +25,7 @@ from tests.lab.routers.terms import prefix_of
 from tests.lab.traffic import Requests
 from tests.netns.scenario_operator import fetch
 from tests.systemd.conftest import Site
-from tests.systemd.test_handover import DIES, changed, stored
+from tests.systemd.test_handover import DIES, changed, overridden, stored
 from tests.systemd.test_units import available, pid
 
 pytestmark = [
@@ -200,6 +200,26 @@ def test_nothing_is_told_again_by_who_left_or_was_replaced(site: Site, bird: Bir
     assert updates(bird) == before
     assert stored(site.system) == HELD
     assert "goes on after a sudden end" not in site.system.journal("vc5").rpartition("Stopped vc5.service")[2]
+
+
+def test_a_hold_time_too_short_to_be_waited_for_is_left_to_graceful_restart(site: Site, bird: Bird) -> None:
+    """The router would end a connection that is held, and drop the routes with it."""
+    system, hold_time = site.system, 3
+    quick = json.loads(configuration())
+    quick["bgp"]["hold_time"] = hold_time
+    system.configure(json.dumps(quick))
+    system.run("vc5", "reload")
+    settled(bird)
+    before = known(bird)
+    with overridden(system, f"RestartSec={2 * hold_time}"), Requests(site.lab.client, rate=70) as requests:
+        killed(site)
+        settled(bird)
+        report = requests.stop()
+    after = known(bird)
+    assert [request.failure for request in report.failed] == []
+    assert (after["changes"], after["bfd"]) == (before["changes"], before["bfd"])
+    # It was no session that outlived the daemon.
+    assert all(after["sessions"][one] != before["sessions"][one] for one in (US, US6))
 
 
 def test_a_version_that_dies_at_its_start_costs_no_session(site: Site, bird: Bird) -> None:

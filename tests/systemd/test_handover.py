@@ -60,9 +60,9 @@ def changed(system: Booted, file: str, text: str) -> Iterator[None]:
 
 
 @contextmanager
-def quick_watchdog(system: Booted) -> Iterator[None]:
+def overridden(system: Booted, setting: str) -> Iterator[None]:
     system.file(OVERRIDE).parent.mkdir(parents=True, exist_ok=True)
-    system.file(OVERRIDE).write_text("[Service]\nWatchdogSec=2\n")
+    system.file(OVERRIDE).write_text(f"[Service]\n{setting}\n")
     system.run("systemctl", "daemon-reload")
     try:
         yield
@@ -84,7 +84,7 @@ def control_socket(system: Booted) -> str:
 
 def test_systemd_notices_nothing_of_a_reexecution(site: Site) -> None:
     system = site.system
-    with quick_watchdog(system):
+    with overridden(system, "WatchdogSec=2"):
         started(site)
         names = ("MainPID", "NRestarts", "InvocationID", "ActiveEnterTimestampMonotonic")
         before = {name: system.show("vc5.service", name) for name in names}

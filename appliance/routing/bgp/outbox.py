@@ -9,6 +9,7 @@ In this order: withdrawals, which are urgent; requests of the peer to hear it al
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from itertools import islice
@@ -46,6 +47,8 @@ class Outbox:
         """Begin a new session: the peer knows nothing. What it should know stays."""
         wanted, self._wanted = self._wanted, {}
         self._told: dict[Address, Attributes] = {}
+        self._told_of: Counter[int] | None = None
+        """How many VIPs of each IP version were told; None: to be counted."""
         self._refused: dict[Address, str] = {}
         self._gone: dict[Family, dict[Address, None]] = {family: {} for family in self._families}
         self._groups: dict[tuple[Family, Form], dict[Address, Attributes]] = {}
@@ -68,6 +71,12 @@ class Outbox:
     def told(self) -> Mapping[Address, Attributes]:
         """What the peer knows, once it has read all that `take` returned."""
         return MappingProxyType(self._told)
+
+    def told_of(self, version: int) -> int:
+        """Return how many VIPs of IP version 4 or 6 the peer knows."""
+        if self._told_of is None:
+            self._told_of = Counter(address.version for address in self._told)
+        return self._told_of[version]
 
     @property
     def wanted(self) -> Mapping[Address, Attributes]:
@@ -112,13 +121,14 @@ class Outbox:
 
     def resume(self, told: Routes, ended: Iterable[Family]) -> None:
         """Go on where another program has ended: it had told this, and of these families the end of the RIB."""
-        self._told = dict(told)
+        self._told, self._told_of = dict(told), None
         self._wanted = dict(told)
         for family in ended:
             self._unfinished.pop(family, None)
 
     def suspect(self, addresses: Iterable[Address]) -> None:
         """Withdraw what another program may have announced; what is wanted of it is told again."""
+        self._told_of = None
         for address in addresses:
             family = Family.of(address)
             if family in self._gone and address not in self._wanted:
@@ -173,6 +183,7 @@ class Outbox:
         """Return whole messages of at most `limit` bytes; one at least, if there is any."""
         taken: list[bytes] = []
         size = 0
+        self._told_of = None
         for message in self._messages():
             taken.append(message)
             size += len(message)

@@ -20,7 +20,7 @@ from appliance.control.handover import DOCUMENT, LEDGER, Estate, Inheritance
 from appliance.control.heritage import Bequest, Heritage
 from appliance.control.ledger import read
 from appliance.control.notify import Notifier
-from appliance.control.sessions import VIPS, Sessions, name_of
+from appliance.control.sessions import AWAY, VIPS, Sessions, name_of
 from appliance.model_address import Address
 from appliance.routing.bgp.agreement import Local
 from appliance.routing.bgp.message import Keepalive, Notification, Update, encode
@@ -69,6 +69,7 @@ class Program:
             if one.descriptor is not None and one.name not in manager.store:
                 manager.store[one.name] = os.dup(one.descriptor)
         notifier, estate = manager.notifier, Estate()
+        self.estate = estate
         inherited = Inheritance(Heritage("1", left), [DOCUMENT, *(one.name for one in left)])
         descriptors = Descriptors(estate, inherited, notifier)
         daemon: Any = SimpleNamespace(
@@ -115,8 +116,8 @@ def told(manager: Holder) -> Any:
     return json.loads(json.dumps(states[NAME]))
 
 
-def exactly() -> tuple[Session, Left]:
-    session, left = left_of()
+def exactly(**ours: Any) -> tuple[Session, Left]:
+    session, left = left_of(**ours)
     return session, replace(left, unsent=b"", told=SOME)
 
 
@@ -145,6 +146,39 @@ def test_what_is_exact_goes_on_and_is_held_as_what_it_will_be(manager: Holder) -
             assert (again.resumed, heard(theirs)) == (1, ([], False))
             program.speaker.abandon()
             again.speaker.abandon()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("ours", "held"),
+    [
+        ({"hold_time": AWAY - 1}, False),
+        ({"hold_time": AWAY}, True),
+        ({"hold_time": 0}, True),
+        ({"hold_time": AWAY - 1, "graceful_restart": False}, True),
+    ],
+    ids=str,
+)
+def test_none_is_held_that_a_router_would_end_before_the_next_daemon_is_there(
+    manager: Holder, ours: dict[str, Any], held: bool
+) -> None:
+    session, left = exactly(**ours)
+
+    async def run() -> None:
+        fd, theirs = ends()
+        with theirs:
+            program = Program(manager, (remains(left, fd),), {RIGHT: session.local}, SOME)
+            assert program.resumed == 1
+            for step in (program.sessions.keep, lambda speaker, _: program.sessions.leave(speaker)):
+                step(program.speaker, program.session)
+                manager.listen()
+                assert (NAME in manager.store) == held
+            assert heard(theirs)[1] is False, "the program itself goes on"
+            program.sessions.hand_over(program.speaker)
+            assert NAME in [one.name for one in program.estate.gather()], "who follows at once"
+            program.speaker.abandon()
+            assert heard(theirs)[1] is not held
 
     asyncio.run(run())
 
@@ -241,6 +275,33 @@ def heard_bytes(end: socket.socket) -> None:
         end.recv(1 << 20)
     except BlockingIOError:
         return
+
+
+def test_peers_are_told_of_everything_in_turns(manager: Holder) -> None:
+    """So that many of them with many routes hold up nothing else."""
+    session, left = exactly()
+
+    async def run() -> None:
+        ours, theirs = ends()
+        with theirs:
+            speaker = Program(manager, (remains(left, ours),), {RIGHT: session.local}, SOME).speaker
+            speaker.sessions |= {ip_address(f"192.0.2.{last}"): speaker.sessions[RIGHT] for last in (77, 78)}
+            turn, turns = 0, []
+
+            def routes(session: Session) -> Routes:
+                turns.append(turn)
+                return SOME
+
+            speaker._routes = routes
+            speaker.want()
+            for turn in range(1, 9):
+                await asyncio.sleep(0)
+                if turn == 2:
+                    speaker.want()
+            assert turns == [1, 2, 3, 4, 5], "and those that were told before it changed are told again"
+            speaker.abandon()
+
+    asyncio.run(run())
 
 
 def test_vips_are_noted_before_they_are_told_and_forgotten_when_nobody_knows_them(manager: Holder) -> None:

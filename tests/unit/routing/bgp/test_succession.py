@@ -39,8 +39,8 @@ class Forgiving(dict[Address, Attributes]):
         self.pop(key, None)
 
 
-def established() -> Pair:
-    lab = Pair(OURS, THEIRS)
+def established(**ours: Any) -> Pair:
+    lab = Pair(replace(OURS, **ours), THEIRS)
     lab.start()
     lab.run(5)
     assert {lab.left.session.state, lab.right.session.state} == {State.ESTABLISHED}
@@ -222,8 +222,8 @@ test_handed_over, test_killed = HandedOver.TestCase, Killed.TestCase
 # ---- what is no session any more
 
 
-def left_of(*, exact: bool = True) -> tuple[Session, Left]:
-    lab = established()
+def left_of(*, exact: bool = True, **ours: Any) -> tuple[Session, Left]:
+    lab = established(**ours)
     session = lab.left.session
     session.want(SOME)
     assert session.serving is not None
