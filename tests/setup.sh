@@ -24,7 +24,7 @@ PYTHON=/usr/bin/python3
 RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml python3-sdnotify python3-h11 python3-h2
     python3-elasticsearch python3-aiohttp python3-prometheus-client
     libbpf1 linux-libc-dev mount util-linux'
-LAB='iproute2 bpftool ethtool nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio
+LAB='iproute2 bpftool tcpdump ethtool nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio
     rsyslog rsyslog-gnutls'
 TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
 DEB='debhelper dh-python dpkg-dev make'
