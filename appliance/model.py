@@ -15,6 +15,7 @@ from appliance.model_check import Check as Check
 from appliance.model_check import CheckKind as CheckKind
 from appliance.model_check import Outcome as Outcome
 from appliance.model_check import Protocol as Protocol
+from appliance.model_console import Console
 from appliance.model_event import Event as Event
 from appliance.model_event import EventKind as EventKind
 from appliance.model_event import Severity as Severity
@@ -227,7 +228,9 @@ class Config:
     """What it calls itself in BGP (RFC 6286); not 0.0.0.0."""
     host_id: str | None = None
     """What it calls itself in the log."""
-    webserver: Endpoint | None = None
+    webserver: tuple[Endpoint, ...] | None = None
+    """Where console, JSON and metrics are offered; empty: nowhere. None: where it is usual."""
+    console: Console = field(default_factory=Console)
     multicast: Endpoint | None = None
     learn: float | None = None
     """Seconds to wait after the start before anything is announced."""

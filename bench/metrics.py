@@ -20,7 +20,7 @@ from ipaddress import IPv4Address
 from appliance.cli.client import call
 from appliance.control.pulse import WINDOW
 from appliance.model_address import Endpoint
-from appliance.telemetry.endpoint import listener
+from appliance.net.listener import listener
 from appliance.telemetry.exposition import exposition
 from bench import process
 from bench.report import Row

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+SUFFIXES: Final = (".py", ".html", ".css", ".js", ".svg")
+"""Of the files that are handed over: code, and what the console is made of."""
 SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
@@ -45,7 +47,7 @@ def readable_by_all(package: Path) -> bool:
 def _archive(package: Path) -> int:
     descriptor = os.memfd_create("vc5-code", os.MFD_ALLOW_SEALING)
     with os.fdopen(os.dup(descriptor), "wb") as file, zipfile.ZipFile(file, "w") as archive:
-        for path in sorted(package.rglob("*.py")):
+        for path in sorted(path for path in package.rglob("*") if path.suffix in SUFFIXES):
             archive.write(path, path.relative_to(package.parent))
     os.fchmod(descriptor, 0o444)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)

@@ -12,7 +12,9 @@ from appliance.config.settings import settings_of
 from appliance.config.values_check import payload_text, rcodes_text
 from appliance.errors import Issue
 from appliance.model import Check, CheckKind, Config, Service, Tunnel, TunnelKind, Vlan
+from appliance.model_address import NOWHERE, Endpoint
 from appliance.model_bgp import NOTHING_SAID, Peer, VipRoutes
+from appliance.model_console import Console
 from appliance.model_logging import Logging
 
 MASK = "***"
@@ -35,7 +37,8 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
             "address": _text(config.address),
             "router_id": _text(config.router_id),
             "host_id": config.host_id,
-            "webserver": _text(config.webserver),
+            "webserver": _webserver(config.webserver),
+            "console": _console(config.console),
             "multicast": _text(config.multicast),
             "learn": learn,
             "listen": config.listen,
@@ -67,6 +70,25 @@ def seconds(value: float) -> int | float:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _webserver(places: tuple[Endpoint, ...] | None) -> str | list[str] | None:
+    """Where the console is offered: one text for one place, as it has always been."""
+    if places is None:
+        return None
+    texts = [str(place) for place in places or (NOWHERE,)]
+    return texts if len(texts) > 1 else texts[0]
+
+
+def _console(console: Console) -> dict[str, Any]:
+    return {
+        "hosts": list(console.hosts),
+        "certificate": console.certificate or None,
+        "key": console.key or None,
+        "user": console.user or None,
+        "password": _masked(console.password),
+        "token": _masked(console.token),
+    }
 
 
 def _masked(secret: str) -> str | None:

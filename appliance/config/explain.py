@@ -10,6 +10,7 @@ from appliance.config.outlets import without_password
 from appliance.config.values_check import payload_text, rcodes_text
 from appliance.model import Backend, Check, CheckKind, Config, Service, TunnelKind, Vlan
 from appliance.model_bgp import GRACEFUL_SHUTDOWN, LARGEST_MED, NOTHING_SAID, Announce, Community, Peer, VipRoutes
+from appliance.model_console import Console
 from appliance.model_logging import Logging
 
 
@@ -51,11 +52,27 @@ def _host(config: Config) -> tuple[tuple[str, object], ...]:
         ("address", config.address),
         ("router_id", config.router_id),
         ("host_id", config.host_id),
-        ("webserver", config.webserver),
+        ("webserver", _places(config)),
+        ("console", _console(config.console)),
         ("multicast", config.multicast),
         ("learn", None if config.learn is None else duration_text(config.learn)),
         ("listen", "yes" if config.listen else None),
     )
+
+
+def _places(config: Config) -> str | None:
+    if config.webserver is None:
+        return None
+    return " ".join(map(str, config.webserver)) or "no"
+
+
+def _console(console: Console) -> str | None:
+    """Return who may look, secrets masked."""
+    words = [f"TLS by {console.certificate}"] if console.certificate else []
+    words += [f"user {console.user}, password {MASK}"] if console.password else []
+    words += [f"token {MASK}"] if console.token else []
+    words += [f"called {' '.join(console.hosts)}"] if console.hosts else []
+    return ", ".join(words) or None
 
 
 def _outlets(logging: Logging) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from appliance.config.bgp import resolve_bgp
 from appliance.config.checks import effective
+from appliance.config.console import resolve_console, resolve_webserver
 from appliance.config.findings import Findings
 from appliance.config.kinds import duration_text
 from appliance.config.reader import Fields, Given
@@ -28,7 +29,8 @@ def resolve_host(top: Fields, config: Config, drafts: list[Draft], findings: Fin
         address=address,
         router_id=identifier or address,
         host_id=_value(top, "host_id") or (str(address) if address else None),
-        webserver=_value(top, "webserver"),
+        webserver=resolve_webserver(top, findings),
+        console=resolve_console(top, findings),
         multicast=_value(top, "multicast"),
         on_orphan=effective("on_orphan", top),
         learn=_once("learn", top, bgp, findings),

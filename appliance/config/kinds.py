@@ -33,6 +33,7 @@ class Place(Enum):
     BFD = "map of BFD"
     LOGGING = "map of logging"
     ELASTICSEARCH = "map of Elasticsearch"
+    CONSOLE = "map of the console"
 
 
 class ScalarKind(ABC):

@@ -45,6 +45,7 @@ _PLACES = {
     Place.BFD: ("BFD", "What `bfd` may hold if it is a map."),
     Place.LOGGING: ("LOGGING", "What `logging` may hold."),
     Place.ELASTICSEARCH: ("ELASTICSEARCH", "What `elasticsearch` may hold."),
+    Place.CONSOLE: ("CONSOLE", "What `console` may hold."),
 }
 
 

@@ -215,7 +215,7 @@ class Daemon:
             await self.server.close()
             await self.routing.close(forever=self._removing)
             await self.prober.stop()
-            await self.telling.client.stop()
+            await self.telling.stop()
             self._loop.remove_reader(self.watch.fileno())
             self._end()
 

@@ -14,7 +14,7 @@ from appliance.control.changes import Changes
 from appliance.control.plan import Plan
 from appliance.control.trouble import Alarm
 from appliance.errors import ConfigError
-from appliance.model import Event, EventKind, ProbeResult
+from appliance.model import Event, EventKind, ProbeResult, ServiceKey
 from appliance.telemetry import journald
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.spool import Spool, SpoolCounts
@@ -29,11 +29,16 @@ class Recorder:
         self._spool = Spool(directory)
         self._flushing: asyncio.Task[bool] | None = None
         self._changes = Changes()
+        self.services_since: dict[ServiceKey, float] = {}
+        """Since when services are as they are, those that changed; wall-clock seconds."""
+        self.events = 0
+        """How many events there were."""
 
     def event(self, kind: EventKind, message: str, **more: Any) -> None:
         """Take down an event; `more` are fields of Event."""
         event = Event(at=time.time(), kind=kind, message=message, **more)
         self._spool.append(event)
+        self.events += 1
         level = logging.WARNING if kind is EventKind.ALARM else logging.INFO
         place = " ".join(str(more[name]) for name in ("service", "backend", "peer") if more.get(name))
         log.log(level, "%s%s", f"{place} " if place else "", message, extra={"event": event})
@@ -63,6 +68,8 @@ class Recorder:
     def services(self, before: Plan, after: Plan) -> None:
         """Take down which services, VIPs and interfaces went up or down from one plan to the next."""
         for change in self._changes.look(before, after):
+            if change.kind is EventKind.SERVICE and (service := change.fields.get("service")) is not None:
+                self.services_since[service] = time.time()
             self.event(change.kind, change.message, **change.fields)
 
     def probe(self, result: ProbeResult) -> None:

@@ -83,7 +83,7 @@ async def _hand_over(daemon: Daemon, request: Request, ready: Ready, who: str, n
         for one in ready.notes:
             daemon.record(EventKind.ALARM, one)
         await daemon.prober.stop()
-        await daemon.telling.client.stop()
+        await daemon.telling.stop()
         daemon.keep()
         daemon.recorder.write()
         daemon.routing.hand_over()

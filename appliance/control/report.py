@@ -11,6 +11,7 @@ from typing import Any
 from appliance.control.announcing import Announcing, Standing
 from appliance.control.overrides import What, as_json
 from appliance.control.plan import Plan
+from appliance.control.rates import COUNTERS, PER_SECOND, Rates
 from appliance.control.receivers import receives
 from appliance.control.state import State
 from appliance.control.trouble import summaries
@@ -52,6 +53,9 @@ class Facts:
     active_flows: Callable[[ServiceKey], Mapping[Address, int]] = no_flows
     """How many flows each backend of a service has, where that is known (instance.py)."""
     governor: Governor = field(default_factory=Governor)
+    rates: Rates = field(default_factory=Rates)
+    services_since: Mapping[ServiceKey, float] = field(default_factory=dict)
+    """Wall-clock seconds since when services are up or down; the others since the start."""
 
 
 def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces: list[Interface]) -> dict[str, Any]:
@@ -65,6 +69,8 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     return {
         "version": facts.version,
         "pid": facts.pid,
+        "time": round(facts.wall, 3),
+        "rates_over_s": round(facts.rates.seconds, 3),
         "uptime_s": round(facts.now - facts.started, 3),
         "mode": str(state.config.mode),
         "interfaces": [
@@ -190,11 +196,11 @@ def _service(
                 "mac": "" if mac == "00:00:00:00:00:00" else mac,
             }
             | _way(service, plan.ways, hops.get(backend.address), backend.address)
-            | _counters(memory, number)
+            | (counters := _counters(memory, number))
+            | facts.rates.of(*pair, counters)
         )
-    totals: dict[str, int] = {
-        name: sum(int(backend[name]) for backend in backends) for name in ("packets", "octets", "flows", "drops")
-    }
+    totals: dict[str, int] = {name: sum(int(backend[name]) for backend in backends) for name in COUNTERS}
+    speeds = {name: round(sum(backend[name] for backend in backends), 1) for name in PER_SECOND}
     if memory and entry:
         totals["drops"] += memory.counter(entry.destinations, "drops")
     return {
@@ -215,6 +221,9 @@ def _service(
         "slots": entry.slot_count if entry else 0,
         "tracked_slots": len(table.tracked) if table else 0,
         **totals,
+        **speeds,
+        "since_s": round(facts.wall - facts.services_since.get(key, facts.wall - facts.now + facts.started), 3),
+        "scheduler": str(service.scheduler),
         "backends": backends,
     }
 
@@ -247,7 +256,6 @@ def _way(service: Service, ways: Ways, hop: Hop | None, backend: Address) -> dic
 
 
 def _counters(memory: Any, number: int | None) -> dict[str, int]:
-    names = ("packets", "octets", "flows", "drops")
     if memory is None or number is None:
-        return dict.fromkeys(names, 0)
-    return {name: memory.counter(number, name) for name in names}
+        return dict.fromkeys(COUNTERS, 0)
+    return {name: memory.counter(number, name) for name in COUNTERS}

@@ -16,6 +16,7 @@ from appliance.control.announcing import ISOLATED
 from appliance.control.socket import Encoded
 from appliance.control.trouble import awaited
 from appliance.errors import HostError
+from appliance.net.link import link
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
@@ -54,10 +55,17 @@ async def status(daemon: Daemon) -> Encoded:
         active_flows=instance.active_flows,
         governor=instance.governor,
         learned_at=daemon.routing.learned_at,
+        rates=daemon.measuring.rates,
+        services_since=daemon.recorder.services_since,
     )
+    facts.rates.look(facts.now)
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
     head["waiting_for"] = waiting(daemon)
+    head["latency_ns"] = daemon.measuring.latency()
+    head["logging"] = _logging(daemon)
+    for one in head["interfaces"]:
+        one |= link(one["name"])
     head["bgp"] = daemon.routing.status().as_json()
     head["config"]["trial"] = daemon.trials.standing()
     services = report.services(
@@ -82,6 +90,15 @@ def _encode(content: object) -> str:
     return json.dumps(content, allow_nan=False)
 
 
+def _logging(daemon: Daemon) -> dict[str, int]:
+    """How often the log could not be told to others."""
+    numbers = daemon.telling.numbers()
+    return {
+        "elasticsearch_errors": int(numbers.get("ship_retries_total", 0)),
+        "webhook_errors": sum(int(count) for count in numbers.get("alerts_failed_total", {}).values()),
+    }
+
+
 def _loop(daemon: Daemon) -> dict[str, Any]:
     turns = daemon.pulse.turns()
     return {
@@ -102,7 +119,7 @@ def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
         *daemon.watch.notes(),
         *daemon.instance.notes(),
     ]
-    texts += [*daemon.instance.links.troubles(), *daemon.telling.client.troubles()]
+    texts += [*daemon.instance.links.troubles(), *daemon.telling.troubles()]
     texts += daemon.routing.troubles()
     texts.append(daemon.judging.prober_gone)
     texts.append(ISOLATED if daemon.instance.governor.isolated else "")

@@ -1,5 +1,7 @@
 """What the daemon has its telemetry process do, from the configuration in force, and what is written down regularly.
 
+The web process, which shows what others ask for, stands beside it (showing.py).
+
 Level-triggered: every second the settings are made anew, and the process follows where they have changed.
 """
 
@@ -9,15 +11,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
 from appliance.control.measuring import counted, sums
+from appliance.control.showing import Showing
 from appliance.control.telemetry import TelemetryClient, begin_alerts, own_place
 from appliance.errors import HostError
 from appliance.model import EventKind, Service, ServiceKey
-from appliance.model_address import NOWHERE, Endpoint
 from appliance.telemetry.documents import Observer
 from appliance.telemetry.messages import Settings
 from appliance.telemetry.routing import every_minute
@@ -25,8 +26,6 @@ from appliance.telemetry.routing import every_minute
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
 
-METRICS = Endpoint(IPv4Address("127.0.0.1"), 9090)
-"""Where metrics are offered unless `webserver` says otherwise (the help of that setting names it)."""
 MINUTE = 60.0
 MEGABYTE = 10**6
 TURN = 20
@@ -39,7 +38,8 @@ class Telling:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self.client = TelemetryClient(self._trouble, {"metrics": self._snapshot})
+        self.client = TelemetryClient(self._trouble)
+        self.showing = Showing(daemon)
         self._described: tuple[Observer, str] | None = None
         self._minute = 0.0
         self._carried: dict[ServiceKey, tuple[int, ...]] = {}
@@ -56,7 +56,6 @@ class Telling:
             place=str(root.state / "telemetry"),
             observer=Observer(hostname, config.host_id or hostname, __version__),
             logging=config.logging,
-            listen=None if config.webserver == NOWHERE else config.webserver or METRICS,
         )
 
     def numbers(self) -> dict[str, Any]:
@@ -78,9 +77,6 @@ class Telling:
             told["alerts_failed_total"] = {name: one["failed"] for name, one in outlets.items()}
         return told
 
-    async def _snapshot(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"snapshot": "".join((await self._daemon.measuring.snapshot()).pieces)}
-
     def describe(self, settings: Settings) -> None:
         """Have documents say who writes them, and be kept as long as they should be."""
         search = settings.elasticsearch
@@ -94,6 +90,7 @@ class Telling:
 
     def look(self, now: float) -> None:
         """Every second, in monotonic seconds: follow the configuration, write down what is due."""
+        self.showing.look(now)
         settings = self.settings()
         self.describe(settings)
         starting = settings.anything and self.client.child is None
@@ -103,6 +100,14 @@ class Telling:
         if now >= self._minute:
             first, self._minute = not self._minute, now + MINUTE
             self._daemon.go_on(self._write_traffic(first=first))
+
+    async def stop(self) -> None:
+        """End both processes."""
+        await asyncio.gather(self.client.stop(), self.showing.stop())
+
+    def troubles(self) -> list[str]:
+        """Return what is wrong with both, for a status."""
+        return [*self.client.troubles(), *self.showing.client.troubles()]
 
     def _try(self, name: str, work: Callable[[], object]) -> bool:
         """Return whether something succeeds; its trouble lasts until it does."""

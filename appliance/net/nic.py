@@ -67,10 +67,15 @@ class _State:
     switchable: bool
 
 
+def driver_of(interface: str) -> str:
+    """Return the name of an interface's driver, empty where there is none; raises HostError without the interface."""
+    driver = _offered("read the driver of", interface, _DRIVER.pack(_GDRVINFO, *[b""] * 6, 0, 0, 0, 0, 0))
+    return _DRIVER.unpack(driver)[1].partition(b"\0")[0].decode(errors="replace") if driver else ""
+
+
 def read(interface: str) -> Nic:
     """Return what the driver says; no privilege is needed. Raises HostError if there is no such interface."""
-    driver = _offered("read the driver of", interface, _DRIVER.pack(_GDRVINFO, *[b""] * 6, 0, 0, 0, 0, 0))
-    name = _DRIVER.unpack(driver)[1].partition(b"\0")[0].decode(errors="replace") if driver else ""
+    name = driver_of(interface)
     rx_most, tx_most, both_most, rx, tx, both = _channels(interface)
     features = _features(interface)
     stripping = features.get(Feature.VLAN_STRIPPING)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from appliance.model_address import Endpoint
 from appliance.model_logging import Elasticsearch, Logging
 from appliance.telemetry.documents import Observer
 
@@ -20,8 +18,6 @@ class Settings:
     place: str
     observer: Observer
     logging: Logging
-    listen: Endpoint | None = None
-    """Where metrics are offered; None: nowhere."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Where the process finds what is in files that only the daemon may read, by their paths."""
 
@@ -45,14 +41,22 @@ class Settings:
     @property
     def anything(self) -> bool:
         """Whether there is anything to do at all."""
-        return bool(self.elasticsearch or self.alerts or self.listen)
+        return bool(self.elasticsearch or self.alerts)
 
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """What the process works in."""
+        return self.log, self.place
 
-def encode_settings(settings: Settings) -> dict[str, Any]:
-    """Return the members of the message. They hold secrets."""
-    listen = settings.listen
-    told = asdict(replace(settings, listen=None))
-    return told | {"listen": [str(listen.address) if listen.address else None, listen.port] if listen else None}
+    @property
+    def sockets(self) -> tuple[int, ...]:
+        """None is handed to it."""
+        return ()
+
+    def message(self, places: Mapping[str, str]) -> dict[str, Any]:
+        """Return the settings as the process is told them; they hold secrets. `places` by what it was handed."""
+        files = {path: places[path] for path in self.credentials if path in places}
+        return asdict(replace(self, log=places[self.log], place=places[self.place], files=files))
 
 
 def decode_settings(message: dict[str, Any]) -> Settings:
@@ -61,12 +65,10 @@ def decode_settings(message: dict[str, Any]) -> Settings:
     search = logging.pop("elasticsearch")
     if search is not None:
         search = Elasticsearch(**{**search, "addresses": tuple(search["addresses"])})
-    listen = message["listen"]
     return Settings(
         log=message["log"],
         place=message["place"],
         observer=Observer(**message["observer"]),
         logging=Logging(**{**logging, "syslog": tuple(logging["syslog"])}, elasticsearch=search),
-        listen=Endpoint(ipaddress.ip_address(listen[0]) if listen[0] else None, listen[1]) if listen else None,
         files={str(path): str(place) for path, place in message["files"].items()},
     )

@@ -235,7 +235,17 @@ ROUTING = (
         bfd_flaps_total="How often BFD found the way to a router broken.",
     ),
 )
-METRICS: tuple[Metric, ...] = (*OWN, *TRAFFIC, *HEALTH, *KERNEL, *DAEMON, *OUTLETS, *ROUTING)
+WEB = (
+    *_rows(
+        _GAUGE,
+        web_connections="Connections to the web server.",
+        web_streams="Consoles that are open.",
+    ),
+    *_rows(
+        _COUNTER, labels="reason", web_refused_total="What the web server did not answer as it was asked, by reason."
+    ),
+)
+METRICS: tuple[Metric, ...] = (*OWN, *TRAFFIC, *HEALTH, *KERNEL, *DAEMON, *OUTLETS, *WEB, *ROUTING)
 
 BY_NAME = {metric.short: metric for metric in METRICS}
 

@@ -1,4 +1,4 @@
-"""What the telemetry process can be asked to do, each with a status: ship, tell people, be scraped.
+"""What the telemetry process can be asked to do, each with a status: ship, tell people.
 
 Each imports what it needs when it is made: who ships to nobody does without 20 MB of clients.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,26 +113,3 @@ class Alerting:
         """Answer `vc5 alert`, once this is ready."""
         assert self._alerter is not None
         return await self._alerter.answer(question)
-
-
-class Serving:
-    """Offers metrics."""
-
-    def __init__(self, settings: Settings, ask: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
-        self._settings, self._ask = settings, ask
-
-    async def run(self) -> None:
-        """Serve."""
-        from appliance.telemetry.endpoint import MetricsServer, listener
-
-        assert self._settings.listen is not None
-        server = MetricsServer(self._ask)
-        await server.start(listener(self._settings.listen))
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await server.close()
-
-    def status(self) -> dict[str, Any]:
-        """Return nothing: what is refused is counted by those who ask."""
-        return {"trouble": ""}

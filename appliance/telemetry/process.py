@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from appliance.child.channel import Channel
 from appliance.errors import ControlError, HostError
-from appliance.telemetry.channel import Channel
 from appliance.telemetry.messages import Settings, decode_settings
-from appliance.telemetry.parts import Alerting, Part, Serving, Shipping
+from appliance.telemetry.parts import Alerting, Part, Shipping
 
 SECOND = 1.0
 FAREWELL = 3.0
@@ -63,8 +62,6 @@ class Telemetry:
             made["shipper"] = lambda: Shipping(settings)
         if settings.alerts:
             made["alerts"] = lambda: Alerting(settings)
-        if settings.listen is not None:
-            made["metrics"] = lambda: Serving(settings, self._snapshot)
         async with asyncio.TaskGroup() as tasks:
             for name, make in made.items():
                 tasks.create_task(self._keep(name, make))
@@ -93,11 +90,6 @@ class Telemetry:
         """Return what there is to say of everything that runs here."""
         parts = {name: part.status() for name, part in self._parts.items()}
         return {**parts, **{name: {"trouble": words} for name, words in self._broken.items()}}
-
-    async def _snapshot(self) -> Mapping[str, Any]:
-        answer = await self.channel.ask("metrics")
-        snapshot: dict[str, Any] = await asyncio.to_thread(json.loads, answer["snapshot"])
-        return snapshot
 
     async def _alert(self, question: dict[str, Any]) -> dict[str, Any]:
         if not (await self._settings).alerts:

@@ -24,8 +24,12 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from appliance.cli.client import call
 from appliance.paths import Root
-from appliance.telemetry.endpoint import BOUNDS, Ask, Bounds, MetricsServer
+from appliance.telemetry.exposition import exposition
 from appliance.telemetry.readings import merged
+from appliance.web.answers import Answers, Ask
+from appliance.web.history import History
+from appliance.web.live import Live
+from appliance.web.server import BOUNDS, Bounds, WebServer
 from tests.lab.backend import REPOSITORY
 from tests.lab.namespace import LabError, Namespace
 from tests.lab.patience import wait_for
@@ -46,7 +50,7 @@ def families(text: str, *, openmetrics: bool = False) -> list[Family]:
 def asking(root: Root, numbers: Mapping[str, Any] | None = None) -> Ask:
     """Return what asks the daemon of a root by its control socket; `numbers` are what others are to have counted."""
 
-    async def ask() -> Mapping[str, Any]:
+    async def ask() -> dict[str, Any]:
         return merged(await asyncio.to_thread(call, root, "metrics"), numbers or {})
 
     return ask
@@ -55,14 +59,23 @@ def asking(root: Root, numbers: Mapping[str, Any] | None = None) -> Ask:
 class Serving(Standing):
     """The endpoint on a socket that listens, in a thread with a loop of its own."""
 
-    def __init__(self, ask: Ask, listening: socket.socket, bounds: Bounds = BOUNDS) -> None:
-        self._ask, self._listening, self._bounds = ask, listening, bounds
+    def __init__(self, ask: Ask, listening: socket.socket, bounds: Bounds = BOUNDS, patience: float = 9.0) -> None:
+        self._answers, self._listening, self._bounds = (
+            Answers({"metrics": ask}, exposition, patience),
+            listening,
+            bounds,
+        )
         self.address: tuple[Any, ...] = listening.getsockname()
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self.server: MetricsServer
+        self.server: WebServer
+
+    @property
+    def scrapes(self) -> int:
+        """How often metrics were asked for."""
+        return self._answers.counts.get("/metrics", 0)
 
     def stand(self) -> None:
         """Serve."""
@@ -74,9 +87,15 @@ class Serving(Standing):
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        self.server = MetricsServer(self._ask, self._bounds)
+        history = History()
+
+        async def nothing() -> dict[str, Any]:
+            raise AssertionError("nobody looks at a console")
+
+        live = Live("test", nothing, nothing, history)
+        self.server = WebServer(self._answers, {}, history, live, names=("x",), bounds=self._bounds)
         try:
-            await self.server.start(self._listening)
+            await self.server.start([self._listening])
         finally:
             self._ready.set()
         await self._over.wait()

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from appliance.model_address import Endpoint
+from appliance.net.listener import listener
 from appliance.telemetry.compat import COMPAT
-from appliance.telemetry.endpoint import listener
 from appliance.telemetry.metrics import METRICS, OUTLETS
 from appliance.telemetry.routing import routing_numbers
 from tests.lab.addresses import VIP
@@ -194,6 +194,6 @@ def test_a_prometheus_with_the_shipped_files(lab: Lab, tmp_path: Path) -> None:
 
         # The rules are looked at once in a while.
         wait_for("the backend's alert", lambda: "Vc5BackendDown" in firing(), 60.0)
-        assert serving.server.scrapes > 1
+        assert serving.scrapes > 1
         [target] = prometheus.ask("targets")["activeTargets"]
         assert (target["health"], target["lastError"]) == ("up", "")

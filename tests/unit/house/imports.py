@@ -74,6 +74,7 @@ PURE_TELEMETRY = (
     *("metrics", "readings", "routing", "templates"),
     *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
+PURE_WEB = ("document", "guard", "history", "messages", "picture")
 PURE_ROUTING = (
     *("bfd.messages", "bfd.packet", "bfd.session", "filters", "policy", "route", "status"),
     *(f"bgp.{name}" for name in ("attribute", "capability", "machine", "message", "notification", "outbox", "session")),
@@ -99,6 +100,7 @@ PURE_CONTROL = (
     "plan",
     "prefixes",
     "ramps",
+    "rates",
     "receivers",
     "shares",
     "sources",
@@ -117,25 +119,27 @@ LAYERS: dict[str, Layer] = {
         (
             *("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
             *("appliance.model_address", "appliance.model_bgp", "appliance.model_check", "appliance.model_event"),
-            *("appliance.model_host", "appliance.model_logging"),
+            *("appliance.model_console", "appliance.model_host", "appliance.model_logging"),
         ),
         Layer.ERRORS_AND_NOUNS,
     ),
     **dict.fromkeys(
         (
             *("appliance.child", "appliance.dataplane", "appliance.health", "appliance.net", "appliance.routing"),
-            "appliance.telemetry",
+            *("appliance.telemetry", "appliance.web"),
             "appliance.control.socket",
         ),
         Layer.ADAPTER,
     ),
     **dict.fromkeys(("appliance.control", "appliance.balancer", "appliance.cli", "appliance.__main__"), Layer.TOP),
+    "appliance.web.process": Layer.TOP,
     "appliance.config": Layer.PURE,
     **dict.fromkeys((f"appliance.dataplane.{name}" for name in PURE_DATAPLANE), Layer.PURE),
     **dict.fromkeys((f"appliance.health.{name}" for name in PURE_HEALTH), Layer.PURE),
     **dict.fromkeys((f"appliance.control.{name}" for name in PURE_CONTROL), Layer.PURE),
     **{f"appliance.routing.{name}": Layer.PURE for name in PURE_ROUTING},
     **{f"appliance.telemetry.{name}": Layer.PURE for name in PURE_TELEMETRY},
+    **{f"appliance.web.{name}": Layer.PURE for name in PURE_WEB},
 }
 
 # Pure code decides and does nothing else: no clock, no chance, no outside world, nothing concurrent.
@@ -154,7 +158,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
     "elasticsearch": ("appliance.telemetry.elastic",),
-    "aiohttp": ("appliance.telemetry.alerts.webhook", "appliance.telemetry.endpoint"),
+    "aiohttp": ("appliance.telemetry.alerts.webhook", "appliance.web.server"),
     "prometheus_client": ("appliance.telemetry.exposition",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.

@@ -1,7 +1,8 @@
-"""What the daemon and its telemetry process say to each other, over a socket pair: JSON, one message on a line.
+"""What the daemon and a process of its own say to each other, over a socket pair: JSON, one message on a line.
 
     {"ask": 7, "what": "metrics", ...}      a question of either side; the number is the asker's own
     {"answer": 7, ...}                      its answer, or {"answer": 7, "error": "..."}
+    {"answer": 7, "result": ...}            that of a handler which returns Text
     {"tell": "status", ...}                 what needs no answer
 
 Both ends are this class. Who is asked answers in a task of its own, so a slow answer holds up nothing else.
@@ -13,10 +14,11 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from appliance.errors import ControlError
+from appliance.errors import ControlError, Vc5Error
 
 MOST_BYTES = 64 << 20
 """A message that is longer ends the connection: ten thousand series are a fiftieth of it."""
@@ -24,7 +26,15 @@ PATIENCE = 10.0
 """Seconds for an answer."""
 GONE = "the other end is gone"
 
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+@dataclass(frozen=True)
+class Text:
+    """A result that is JSON already, in pieces: what is long is put together by others, and not once more here."""
+
+    pieces: Sequence[str]
+
+
+Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | Text]]
 Listener = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
 
@@ -54,7 +64,7 @@ class Channel:
         except ConnectionError:
             pass  # whoever runs the process tells how it ended
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            log.warning("telemetry: the conversation ends: %s: %s", type(error).__name__, str(error)[:200])
+            log.warning("the conversation ends: %s: %s", type(error).__name__, str(error)[:200])
         finally:
             for waiting in self._waiting.values():
                 if not waiting.done():
@@ -83,13 +93,21 @@ class Channel:
             if handler is None:
                 raise ControlError(f"nobody answers {message.get('what')!r}")
             told = await handler(message)
+        except Vc5Error as error:
+            told = {"error": str(error)}
         except Exception as error:
             told = {"error": f"{type(error).__name__}: {error}"}
-        self._send({"answer": message["ask"], **told})
+        if isinstance(told, Text):
+            self._write('{"answer":', str(message["ask"]), ',"result":', *told.pieces, "}")
+        else:
+            self._send({"answer": message["ask"], **told})
 
     def _send(self, message: Mapping[str, Any]) -> None:
+        self._write(json.dumps(message, separators=(",", ":")))
+
+    def _write(self, *pieces: str) -> None:
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n")
+            self._writer.write("".join((*pieces, "\n")).encode("ascii"))
 
     def tell(self, what: str, **more: Any) -> None:
         """Say something that needs no answer; nobody may be there."""

@@ -1,0 +1,173 @@
+"""What the daemon has its web process do, from the configuration in force, and what it answers to it.
+
+The sockets are the daemon's: it may use any port, and the process that speaks to anybody need not. Level-triggered:
+every second the settings are made anew, and the process follows where they have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from time import thread_time
+from typing import TYPE_CHECKING, Any
+
+from appliance import __version__, config
+from appliance.child.channel import Handler, Text
+from appliance.control import standing
+from appliance.control.measuring import counted, sums
+from appliance.control.offline import shape_digest
+from appliance.control.socket import Peer, Request
+from appliance.control.supervised import Supervised
+from appliance.errors import HostError
+from appliance.model import EventKind, Service
+from appliance.model_address import Endpoint
+from appliance.net.listener import listener
+from appliance.web.messages import Settings
+
+if TYPE_CHECKING:
+    from appliance.control.daemon import Daemon
+
+USUAL = (Endpoint(IPv4Address("127.0.0.1"), 9090),)
+"""Where the console is offered unless `webserver` says otherwise (the help of that setting names it)."""
+AGAIN = 10.0
+"""Seconds after which an address that could not be had is tried again."""
+TURN = 0.005
+"""Seconds of processor time after which others have their turn."""
+OURSELVES = Request("", {}, Peer(0, 0, 0))
+
+
+class Showing:
+    """The daemon's face: the web process and what it may ask."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        answers: dict[str, Handler] = {
+            "metrics": self._metrics,
+            "status": self._status,
+            "numbers": self._numbers,
+            "config": self._config,
+            "prefixes": self._prefixes,
+            "drops": self._drops,
+            "ready": self._ready,
+        }
+        self.client = Supervised("web", "appliance.web.process", self._trouble, answers)
+        self._sockets: dict[Endpoint, socket.socket] = {}
+        self._next_try: dict[Endpoint, float] = {}
+        daemon.measuring.sources.append(self.numbers)
+
+    def look(self, now: float) -> None:
+        """Every second, in monotonic seconds: follow the configuration."""
+        instance = self._daemon.instance
+        found = instance.state.config
+        self._listen(USUAL if found.webserver is None else found.webserver, now)
+        if self._sockets or self.client.child is not None:
+            hostname = socket.gethostname()
+            names = dict.fromkeys((hostname, hostname.partition(".")[0], found.host_id or hostname))
+            listening = tuple(one.fileno() for one in self._sockets.values())
+            log = str(self._daemon.root.log)
+            self.client.follow(Settings(log, __version__, listening, tuple(names), found.console))
+
+    async def stop(self) -> None:
+        """End the process, and listen no more."""
+        await self.client.stop()
+        self._listen((), 0.0)
+
+    def _listen(self, wanted: tuple[Endpoint, ...], now: float) -> None:
+        for where in [one for one in (*self._sockets, *self._next_try) if one not in wanted]:
+            self._next_try.pop(where, None)
+            self.client.trouble(f"webserver {where}", "")
+            if where in self._sockets:
+                self._sockets.pop(where).close()
+        for where in wanted:
+            if where in self._sockets or now < self._next_try.get(where, now):
+                continue
+            try:
+                self._sockets[where] = listener(where)
+                self._next_try.pop(where, None)
+                self.client.trouble(f"webserver {where}", "")
+            except HostError as error:
+                self._next_try[where] = now + AGAIN
+                self.client.trouble(f"webserver {where}", str(error))
+
+    def _trouble(self, name: str, words: str, outcome: str) -> None:
+        text = words if outcome == "began" else f"over: {words}"
+        self._daemon.record(EventKind.ALARM, f"{name}: {text}", outcome=outcome, details={"reason": name})
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what is counted of those who look, by the names of telemetry/metrics.py."""
+        status: dict[str, Any] = self.client.status.get("web", {})
+        if "connections" not in status:
+            return {}
+        return {
+            "web_connections": status["connections"],
+            "web_streams": status["streams"],
+            "web_refused_total": status["refused"],
+        }
+
+    # ---- what may be asked
+
+    async def _metrics(self, _: dict[str, Any]) -> Text:
+        return Text((await self._daemon.measuring.snapshot()).pieces)
+
+    async def _status(self, _: dict[str, Any]) -> Text:
+        return Text((await standing.status(self._daemon)).pieces)
+
+    async def _numbers(self, _: dict[str, Any]) -> Text:
+        """Return counters of all services, in as many turns of the loop as it takes."""
+        plan = self._daemon.instance.current
+        if plan is None:
+            raise HostError("the daemon is still starting")
+        known = [self._daemon.recorder.events, id(plan), self._daemon.generation]
+        pieces = [f'{{"at":{time.monotonic():.6f},"known":{json.dumps(known)},"services":[']
+        began = thread_time()
+        for told in self._counted():
+            pieces += [json.dumps(told, separators=(",", ":")), ","]
+            if thread_time() - began > TURN:
+                await asyncio.sleep(0)
+                began = thread_time()
+        return Text([*(pieces[:-1] if len(pieces) > 1 else pieces), "]}"])
+
+    def _counted(self) -> Iterator[list[Any]]:
+        for service in list(self._daemon.instance.state.services()):
+            yield self._of(service)
+
+    def _of(self, service: Service) -> list[Any]:
+        instance, key = self._daemon.instance, service.key
+        counts = counted(instance, key)
+        tables = instance.data.tables
+        entry = tables.entry(key) if tables else None
+        numbers = tables.numbers(key) if tables else {}
+        active = instance.active_flows(key)
+        backends = []
+        for backend in service.backends:
+            number = numbers.get(backend.address)
+            carried = counts[number - entry.destinations] if entry and number is not None and counts else (0, 0, 0, 0)
+            backends.append([str(backend.address), *carried, active.get(backend.address)])
+        return [str(key), list(sums(counts)), sum(active.values()) if active else None, backends]
+
+    async def _config(self, _: dict[str, Any]) -> Text:
+        daemon, found = self._daemon, self._daemon.instance.state.config
+
+        def expanded() -> str:
+            body = config.expand(config.Loaded(found), shape_digest(found))
+            return json.dumps({**body, "warnings": list(daemon.warnings)})
+
+        return Text([await asyncio.to_thread(expanded)])
+
+    async def _prefixes(self, _: dict[str, Any]) -> dict[str, Any]:
+        request = Request("prefixes", {"all": True}, OURSELVES.peer)
+        return {"result": await self._daemon.blocking.prefixes(request)}
+
+    async def _drops(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"result": {"reasons": []}}
+
+    async def _ready(self, _: dict[str, Any]) -> dict[str, Any]:
+        if self._daemon.instance.current is None:
+            raise HostError("the daemon is still starting")
+        awaits = standing.waiting(self._daemon)
+        why = f"waiting for {', '.join(awaits)}" if awaits else ""
+        return {"result": {"ready": not awaits, "why": why}}
