@@ -19,7 +19,10 @@ from typing import Any
 
 PIECE = 100
 """Services in one event, while a picture is sent for the first time."""
-VOLATILE = frozenset({"packets", "octets", "flows", "drops", "active_flows", "since_s"})
+VOLATILE = frozenset(
+    {"packets", "octets", "flows", "drops", "active_flows", "since_s"}
+    | {f"{name}_per_second" for name in ("packets", "octets", "flows", "drops")}
+)
 """What changes all the time, and is told as numbers or as a moment."""
 
 Rates = list[float | int | None]
@@ -73,18 +76,15 @@ class Picture:
 
     def take(self, body: Mapping[str, Any], wall: float) -> list[Frame]:
         """Take the body of a status, of the moment `wall`; return what consoles should hear."""
-        frames = []
-        overview = _overview(body, wall)
-        if _lasting(overview) != _lasting(self.overview):
-            frames.append(Frame("overview", overview))
-        self.overview = overview
+        self.overview = _overview(body, wall)
+        frames = [Frame("overview", self.overview)]
         known, self.services = self.services, {}
         changed = []
         for told in body.get("services", ()):
             key = str(told["service"])
             one, was = _service(told, wall), known.get(key)
             if was is not None:
-                _steady(one["backends"], was["backends"])
+                _steady([one, *one["backends"]], [was, *was["backends"]])
             if one != was:
                 changed.append(one)
             self.services[key] = one
@@ -153,21 +153,9 @@ def _overview(body: Mapping[str, Any], wall: float) -> dict[str, Any]:
     return told
 
 
-def _lasting(overview: Mapping[str, Any]) -> dict[str, Any]:
-    """What is worth telling anew when it changes; the rest is told with it, or now and then."""
-    moving = ("uptime_s", "started", "loop", "clock_s", "vips", "bgp")
-    told = {name: value for name, value in overview.items() if name not in moving}
-    told["vips"] = [{name: value for name, value in vip.items() if name != "since"} for vip in overview.get("vips", ())]
-    peers = overview.get("bgp", {}).get("peers", ())
-    told["peers"] = [
-        (peer.get("address"), peer.get("state"), peer.get("advertised"), (peer.get("bfd") or {}).get("state"))
-        for peer in peers
-    ]
-    return told
-
-
 def _service(told: Mapping[str, Any], wall: float) -> dict[str, Any]:
     found = {name: value for name, value in told.items() if name not in VOLATILE}
+    found |= {"since": _moment(told.get("since_s"), wall)}
     found["backends"] = [_since(one, wall) for one in told.get("backends", ())]
     return found
 
@@ -175,16 +163,18 @@ def _service(told: Mapping[str, Any], wall: float) -> dict[str, Any]:
 def _since(told: Mapping[str, Any], wall: float) -> dict[str, Any]:
     """Return it with the moment since when it is so, in place of how long."""
     found = {name: value for name, value in told.items() if name not in VOLATILE}
-    ago = told.get("since_s")
-    found["since"] = None if ago is None else round(wall - ago, 1)
-    return found
+    return found | {"since": _moment(told.get("since_s"), wall)}
 
 
-def _steady(backends: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
+def _moment(ago: float | None, wall: float) -> float | None:
+    return None if ago is None else round(wall - ago, 1)
+
+
+def _steady(told: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
     """Leave as they were the moments that moved by rounding, and the times of checks that moved by little."""
-    known = {one["address"]: one for one in before}
-    for one in backends:
-        was = known.get(one["address"])
+    known = {one.get("address"): one for one in before}
+    for one in told:
+        was = known.get(one.get("address"))
         if was is None:
             continue
         for name, span, share in (("since", 1.5, 0.0), ("took_ms", 0.5, 0.25)):

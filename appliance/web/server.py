@@ -196,7 +196,8 @@ class WebServer:
         """See who asks, that every answer has its headers, and that a defect here ends no more than one request."""
         self._asked.add(request.protocol)
         try:
-            answer = self._barred(request) or await handler(request)
+            barred = self._barred(request)  # which is false, as an empty map: aiohttp's answers are maps
+            answer = barred if barred is not None else await handler(request)
         except web.HTTPException as error:
             self._refuse(str(error.status))
             allowed = {"Allow": "GET, HEAD"} if error.status == 405 else {}
