@@ -134,7 +134,8 @@ class Supervised:
                 self._supervisor = asyncio.create_task(self._supervise())
 
     async def stop(self) -> None:
-        """End the process; it saves how far it has got."""
+        """End the process; it saves how far it has got. `follow` starts it again."""
+        self._wanted, self._stamps = None, []
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.wait({self._supervisor})
