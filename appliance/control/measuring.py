@@ -18,6 +18,7 @@ from appliance import __version__
 from appliance.control.rates import Rates
 from appliance.control.socket import Encoded
 from appliance.control.tally import Tally
+from appliance.control.timing import Timing
 from appliance.dataplane.abi import BLOCKED_LIMIT
 from appliance.dataplane.desired import DesiredService
 from appliance.dataplane.enums import Reason, State
@@ -45,8 +46,7 @@ class Measuring:
         self._daemon = daemon
         self.tally = Tally()
         self.rates = Rates()
-        self._runs: tuple[int, int] = (0, 0)
-        """How often programs ran and for how many nanoseconds, when that was asked last."""
+        self.timing = Timing(daemon)
         self.sources: list[Callable[[], Mapping[str, Any]]] = []
         """Whoever else counts: each gives numbers by the names of telemetry/metrics.py, without the prefix."""
         self._since: dict[ServiceKey, tuple[bool, float]] = {}
@@ -56,20 +56,6 @@ class Measuring:
         check = self._daemon.instance.health.check(result)
         if check is not None:
             self.tally.probe(check.kind, result.outcome, result.diagnostic, result.total_ns)
-
-    def latency(self) -> float | None:
-        """Return the nanoseconds that a packet takes, since this was asked last; None while that is not measured.
-
-        The kernel measures with the sysctl kernel.bpf_stats_enabled, at the price of two looks at a clock a packet.
-        """
-        generation = self._daemon.instance.data.generation
-        if generation is None:
-            return None
-        runs = [program.run_statistics() for program in generation.programs.values()]
-        now = sum(one.runs for one in runs), sum(one.nanoseconds for one in runs)
-        before, self._runs = self._runs, now
-        ran, took = now[0] - before[0], now[1] - before[1]
-        return round(took / ran, 1) if ran > 0 and before[0] and took >= 0 else None
 
     async def snapshot(self) -> Encoded:
         """Return the snapshot (telemetry/readings.py), put together in as many turns of the loop as it takes.

@@ -114,6 +114,7 @@ class Showing:
         return Text((await self._daemon.measuring.snapshot()).pieces)
 
     async def _status(self, _: dict[str, Any]) -> Text:
+        self._daemon.measuring.timing.look(time.monotonic())
         return Text((await standing.status(self._daemon)).pieces)
 
     async def _numbers(self, _: dict[str, Any]) -> Text:

@@ -62,7 +62,7 @@ async def status(daemon: Daemon) -> Encoded:
     interfaces = [one for one in daemon.watch.snapshot().interfaces if one.name in instance.state.config.interfaces]
     head = report.overview(facts, instance.state, instance.current, instance.data, interfaces)
     head["waiting_for"] = waiting(daemon)
-    head["latency_ns"] = daemon.measuring.latency()
+    head |= daemon.measuring.timing.told()
     head["logging"] = _logging(daemon)
     for one in head["interfaces"]:
         one |= link(one["name"])
