@@ -78,7 +78,8 @@ def configuration(site: Site, host: int) -> str:
     for vip in VIPS:
         names = [ALONE[host]] if vip in (OTHER_VIP, OTHER_VIP6) else list(site.backends)
         servers = [str(site.address(name, prefix_of(vip).version)) for name in names]
-        rows.append(service(vip, servers, policy=policy))
+        # What one takes for dead lives for the other: it is not to send its flows elsewhere.
+        rows.append(service(vip, servers, policy=policy, on_dead="drop"))
     bgp = {
         "as_number": BALANCERS_AS,
         "remote_as": ROUTER_AS,

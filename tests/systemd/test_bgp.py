@@ -292,15 +292,23 @@ def ends(bird: Bird) -> None:
         bird.wait_no_route(vip)
 
 
-@pytest.mark.parametrize("end", ["stop", "restart"])
+ENDS = {
+    "stop": ("stop", "vc5"),
+    "restart": ("restart", "vc5"),
+    # As when the package is removed, or the machine is switched off.
+    "all at once": ("stop", "vc5", "vc5-prober", "vc5-netns", "vc5-bfd.socket", "vc5-bfd.service"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
 def test_a_stop_is_told_and_leaves_nothing(site: Site, bird: Bird, end: str) -> None:
     system = site.system
     began = time.monotonic()
-    system.run("systemctl", end, "vc5")
+    system.run("systemctl", *ENDS[end])
     print(f"{end}: {time.monotonic() - began:.2f} s")
     # What it tells of last may be that BFD is over as well.
     assert bird.log.count("the load balancer was stopped") >= 2
-    if end == "stop":
+    if end != "restart":
         ends(bird)
         assert connections(site) == 0
         assert stored(system) == 0
