@@ -66,11 +66,13 @@ static __always_inline void vc5_tell_drop(struct xdp_md *ctx, u64 cpu, u64 reaso
 
 static __always_inline int vc5_leave(struct xdp_md *ctx, const struct vc5_verdict *verdict)
 {
-	u64 cpu = vc5_this_cpu() & (VC5_CPUS - 1), *reason;
+	u64 cpu, *reason;
 
 	if (verdict->reason == VC5_REASON_FORWARD) {
-		struct vc5_counter *counter = vc5_counter_of(cpu, verdict->destination);
+		struct vc5_counter *counter;
 
+		cpu = vc5_this_cpu() & (VC5_CPUS - 1);
+		counter = vc5_counter_of(cpu, verdict->destination);
 		counter->packets += 1;
 		counter->octets += verdict->octets;
 		if (verdict->flows)
@@ -80,6 +82,9 @@ static __always_inline int vc5_leave(struct xdp_md *ctx, const struct vc5_verdic
 /*% endif %*/
 		return verdict->action;
 	}
+	/* Or the compiler would join this call and that above, and have forwarded packets keep what only drops need. */
+	asm volatile("");
+	cpu = vc5_this_cpu() & (VC5_CPUS - 1);
 	if (verdict->destination)
 		vc5_event_counter(cpu, verdict->destination)->drops += 1;
 	reason = vc5_reason_counter(cpu, verdict->reason);
