@@ -130,12 +130,22 @@ def _transport(octets: bytes, ip: Ip, claimed: int, *, quoted: bool) -> list[str
     if ip.protocol == packet.TCP:
         said += _tcp(body, room)
     elif ip.protocol == packet.UDP:
-        said.append(f"length {number(body, 4) - packet.UDP_HEADER}" if len(body) >= packet.UDP_HEADER else _SHORT)
+        said.append(_udp(body, room, fragment=ip.fragment))
     elif ip.is_icmp:
         return [f"{name} {_icmp(octets, ip, quoted=quoted)}", *said[1:]]
     else:
         said.append(f"{max(room, 0)} bytes")
     return said
+
+
+def _udp(body: bytes, room: int, *, fragment: bool) -> str:
+    if len(body) < packet.UDP_HEADER:
+        return _SHORT
+    length = number(body, 4)
+    # The first fragment has the length of the whole datagram.
+    if length < packet.UDP_HEADER or (length > room and not fragment):
+        return f"length field {length} in {max(room, 0)} bytes"
+    return f"length {length - packet.UDP_HEADER}"
 
 
 def _tcp(body: bytes, room: int) -> list[str]:
