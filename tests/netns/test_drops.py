@@ -181,6 +181,8 @@ def test_what_is_forwarded_or_answered_leaves_nothing(lab: Lab, daemon: Daemon) 
         lab.client.call(lambda: socket.create_connection((str(VIP), 7000), 5.0).close())
     lab.client.call(partial(icmp, 8))
     wait_for("an echo reply", lambda: daemon.status()["reasons"]["echo"] == 1)
+    # What is only asked about is not dropped either.
+    assert daemon.ask("explain", "--flow", f"udp {CLIENT}:4242 {VIP}:{CLOSED}")["verdict"] == "drop"
     assert daemon.ask("drops") == {"reasons": []}
 
 
