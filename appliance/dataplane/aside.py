@@ -65,7 +65,7 @@ DROPS_KEPT = 16
 DROPS_A_SECOND = 4
 """Of so many packets a CPU writes down what they were, for each reason within one coarse second."""
 DROP_OCTETS = 128
-"""First bytes of a frame that are kept."""
+"""First bytes of a frame that are kept; a power of two."""
 DROPS_CLOSED = 64
 """Words from a CPU's counter of a reason to the coarse time in which no more is written down."""
 DROPS_NUMBER = 128
