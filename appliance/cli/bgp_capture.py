@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from appliance.cli.arguments import UsageError
 from appliance.cli.bgp_view import peers_of
 from appliance.cli.client import call
+from appliance.cli.pcap_file import opened
 from appliance.cli.tables import printable
 from appliance.errors import ControlError
 from appliance.paths import Root
@@ -75,11 +76,8 @@ def _writer(arguments: Namespace, known: dict[str, Json]) -> Iterator[Callable[[
         yield lambda message: print(json.dumps(message), flush=True)
     elif arguments.pcap is None:
         yield _Text(known).write
-    elif arguments.pcap == "-":
-        yield _Pcap(known, sys.stdout.buffer).write
     else:
-        # A file of this name is somebody's capture.
-        with open(arguments.pcap, "xb") as file:
+        with opened(arguments.pcap) as file:
             yield _Pcap(known, file).write
 
 

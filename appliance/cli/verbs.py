@@ -12,6 +12,7 @@ from appliance.cli import (
     completion,
     daemon,
     dashboards,
+    drops,
     elasticsearch,
     metrics,
     netns,
@@ -21,6 +22,7 @@ from appliance.cli import (
     status,
 )
 from appliance.cli.arguments import Argument, Names, Verb
+from appliance.dataplane.enums import DROPS
 from appliance.model_event import EventKind
 
 CONFIG_FILE = Argument(
@@ -252,6 +254,20 @@ VERBS = (
         daemon.reattach,
         "detach from an interface and attach again, for a NIC that lost its program",
         (Argument("interface", "one of the configured interfaces", names=Names.INTERFACE),),
+    ),
+    Verb(
+        "drops",
+        drops.run,
+        "why packets were dropped, how many, and what the last of them were",
+        (
+            Argument("--reason", "dropped for this reason only", {"metavar": "R", "choices": tuple(map(str, DROPS))}),
+            Argument(
+                "--pcap",
+                "write their first 128 bytes into this new file, for Wireshark or tcpdump -r; - is standard output",
+                {"metavar": "F"},
+                Names.FILE,
+            ),
+        ),
     ),
     Verb(
         "prefixes",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from appliance.control import alerting, foresight, standing
+from appliance.control import alerting, dropping, foresight, standing
 from appliance.control import reexec as reexecuting
 from appliance.control import reload as reloading
 from appliance.control.explain import explain_live
@@ -67,6 +67,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "thaw": daemon.judging.thaw,
         "reattach": reattach,
         "explain": explain,
+        "drops": dropping.handler(daemon),
         "bgp": daemon.routing.answer,
         "bgp-capture": daemon.routing.capturing.answer,
         "alert": alerting.handler(daemon.telling.client),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from appliance.dataplane.aside import BLOCK_KEY, ENDPOINT, TUNNEL
+from appliance.dataplane.aside import BLOCK_KEY, DROP_REASONS, DROPPED, DROPS_KEPT, ENDPOINT, NOTE, TUNNEL
 from appliance.dataplane.enums import DeadPolicy, Encapsulation, Reason, Refusal, ServiceFlag, State, Tail
 from appliance.dataplane.spec import BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, MapKind, MapSpec
 from appliance.dataplane.structs import SIZES, Field, Struct
@@ -188,23 +188,6 @@ LEG = Struct(
         Field("mtu", "u16", "bytes of an IP packet"),
     ),
 )
-NOTE = Struct(
-    "vc5_note",
-    "per CPU: what one program tells the next of the packet in hand, and how much it may answer; a cache line",
-    (
-        Field("time", "u32", 'coarse time of the last answer "too big"'),
-        Field("spent", "u32", "such answers sent at that time"),
-        Field("mtu", "u32", "what the packet is too big for, bytes"),
-        Field("destination", "u32", "whom that packet was for"),
-        Field("transport", "u32", "where the ICMP header of an error begins, bytes from its IP header"),
-        Field(
-            "inner", "u32", "behind NAT: where the transport header begins that an error quotes; 0: it is a fragment"
-        ),
-        Field("protocol", "u32", "of that header, or of the fragment's; of an error's and a first fragment's"),
-        Field("back", "u32", "1: it comes from the backend; 0: it goes there"),
-        Field("reserved", "u32", "0", 8),
-    ),
-)
 COUNTER = Struct(
     "vc5_counter",
     "per CPU and destination: what nearly every packet counts",
@@ -233,7 +216,7 @@ ANSWER_KEY = Struct(
 )
 STRUCTS = (
     *(SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, TUNNEL, NOTE, COUNTER, EVENT),
-    *(ANSWER_KEY, BLOCK_KEY, ENDPOINT),
+    *(ANSWER_KEY, BLOCK_KEY, ENDPOINT, DROPPED),
 )
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
@@ -349,6 +332,14 @@ MAPS = (
         "[tunnel]",
     ),
     _array("vc5_fragments", 24, "u64", lambda shape: shape.fragment_sets * WAYS, Use.PROGRAM, "[set][way]"),
+    _array(
+        "vc5_drops",
+        33,
+        DROPPED,
+        lambda shape: shape.cpus * DROP_REASONS * DROPS_KEPT,
+        Use.PROGRAM,
+        "[cpu][reason][number of the record, modulo those that are kept]",
+    ),
     _array("vc5_notes", 25, NOTE, lambda shape: shape.cpus, Use.PROGRAM, "[cpu]"),
     _array(
         "vc5_sources",

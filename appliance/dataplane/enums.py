@@ -94,6 +94,15 @@ REASON_TEXT: dict[Reason, str] = {
 }
 
 
+DROPS = (
+    *(Reason.UNKNOWN_PORT, Reason.PROTOCOL, Reason.ICMP_TYPE, Reason.ICMP_ERROR, Reason.ECHO_VIP_DOWN),
+    *(Reason.FRAGMENT, Reason.MALFORMED, Reason.TTL, Reason.NO_BACKEND, Reason.DEAD, Reason.UNRESOLVED),
+    *(Reason.PROBE_REFUSED, Reason.INCOMPLETE, Reason.NO_INTERFACE, Reason.NO_ROOM, Reason.TOO_BIG_LIMITED),
+    Reason.BLOCKED,
+)
+"""Reasons for which packets are dropped; UNKNOWN_PORT passes them where the configuration says so."""
+
+
 class State(IntEnum):
     """What a destination may receive. Living states are the two highest."""
 
@@ -134,6 +143,7 @@ class Tail(IntEnum):
     RETURN_ERROR = 8
     RETURN_FRAGMENT = 9
     PROBE_ICMP = 10
+    DROP = 11
 
 
 class Encapsulation(IntEnum):

@@ -28,7 +28,7 @@ from appliance.errors import KernelError
 
 DESCRIPTION = "layout"
 """The pin that tells other versions how to read the others (layout.py): a map of one value, JSON."""
-LARGE = ("vc5_flows", "vc5_owners", "vc5_sources")
+LARGE = ("vc5_flows", "vc5_owners", "vc5_sources", "vc5_drops")
 
 
 class _Mapped(Mapping[str, memoryview]):

@@ -35,6 +35,7 @@ from appliance.dataplane.abi import (
     WAYS,
     WORDS,
 )
+from appliance.dataplane.aside import DROP_OCTETS, DROP_REASONS, DROPS_A_SECOND, DROPS_CLOSED, DROPS_KEPT, DROPS_NUMBER
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
 
@@ -72,6 +73,12 @@ def c_source(shape: Shape) -> str:
         "VC5_SOURCE_BITS": SOURCE_PREFIX,
         "VC5_SOURCE_SAMPLE": SOURCE_SAMPLE,
         "VC5_SOURCE_FACTOR": f"{SOURCE_FACTOR:#x}U",
+        "VC5_DROP_REASONS": DROP_REASONS,
+        "VC5_DROPS_KEPT": DROPS_KEPT,
+        "VC5_DROPS_A_SECOND": DROPS_A_SECOND,
+        "VC5_DROP_OCTETS": DROP_OCTETS,
+        "VC5_DROPS_CLOSED": DROPS_CLOSED,
+        "VC5_DROPS_NUMBER": DROPS_NUMBER,
         "VC5_WORDS": WORDS,
         "VC5_PROBE_PREFIX": f"{PROBE_PREFIX >> 96:#x}U",
     }
@@ -99,5 +106,5 @@ def layout_digest() -> str:
     text += [f"{m.name} {m.kind} {m.element if isinstance(m.element, str) else m.element.name}" for m in MAPS]
     text += [f"{WAYS} {TAG_BITS} {INDEX_BITS} {EXPIRY_BITS} {TRACKED} {NARROW_TRACKED}"]
     text += [f"{FRAGMENT_TAG_BITS} {FRAGMENT_NUMBER_BITS} {FRAGMENT_EXPIRY_BITS}"]
-    text += [f"{FORMATS}"]
+    text += [f"{DROP_REASONS} {DROPS_KEPT} {DROPS_CLOSED} {DROPS_NUMBER}", f"{FORMATS}"]
     return hashlib.blake2b("\n".join(text).encode(), digest_size=6).hexdigest()

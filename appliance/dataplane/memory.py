@@ -23,7 +23,6 @@ from appliance.dataplane.abi import (
     MAPPED,
     MAPS,
     NARROW_TRACKED,
-    NOTE,
     REASON_STRIDE,
     SERVICE,
     SETTINGS,
@@ -32,7 +31,7 @@ from appliance.dataplane.abi import (
     VIP,
     WORDS,
 )
-from appliance.dataplane.aside import TUNNEL
+from appliance.dataplane.aside import DROPPED, NOTE, TUNNEL
 from appliance.dataplane.enums import State
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.spec import MapKind
@@ -212,6 +211,11 @@ class Memory:
     def sources(self) -> memoryview[int]:
         """How many sampled packets came from each prefix of a source; large, as the flow table is."""
         return self.raw["vc5_sources"].cast("I")
+
+    @property
+    def drops(self) -> Elements:
+        """Packets that were dropped, first by CPU, then by reason; seldom looked at."""
+        return Elements(self.raw["vc5_drops"], DROPPED)
 
     def flow_part(self, first: int, count: int) -> memoryview[int]:
         """Some of the ways; `first` and `count` are multiples of 8,192, so that only whole pages need mapping."""

@@ -32,6 +32,7 @@ TAILS = {
     Tail.RETURN_ERROR: "vc5_return_error",
     Tail.RETURN_FRAGMENT: "vc5_return_fragment",
     Tail.PROBE_ICMP: "vc5_probe_icmp",
+    Tail.DROP: "vc5_drop",
 }
 """The programs that others hand packets to."""
 FUNCTIONS = ("vc5_main", *TAILS.values(), "vc5_probe", "vc5_pass")

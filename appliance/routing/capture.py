@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, islice
 
+from appliance import pcap
 from appliance.model_address import Address
 from appliance.routing.bgp.attribute import AS_SET
 from appliance.routing.bgp.capability import Capabilities, Family
@@ -189,8 +190,8 @@ def _path(path: Path) -> Iterator[str]:
         yield f"attributes {' '.join(map(str, path.others))}"
 
 
-PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0x40000, 101)
-"""What a pcap file begins with: times in microseconds, packets of at most 256 KiB, and no link layer (LINKTYPE_RAW)."""
+PCAP_HEADER = pcap.header(pcap.Link.RAW, 0x40000)
+"""What a pcap file begins with: packets of at most 256 KiB, and no link layer."""
 _SEGMENT = 32768
 _TCP, _HOPS, _ACK_PUSH, _WINDOW = 6, 64, 0x18, 65535
 
@@ -221,8 +222,7 @@ class Packets:
         pseudo = source + target + struct.pack(">II", length, _TCP)
         head = head[:16] + _checksum(pseudo + head + piece) + head[18:]
         packet = _ip(source, target, length) + head + piece
-        seconds, fraction = divmod(round(at * 1_000_000), 1_000_000)
-        return struct.pack("<IIII", seconds & 0xFFFFFFFF, fraction, len(packet), len(packet)) + packet
+        return pcap.record(at, packet)
 
 
 def _ip(source: bytes, target: bytes, length: int) -> bytes:

@@ -327,11 +327,11 @@ static __always_inline u32 vc5_cold_frame(struct xdp_md *ctx, struct vc5_verdict
 	return 0;
 }
 
-static __always_inline int vc5_cold_leave(struct vc5_verdict *verdict, u32 interface)
+static __always_inline int vc5_cold_leave(struct xdp_md *ctx, struct vc5_verdict *verdict, u32 interface)
 {
 	if (interface)
 		verdict->action = vc5_redirect(interface, 0);
-	return vc5_leave(verdict);
+	return vc5_leave(ctx, verdict);
 }
 
 /* For a backend behind NAT, or perhaps its answer: that concerns no VIP. */
@@ -351,7 +351,7 @@ int vc5_cold(struct xdp_md *ctx)
 	u32 interface = vc5_cold_frame(ctx, &verdict, vc5_cold4);
 
 	vc5_or_nat(ctx, &verdict);
-	return vc5_cold_leave(&verdict, interface);
+	return vc5_cold_leave(ctx, &verdict, interface);
 }
 
 int vc5_cold_ipv6(struct xdp_md *ctx)
@@ -362,9 +362,9 @@ int vc5_cold_ipv6(struct xdp_md *ctx)
 	u32 interface = vc5_cold_frame(ctx, &verdict, vc5_cold6);
 
 	vc5_or_nat(ctx, &verdict);
-	return vc5_cold_leave(&verdict, interface);
+	return vc5_cold_leave(ctx, &verdict, interface);
 /*% else %*/
 	vc5_decide(&verdict, XDP_PASS, VC5_REASON_NOT_VIP);
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 /*% endif %*/
 }

@@ -7,6 +7,8 @@
 static void *(*vc5_map_find)(u64 map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*vc5_map_store)(u64 map, const void *key, const void *value, u64 flags) = (void *)BPF_FUNC_map_update_elem;
 static u32 (*vc5_this_cpu)(void) = (void *)BPF_FUNC_get_smp_processor_id;
+static u64 (*vc5_clock)(void) = (void *)BPF_FUNC_ktime_get_ns;
+static long (*vc5_load)(void *ctx, u32 offset, void *to, u32 length) = (void *)BPF_FUNC_xdp_load_bytes;
 static long (*vc5_tail_call)(void *ctx, u64 programs, u32 position) = (void *)BPF_FUNC_tail_call;
 static long (*vc5_redirect)(u32 interface, u64 flags) = (void *)BPF_FUNC_redirect;
 /*% if shape.redirects %*/

@@ -184,5 +184,5 @@ int vc5_icmp_error(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 	vc5_cold_frame(ctx, &verdict, vc5_error_frame);
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 }

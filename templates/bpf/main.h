@@ -326,5 +326,5 @@ int vc5_main(struct xdp_md *ctx)
 		verdict.destination = 0;
 		vc5_decide(&verdict, XDP_DROP, VC5_REASON_INCOMPLETE);
 	}
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 }

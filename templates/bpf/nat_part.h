@@ -103,5 +103,5 @@ int vc5_nat_part(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 	vc5_cold_frame(ctx, &verdict, vc5_part_frame);
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 }

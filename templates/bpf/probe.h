@@ -324,7 +324,7 @@ int vc5_probe(struct xdp_md *ctx)
 
 	if (interface)
 		verdict.action = vc5_redirect(interface, 0);
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 }
 
 int vc5_pass(struct xdp_md *ctx)

@@ -94,5 +94,5 @@ int vc5_probe_icmp(struct xdp_md *ctx)
 {
 	struct vc5_verdict verdict = {};
 
-	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_probe_icmp_frame));
+	return vc5_cold_leave(ctx, &verdict, vc5_cold_frame(ctx, &verdict, vc5_probe_icmp_frame));
 }

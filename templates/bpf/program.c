@@ -12,6 +12,7 @@
  * vc5_return what concerns no VIP, where there are such backends;
  * vc5_nat_part, vc5_return_error, vc5_return_fragment
  *            errors about their packets, and fragments, likewise.
+ * vc5_drop   what is dropped, while there is room to write it down; entered by tail call from all of them.
  * vc5_probe  on the balancer's end of the probe veth: sends probes to their backends.
  * vc5_pass   on the prober's end: does nothing, but without a program there the kernel drops redirected frames.
  */
@@ -48,6 +49,7 @@
 /*% include "probe_icmp.h" %*/
 /*% include "fragment.h" %*/
 /*% include "quote.h" %*/
+/*% include "drop.h" %*/
 /*% if shape.nat %*/
 /*% include "return.h" %*/
 /*% include "nat_part.h" %*/

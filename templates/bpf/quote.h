@@ -231,5 +231,5 @@ int vc5_quote(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 	vc5_cold_frame(ctx, &verdict, vc5_quote_frame);
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 }

@@ -283,12 +283,12 @@ int vc5_nat(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 	vc5_cold_frame(ctx, &verdict, vc5_nat_frame);
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 }
 
 int vc5_return(struct xdp_md *ctx)
 {
 	struct vc5_verdict verdict = {};
 
-	return vc5_cold_leave(&verdict, vc5_cold_frame(ctx, &verdict, vc5_return_frame));
+	return vc5_cold_leave(ctx, &verdict, vc5_cold_frame(ctx, &verdict, vc5_return_frame));
 }

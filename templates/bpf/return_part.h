@@ -78,7 +78,7 @@ int vc5_return_error(struct xdp_md *ctx)
 	vc5_cold_frame(ctx, &verdict, vc5_error_back_frame);
 	if (verdict.reason == VC5_REASON_NOT_VIP)
 		vc5_tail_call(ctx, vc5_tails, VC5_TAIL_PROBE_ICMP);
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 }
 
 /* Whether a destination is behind NAT, and its address is the packet's source. */
@@ -168,5 +168,5 @@ int vc5_return_fragment(struct xdp_md *ctx)
 	struct vc5_verdict verdict = {};
 
 	vc5_cold_frame(ctx, &verdict, vc5_fragment_back_frame);
-	return vc5_leave(&verdict);
+	return vc5_leave(ctx, &verdict);
 }

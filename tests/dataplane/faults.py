@@ -40,6 +40,14 @@ FAULTS = (
     Fault("IPv6 counted as another protocol", "reason = VC5_REASON_NOT_VIP;", "reason = VC5_REASON_NOT_IP;"),
     Fault("a tag behind a tag not seen", " || vc5_is_tag(inner)", ""),
     Fault("TTL 1 forwarded", "ip->ttl <= 1)\n\t\treturn VC5_WAY_COLD", "ip->ttl < 1)\n\t\treturn VC5_WAY_COLD"),
+    # Writing down what is dropped.
+    Fault("drops not written down", "vc5_tell_drop(ctx, cpu, verdict->reason, reason);", "(void)0;"),
+    Fault("what passes is written down, and lost", "if (verdict->action == XDP_DROP)", "if (1)"),
+    Fault("drops written down without end", "counter[VC5_DROPS_CLOSED] = time;", "(void)0;"),
+    Fault("one drop more in a second", "number + 1 - VC5_DROPS_A_SECOND", "number - VC5_DROPS_A_SECOND"),
+    Fault("another reason than that of the drop", "vc5_notes[cpu].reason = reason;", "vc5_notes[cpu].reason = 0;"),
+    Fault("drops without their first byte", "vc5_load(ctx, 0, record->octets", "vc5_load(ctx, 1, record->octets"),
+    Fault("rings of one record", "record = ring + (number & (VC5_DROPS_KEPT - 1));", "record = ring;"),
     # Finding the service.
     Fault("service key not compared", "service->key == key ? service : NULL", "service"),
     Fault("service key not compared on the quick way", "if (service->key != key)", "if (0)"),

@@ -9,6 +9,7 @@ here by name, so that the perfect hash of the program is put to the proof as wel
     tracking   which destination a packet of a service belongs to
     errors     ICMP errors about flows, and answers to packets that are too big
     fragments  datagrams in pieces
+    drops      what is written down of dropped packets
     program    every verdict, with its reason and its counters
 """
 

@@ -16,6 +16,7 @@ from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import errors, packet
 from appliance.dataplane.model.behind import Behind
 from appliance.dataplane.model.counts import Counts
+from appliance.dataplane.model.drops import Drops
 from appliance.dataplane.model.exits import Action, Exit, leaving
 from appliance.dataplane.model.fragments import Fragments
 from appliance.dataplane.model.nat import Routes, nowhere
@@ -39,6 +40,7 @@ class Model:
         self._probes = Probes(memory)
         self.answers = self._probes.answers
         self.counts = Counts(memory)
+        self._drops = Drops(memory)
         self._tracking = Tracking(memory, self.counts.count)
         self._fragments = Fragments(memory)
         self._behind = Behind(memory, routes, self._fragments, self.counts.count, self._note, self._send_back)
@@ -54,9 +56,10 @@ class Model:
         self._interface = interface
         return self._leave(self._steer(frame))
 
-    def probe(self, frame: bytes, cpu: int = 0) -> Exit:
-        """What the program on the probe veth does with a frame of the prober's."""
+    def probe(self, frame: bytes, cpu: int = 0, interface: int = 1) -> Exit:
+        """What the program on the probe veth (its index) does with a frame of the prober's."""
         self._begin(cpu)
+        self._interface = interface
         return self._leave(self._probes.send(frame))
 
     def slot(self, frame: bytes) -> int | None:
@@ -314,9 +317,11 @@ class Model:
             self.memory.notes.put(self._cpu, name, value)
 
     def _leave(self, left: Exit) -> Exit:
-        """Count a frame; forwarded ones have been counted with their destination."""
+        """Count a frame, and write down what is dropped; forwarded ones have been counted with their destination."""
         if left.reason is not Reason.FORWARD:
             self.counts.count(left.reason)
             if left.destination:
                 self.counts.add(left.destination, drops=1)
+        if left.action is Action.DROP:
+            self._drops.record(self._cpu, left.reason, left.frame, self._interface)
         return left

@@ -19,6 +19,7 @@ from appliance.cli.completion import FILES, offers, told
 from appliance.cli.main import main
 from appliance.cli.verbs import VERBS
 from appliance.control.socket import Request
+from appliance.dataplane.enums import DROPS
 from appliance.paths import Root
 from tests.unit.cli.samples import BODY
 from tests.unit.control.running import running
@@ -50,6 +51,9 @@ TABLE: list[tuple[str, list[str]]] = [
     ("--version dra", ["drain"]),
     ("check ", [FILES]),
     ("check a.yaml ", []),
+    ("drops --reason ", [str(reason) for reason in DROPS]),
+    ("drops --reason no", ["no-backend", "no-interface", "no-room"]),
+    ("drops --pcap ", [FILES]),
     ("drain ", SERVICES),
     ("drain [", SIX),
     (f"drain {SERVICE} ", BACKENDS),
