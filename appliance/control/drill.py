@@ -254,8 +254,8 @@ def _flows_at_opening(seen: Evidence) -> Iterator[str]:
     for (backend, _), flows in _by(failed, seen).items():
         words = ", ".join(sorted({flow.words for flow in flows}))
         yield f"{_count(len(flows), 'flow')} through {backend} could not be opened: {words}"
-    for flow in seen.flows.values():
-        if not flow.new and flow.state is not None and flow.first is not None and flow.first != flow.backend:
+    for flow in seen.flows.values() if seen.protocol is Protocol.TCP else ():
+        if not flow.new and flow.first not in (None, flow.backend):
             yield f"a flow was sent to {flow.first}, and the slots said {flow.backend}"
             break
 

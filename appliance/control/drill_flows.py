@@ -14,7 +14,7 @@ from appliance.dataplane.lookup import Entry
 from appliance.dataplane.steering import End, ports_to, sent_to, steered_address
 from appliance.health.drill import FlowNews, FlowState, Order, Wanted
 from appliance.health.ports import DRILL_PORTS
-from appliance.model import Address, Forward
+from appliance.model import Address, Forward, Protocol
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
@@ -137,8 +137,12 @@ class Flows:
             if flow.state is not FlowState.OPEN:
                 continue  # before its first packet, what stands there is of an earlier flow from that port
             number = sent_to(find, ends, flow.port, int(self._key.protocol))
-            if number is not None:
-                flow.sent_to(memory.backend(number), self.now())
+            if number is None:
+                continue
+            if flow.first is None and self._key.protocol is Protocol.UDP:
+                # A datagram may belong to an older flow: then a tracked slot sends it where that would be.
+                flow.backend = memory.backend(number)
+            flow.sent_to(memory.backend(number), self.now())
 
     def _ends(self) -> list[End]:
         if self._wish.service.forward is not Forward.NAT:

@@ -74,12 +74,13 @@ def wish(daemon: Daemon, given: Asked, file: Config) -> Wish:
             "so they would meet one backend only; nothing was done"
         )
     members = members_of(daemon, key)
-    available = [backend.address for backend in service.backends if members.get(backend.address) is State.AVAILABLE]
-    if len(available) < 2:
+    here = [backend for backend in service.backends if members.get(backend.address) is State.AVAILABLE]
+    available = [backend.address for backend in here if backend.weight]
+    if len(available) < least(service):
         names = ", ".join(map(str, available)) or "none"
         raise ControlError(
-            f"{key} has fewer than two available backends ({names}): to take one out would be an outage; nothing was "
-            "done; `vc5 status` says what is wrong with the others"
+            f"{key} has fewer than {least(service)} available backends ({names}): to take one out would be an outage; "
+            "nothing was done; `vc5 status` says what is wrong with the others"
         )
     try:
         check = question(service)
@@ -122,12 +123,14 @@ def _refuse_state(daemon: Daemon, key: ServiceKey, file: Config) -> None:
         )
 
 
+def least(service: Service) -> int:
+    """How many backends must be available for one of them to be taken out."""
+    return max(1, service.need) + 1
+
+
 def members_of(daemon: Daemon, key: ServiceKey) -> dict[Address, State]:
-    """What the backends of a service receive, as planned; a weight of 0 counts as draining."""
+    """What the backends of a service receive, as planned."""
     plan = daemon.instance.current
     if plan is None or key not in plan.places:
         return {}
-    members = plan.desired.services[plan.places[key]].members
-    return {
-        one.address: State.DRAINING if one.state is State.AVAILABLE and not one.weight else one.state for one in members
-    }
+    return {one.address: one.state for one in plan.desired.services[plan.places[key]].members}

@@ -31,7 +31,7 @@ from appliance.control.drill import (
     report,
 )
 from appliance.control.drill_flows import DrillStopped, Flows
-from appliance.control.drill_start import Wish, asked, members_of, wish
+from appliance.control.drill_start import Wish, asked, least, members_of, wish
 from appliance.control.overrides import What
 from appliance.control.overriding import who_asks
 from appliance.control.recorder import headline
@@ -214,10 +214,10 @@ class Drilling:
             await self._withdraw(run, step, step.backend, done)
             run.flows.begin(step.backend, ports, run.at, new=True)
         elif step.backend is not None:
-            run.out = None
             run.flows.close_new()
             self._put_back()
             await self._in_force(run, step.backend, done, began, there=True)
+            run.out = None
         elif step.action is Action.RELOAD:
             await self._reload(run, done)
         elif step.action is Action.RECOMPILE:
@@ -313,8 +313,8 @@ class Drilling:
         ready = {one for one in addresses if members[one] is State.AVAILABLE}
         for lost in sorted(addresses - ready - {run.out}, key=int):
             self._unwell(run, lost)
-        if not ready - {run.out}:
-            raise DrillStopped(f"no other backend than {run.out} is available any more")
+        if len(ready - {run.out}) < least(run.wish.service) - 1:
+            raise DrillStopped("too few backends are available any more for one to be out")
 
     def _unwell(self, run: _Run, backend: Address) -> None:
         """Note a backend that is out of the service, and not by the drill; those that begin so are not drilled."""

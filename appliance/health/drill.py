@@ -23,15 +23,17 @@ from enum import StrEnum
 from typing import Any
 
 from appliance.health.checks import decode_check, encode_check, integer, seconds, text
-from appliance.health.diagnostic import LIMIT, printable
+from appliance.health.diagnostic import printable
 from appliance.model import Address, Check, Protocol
 
 MOST_FLOWS = 1000
 """That an operator may ask for."""
 MOST_AT_ONCE = MOST_FLOWS + 100
 """With those that a drill opens and closes by the way."""
-PIECE = 100
+PIECE = 50
 """Flows in one message of the prober."""
+WORDS = 120
+"""Characters that say how a flow ended; with their escapes a whole message stays below MAX_REPORT (messages.py)."""
 _MOST = 1 << 53
 _AUTHORITY = 1 << 20
 _KEYS = {"flows", "vip", "port", "protocol", "check", "authority", "pace"}
@@ -134,7 +136,9 @@ def decode_order(line: bytes) -> Order:
 def encode_news(news: Sequence[FlowNews]) -> Iterator[bytes]:
     """Yield the messages that tell of flows."""
     for at in range(0, len(news), PIECE):
-        rows = [[one.number, str(one.state), one.words, one.answered, one.wrong] for one in news[at : at + PIECE]]
+        rows = [
+            [one.number, str(one.state), one.words[:WORDS], one.answered, one.wrong] for one in news[at : at + PIECE]
+        ]
         yield json.dumps({"flows": rows}, separators=(",", ":")).encode() + b"\n"
 
 
@@ -160,7 +164,7 @@ def _news(item: object, where: str) -> FlowNews:
     return FlowNews(
         integer(number, f"{where}: number", 1, _MOST),
         FlowState(state),
-        printable(text(words, f"{where}: words", LIMIT)),
+        printable(text(words, f"{where}: words", WORDS)),
         integer(answered, f"{where}: answered", 0, _MOST),
         integer(wrong, f"{where}: wrong", 0, _MOST),
     )
