@@ -58,7 +58,7 @@ def run(root: Root, arguments: Namespace) -> int:
         begun = call(root, "drill", action="start", service=arguments.service, **given, **name_of_caller(os.environ))
         number = _dict(begun).get("drill")
         try:
-            body = _watch(root, number, _Line(sys.stderr))
+            body = _watch(root, number, Line(sys.stderr))
         except KeyboardInterrupt:
             body = _end(root, number)
     if arguments.json:
@@ -68,7 +68,7 @@ def run(root: Root, arguments: Namespace) -> int:
     return EXIT_OK if body.get("verdict") == "PASS" else EXIT_FAILED
 
 
-def _watch(root: Root, number: Any, line: _Line) -> Json:
+def _watch(root: Root, number: Any, line: Line) -> Json:
     try:
         while True:
             body = _ask(root, "watch", number)
@@ -118,7 +118,7 @@ def _interruptible() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-class _Line:
+class Line:
     """How far it is, on a line of a terminal that is written over and over; nothing anywhere else."""
 
     def __init__(self, to: TextIO) -> None:

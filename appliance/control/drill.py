@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from appliance.health.drill import MOST_FLOWS, FlowState
-from appliance.model import Address, Check, CheckKind, Protocol, Service, Tracking
+from appliance.model import Address, Check, CheckKind, Forward, Protocol, Service, Tracking
 
 LONGEST = 3600.0
 """Seconds that a drill may take."""
@@ -100,7 +100,10 @@ def spread(flows: int | None, backends: int) -> list[int]:
 
 def question(service: Service) -> Check | None:
     """The check that is asked on a flow; None: the connection is only kept. Raises ValueError for UDP without one."""
-    here = [check for check in service.checks if check.port == service.key.port]
+    ports = {service.key.port}
+    if service.forward is Forward.NAT:
+        ports |= {backend.port for backend in service.backends if backend.port}
+    here = [check for check in service.checks if check.port in ports]
     if service.key.protocol is Protocol.TCP:
         return next((check for check in here if check.kind in (CheckKind.HTTP, CheckKind.HTTPS)), None)
     datagrams = (

@@ -128,8 +128,11 @@ class Drilling:
         """The daemon ends: the tables that it leaves are to be as they were."""
         if self._run is not None and self._run.report is None:
             self._stop(self._run, "the daemon ends")
-            if self._put_back():
-                self._daemon.instance.replan()
+            try:
+                if self._put_back():
+                    self._daemon.instance.replan()
+            except Vc5Error as error:
+                log.warning("what a drill took out of %s stays out until a daemon runs again: %s", self._run.key, error)
 
     async def _start(self, request: Request) -> dict[str, Any]:
         daemon, former = self._daemon, self._run

@@ -32,7 +32,7 @@ from appliance.health.probes.failure import ProbeFailed, ProbeNotSent
 from appliance.health.probes.http import MAX_BODY, MAX_HEAD, MAX_INTERIM, prepare
 from appliance.health.probes.readiness import Readiness
 from appliance.health.probes.tls import context_of
-from appliance.model import Check, CheckKind, Protocol
+from appliance.model import Check, CheckKind, Outcome, Protocol
 
 OPENING = 5.0
 """Seconds for a connection to be opened, TLS included."""
@@ -240,7 +240,7 @@ class _Flow:
             elif isinstance(event, h11.EndOfMessage):
                 return status
             else:
-                raise h11.RemoteProtocolError("an answer without an end")
+                raise ProbeFailed(Outcome.WRONG, f"no answer of at most {MAX_BODY} bytes")
 
     async def _datagrams(self, check: Check) -> None:
         unanswered = 0

@@ -241,7 +241,7 @@ def test_interrupted_on_a_terminal_it_puts_everything_back(lab: Lab) -> None:
             os.close(theirs)
         assert (status, body["verdict"]) == (1, "FAIL")
         assert "the drill was ended early: interrupted" in body["reasons"]
-        assert f"disable {B1}, 8 flows open, 0 broken" in shown
+        assert "step 1 of 10: open flows, 8 flows open, 0 broken" in shown
         wait_back(daemon)
         wait_for("the flows to be closed", lambda: connections(lab) == {"b1": 0, "b2": 0})
         assert daemon.stop() == 0

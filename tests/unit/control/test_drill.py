@@ -24,7 +24,7 @@ from appliance.control.drill import (
     spread,
 )
 from appliance.health.drill import FlowState
-from appliance.model import Backend, Check, CheckKind, Protocol, Service, ServiceKey, Tracking
+from appliance.model import Backend, Check, CheckKind, Forward, Protocol, Service, ServiceKey, Tracking
 
 A, B, C = (IPv4Address(f"10.1.10.{number}") for number in (11, 12, 13))
 KEY = ServiceKey(IPv4Address("203.0.113.10"), 80, Protocol.TCP)
@@ -89,6 +89,13 @@ QUESTIONS = {
 def test_what_is_asked(name: str) -> None:
     key, checks, wanted = QUESTIONS[name]
     assert question(replace(SERVICE, key=key, checks=checks)) == wanted
+
+
+def test_behind_nat_a_check_may_ask_where_the_backend_listens() -> None:
+    check = Check(CheckKind.HTTP, 8080)
+    mapped = replace(SERVICE, backends=(Backend(A, 1, port=8080), Backend(B, 1, port=8080)), checks=(check,))
+    assert question(mapped) is None
+    assert question(replace(mapped, forward=Forward.NAT)) is check
 
 
 def test_udp_without_a_datagram_that_may_be_sent_is_refused() -> None:
