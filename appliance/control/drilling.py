@@ -15,7 +15,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +192,7 @@ class Drilling:
             self._daemon.plan_soon()
         run.flows.close_all()
         run.report = report(run.seen, run.wish.service, run.wish.check, run.now(), run.who)
+        run.seen.flows.clear()
         reasons = run.report["reasons"]
         why = f": {reasons[0]}" if reasons else ""
         text_ = f"drill ended, {run.report['verdict']}{why}"
@@ -206,9 +207,11 @@ class Drilling:
     # ---- the steps
 
     async def _step(self, run: _Run, step: Step) -> None:
-        began, now = time.monotonic(), run.now()
-        done = Done(step, now)
+        began, done = time.monotonic(), Done(step, run.now())
         run.seen.steps.append(done)
+        if step.backend is not None:
+            text_, who = f"{step.action}, by a drill of {run.who}", f"by a drill of {run.who}"
+            self._daemon.record(EventKind.OPERATOR, text_, service=run.key, backend=step.backend, reason=who)
         before = {flow.number for flow in run.seen.flows.values() if flow.alive and not flow.new}
         if step.action is Action.OPEN:
             await self._open_all(run)
@@ -222,9 +225,9 @@ class Drilling:
             await self._in_force(run, step.backend, done, began, there=True)
             run.out = None
         elif step.action is Action.RELOAD:
-            await self._reload(run, done)
+            await self._whole(self._reload(run), done)
         elif step.action is Action.RECOMPILE:
-            await self._recompile(run, done)
+            await self._whole(self._recompile(), done)
         end = max(began + step.hold, time.monotonic() + min(step.hold, 1.0))
         while time.monotonic() < end:
             await self._pause(run)
@@ -257,38 +260,36 @@ class Drilling:
                 return
             await self._pause(run)
 
-    async def _reload(self, run: _Run, done: Done) -> None:
+    async def _reload(self, run: _Run) -> None:
         """Reload the file, if it says what is in force: a drill is to put nothing new in force."""
         daemon = self._daemon
+        loaded = await asyncio.to_thread(config.load, daemon.file)
+        if loaded.config != daemon.instance.state.config:
+            raise ControlError("not done: the configuration file has changed meanwhile")
+        await reloading.reload(daemon, f"a drill of {run.who}")
+
+    async def _recompile(self) -> None:
+        """Compile the program anew and put it in the place of the running one; then the usual one again."""
+        daemon = self._daemon
+        async with daemon.reloading:
+            generation = daemon.instance.data.generation
+            if generation is None:
+                raise ControlError("no program is loaded")
+            shape, digest = generation.shape, generation.digest
+            del generation
+            compiled = await asyncio.to_thread(compile_text, lambda: text.rendered(shape, TEMPLATES), text.FUNCTIONS)
+            anew = Prepared(shape, f"{digest}-anew", compiled.code, compiled.seconds, compiled.child_rss)
+            daemon.instance.reconfigure(daemon.instance.state.config, anew)
+            await reloading.put_in_force(daemon, daemon.instance.state.config)
+
+    async def _whole(self, work: Coroutine[Any, Any, None], done: Done) -> None:
+        """Do what may not be left half done, even if the drill ends meanwhile."""
+        began = time.monotonic()
         try:
-            loaded = await asyncio.to_thread(config.load, daemon.file)
-            if loaded.config != daemon.instance.state.config:
-                done.trouble = "not done: the configuration file has changed meanwhile"
-                return
-            result = await reloading.reload(daemon, f"a drill of {run.who}")
-            done.in_force = float(result["seconds"])
+            await asyncio.shield(asyncio.ensure_future(work))
+            done.in_force = time.monotonic() - began
         except Vc5Error as error:
             done.trouble = headline(error)
-
-    async def _recompile(self, run: _Run, done: Done) -> None:
-        """Compile the program anew and put it in the place of the running one; then the usual one again."""
-        daemon, began = self._daemon, time.monotonic()
-        data = daemon.instance.data
-        async with daemon.reloading:
-            if data.generation is None:
-                raise DrillStopped("no program is loaded")
-            shape, digest = data.generation.shape, data.generation.digest
-            try:
-                compiled = await asyncio.to_thread(
-                    compile_text, lambda: text.rendered(shape, TEMPLATES), text.FUNCTIONS
-                )
-                anew = Prepared(shape, f"{digest}-anew", compiled.code, compiled.seconds, compiled.child_rss)
-                daemon.instance.reconfigure(daemon.instance.state.config, anew)
-                await reloading.put_in_force(daemon, daemon.instance.state.config)
-            except Vc5Error as error:
-                done.trouble = headline(error)
-                return
-        done.in_force = time.monotonic() - began
 
     # ---- what goes on meanwhile
 

@@ -31,7 +31,7 @@ from appliance.child.watchdog import alive
 from appliance.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from appliance.health import grid
 from appliance.health.diagnostic import printable
-from appliance.health.drill import decode_order, is_order
+from appliance.health.drill import MOST_AT_ONCE, decode_order, is_order
 from appliance.health.drilling import Drilling
 from appliance.health.following import Following
 from appliance.health.messages import (
@@ -263,10 +263,10 @@ class Prober:
 def descriptor_limit() -> int:
     """Raise the soft limit of descriptors to the hard one; return how many probes may be outstanding."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_OUTSTANDING + SPARE_DESCRIPTORS
+    wanted = MOST_OUTSTANDING + MOST_AT_ONCE + SPARE_DESCRIPTORS
     limit = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    return max(1, limit - SPARE_DESCRIPTORS)
+    return max(1, min(MOST_OUTSTANDING, limit - SPARE_DESCRIPTORS))
 
 
 def called(path: str) -> socket.socket:

@@ -149,7 +149,9 @@ FAULTS = (
     ),
     Fault("steered by a stranger's address", "packet->source = vc5_le32(caller->own[3]);", "packet->source = 0;"),
     Fault("steered to where the caller said", "number = chosen & (VC5_DESTINATIONS - 1);", ""),
-    Fault("steered to the dead", "if (choice.dead)\n\t\trefusal = VC5_REASON_DEAD;", ""),
+    Fault(
+        "steered to nobody", "if (refusal && refusal != VC5_REFUSAL_TUNNEL", "if (0 && refusal != VC5_REFUSAL_TUNNEL"
+    ),
     Fault("addresses in the checksum of an echo request", " && packet->protocol != VC5_PROTOCOL_ICMP) {", ") {"),
     Fault("echo requests taken for replies", "reply ? VC5_ICMP_ECHO_REPLY : VC5_ICMP_ECHO;", "VC5_ICMP_ECHO_REPLY;"),
     Fault("identifier of a reply in the other port", "reply ? identifier << 16 : identifier", "identifier"),

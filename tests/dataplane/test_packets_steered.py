@@ -10,6 +10,7 @@ from appliance.dataplane.desired import Desired, DesiredService, Hop, Member, Pr
 from appliance.dataplane.enums import DeadPolicy, Reason, State
 from appliance.dataplane.model import Action
 from appliance.dataplane.model.exits import CHOSEN_SHIFT, STEERED
+from appliance.dataplane.steering import ports_to, sent_to, steered_address
 from appliance.model import Protocol, ServiceKey
 from tests.dataplane.equivalence.pair import Pair
 from tests.dataplane.frames import BALANCER, Frame
@@ -109,3 +110,24 @@ def test_a_flow_whose_backend_died_is_dropped_where_it_is_not_to_be_reselected(p
     left = pair.send(steered(FIRST).tcp(4000, 80, "A").bytes, probe=True)
     pair.compare()
     assert (left.reason, left.action) == (Reason.DEAD, Action.DROP)
+
+
+def test_ports_lead_where_they_are_said_to_and_it_can_be_seen_afterwards(pair: Pair) -> None:
+    pair.apply("both", desired(State.AVAILABLE, State.AVAILABLE))
+    tables, memory = pair.tables[0], pair.tables[0].memory
+    entry, table = tables.entry(SERVICE), tables.slots(SERVICE)
+    assert entry is not None
+    assert table is not None
+    seen = {FIRST: 0, SECOND: 0}
+    for number in seen:
+        ports = range(9000 + number * 100, 9064 + number * 100)
+        for port, found in zip(ports, ports_to(memory, entry, table.owners(), SERVICE, number, ports), strict=True):
+            caller = Frame(VETH[6:], VETH[:6]).ipv4(PROBER, steered_address(number, 4))
+            pair.send(caller.tcp(port, 80).bytes, probe=True)
+            went = sent_to(pair.answers.lookup, [(SERVICE.vip, 80)], port, 6)
+            assert found in (None, port)
+            assert (went == number) == (found is not None)
+            seen[number] += found is not None
+    assert min(seen.values()) > 10
+    pair.send(Frame(VETH[6:], VETH[:6]).ipv4(PROBER, IPv4Address("10.0.0.0") + FIRST).tcp(8000, 80).bytes, probe=True)
+    assert sent_to(pair.answers.lookup, [(SERVICE.vip, 80)], 8000, 6) is None, "a probe was not steered"
