@@ -122,7 +122,7 @@ def test_ports_lead_where_they_are_said_to_and_it_can_be_seen_afterwards(pair: P
     for number in seen:
         ports = range(9000 + number * 100, 9064 + number * 100)
         for port, found in zip(ports, ports_to(memory, entry, table.owners(), SERVICE, number, ports), strict=True):
-            caller = Frame(VETH[6:], VETH[:6]).ipv4(PROBER, steered_address(number, 4))
+            caller = Frame(VETH[6:], VETH[:6]).ipv4(PROBER, str(steered_address(number, 4)))
             pair.send(caller.tcp(port, 80).bytes, probe=True)
             went = sent_to(pair.answers.lookup, [(SERVICE.vip, 80)], port, 6)
             assert found in (None, port)
