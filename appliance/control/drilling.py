@@ -96,7 +96,7 @@ class Drilling:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._run: _Run | None = None
-        self._drills = 0
+        self._drills = int(time.time())  # another daemon's drills had other numbers
         self._numbers = itertools.count(1)
 
     async def answer(self, request: Request) -> dict[str, Any]:
@@ -122,7 +122,8 @@ class Drilling:
         run = self._run
         if run is not None and run.report is None and key in (None, run.key):
             self._stop(run, why)
-            self._put_back()
+            if self._put_back():
+                self._daemon.plan_soon()
 
     def close(self) -> None:
         """The daemon ends: the tables that it leaves are to be as they were."""
@@ -154,6 +155,7 @@ class Drilling:
         text_ = f"drill of {seconds:.0f} s begins, by {who}"
         daemon.record(EventKind.OPERATOR, text_, service=service.key, reason=f"by {who}")
         run.task = asyncio.create_task(self._perform(run))
+        run.task.add_done_callback(lambda done: self._finish(run))  # even if it is cancelled before its first step
         return {"drill": run.number, "of_s": round(seconds, 1), "service": str(service.key)}
 
     def _stop(self, run: _Run, why: str) -> None:
@@ -184,12 +186,28 @@ class Drilling:
         except Exception as error:
             log.exception("the drill failed, please report it")
             run.seen.cut_short = f"unexpected: {type(error).__name__}: {headline(error)}"
-        finally:
-            self._finish(run)
-
-    def _finish(self, run: _Run) -> None:
         if self._put_back():
             self._daemon.plan_soon()
+        if run.out is not None:
+            await self._returned(run, run.out)
+
+    async def _returned(self, run: _Run, backend: Address) -> None:
+        """See that a backend that was out when the drill ended early has its slots again."""
+        limit = time.monotonic() + IN_FORCE + run.wish.service.slow_start
+        while time.monotonic() < limit:
+            await asyncio.sleep(TICK)
+            try:
+                entry, owners, numbers = run.flows.slots()
+            except DrillStopped:
+                return
+            said = self._daemon.instance.state.overrides.of(run.key, backend)
+            away = members_of(self._daemon, run.key).get(backend) not in (State.AVAILABLE, State.DRAINING)
+            if numbers[backend] - entry.destinations in owners or said or away:
+                return
+        run.seen.left = f"{backend} is not back in the service {IN_FORCE:g} s after the drill; see `vc5 status`"
+
+    def _finish(self, run: _Run) -> None:
+        self._put_back()
         run.flows.close_all()
         run.report = report(run.seen, run.wish.service, run.wish.check, run.now(), run.who)
         run.seen.flows.clear()

@@ -298,6 +298,13 @@ def test_an_operator_goes_first(lab: Lab) -> None:
         assert daemon.vc5("enable", SERVICE, B2).returncode == 0
         with drilling(daemon) as process:
             wait_disabled(daemon, B1)
+            # What is refused ends it as well, and the backend is back all the same.
+            assert_refused(daemon.vc5("enable", SERVICE, B2), 1, "is not disabled")
+            wait_back(daemon)
+            status, body = ended(process)
+        assert any(f"said `enable` of {B2}" in reason for reason in body["reasons"])
+        with drilling(daemon) as process:
+            wait_disabled(daemon, B1)
             assert daemon.reload().returncode == 0
             status, body = ended(process)
         assert any("a reload was asked for" in reason for reason in body["reasons"])
