@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from appliance.cli.client import call
 from appliance.health.ports import DRILL_PORTS
 from tests.lab.addresses import BALANCER, ECHO, VIP
 from tests.lab.backend import REPOSITORY, Server
@@ -93,7 +94,7 @@ def drill(daemon: Daemon, *argv: str, service: str = SERVICE) -> tuple[int, Any]
 
 
 def overrides(daemon: Daemon) -> list[Any]:
-    found: list[Any] = daemon.ask("overrides")["overrides"]
+    found: list[Any] = call(daemon.places, "overrides")["overrides"]
     return found
 
 
@@ -134,7 +135,7 @@ def assert_passed(status: int, body: Any, flows: Sequence[int]) -> None:
 
 def test_a_good_site_passes(lab: Lab) -> None:
     with running(lab, "good") as daemon:
-        with drilling(daemon, *SHORT, "--flows", "11") as process:
+        with drilling(daemon, "--seconds", "45", "--flows", "11") as process:
             wait_disabled(daemon, B1)
             [row] = overrides(daemon)
             assert (row["override"], row["who"][:11]) == ("disable", "a drill of ")
@@ -155,8 +156,7 @@ def test_a_good_site_passes(lab: Lab) -> None:
         assert all(wait is not None for wait in waits)
         wait_back(daemon)
         wait_for("the flows to be closed", lambda: connections(lab) == {"b1": 0, "b2": 0})
-        told = [event["message"] for event in events(daemon, "operator")]
-        assert any("drill ended, PASS" in text for text in told), told
+        wait_for("the end to be told", lambda: any("drill ended, PASS" in text for text in told(daemon)))
         assert daemon.stop() == 0
 
 
@@ -204,7 +204,7 @@ def test_flows_that_are_not_remembered_break_and_are_told(lab: Lab) -> None:
 
 def test_a_server_that_dies_fails_and_the_drill_takes_no_more_away(lab: Lab) -> None:
     with running(lab, "dies") as daemon:
-        with drilling(daemon, *SHORT) as process:
+        with drilling(daemon) as process:
             wait_disabled(daemon, B2)
             lab.backends["b1"].kill_servers(Server.NGINX)
             status, body = ended(process)
@@ -227,6 +227,7 @@ def test_a_server_that_dies_fails_and_the_drill_takes_no_more_away(lab: Lab) -> 
 
 def test_interrupted_on_a_terminal_it_puts_everything_back(lab: Lab) -> None:
     with running(lab, "interrupted") as daemon:
+        before = connections(lab)  # a connection that was reset from elsewhere, its backend takes for established
         ours, theirs = pty.openpty()
         try:
             with drilling(daemon, errors=theirs) as process:
@@ -243,7 +244,7 @@ def test_interrupted_on_a_terminal_it_puts_everything_back(lab: Lab) -> None:
         assert "the drill was ended early: interrupted" in body["reasons"]
         assert "step 1 of 10: open flows, 8 flows open, 0 broken" in shown
         wait_back(daemon)
-        wait_for("the flows to be closed", lambda: connections(lab) == {"b1": 0, "b2": 0})
+        wait_for("the flows to be closed", lambda: all(now <= before[name] for name, now in connections(lab).items()))
         assert daemon.stop() == 0
 
 
