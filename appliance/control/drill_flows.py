@@ -154,6 +154,6 @@ class Flows:
         self._wanted.pop(flow.number, None)
 
     def _order(self) -> None:
-        flows, key = tuple(self._wanted.values()), self._key
-        order = Order(flows, key.vip, key.port, key.protocol, self._wish.check, pace=pace(len(flows)))
+        flows, key, every = tuple(self._wanted.values()), self._key, pace(sum(self._wish.flows.values()))
+        order = Order(flows, key.vip, key.port, key.protocol, self._wish.check, pace=every)
         self._daemon.prober.drill(order)
