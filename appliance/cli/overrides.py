@@ -40,7 +40,7 @@ def drain(root: Root, arguments: Namespace) -> int:
         return _ask(root, arguments)
     if arguments.service is not None:
         raise UsageError(f"--all is the whole node, and {printable(arguments.service)!r} is too much")
-    result: Any = call(root, arguments.verb, all=True, **_name(os.environ))
+    result: Any = call(root, arguments.verb, all=True, **name_of_caller(os.environ))
     message = result.get("message") if isinstance(result, dict) else None
     print(json.dumps(result) if arguments.json else printable(str(message or "done")))
     return 0
@@ -56,7 +56,7 @@ def weight(root: Root, arguments: Namespace) -> int:
 
 def _ask(root: Root, arguments: Namespace, **more: Any) -> int:
     result: Any = call(
-        root, arguments.verb, service=arguments.service, backend=arguments.backend, **_name(os.environ), **more
+        root, arguments.verb, service=arguments.service, backend=arguments.backend, **name_of_caller(os.environ), **more
     )
     if arguments.json:
         print(json.dumps(result))
@@ -71,13 +71,13 @@ def _ask(root: Root, arguments: Namespace, **more: Any) -> int:
 
 def health(root: Root, arguments: Namespace) -> int:
     """`vc5 health freeze|thaw`."""
-    result: Any = call(root, arguments.action, **_name(os.environ))
+    result: Any = call(root, arguments.action, **name_of_caller(os.environ))
     message = result.get("message") if isinstance(result, dict) else None
     print(json.dumps(result) if arguments.json else printable(str(message or "done")))
     return 0
 
 
-def _name(environment: Any) -> dict[str, str]:
+def name_of_caller(environment: Any) -> dict[str, str]:
     """Return the name that goes beside the user id: behind `sudo`, that of the one who called it."""
     name = environment.get("SUDO_USER")
     if not name:

@@ -13,6 +13,7 @@ from appliance.cli import (
     daemon,
     dashboards,
     drops,
+    drill,
     elasticsearch,
     metrics,
     netns,
@@ -247,6 +248,19 @@ VERBS = (
         overrides.health,
         "let the verdicts of checks stand as they are, over restarts too, or have them followed again",
         (Argument("action", "what to do: freeze or thaw", {"choices": ("freeze", "thaw")}),),
+    ),
+    Verb(
+        "drill",
+        drill.run,
+        "before a site goes live: keep flows open through every backend of a service while one after the other is "
+        "disabled and enabled, and the configuration reloaded; say what became of them, and put everything back",
+        (
+            SERVICE,
+            Argument("--seconds", "how long all of it takes (default: 3 for each step)", {"metavar": "N"}),
+            Argument("--flows", "how many flows, up to 1000 (default: 4 through each backend)", {"metavar": "N"}),
+            Argument("--backends", "take out only the first N (default: all that are available)", {"metavar": "N"}),
+        ),
+        failed="the drill did not pass, or there was none; the report or the message says why",
     ),
     Verb("overrides", overrides.overrides, "what operators said of backends and of the node, by whom and since when"),
     Verb(

@@ -22,6 +22,7 @@ from appliance import __version__, config
 from appliance.control import heap, reexec, requirements, standing, store
 from appliance.control.blocking import Blocking
 from appliance.control.descriptors import Descriptors
+from appliance.control.drilling import Drilling
 from appliance.control.handover import Estate, Inheritance, receive, unblock
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.judging import Judging
@@ -81,6 +82,7 @@ class Daemon:
         self.slices = Slices()
         self.pulse = Pulse()
         self.blocking = Blocking(self)
+        self.drilling = Drilling(self)
         self.judging = Judging(self)
         self.measuring = Measuring(self)
         self.telling = Telling(self)
@@ -212,6 +214,7 @@ class Daemon:
             ticking.cancel()
         finally:
             self.notifier.stopping()
+            self.drilling.close()
             await self.server.close()
             await self.routing.close(forever=self._removing)
             await self.prober.stop()

@@ -6,8 +6,9 @@
   weight N   instead of the configured weight; `weight default` takes it back
 
 One backend may have one of each (enable and disable being one). They outlive reloads and restarts; those of a backend
-that leaves the configuration are dropped. The whole node can be drained as well: routers then take it as a last resort
-(RFC 8326), and backends are not concerned. All of this is a value: a change makes another one.
+that leaves the configuration are dropped, and a drill's are gone with the drill. The whole node can be drained as well:
+routers then take it as a last resort (RFC 8326), and backends are not concerned. All of this is a value: a change makes
+another one.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Override:
     since: float
     value: int = 1
     """The weight; 1 for enabled and 0 for disabled; always 1 for a drain."""
+    passing: bool = False
+    """Whether it is a drill's: it is not kept on disk, and gone with the drill (drilling.py)."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,20 @@ class Overrides:
             return self
         made = None if weight is None else Override(who, now, weight)
         return self._with((key, backend.address), What.WEIGHT, made)
+
+    def withdraw(self, pair: Pair, what: What, who: str, now: float) -> Overrides:
+        """Take a backend out of its service (`what`: DRAIN, or MARK to disable it) for the time of a drill."""
+        return self._with(pair, what, Override(who, now, int(what is What.DRAIN), passing=True))
+
+    @property
+    def lasting(self) -> Overrides:
+        """What operators said, without what a drill did; this itself where there is no such thing."""
+        if not any(one.passing for found in self.entries.values() for one in found.values()):
+            return self
+        entries = {
+            pair: {what: one for what, one in found.items() if not one.passing} for pair, found in self.entries.items()
+        }
+        return replace(self, entries={pair: found for pair, found in entries.items() if found})
 
     def drain_node(self, who: str, now: float) -> Overrides:
         """Have routers send here only what they can send nowhere else; who has said so already is remembered."""

@@ -75,6 +75,7 @@ def _put(daemon: Daemon, request: Request, text: str, change: Change) -> tuple[S
     """Make a change, keep it and act on it; where it cannot be kept or acted on, it is as if it had not been asked."""
     key, address = _pair(request.arguments)
     state, who = daemon.instance.state, who_asks(request)
+    daemon.drilling.give_way(f"{who} said `{text}` of {address}", key)
     before = state.overrides
     state.overrides = change(before, key, daemon.instance.configured(key, address), who, round(time.time(), 3))
     try:

@@ -112,6 +112,7 @@ async def reload(daemon: Daemon, who: str, wanted: Wish = PLAIN) -> dict[str, An
 
 async def reload_quietly(daemon: Daemon) -> None:
     """Reload for who waits for no answer: the log has it."""
+    daemon.drilling.give_way("a reload was asked for, by SIGHUP")
     try:
         await reload(daemon, "SIGHUP")
     except Vc5Error as error:

@@ -30,10 +30,12 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
 
     async def reload(request: Request) -> Any:
         wanted = reloading.wish(request.arguments)
+        daemon.drilling.give_way(f"a reload was asked for, by {_who(request.peer)}")
         # What has begun is brought to its end even if the one who asked goes away.
         return await asyncio.shield(asyncio.ensure_future(reloading.reload(daemon, _who(request.peer), wanted)))
 
     async def reexec(request: Request) -> Any:
+        daemon.drilling.give_way(f"another program was asked for, by {_who(request.peer)}")
         return await asyncio.shield(asyncio.ensure_future(reexecuting.reexec(daemon, request)))
 
     async def confirm(request: Request) -> Any:
@@ -68,6 +70,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "reattach": reattach,
         "explain": explain,
         "drops": dropping.handler(daemon),
+        "drill": daemon.drilling.answer,
         "bgp": daemon.routing.answer,
         "bgp-capture": daemon.routing.capturing.answer,
         "alert": alerting.handler(daemon.telling.client),

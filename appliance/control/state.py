@@ -136,7 +136,7 @@ class State:
     def snapshot(self) -> dict[str, Any]:
         """The state in JSON's terms, without the configuration."""
         return {
-            "overrides": self.overrides.snapshot(),
+            "overrides": self.overrides.lasting.snapshot(),
             "node_drain": self.overrides.node_snapshot(),
             "leaving": [_leaving_json(entry) for _, entry in sorted(self.leaving.items(), key=str)],
             "blocks": self.blocks.snapshot(),

@@ -78,6 +78,11 @@ class Trials:
         # Its time begins when it is in force.
         await self._keep(begun(former, trial.before, wanted, time.time(), seconds, who))
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a configuration waits to be confirmed."""
+        return self._trial is not None and self._trial.phase is Phase.WAITING
+
     def look(self) -> None:
         """Every second: go back where the time is over."""
         now = time.monotonic()

@@ -317,7 +317,7 @@ MAPS = (
         "u64",
         lambda shape: 1 << 16,
         Use.PROGRAM,
-        "expected answer -> destination of the probe; behind NAT, above 32 bits, the port that the prober called",
+        "expected answer -> destination of the probe; above 32 bits the port called, behind NAT; 48: see probe.h",
         ANSWER_KEY,
     ),
     _array("vc5_lookup", 15, LOOKUP, lambda shape: 1, Use.DAEMON, "one"),

@@ -24,11 +24,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from appliance.errors import HostError, ProberGone
 from appliance.health.authorities import Authorities
 from appliance.health.door import Door, Visitor
+from appliance.health.drill import FlowNews, Order, encode_order
 from appliance.health.messages import (
     MAX_REPORT,
     Heartbeat,
@@ -86,6 +88,10 @@ class ProberClient:
         self._limit = 0
         self._generation = 0
         self._changed = asyncio.Event()
+        self._scheduled = False
+        """Whether the present process has the newest schedule."""
+        self._ordered = b""
+        """What it is to be told of a drill's flows."""
         self._supervisor: asyncio.Task[None] | None = None
         self._process: ProberProcess | Visitor | None = None
         self._served = 0
@@ -100,6 +106,8 @@ class ProberClient:
         """Results that belonged to no probe any more."""
         self.distrusted = 0
         """Results of a prober that found itself broken."""
+        self.on_flows: Callable[[tuple[FlowNews, ...]], None] = lambda news: None
+        """Gets what is new of a drill's flows."""
         self.heartbeat = Heartbeat()
         """What the prober said of itself last."""
         self.behind = False
@@ -131,7 +139,16 @@ class ProberClient:
         self._sharing.take(targets, self._authorities.text)
         self._limit = limit
         self._generation += 1
+        self._scheduled = False
         self._changed.set()
+
+    def drill(self, order: Order) -> None:
+        """Have these flows open, and no others, from now on until the present process ends."""
+        self._ordered = encode_order(replace(order, authority=self._authority(order)))
+        self._changed.set()
+
+    def _authority(self, order: Order) -> str:
+        return self._authorities.text(order.check.ca) if order.check and order.check.ca else ""
 
     async def stop(self) -> None:
         """End the prober and wait for it; on_state is not called."""
@@ -190,7 +207,8 @@ class ProberClient:
         self._process = process
         self._ticks = round((SILENCE - FIRST_WORD) / TICK)
         self.heartbeat = Heartbeat()
-        self._spoke = False
+        self._spoke = self._scheduled = False
+        self._ordered = b""
         self._changed.set()
         tasks = [
             asyncio.create_task(self._read(process.connection)),
@@ -235,6 +253,8 @@ class ProberClient:
                     raise ProberGone(f"it said something malformed ({error})") from None
                 if isinstance(message, Report):
                     await self._report(message)
+                elif isinstance(message, tuple):
+                    self.on_flows(message)
                 else:
                     self._beat(message)
             if len(rest) > MAX_REPORT:
@@ -295,15 +315,24 @@ class ProberClient:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if not self._generation:
-                continue
+            pieces, ordered = self._pieces(), self._ordered
+            self._ordered = b""
             try:
-                for piece in schedule_pieces(self._generation, self._sharing.probes(), self._limit):
+                for piece in pieces:
                     await loop.sock_sendall(connection, piece)
                     await asyncio.sleep(0)  # others want their turn
+                if ordered:
+                    await loop.sock_sendall(connection, ordered)
             except ConnectionError:
                 await asyncio.sleep(SILENCE)  # the reader notices at once, and knows more
                 raise ProberGone(CLOSED) from None
+
+    def _pieces(self) -> Iterator[bytes]:
+        """The schedule, where the present process does not have it."""
+        if self._scheduled or not self._generation:
+            return iter(())
+        self._scheduled = True
+        return schedule_pieces(self._generation, self._sharing.probes(), self._limit)
 
     async def _watch(self) -> None:
         while self._ticks * TICK < SILENCE:

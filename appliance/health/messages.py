@@ -13,6 +13,8 @@ prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST 
                    {"heartbeat": {...}}
                    at the start, after each new schedule, and each second
 
+Both also speak of a drill's flows (drill.py).
+
 A number names one check of one backend, with all its values; a probe that changes in any way gets a new one. Neither
 side trusts the other: the prober reads bytes from backends and may have been taken over; every decoder here checks
 types and ranges and raises ValueError that says what is wrong.
@@ -30,6 +32,7 @@ from typing import Any
 from appliance.health.answer import Answer
 from appliance.health.checks import decode_check, encode_check, integer, text
 from appliance.health.diagnostic import LIMIT, printable
+from appliance.health.drill import FlowNews, decode_news, is_news
 from appliance.health.lateness import COUNTS
 from appliance.model import Address, Check, Outcome
 
@@ -175,13 +178,15 @@ def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
     return _line({"heartbeat": asdict(heartbeat)})
 
 
-def decode_from_prober(line: bytes) -> Report | Heartbeat:
+def decode_from_prober(line: bytes) -> Report | Heartbeat | tuple[FlowNews, ...]:
     """Read any message of the prober; raises ValueError."""
     message = _parse(line, "report")
     if isinstance(message, list):
         return _report(message)
     if isinstance(message, dict) and message.keys() == {"heartbeat"} and isinstance(message["heartbeat"], dict):
         return _heartbeat(message["heartbeat"])
+    if is_news(message):
+        return decode_news(message)
     raise ValueError("neither a report nor a heartbeat")
 
 

@@ -27,6 +27,8 @@ from math import inf
 
 SOCKET_PORTS = range(16384, 49152)
 """Source ports of probes that use a socket of the kernel."""
+DRILL_PORTS = range(8192, 16384)
+"""Source ports of a drill's flows, which the daemon chooses (control/drilling.py): no probe has one of these."""
 RAW_PORTS = range(49152, 65536)
 """Source ports of half-open probes (IANA's dynamic range, RFC 6335 section 6)."""
 Destination = tuple[str, int, int, bool]

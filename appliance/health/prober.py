@@ -31,6 +31,8 @@ from appliance.child.watchdog import alive
 from appliance.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from appliance.health import grid
 from appliance.health.diagnostic import printable
+from appliance.health.drill import MOST_AT_ONCE, decode_order, is_order
+from appliance.health.drilling import Drilling
 from appliance.health.following import Following
 from appliance.health.messages import (
     MAX_SCHEDULE,
@@ -75,6 +77,7 @@ class Prober:
         self._ports = Ports(random)
         self._runner = Runner(loop, self._ports)
         self._selfcheck = SelfCheck(loop, self._runner, self._self_checked)
+        self._drilling = Drilling(loop, lambda message: self._say(message, pressing=False))
         self._schedule = Schedule(random, limit)
         self._following = Following(loop, self._runner, self._schedule)
         self._generation = 0
@@ -101,6 +104,7 @@ class Prober:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._drilling.close()
             self._runner.close()
 
     async def _read(self) -> None:
@@ -119,7 +123,10 @@ class Prober:
                 raise ValueError(f"a message of more than {MAX_SCHEDULE} bytes")
 
     def _take(self, line: bytes) -> None:
-        """Put a schedule in force."""
+        """Put a schedule in force, or have a drill's flows open."""
+        if is_order(line):
+            self._drilling.configure(decode_order(line))
+            return
         # What a schedule consists of stays as long as the schedule: looking through all of it for garbage again and
         # again would take more time than probing.
         gc.unfreeze()
@@ -256,10 +263,10 @@ class Prober:
 def descriptor_limit() -> int:
     """Raise the soft limit of descriptors to the hard one; return how many probes may be outstanding."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_OUTSTANDING + SPARE_DESCRIPTORS
+    wanted = MOST_OUTSTANDING + MOST_AT_ONCE + SPARE_DESCRIPTORS
     limit = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    return max(1, limit - SPARE_DESCRIPTORS)
+    return max(1, min(MOST_OUTSTANDING, limit - SPARE_DESCRIPTORS))
 
 
 def called(path: str) -> socket.socket:

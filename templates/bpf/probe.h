@@ -4,9 +4,17 @@
  * balancer, is recognised by its ports and changed back. The prober never has two probes under way with the same source
  * port to the same VIP and port, so an answer belongs to one destination. Of an echo request the identifier is the source
  * port, and there is no other.
+ *
+ * With VC5_PROBE_STEERED in the address the number names only the balancer's address to come from, and the service: the packet
+ * goes where the slots send a client that has this address, as a drill needs (control/drill.py). What is known of the answer
+ * then says by how much the number of the destination that was chosen is above the one called.
  */
 
-enum { VC5_PROBE_NET = 10 };
+enum {
+	VC5_PROBE_NET = 10,
+	VC5_PROBE_STEERED = 1 << 23, /* above all numbers: a map cannot hold so many */
+	VC5_CHOSEN_SHIFT = 48,
+};
 
 static __always_inline u16 *vc5_transport_checksum(void *transport, u32 protocol)
 {
@@ -86,6 +94,42 @@ static __always_inline int vc5_read_probe(struct vc5_packet *packet, const void 
 	return vc5_read_transport(packet, at, end, room);
 }
 
+/* The number of the destination that the slots give a packet from `caller`'s own address to its VIP; 0 where there is none, which
+ * is the verdict then.
+ */
+static __always_inline u64 vc5_probe_steered(struct vc5_verdict *verdict, struct vc5_packet *packet,
+					     const struct vc5_identity *caller)
+{
+	const struct vc5_service *service;
+	struct vc5_choice choice;
+	u64 number, refusal;
+
+	packet->source = vc5_le32(caller->own[3]);
+	packet->vip = vc5_le32(caller->vip[3]);
+/*% if shape.ipv6 %*/
+	packet->words[0] = vc5_le32(caller->own[0]);
+	packet->words[1] = vc5_le32(caller->own[1]);
+	packet->words[2] = vc5_le32(caller->own[2]);
+	packet->words[3] = vc5_le32(caller->own[3]);
+	packet->high = vc5_half(&caller->vip[0]);
+	packet->low = vc5_half(&caller->vip[2]);
+/*% endif %*/
+	service = vc5_find_service(packet);
+	if (!service)
+		return 0;
+	choice = vc5_choose(service, packet);
+	number = vc5_chosen(service, choice);
+	refusal = vc5_destinations[number].refusal;
+	if (choice.dead)
+		refusal = VC5_REASON_DEAD;
+	if (refusal && refusal != VC5_REFUSAL_TUNNEL && refusal != VC5_REFUSAL_NAT) {
+		verdict->destination = number;
+		vc5_decide(verdict, XDP_DROP, refusal);
+		return 0;
+	}
+	return number;
+}
+
 static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp_md *ctx)
 {
 	struct vc5_cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
@@ -98,9 +142,9 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 /*% endif %*/
 	struct vc5_answer_key key = {};
 	void *header = cursor.at, *frame = ethernet;
-	u64 head, number, value;
+	u64 head, number, value, steered, chosen;
 	u32 length, tail, interface;
-	const u32 *target;
+	const u32 *target, *own;
 
 	vc5_decide(verdict, XDP_DROP, VC5_REASON_PROBE_REFUSED);
 	if (!ethernet)
@@ -140,17 +184,33 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	}
 	if (!vc5_read_probe(&packet, cursor.at, cursor.end, length))
 		return 0;
+	value = number;
+	steered = number & VC5_PROBE_STEERED;
+	number &= ~(u64)VC5_PROBE_STEERED;
 	if (!number || number >= VC5_DESTINATIONS)
 		return 0;
-	value = number;
 	vc5_opaque(number);
 	number &= VC5_DESTINATIONS - 1;
-	destination = &vc5_destinations[number];
 	identity = &vc5_identities[number];
 	if (!identity->used || identity->freed)
 		return 0;
 	if (vc5_is_mapped(identity->vip) != (packet.family == VC5_IPV4))
 		return 0;
+	own = identity->own;
+	if (steered) {
+		if (!(own[0] | own[1] | own[2] | own[3])) {
+			verdict->destination = number;
+			vc5_decide(verdict, XDP_DROP, VC5_REASON_UNRESOLVED);
+			return 0;
+		}
+		chosen = vc5_probe_steered(verdict, &packet, identity);
+		if (!chosen)
+			return 0;
+		value |= (chosen - number) << VC5_CHOSEN_SHIFT;
+		number = chosen & (VC5_DESTINATIONS - 1);
+		identity = &vc5_identities[number];
+	}
+	destination = &vc5_destinations[number];
 	verdict->destination = number;
 	interface = identity->interface;
 	if (!destination->mac_head || !interface) {
@@ -177,7 +237,7 @@ static __always_inline u32 vc5_probe_out(struct vc5_verdict *verdict, struct xdp
 	    !vc5_translate(&packet, header, cursor.at, cursor.end, VC5_DESTINATION, target, key.vip_port, identity->clamp))
 		return 0;
 /*% endif %*/
-	if (!vc5_readdress(&packet, header, cursor.at, cursor.end, identity->own, target))
+	if (!vc5_readdress(&packet, header, cursor.at, cursor.end, own, target))
 		return 0;
 	head = destination->mac_head;
 	tail = destination->mac_tail;
@@ -243,7 +303,7 @@ static __always_inline const u64 *vc5_find_probe(const struct vc5_packet *packet
 	answerer = identity->vip;
 /*% if shape.nat %*/
 	if (identity->mapped)
-		answerer = identity->backend;
+		answerer = vc5_identities[(number + ((s64)*found >> VC5_CHOSEN_SHIFT)) & (VC5_DESTINATIONS - 1)].backend;
 /*% endif %*/
 	if (!vc5_same(answerer, key->vip))
 		return NULL;
@@ -253,14 +313,14 @@ static __always_inline const u64 *vc5_find_probe(const struct vc5_packet *packet
 			return NULL;
 		__builtin_memcpy(prober, vc5_settings->probe_address6, VC5_WORDS * sizeof(*prober));
 		source[0] = bpf_htonl(VC5_PROBE_PREFIX);
-		source[3] = bpf_htonl(number);
+		source[3] = bpf_htonl((u32)*found);
 		return found;
 	}
 /*% endif %*/
 	if (identity->own[3] != ((const struct iphdr *)header)->daddr)
 		return NULL;
 	prober[3] = vc5_settings->probe_address;
-	source[3] = bpf_htonl(VC5_PROBE_NET << 24 | number);
+	source[3] = bpf_htonl(VC5_PROBE_NET << 24 | (u32)*found);
 	return found;
 }
 

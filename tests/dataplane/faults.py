@@ -152,7 +152,14 @@ FAULTS = (
         "answer to another address taken", "if (identity->own[3] != ((const struct iphdr *)header)->daddr)", "if (0)"
     ),
     _without("freed destination probed", " || identity->freed"),
-    Fault("answer from another backend", "VC5_PROBE_NET << 24 | number", "VC5_PROBE_NET << 24 | (number + 1)"),
+    Fault(
+        "answer from another backend", "VC5_PROBE_NET << 24 | (u32)*found", "VC5_PROBE_NET << 24 | (u32)(*found + 1)"
+    ),
+    Fault("steered by a stranger's address", "packet->source = vc5_le32(caller->own[3]);", "packet->source = 0;"),
+    Fault("steered to where the caller said", "number = chosen & (VC5_DESTINATIONS - 1);", ""),
+    Fault(
+        "steered to nobody", "if (refusal && refusal != VC5_REFUSAL_TUNNEL", "if (0 && refusal != VC5_REFUSAL_TUNNEL"
+    ),
     Fault("addresses in the checksum of an echo request", " && packet->protocol != VC5_PROTOCOL_ICMP) {", ") {"),
     Fault("echo requests taken for replies", "reply ? VC5_ICMP_ECHO_REPLY : VC5_ICMP_ECHO;", "VC5_ICMP_ECHO_REPLY;"),
     Fault("identifier of a reply in the other port", "reply ? identifier << 16 : identifier", "identifier"),

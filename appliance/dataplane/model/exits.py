@@ -13,6 +13,10 @@ from appliance.model import Address
 
 PROBE_NET = 10
 """Destination number N is 10.0.0.0 + N to the prober."""
+STEERED = 1 << 23
+"""Set in such an address, N names a client's address and the service: the slots choose the destination."""
+CHOSEN_SHIFT = 48
+"""From here on, what is known of an answer says by how much the number chosen is above the one called (16 bits)."""
 
 
 class Action(Enum):

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from appliance.dataplane.enums import Reason
+from appliance.dataplane.enums import Reason, Refusal
 from appliance.dataplane.legs import network16
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import errors, nat, packet
-from appliance.dataplane.model.exits import AnswerKey, Exit, leaving, probe_address
+from appliance.dataplane.model.exits import CHOSEN_SHIFT, STEERED, AnswerKey, Exit, leaving, probe_address
 from appliance.dataplane.model.packet import Ip, Transport
 from appliance.dataplane.model.tunnel import Tunnel
 from appliance.dataplane.tunnels import leg_of
 from appliance.model import Address
 
+Choose = Callable[[Ip, Transport], tuple[int, bool] | None]
+
 
 class Probes:
-    """What the program does with them, over some tables. `answers` is the model's."""
+    """What the program does with them, over some tables. `answers` is the model's.
 
-    def __init__(self, memory: Memory) -> None:
+    `choose` tells the destination of a client's packet, and whether its flow ended with that; None: of no service.
+    """
+
+    def __init__(self, memory: Memory, choose: Choose) -> None:
         self.answers: dict[AnswerKey, int] = {}
         self._memory = memory
+        self._choose = choose
 
     def send(self, frame: bytes) -> Exit:
         """What becomes of a frame of the prober's."""
@@ -34,6 +41,8 @@ class Probes:
             return leaving(Reason.PROBE_REFUSED, frame)
         transport = packet.read_echo(frame, ip, reply=False) or packet.read_transport(frame, ip)
         number = int(ip.destination) - int(probe_address(0, ip.family))
+        steered = number & STEERED
+        number -= steered
         if isinstance(transport, Reason) or not 0 < number < shape.destinations:
             return leaving(Reason.PROBE_REFUSED, frame)
         identities, destinations = self._memory.identities, self._memory.destinations
@@ -42,13 +51,26 @@ class Probes:
         vip, own = self._memory.address(number, "vip"), self._memory.address(number, "own")
         if vip.version != ip.family:
             return leaving(Reason.PROBE_REFUSED, frame)
+        called_number = number
+        if steered:
+            if not int(own):
+                return leaving(Reason.UNRESOLVED, frame, number)
+            chosen = self._choose(replace(ip, source=own, destination=vip), transport)
+            if chosen is None:
+                return leaving(Reason.PROBE_REFUSED, frame)
+            number, dead = chosen
+            refusal = Refusal.DEAD if dead else Refusal(destinations.get(number, "refusal"))
+            if refusal not in (Refusal.NOTHING, Refusal.TUNNEL, Refusal.NAT):
+                return leaving(Reason(refusal), frame, number)
         interface = identities.get(number, "interface")
         if not interface or not destinations.get(number, "mac_head"):
             return leaving(Reason.UNRESOLVED, frame, number)
-        target, port, asked, called = vip, transport.destination_port, number, transport.destination_port
+        target, port, called = vip, transport.destination_port, transport.destination_port
+        asked = called_number | steered | (number - called_number) % (1 << 16) << CHOSEN_SHIFT
         mapped = self._mapped(number)
         if mapped:
-            target, asked = self._memory.backend(number), number | network16(called) << 32
+            target = self._memory.backend(number)
+            asked |= network16(called) << 32
             if (called, ip.protocol) == (identities.get(number, "port"), identities.get(number, "protocol")):
                 port = mapped
             if not ip.is_icmp:
@@ -79,7 +101,7 @@ class Probes:
             return None
         number, called = waiting
         source = probe_address(number, ip.family)
-        if self._mapped(number) and not ip.is_icmp:
+        if self._mapped(number & ~STEERED) and not ip.is_icmp:
             frame = nat.translated(frame, ip, transport, source, called, source=True)
         return self._given(packet.readdressed(frame, ip, source, self._prober(ip)), ip)
 
@@ -98,7 +120,7 @@ class Probes:
         return self._given(frame, ip)
 
     def _waiting(self, ip: Ip, answer: Ip, transport: Transport) -> tuple[int, int] | None:
-        """The destination whose probe waits for an answer, and the port that the prober called.
+        """The number by which the prober calls the destination whose answer it waits for, and the port that it called.
 
         `ip` is the header of what comes, which may be an error about what would be answered.
         """
@@ -106,11 +128,15 @@ class Probes:
         found = self.answers.get(key)
         if found is None or not self._memory.settings.get(0, "probe_interface"):
             return None
-        number, mapped = found & 0xFFFFFFFF, self._mapped(found & 0xFFFFFFFF)
-        answerer = self._memory.address(number, "backend" if mapped else "vip")
+        number = found & 0xFFFFFFFF & ~STEERED
+        mapped = self._mapped(number)
+        answerer = self._memory.address(number, "vip")
+        if mapped:
+            above = found >> CHOSEN_SHIFT
+            answerer = self._memory.backend(number + above - ((above & 0x8000) << 1))
         if (answerer, self._memory.address(number, "own")) != (answer.source, ip.destination):
             return None
-        return number, network16(found >> 32) if mapped else transport.source_port
+        return found & 0xFFFFFFFF, network16(found >> 32 & 0xFFFF) if mapped else transport.source_port
 
     def _prober(self, ip: Ip) -> Address:
         settings = self._memory.settings

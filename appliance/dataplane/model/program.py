@@ -37,7 +37,7 @@ class Model:
 
     def __init__(self, memory: Memory, routes: Routes = nowhere) -> None:
         self.memory = memory
-        self._probes = Probes(memory)
+        self._probes = Probes(memory, self._choose)
         self.answers = self._probes.answers
         self.counts = Counts(memory)
         self._drops = Drops(memory)
@@ -198,6 +198,13 @@ class Model:
 
     def _service(self, ip: Ip, transport: Transport) -> Entry | None:
         return self._services.get((ip.destination, transport.destination_port, ip.protocol))
+
+    def _choose(self, ip: Ip, transport: Transport) -> tuple[int, bool] | None:
+        service = self._service(ip, transport)
+        if service is None:
+            return None
+        choice = self._tracking.choose(service, ip, transport)
+        return service.destinations + choice.index, choice.dead
 
     def _icmp(self, frame: bytes, ip: Ip) -> Exit:
         if ip.room < packet.ICMP_HEADER:

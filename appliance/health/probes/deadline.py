@@ -30,6 +30,14 @@ class Deadline:
         self._waiter: asyncio.Future[None] | None = None
         self._timer = loop.call_at(self._at, self._fire)
 
+    def restart(self, seconds: float) -> None:
+        """Begin anew, for what comes next on the same connection; nobody may be waiting."""
+        self._timer.cancel()
+        self._seconds = seconds
+        self._at = self._loop.time() + seconds
+        self._expired = self._extended = False
+        self._timer = self._loop.call_at(self._at, self._fire)
+
     async def breathe(self) -> None:
         """Let others have their turn, where something takes long; raises TimeoutError if the time is over."""
         await asyncio.sleep(0)

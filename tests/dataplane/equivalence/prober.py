@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 from random import Random
 
-from appliance.dataplane.model.exits import AnswerKey, probe_address
+from appliance.dataplane.model.exits import STEERED, AnswerKey, probe_address
 from appliance.model import Address, Protocol, ServiceKey
 from tests.dataplane.equivalence import errors
 from tests.dataplane.equivalence.ends import OPTIONS, STRANGER, STRANGER6, between, turns_zero, v6
@@ -24,8 +24,9 @@ def probe(pair: Pair, site: Site, random: Random, chains: tuple[tuple[tuple[int,
     if random.random() < 0.4:
         freed = [number for number in range(16, 256) if pair.plain.identities.get(number, "freed")]
         number = random.choice((*freed[:5], number - number % 16 + random.randrange(16), *STRANGE_NUMBERS))
+    steered = STEERED if random.random() < 0.4 else 0
     family = service.key.vip.version if random.random() < 0.95 else 4
-    target = probe_address(number, family)
+    target = probe_address(number | steered, family)
     if random.random() < 0.05:
         target = type(target)(int(target) ^ 1 << random.choice((24, 31) if target.version == 4 else (24, 31, 40, 70)))
     port = random.choice((service.key.port, 8080))
@@ -59,7 +60,7 @@ def answer(pair: Pair, random: Random) -> bytes | None:
         return None
     key, asked = random.choice(sent[-20:])
     number = asked & 0xFFFFFFFF
-    own = pair.plain.address(number, "own")
+    own = pair.plain.address(number & ~STEERED, "own")
     if own.version != key.vip.version or random.random() < 0.15:
         own = v6(random.choice((*OWN6, STRANGER6))) if key.vip.version == 6 else random.choice((*OWN, STRANGER))
     options = random.choice((b"",) * 5 + (OPTIONS[0],))

@@ -133,6 +133,7 @@ def test_every_verb_has_json_and_takes_the_root_on_both_sides() -> None:
         "alert": ["test"],
         "block": ["list"],
         "disable": ["s", "b"],
+        "drill": ["s"],
         "enable": ["s", "b"],
         "weight": ["s", "b", "3"],
         "health": ["thaw"],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from appliance.control.overrides import Overrides, restored
+from appliance.control.overrides import Overrides, What, restored
 from appliance.control.state import State
 from appliance.dataplane.enums import State as Receives
 from appliance.errors import RequestError
@@ -177,3 +177,19 @@ def test_a_drain_that_makes_no_sense_is_counted_and_left_out(node: Any) -> None:
 @pytest.mark.parametrize("since", [float("nan"), float("inf"), 10**400])
 def test_a_drain_at_no_moment_is_left_out(since: Any) -> None:
     assert restored([], {"who": "ann", "since": since}) == (Overrides(), 1)
+
+
+def test_what_a_drill_overrides_is_in_force_and_never_saved() -> None:
+    configured = config(service(WEB, 11, 12))
+    [web] = configured.services
+    first, second = web.backends
+    said = Overrides().weigh(WEB, first, 3, "ann", 1.0)
+    drilled = said.withdraw((WEB, first.address), What.MARK, "a drill of ann", 2.0)
+    [applied] = drilled.applied([web])
+    assert [backend.enabled for backend in applied.backends] == [False, True]
+    drained = drilled.withdraw((WEB, second.address), What.DRAIN, "a drill of ann", 3.0)
+    assert drained.drains.keys() == {(WEB, second.address)}
+    assert drained.lasting == drilled.lasting == said
+    assert said.lasting is said
+    state = State(configured, overrides=drained)
+    assert [one["override"] for one in state.snapshot()["overrides"]] == ["weight"]

@@ -52,7 +52,9 @@ def prober() -> Iterator[tuple[socket.socket, subprocess.Popen[str]]]:
 def messages(daemon: socket.socket) -> Iterator[Report | Heartbeat]:
     with daemon.makefile("rb") as lines:
         for line in lines:
-            yield decode_from_prober(line)
+            message = decode_from_prober(line)
+            assert not isinstance(message, tuple), "nobody drills"
+            yield message
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
