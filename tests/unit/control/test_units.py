@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.doctor_view import UNITS, lines
+from appliance.cli.doctor_view import UNITS as TITLE
+from appliance.cli.doctor_view import lines
 from appliance.cli.tables import Screen
 from appliance.control import systemd, units
 from appliance.control.nic import Severity
@@ -138,8 +139,8 @@ def test_any_text_is_read(text: str) -> None:
 
 
 def test_in_a_table() -> None:
-    text = lines({UNITS: findings(recorded("installed"))}, Screen())
-    assert text[0] == UNITS
+    text = lines({TITLE: findings(recorded("installed"))}, Screen())
+    assert text[0] == TITLE
     assert [line.split()[:2] for line in text if line.startswith("  vc5")] == [
         [DAEMON, "warning"],
         [DAEMON, "warning"],
