@@ -29,8 +29,8 @@ def findings(subject: Subject, seen: Evidence | None) -> tuple[Finding, ...]:
 
 
 def _all(subject: Subject, seen: Evidence | None) -> Iterator[Finding]:
-    for trouble in subject.troubles:
-        yield Finding(Severity.PROBLEM, "there is no way to it", trouble, "see the reason")
+    for why, remedy in subject.troubles:
+        yield Finding(Severity.PROBLEM, "there is no way to it", why, remedy)
     if not subject.resolved:
         if not subject.troubles:
             yield _unresolved(subject)
@@ -51,11 +51,11 @@ def _all(subject: Subject, seen: Evidence | None) -> Iterator[Finding]:
 
 def _unresolved(subject: Subject) -> Finding:
     hop = subject.next_hop or subject.backend
-    who = "the gateway to it" if hop != subject.backend else "it"
+    who = "the gateway to it" if hop != subject.backend else "this backend"
     return Finding(
         Severity.PROBLEM,
         f"neighbour unresolved: nobody answers for {hop} on {subject.interface}",
-        f"the balancer asks for the MAC address of {who}, and gets no answer: that host is off, elsewhere, or has "
+        f"the balancer asks for the MAC address of {who} and gets no answer: that host is off, elsewhere, or has "
         "another address",
         f"on {hop}: ip address show, ip link set IFACE up; then here: ping -c 1 -I {subject.interface} {hop}, "
         f"ip neighbour show {hop}",
@@ -194,7 +194,7 @@ def _unreachable(subject: Subject, seen: Evidence) -> Finding:
         )
     return Finding(
         Severity.PROBLEM,
-        f"the VIP is answered with ICMP: {seen.vip_refusal}",
+        f"the VIP is answered with ICMP: {seen.vip_refusal or 'unreachable'}",
         "a firewall rejects it, there or on the way",
         _on(
             subject,
@@ -263,7 +263,9 @@ def _sizes(subject: Subject, seen: Evidence) -> Iterator[Finding]:
         return
     fits = seen.passed or max(0, seen.narrow - subject.grows)
     segment = fits - HEADERS[subject.vip.version]
-    told = f"{seen.narrow_by} tells an MTU of {seen.narrow}" if seen.narrow else "nobody tells why (no ICMP came back)"
+    told = "nobody tells why (no ICMP came back)"
+    if seen.narrow:
+        told = f"{seen.narrow_by or 'a router'} tells an MTU of {seen.narrow}"
     inside = f", in packets of {fits + subject.grows} bytes with the outer header" if subject.grows else ""
     yield Finding(
         Severity.PROBLEM,

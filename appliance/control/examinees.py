@@ -13,7 +13,7 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from appliance.control.standing import TURN
-from appliance.control.trouble import overhead
+from appliance.control.trouble import mend, overhead
 from appliance.errors import ControlError, HostError
 from appliance.health.probes import dns
 from appliance.model import Backend, CheckKind, Forward, Health, Protocol, Service
@@ -58,7 +58,10 @@ def _rows(daemon: Daemon, service: Service, *, every: bool) -> Iterator[dict[str
         if health is Health.UNKNOWN:
             health = instance.assumed.get(pair, health)
         way = plan.ways.of(service, backend.address)
-        troubles = [trouble.text for trouble in plan.ways.troubles_of(service, backend.address)]
+        troubles = [
+            {"message": trouble.text, "remedy": mend(trouble)}
+            for trouble in plan.ways.troubles_of(service, backend.address)
+        ]
         resolved = hops.get(backend.address) is not None
         if not every and health is Health.UP and resolved and not troubles:
             continue

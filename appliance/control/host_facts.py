@@ -52,7 +52,7 @@ def gather(config: Config, host: Host, root: Root, queues: Mapping[str, int], da
         crowded=tuple(found for name in names if (found := _crowded(name))),
         strict=_strict(names) if 4 in forwarding.needed(config.services) else (),
         probe_settings=_probe_settings(root),
-        troubles=tuple(sorted(trouble.text for trouble in Ways(config, host).troubles)),
+        troubles=tuple(Ways(config, host).troubles),
     )
 
 

@@ -9,9 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from appliance.control.nic import Finding, Severity
+from appliance.control.trouble import Lack, Trouble, mend, summarised
 
 OLDEST = (6, 1)
 """The oldest kernel that this is tried with (Debian 12)."""
+WANTING = {
+    Lack.INTERFACE_DOWN: "an interface is down",
+    Lack.NO_NETWORK: "backends are in no network of this host",
+    Lack.NO_ADDRESS: "this host has no address to reach backends from",
+    Lack.NO_ROUTE: "no route leads to backends of tunnels",
+    Lack.MTU: "an MTU is too small for tunnels",
+    Lack.NO_IPV6: "this kernel has no IPv6",
+    Lack.NO_FORWARDING: "this host does not forward",
+    Lack.UNRESOLVED: "neighbours are not resolved",
+}
+"""Each kind of trouble in a few words."""
 _PERSIST = "echo '{setting} = {value}' >> /etc/sysctl.d/vc5.conf"
 
 
@@ -48,7 +60,7 @@ class HostFacts:
     """Interfaces at which answers of backends behind NAT come in, and the host filters by the reverse path strictly."""
     probe_settings: tuple[tuple[str, str, str], ...] = ()
     """Settings in the probe namespace that are not as they were made: setting, value, what it should be."""
-    troubles: tuple[str, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
     """What the network of this host lacks for the configuration (ways.py)."""
 
 
@@ -123,10 +135,8 @@ def _daemon(facts: HostFacts) -> Iterator[Finding]:
 
 
 def _network(facts: HostFacts) -> Iterator[Finding]:
-    for text in facts.troubles:
-        what, _, why = text.partition("; ")
-        head, _, tail = what.partition(": ")
-        yield Finding(Severity.PROBLEM, head, why or tail or what, tail if why else "see the reason")
+    for first, line in summarised(facts.troubles):
+        yield Finding(Severity.PROBLEM, WANTING[first.lack], line, mend(first))
     for setting, value, wanted in facts.probe_settings:
         yield Finding(
             Severity.PROBLEM,

@@ -26,7 +26,8 @@ class Subject:
     health: str
     diagnostic: str
     checked: bool
-    troubles: tuple[str, ...]
+    troubles: tuple[tuple[str, str], ...]
+    """What keeps packets from it, each with what mends that."""
     resolved: bool
     next_hop: Address | None
     interface: str
@@ -54,7 +55,7 @@ class Subject:
                 health=str(row["health"]),
                 diagnostic=str(row["diagnostic"]),
                 checked=bool(row["checked"]),
-                troubles=tuple(map(str, row["troubles"])),
+                troubles=tuple((str(one["message"]), str(one["remedy"])) for one in row["troubles"]),
                 resolved=bool(row["resolved"]),
                 next_hop=None if hop is None else ipaddress.ip_address(hop),
                 interface=str(row["interface"]),
