@@ -33,7 +33,7 @@ def run(root: Root, arguments: Namespace, source: Source) -> int:
     with Progress() as progress:
         progress.say("looking at the host")
         host = look(wanted)
-        daemon = _daemon(root)
+        daemon, why = _daemon(root)
         sections: dict[str, Mapping[str, tuple[Finding, ...]]] = {
             doctor_view.HOST: {HOST: examine_host(wanted, host, root, daemon)},
             doctor_view.INTERFACES: examine(wanted, host),
@@ -50,7 +50,7 @@ def run(root: Root, arguments: Namespace, source: Source) -> int:
                 found.setdefault(name, []).extend(finding.as_json() for finding in each)
         print(json.dumps(found, indent=2))
     else:
-        print("\n".join(doctor_view.lines(sections, daemon=bool(daemon), every=arguments.all)))
+        print("\n".join(doctor_view.lines(sections, unasked=why, every=arguments.all)))
     return int(
         any(
             one.severity is Severity.PROBLEM
@@ -61,14 +61,14 @@ def run(root: Root, arguments: Namespace, source: Source) -> int:
     )
 
 
-def _daemon(root: Root) -> int:
-    """The process id of the running daemon; 0 where none answers, or the caller may not ask."""
+def _daemon(root: Root) -> tuple[int, str]:
+    """The process id of the running daemon; 0 where none answers, with the reason."""
     try:
         body = call(root, "status")
-    except ControlError:
-        return 0
+    except ControlError as error:
+        return 0, str(error)
     pid = body.get("pid") if isinstance(body, dict) else None
-    return pid if isinstance(pid, int) else 0
+    return (pid, "") if isinstance(pid, int) else (0, "the daemon does not tell its process id")
 
 
 def _backends(root: Root, progress: Progress, *, every: bool) -> dict[str, tuple[Finding, ...]]:

@@ -23,15 +23,15 @@ Found = Mapping[str, Sequence[Finding]]
 
 
 def lines(
-    sections: Mapping[str, Found], to: Screen | None = None, *, daemon: bool = True, every: bool = False
+    sections: Mapping[str, Found], to: Screen | None = None, *, unasked: str = "", every: bool = False
 ) -> list[str]:
-    """Return the whole text; `daemon`: whether one answered, `every`: whether all of its backends were examined."""
+    """Return the whole text; `unasked`: why no daemon was asked, `every`: whether all of its backends were examined."""
     to = to or screen()
     text: list[str] = []
     for title, found in sections.items():
         text += [to.paint(title, Style.HEAD), *_section(title, found, to, every=every), ""]
-    if not daemon:
-        text += ["no daemon answers: backends are examined where one runs", ""]
+    if unasked:
+        text += [*_wrapped(f"backends were not examined: {unasked}", to.width), ""]
     return [*text, _sum(sections, to)]
 
 

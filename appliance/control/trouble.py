@@ -149,8 +149,8 @@ def mend(trouble: Trouble) -> str:
     return {
         Lack.INTERFACE_DOWN: f"ip link set {trouble.entry} up; then ethtool {trouble.entry} (`Link detected`)",
         Lack.NO_NETWORK: "ip address show: the host needs an address in that network; or correct the addresses",
-        Lack.NO_ADDRESS: "ip address add ADDRESS/LENGTH dev IFACE (for a VLAN, before: ip link add link TRUNK name IFACE "
-        "type vlan id N; ip link set IFACE up)",
+        Lack.NO_ADDRESS: "ip address add ADDRESS/LENGTH dev IFACE "
+        "(for a VLAN, before: ip link add link TRUNK name IFACE type vlan id N; ip link set IFACE up)",
         Lack.NO_ROUTE: f"ip route add {trouble.entry} via GATEWAY; or name a gateway in `vlans`",
         Lack.MTU: "ip link set IFACE mtu 1500, on each way that tunnels take",
         Lack.NO_IPV6: "boot without ipv6.disable=1",

@@ -78,7 +78,8 @@ def test_nothing_to_tell() -> None:
 
 
 def test_without_a_daemon() -> None:
-    assert "no daemon answers: backends are examined where one runs" in lines({}, Screen(), daemon=False)
+    text = lines({}, Screen(40), unasked="/run/vc5/control.sock: no vc5 daemon answers here; start it")
+    assert text[:2] == ["backends were not examined:", "/run/vc5/control.sock: no vc5 daemon"]
 
 
 @given(st.text(), st.text(), st.integers(20, 200))
