@@ -33,7 +33,8 @@ def run(root: Root, arguments: Namespace, source: Source) -> int:
     with Progress() as progress:
         progress.say("looking at the host")
         host = look(wanted)
-        daemon, why = _daemon(root)
+        progress.say("asking the daemon")
+        daemon, rows, why = _daemon(root, every=arguments.all)
         sections: dict[str, Mapping[str, tuple[Finding, ...]]] = {
             doctor_view.HOST: {HOST: examine_host(wanted, host, root, daemon)},
             doctor_view.INTERFACES: examine(wanted, host),
@@ -42,7 +43,7 @@ def run(root: Root, arguments: Namespace, source: Source) -> int:
             progress.say("asking systemd")
             sections[doctor_view.UNITS] = systemd.examine()
         if daemon:
-            sections[doctor_view.BACKENDS] = _backends(root, progress, every=arguments.all)
+            sections[doctor_view.BACKENDS] = _backends(root, rows, progress)
     if arguments.json:
         found: dict[str, list[dict[str, str]]] = {}
         for section in sections.values():
@@ -61,28 +62,27 @@ def run(root: Root, arguments: Namespace, source: Source) -> int:
     )
 
 
-def _daemon(root: Root) -> tuple[int, str]:
-    """The process id of the running daemon; 0 where none answers, with the reason."""
+def _daemon(root: Root, *, every: bool) -> tuple[int, list[Subject], str]:
+    """The process id of the running daemon and the backends to look at; 0 where it does not say, with the reason."""
+    from appliance.control.subjects import Subject
+
     try:
-        body = call(root, "status")
+        body = call(root, "examinees", all=every)
     except ControlError as error:
-        return 0, str(error)
-    pid = body.get("pid") if isinstance(body, dict) else None
-    return (pid, "") if isinstance(pid, int) else (0, "the daemon does not tell its process id")
+        return 0, [], str(error)
+    try:
+        return int(body["pid"]), [Subject.of(row) for row in body["backends"]], ""
+    except (KeyError, TypeError, ValueError) as error:
+        return 0, [], f"the daemon is of another version ({error}); vc5 reexec lets it become this one"
 
 
-def _backends(root: Root, progress: Progress, *, every: bool) -> dict[str, tuple[Finding, ...]]:
-    """Examine the backends of the running daemon; `every`: those that are up as well."""
+def _backends(root: Root, subjects: list[Subject], progress: Progress) -> dict[str, tuple[Finding, ...]]:
+    """Examine backends of the running daemon."""
     from appliance.control import examining
     from appliance.control.backend_faults import findings, not_examined
-    from appliance.control.subjects import Subject, merged
+    from appliance.control.subjects import merged
     from appliance.health.examiner import PROBE_MTU
 
-    progress.say("asking the daemon")
-    try:
-        subjects = [Subject.of(row) for row in call(root, "examinees", all=every)]
-    except (ControlError, ValueError, TypeError, AttributeError) as error:
-        return {BACKENDS: (not_examined(f"the daemon does not say what to examine: {error}"),)}
     examinees = [one for number, subject in enumerate(subjects) if (one := subject.examinee(number, PROBE_MTU))]
     if not examinees:
         return merged((subject, findings(subject, None)) for subject in subjects)

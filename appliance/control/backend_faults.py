@@ -221,9 +221,9 @@ def _silent(subject: Subject, seen: Evidence) -> Finding:
     if subject.forward is Forward.NAT:
         return Finding(
             Severity.PROBLEM,
-            "its answers do not come back",
-            f"{answers} this host, but not what the program sends to it: its way back leads elsewhere",
-            _on(subject, "ip route replace default via BALANCER (the answers have to pass the balancer)"),
+            f"port {subject.arrival} is silent for what the program sends",
+            f"{answers} this host, so a firewall drops the rest, there or on the way",
+            _on(subject, f"nft list ruleset | grep drop, and accept {subject.protocol} port {subject.arrival}"),
         )
     present = f"ip address add {subject.vip}/{_LENGTHS[subject.vip.version]} dev lo"
     if subject.tunnel and subject.tunnel != "dscp":

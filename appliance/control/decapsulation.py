@@ -19,10 +19,7 @@ def commands(subject: Subject) -> str:
         device, make = _ipip(outer, inner)
     elif subject.tunnel == "gre":
         device = "vc5" if outer == 4 else "vc56"
-        kind = "gre" if outer == 4 else "ip6gre"
-        make = f"ip link add {device} type {kind} local {subject.backend} remote any"
-        if outer == 4:
-            make = f"ip link add {device} type {kind} local {subject.backend}"
+        make = f"ip link add {device} type {'gre' if outer == 4 else 'ip6gre'} local {subject.backend}"
     else:
         family = "-6 " if outer == 6 else ""
         tail = "gue" if subject.tunnel == "gue" else f"ipproto {_NUMBERS[inner]}"

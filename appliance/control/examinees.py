@@ -1,6 +1,8 @@
 """What the daemon knows of backends that are to be examined: the request `examinees` of the control socket.
 
-    {"all": false}  ->  [{...}, ...]   backends that do not answer as they should, or cannot be reached; or all
+    {"all": false}  ->  {"pid": 812, "backends": [{...}, ...]}
+
+with those that do not answer as they should, or cannot be reached; with `all` every one.
 
 It only tells: what is sent to backends is sent by others, who hold the rights for it (examining.py).
 """
@@ -8,10 +10,13 @@ It only tells: what is sent to backends is sent by others, who hold the rights f
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import Iterator
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
+from appliance.control.socket import Encoded
 from appliance.control.standing import TURN
 from appliance.control.trouble import mend, overhead
 from appliance.errors import ControlError, HostError
@@ -23,34 +28,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from appliance.control.daemon import Daemon
+    from appliance.control.plan import Plan
+    from appliance.dataplane.desired import Hop
+    from appliance.model import Address
 
 QUESTION_ID = 0x7635
 """The transaction id of a DNS question whose answer nobody reads."""
 
 
-async def told(daemon: Daemon, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows, in as many turns of the loop as it takes. Raises ControlError, HostError."""
+async def told(daemon: Daemon, arguments: Mapping[str, Any]) -> Encoded:
+    """Return the answer, in as many turns of the loop as it takes. Raises ControlError, HostError."""
     wanted = arguments.get("all", False)
     if not isinstance(wanted, bool):
         raise ControlError("`all` is neither true nor false")
-    if daemon.instance.current is None:
+    plan = daemon.instance.current
+    if plan is None:
         raise HostError("the daemon is still starting")
-    found: list[dict[str, Any]] = []
+    hops = {one.key: {member.address: member.hop for member in one.members} for one in plan.desired.services}
+    pieces: list[str] = []
     began = thread_time()
     for service in list(daemon.instance.state.services()):
-        found += _rows(daemon, service, every=wanted)
+        for row in _rows(daemon, plan, service, hops.get(service.key, {}), every=wanted):
+            pieces += [json.dumps(row), ", "]
         if thread_time() - began > TURN:
             await asyncio.sleep(0)
             began = thread_time()
-    return found
+    return Encoded([f'{{"pid": {os.getpid()}, "backends": [', *pieces[:-1], "]}"])
 
 
-def _rows(daemon: Daemon, service: Service, *, every: bool) -> Iterator[dict[str, Any]]:
-    instance, plan = daemon.instance, daemon.instance.current
-    assert plan is not None
-    hops = {
-        member.address: member.hop for one in plan.desired.services if one.key == service.key for member in one.members
-    }
+def _rows(
+    daemon: Daemon, plan: Plan, service: Service, hops: Mapping[Address, Hop | None], *, every: bool
+) -> Iterator[dict[str, Any]]:
+    instance = daemon.instance
     numbers = instance.data.tables.numbers(service.key) if instance.data.tables else {}
     for backend in service.backends:
         pair = (service.key, backend.address)

@@ -133,6 +133,7 @@ def _told(process: subprocess.Popen[bytes], examinees: Sequence[Examinee], meanw
                 batch = decode_evidence(line)
             except ValueError as error:
                 words = printable(process.stderr.read().decode(errors="replace").strip()) if not line else ""
+                process.kill()
                 raise HostError(f"the examiner said something malformed ({words or error})") from None
             if not batch or len(batch) > BATCH:
                 raise HostError("the examiner said something malformed (not a batch)")

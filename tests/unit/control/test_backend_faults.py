@@ -178,10 +178,10 @@ CASES: dict[str, tuple[Subject, Evidence | None, list[tuple[str, str]]]] = {
         seen(vip_echo=True, own=Reply.RESET),
         [],
     ),
-    "a dead NAT way back": (
+    "silent behind NAT": (
         dead(forward=Forward.NAT, arrival=8080),
         seen(),
-        [("its answers do not come back", "ip route replace default via BALANCER")],
+        [("port 8080 is silent", "accept tcp port 8080")],
     ),
     "a narrow way": (
         UP,
