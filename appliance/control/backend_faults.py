@@ -94,8 +94,9 @@ def _causes(subject: Subject, seen: Evidence) -> Iterator[Finding]:
         yield _refused_on_the_way(subject, seen.outer, seen.outer_by)
     if seen.vip is Reply.RESET:
         yield _reset(subject, seen)
-    if seen.vip is Reply.UNREACHABLE:
-        yield _unreachable(subject, seen)
+    # An error about the own address tells as much: a host sends few of them, and it may have been the one.
+    if seen.vip is Reply.UNREACHABLE or (seen.vip_echo and seen.own is Reply.UNREACHABLE):
+        yield _unreachable(subject, seen.vip_refusal or seen.own_refusal)
     if subject.protocol is Protocol.UDP and not subject.ask and seen.vip_echo:
         return  # nobody says what it would answer
     yield _silent(subject, seen)
@@ -180,12 +181,12 @@ def _reset(subject: Subject, seen: Evidence) -> Finding:
     )
 
 
-def _unreachable(subject: Subject, seen: Evidence) -> Finding:
-    if seen.vip_refusal is Refusal.PORT and subject.protocol is Protocol.UDP:
+def _unreachable(subject: Subject, refusal: Refusal | None) -> Finding:
+    if refusal is Refusal.PORT and subject.protocol is Protocol.UDP:
         return Finding(
             Severity.PROBLEM,
             f"nothing listens on UDP port {subject.arrival} of the VIP",
-            f"it says: {seen.vip_refusal}",
+            f"it says: {refusal}",
             _on(
                 subject,
                 f"ss -lun 'sport = :{subject.arrival}' (nothing shown: start the service; another address than "
@@ -194,7 +195,7 @@ def _unreachable(subject: Subject, seen: Evidence) -> Finding:
         )
     return Finding(
         Severity.PROBLEM,
-        f"the VIP is answered with ICMP: {seen.vip_refusal or 'unreachable'}",
+        f"the VIP is answered with ICMP: {refusal or 'unreachable'}",
         "a firewall rejects it, there or on the way",
         _on(
             subject,

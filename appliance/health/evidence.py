@@ -71,6 +71,7 @@ class Evidence:
     """... and whether it answered an echo request."""
     own: Reply = Reply.SILENCE
     """The same of the backend's own address, not through the VIP."""
+    own_refusal: Refusal | None = None
     own_echo: bool = False
     stray: Address | None = None
     """From which other address an answer of the VIP came."""
@@ -125,6 +126,7 @@ def encode_evidence(evidence: list[Evidence]) -> bytes:
                 "vip_refusal": one.vip_refusal,
                 "vip_echo": one.vip_echo,
                 "own": one.own,
+                "own_refusal": one.own_refusal,
                 "own_echo": one.own_echo,
                 "stray": _said(one.stray),
                 "outer": one.outer,
@@ -178,6 +180,7 @@ def _evidence(item: object, where: str) -> Evidence:
         vip_refusal=_refusal(known["vip_refusal"], where),
         vip_echo=_boolean(known["vip_echo"], where),
         own=_reply(known["own"], where),
+        own_refusal=_refusal(known["own_refusal"], where),
         own_echo=_boolean(known["own_echo"], where),
         stray=_maybe(known["stray"], where),
         outer=_refusal(known["outer"], where),

@@ -239,8 +239,11 @@ class Examination:
                 case.learn(narrow=error.mtu, narrow_by=sender)
             else:
                 case.learn(outer=error.refusal, outer_by=sender)
-        question = None if about else self._by_port.get(error.source_port)
+        if about:
+            return
+        question = self._by_port.get(error.source_port)
         if question is None:
+            self._overhear(error)
             return
         case = question.case
         asked = case.examinee
@@ -251,9 +254,17 @@ class Examination:
         elif error.protocol in (1, 58):
             pass  # that echo requests are not let through tells nothing of the service
         elif question.what is _What.OWN:
-            case.learn(own=Reply.UNREACHABLE)
+            case.learn(own=Reply.UNREACHABLE, own_refusal=error.refusal)
         elif question.what is _What.VIP:
             case.learn(vip=Reply.UNREACHABLE, vip_refusal=error.refusal)
+
+    def _overhear(self, error: Quoted) -> None:
+        """Learn from an error about a probe of the checks: a host sends few errors, and they may get them all."""
+        for case in self._cases:
+            asked = case.examinee
+            same = (error.destination, error.port, error.protocol) == (asked.nat, asked.port, int(asked.protocol))
+            if same and error.refusal is not Refusal.TOO_BIG and case.evidence.vip is Reply.SILENCE:
+                case.learn(vip=Reply.UNREACHABLE, vip_refusal=error.refusal)
 
     def _open(self, case: _Case) -> bool:
         """Whether another answer could still tell something."""

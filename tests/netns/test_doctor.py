@@ -153,7 +153,7 @@ def test_a_service_that_is_unwell(site: Site, daemon: Daemon) -> None:
     try:
         wait_health(daemon, site, SICK, "wrong")
         for one in only(daemon, site, SICK).values():
-            assert one["what"] == "it answers, and its check fails: http 80: HTTP 503"
+            assert one["what"] == "it answers, and its check fails: http 80: HTTP 503, expected 200"
     finally:
         site.backends[SICK].set_alive(True)
     wait_health(daemon, site, SICK, "up")

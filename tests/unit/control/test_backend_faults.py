@@ -163,6 +163,11 @@ CASES: dict[str, tuple[Subject, Evidence | None, list[tuple[str, str]]]] = {
         seen(vip=Reply.UNREACHABLE, vip_refusal=Refusal.PROHIBITED, vip_echo=True),
         [("the VIP is answered with ICMP: prohibited", "accept tcp port 80 to 203.0.113.10")],
     ),
+    "a firewall that rejects, seen at the own address": (
+        DEAD,
+        seen(vip_echo=True, own=Reply.UNREACHABLE, own_refusal=Refusal.PROHIBITED),
+        [("the VIP is answered with ICMP: prohibited", "accept tcp port 80")],
+    ),
     "a firewall that drops": (
         DEAD,
         seen(vip_echo=True),
@@ -232,6 +237,7 @@ anything = st.builds(
     vip_refusal=st.none() | st.sampled_from(Refusal),
     vip_echo=st.booleans(),
     own=st.sampled_from(Reply),
+    own_refusal=st.none() | st.sampled_from(Refusal),
     own_echo=st.booleans(),
     stray=maybe,
     outer=st.none() | st.sampled_from(Refusal),

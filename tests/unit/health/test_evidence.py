@@ -52,6 +52,7 @@ seen = st.builds(
     vip=st.sampled_from(Reply),
     vip_refusal=st.none() | st.sampled_from(Refusal),
     own=st.sampled_from(Reply),
+    own_refusal=st.none() | st.sampled_from(Refusal),
     stray=st.none() | addresses,
     outer=st.none() | st.sampled_from(Refusal),
     full=st.integers(0, 65535),

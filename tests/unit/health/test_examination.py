@@ -99,7 +99,7 @@ def alive(sent: Sent) -> Iterator[Answer]:
         yield from well(sent)
 
 
-WELL = Evidence(7, Reply.ACCEPTED, None, True, Reply.ACCEPTED, True, full=1500, passed=1500)
+WELL = Evidence(7, Reply.ACCEPTED, vip_echo=True, own=Reply.ACCEPTED, own_echo=True, full=1500, passed=1500)
 SILENT = Evidence(7, own=Reply.ACCEPTED, own_echo=True, full=1500)
 
 
@@ -135,6 +135,14 @@ def deaf_to_data(sent: Sent) -> Iterator[Answer]:
     yield from well(sent, 44)
 
 
+def overheard(sent: Sent) -> Iterator[Answer]:
+    """An error about another probe of the same service: the checks got it."""
+    if sent.place is Place.PROBE and sent.protocol == 6:
+        quoted = bytes(IP(src=PROBER, dst=NAT, proto=6)) + struct.pack("!HHI", 20000, 80, 7)
+        yield Place.PROBE, 1, NAT, bytes(ICMP(type=3, code=13)) + quoted
+    yield from (well(sent) if sent.protocol == 1 else alive(sent))
+
+
 WORLDS: dict[str, tuple[World, Evidence]] = {
     "in order": (well, WELL),
     "nobody listens": (
@@ -150,6 +158,10 @@ WORLDS: dict[str, tuple[World, Evidence]] = {
     ),
     "rejected": (
         rejecting,
+        replace(SILENT, vip=Reply.UNREACHABLE, vip_refusal=Refusal.PROHIBITED, vip_echo=True),
+    ),
+    "rejected, as the checks are told": (
+        overheard,
         replace(SILENT, vip=Reply.UNREACHABLE, vip_refusal=Refusal.PROHIBITED, vip_echo=True),
     ),
     "a narrow way": (lambda sent: well(sent, 1410), replace(WELL, passed=1400)),
