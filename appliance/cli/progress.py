@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from threading import Event, Thread
 from time import monotonic
 from typing import TextIO
 
@@ -11,38 +12,56 @@ from appliance.cli.tables import cut, printable, screen
 
 PATIENCE = 2.0
 """Seconds in which nothing is said."""
+TICK = 0.25
+"""Seconds from one look at the clock to the next."""
+_WIPE = "\r\x1b[K"
+"""To the beginning of the line, and erase to its end (ECMA-48, 8.3.41)."""
 
 
 class Progress:
-    """The line, written over and over, and wiped at the end. On what is no terminal nothing is ever written."""
+    """The line, written over and over, and wiped at the end. On what is no terminal nothing is ever written.
+
+    A context manager. What is being done is said once, with `say`; a thread keeps the line up to date meanwhile.
+    """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = monotonic) -> None:
         self._stream = stream or sys.stderr
         self._clock = clock
         self._began = clock()
+        self._text = ""
         self._shown = False
-        self._watched = self._stream.isatty()
+        self._ended = Event()
+        self._thread: Thread | None = None
 
     def say(self, text: str) -> None:
-        """Show what is being done; to be called again and again while it is."""
+        """Tell what is being done from now on."""
+        self._text = text
+
+    def show(self) -> None:
+        """Write the line, if it is time for it."""
         now = self._clock() - self._began
-        if not self._watched or now < PATIENCE:
+        if now < PATIENCE or not self._text:
             return
         width = screen(self._stream).width or 80
-        line = cut(f"{printable(text)} ({now:.0f} s)", width - 1)
-        self._stream.write(f"\r\x1b[K{line}")  # ECMA-48, 8.3.41: erase to the end of the line
+        self._stream.write(_WIPE + cut(f"{printable(self._text)} ({now:.0f} s)", width - 1))
         self._stream.flush()
         self._shown = True
 
-    def close(self) -> None:
-        """Wipe the line."""
-        if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._shown = False
-
     def __enter__(self) -> Progress:
+        if self._stream.isatty():
+            self._thread = Thread(target=self._run, name="progress", daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._shown:
+            self._stream.write(_WIPE)
+            self._stream.flush()
+            self._shown = False
+
+    def _run(self) -> None:
+        while not self._ended.wait(TICK):
+            self.show()

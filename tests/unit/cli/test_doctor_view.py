@@ -11,6 +11,7 @@ from appliance.cli.doctor_view import BACKENDS, HOST, INTERFACES, lines
 from appliance.cli.progress import Progress
 from appliance.cli.tables import Screen, printable, width
 from appliance.control.nic import Finding, Severity
+from tests.lab.patience import wait_for
 
 COMMAND = "on 10.1.10.11: ip address add 203.0.113.10/32 dev lo (ip address show tells whether it is there)"
 NOTE = Finding(Severity.NOTE, "a note", "a reason", "nothing")
@@ -105,21 +106,20 @@ class Terminal(io.StringIO):
 
 def test_progress_is_shown_after_two_seconds() -> None:
     now, terminal = [10.0], Terminal()
-    progress = Progress(terminal, lambda: now[0])
-    for at in (10.0, 11.9):
-        now[0] = at
+    with Progress(terminal, lambda: now[0]) as progress:
         progress.say("examining backends: 0 of 3")
-    assert terminal.getvalue() == ""
-    now[0] = 12.0
-    progress.say("examining backends: 1 of 3")
-    assert terminal.getvalue() == "\r\x1b[Kexamining backends: 1 of 3 (2 s)"
-    progress.close()
+        now[0] = 11.9
+        progress.show()
+        assert terminal.getvalue() == ""
+        now[0] = 12.0
+        progress.say("examining backends: 1 of 3")
+        wait_for("the line", lambda: terminal.getvalue().startswith("\r\x1b[Kexamining backends: 1 of 3 (2 s)"))
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
 def test_progress_is_for_terminals_alone() -> None:
     now, pipe = [0.0], io.StringIO()
     with Progress(pipe, lambda: now[0]) as progress:
-        now[0] = 60.0
         progress.say("examining")
+        now[0] = 60.0
     assert pipe.getvalue() == ""
