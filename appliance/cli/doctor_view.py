@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,8 +18,10 @@ FINE = {
 }
 STYLES = {Severity.PROBLEM: Style.BAD, Severity.WARNING: Style.WORRY, Severity.NOTE: Style.FAINT}
 LABELS = max(len(severity) for severity in Severity)
-LEAST = 40
-"""Columns that a text gets at least, however narrow the terminal."""
+LEAST, COMFORTABLE = 40, 64
+"""Columns that a text gets at least, however narrow the terminal; and with which names still stand beside it."""
+_STEP = re.compile(r"((?:[^;']|'[^']*'|;(?! ))+)(?:; )?")
+"""A step of what is to be done: up to a semicolon and a space that are in no quotes."""
 Found = Mapping[str, Sequence[Finding]]
 
 
@@ -54,7 +57,7 @@ def _section(title: str, found: Found, to: Screen, *, every: bool) -> Iterator[s
 def _finding(name: str, one: Finding, column: int, to: Screen) -> Iterator[str]:
     indent = len(GAP) * 2 + LABELS
     # Names that leave no room for anything else stand on a line of their own.
-    alone = to.width is not None and column + len(GAP) + indent + LEAST > to.width
+    alone = to.width is not None and column + len(GAP) + indent + COMFORTABLE > to.width
     if alone:
         yield f"{GAP}{printable(name)}"
     start = GAP * 2 if alone else f"{GAP}{_left(name, column)}{GAP}"
@@ -65,8 +68,16 @@ def _finding(name: str, one: Finding, column: int, to: Screen) -> Iterator[str]:
         yield f"{start}{label}{GAP}{line}" if number == 0 else f"{rest}{line}"
     for line in _wrapped(one.why, room):
         yield f"{rest}{to.paint(line, Style.FAINT)}"
-    for number, line in enumerate(_wrapped(one.remedy, None if room is None else room - 2)):
-        yield f"{rest}{'> ' if number == 0 else '  '}{line}"
+    for step in steps(one.remedy):
+        for number, line in enumerate(_wrapped(step, None if room is None else room - 2)):
+            yield f"{rest}{'> ' if number == 0 else '  '}{line}"
+
+
+def steps(remedy: str) -> list[str]:
+    """Return what is to be done, one thing after the other; a shell's quotes stay whole."""
+    found = [step.strip() for step in _STEP.findall(remedy)]
+    # An odd quote belongs to a word: then nothing is taken apart.
+    return found if found and "; ".join(found) == remedy else [remedy]
 
 
 def _left(name: str, column: int) -> str:

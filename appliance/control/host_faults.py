@@ -169,7 +169,7 @@ def _interrupts(facts: HostFacts) -> Iterator[Finding]:
             "irqbalance is running",
             f"it moves the interrupts of {', '.join(facts.several_queues)} from CPU to CPU under load, and undoes what "
             "was pinned",
-            "systemctl disable --now irqbalance; then pin each queue's interrupt to a CPU of its own",
+            "systemctl disable --now irqbalance; then pin the interrupt of each queue to a CPU of its own",
         )
 
 

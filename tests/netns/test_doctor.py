@@ -177,7 +177,8 @@ def test_a_neighbour_that_does_not_resolve(site: Site, daemon: Daemon) -> None:
     host = site.backends[SICK].namespace
     host.run("ip", "link", "set", "eth0", "down")
     try:
-        site.balancer.run("ip", "neighbour", "flush", "all")
+        for version in VIPS:
+            site.balancer.run("ip", "neighbour", "flush", "to", str(site.address(SICK, version)))
         wait_for("no MAC address of b2", lambda: _unresolved(daemon, site), PATIENCE)
         for version, one in only(daemon, site, SICK).items():
             own = site.address(SICK, version)

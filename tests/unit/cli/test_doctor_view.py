@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.doctor_view import BACKENDS, HOST, INTERFACES, lines
+from appliance.cli.doctor_view import BACKENDS, HOST, INTERFACES, lines, steps
 from appliance.cli.progress import Progress
 from appliance.cli.tables import Screen, printable, width
 from appliance.control.nic import Finding, Severity
@@ -60,6 +61,25 @@ def test_a_narrow_terminal() -> None:
         "               there)",
         "",
     ]
+
+
+STEPS = {
+    "ethtool -K eth0 lro off": ["ethtool -K eth0 lro off"],
+    "modprobe ipip; ip link set tunl0 up": ["modprobe ipip", "ip link set tunl0 up"],
+    "nft add chain c '{ type filter; }'; nft list": ["nft add chain c '{ type filter; }'", "nft list"],
+    "pin each queue's interrupt; then look": ["pin each queue's interrupt; then look"],
+    "": [""],
+}
+
+
+@pytest.mark.parametrize(("remedy", "expected"), STEPS.items())
+def test_steps_stand_under_each_other(remedy: str, expected: list[str]) -> None:
+    assert steps(remedy) == expected
+
+
+@given(st.text("ab ;'"))
+def test_no_step_is_lost(remedy: str) -> None:
+    assert "; ".join(steps(remedy)) == remedy
 
 
 def test_nothing_to_tell() -> None:
