@@ -17,6 +17,10 @@ ALL = {"bond0": ("eth0", "eth1")}
 CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "alike": ({}, []),
     "queues": ({"queues": 8}, [("8 queues receive, and 4 at eth0", "ethtool -L eth1 combined 4")]),
+    "queues, and so the table": (
+        {"queues": 8, "table": tuple(number % 8 for number in range(128))},
+        [("8 queues receive", "ethtool -L eth1 combined 4")],
+    ),
     "table": (
         {"table": EVEN[::-1]},
         [("its queues have other shares", "ethtool -X eth0 equal 4; ethtool -X eth1 equal 4")],

@@ -236,6 +236,8 @@ def unrelated(sent: Sent) -> Iterator[Answer]:
         yield sent.place, 1, sent.host, sent.echo()[:-1] + bytes([sent.message[-1] ^ 1])
     other = bytes(IP(src=OWN, dst="198.51.100.9", proto=6)) + sent.message[:8]
     yield Place.HOST, 1, BACKEND, bytes(ICMP(type=3, code=2)) + other
+    another = bytes(IP(src=OWN, dst="10.1.10.12", proto=4)) + bytes(20)
+    yield Place.HOST, 1, "10.1.10.12", bytes(ICMP(type=3, code=2)) + another
 
 
 def test_only_answers_count() -> None:

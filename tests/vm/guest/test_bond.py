@@ -118,3 +118,15 @@ def test_a_member_of_the_bond_goes_and_comes_back(site: Trunk) -> None:
         assert daemon.leftovers() == []
         assert "Traceback" not in daemon.errors
     assert stripping(site) == list(MEMBERS)
+
+
+def test_the_doctor_finds_a_member_without_the_program(site: Trunk) -> None:
+    wanted = configuration()
+    for interfaces, missing in (("[eth0, eth1]", False), ("[eth0]", True)):
+        daemon = Daemon(site.balancer, site.root(), wanted.replace("[eth0, eth1]", interfaces))
+        try:
+            done = daemon.vc5("doctor", str(daemon.configuration_file), timeout=120)
+        finally:
+            daemon.close()
+        assert ("eth1 is a member of bond0 too, and not in `interfaces`" in done.stdout) is missing, done.stdout
+        assert done.returncode == int(missing), done.stdout + done.stderr
