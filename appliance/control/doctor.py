@@ -18,8 +18,8 @@ from appliance.net.offload import Offload, enabled
 from appliance.net.watch import HostWatch
 from appliance.paths import Root
 
-BONDS = Path("/proc/net/bonding")
-"""What each bond of this network namespace says of itself (Documentation/networking/bonding.rst)."""
+BONDS = Path("/proc/thread-self/net/bonding")
+"""What each bond of the calling thread's network namespace says of itself (Documentation/networking/bonding.rst)."""
 
 
 def look(config: Config) -> Host:
