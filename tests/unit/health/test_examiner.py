@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
 from appliance.health.evidence import Evidence, Examinee, Reply, decode_evidence, encode_examinees
 from appliance.health.examination import Place
-from appliance.health.examiner import Opened, decode_sockets, encode_sockets, opened
+from appliance.health.examiner import BATCH, Opened, decode_sockets, encode_sockets, opened
 from appliance.model import Protocol
 from tests.lab.backend import REPOSITORY
 
@@ -54,15 +55,20 @@ def test_without_sockets_nothing_can_be_sent() -> None:
 
 @pytest.mark.root
 def test_this_host_examined_over_loopback() -> None:
-    """Both places are the same here: echo requests are answered, and nobody listens on port 9."""
+    """Both places are the same here: echo requests are answered, and nobody listens on port 9. In several batches."""
+    examinees = [replace(ONE, number=number) for number in range(2 * BATCH + 1)]
     sockets = [*opened(Place.HOST, 4), *opened(Place.PROBE, 4)]
     try:
         descriptors = tuple(one.descriptor for one, _ in sockets)
-        done = run(encode_sockets([one for one, _ in sockets]), text=encode_examinees([ONE]), descriptors=descriptors)
+        named = encode_sockets([one for one, _ in sockets])
+        done = run(named, text=encode_examinees(examinees), descriptors=descriptors)
     finally:
         for _, raw in sockets:
             raw.close()
     assert done.stderr == b""
-    [found] = decode_evidence(done.stdout)
-    assert (found.vip, found.vip_echo, found.own, found.own_echo) == (Reply.RESET, True, Reply.RESET, True)
-    assert (found.full, found.passed) == (1500, 1500)
+    batches = [decode_evidence(line) for line in done.stdout.splitlines()]
+    assert [len(batch) for batch in batches] == [BATCH, BATCH, 1]
+    for number, found in enumerate(one for batch in batches for one in batch):
+        assert found.number == number
+        assert (found.vip, found.vip_echo, found.own, found.own_echo) == (Reply.RESET, True, Reply.RESET, True)
+        assert (found.full, found.passed) == (1500, 1500)
