@@ -86,21 +86,9 @@ def convert(root: Root, arguments: Namespace) -> int:
 
 def doctor(root: Root, arguments: Namespace) -> int:
     """`vc5 doctor`: 1 where something will not work."""
-    from appliance import config
-    from appliance.cli import doctor_view
-    from appliance.control import systemd
-    from appliance.control.doctor import examine, look
-    from appliance.control.nic import Severity
+    from appliance.cli import doctor as examining
 
-    wanted = config.load(_config(root, arguments)).config
-    interfaces = examine(wanted, look(wanted))
-    units = systemd.examine() if root.packaged() else {}
-    found = {**interfaces, **units}
-    if arguments.json:
-        print(json.dumps({name: [finding.as_json() for finding in each] for name, each in found.items()}, indent=2))
-    else:
-        print("\n".join(doctor_view.lines(interfaces, units)))
-    return int(any(finding.severity is Severity.PROBLEM for each in found.values() for finding in each))
+    return examining.run(root, arguments, _config(root, arguments))
 
 
 def explain(root: Root, arguments: Namespace) -> int:

@@ -12,8 +12,8 @@ from appliance.cli import (
     completion,
     daemon,
     dashboards,
-    drops,
     drill,
+    drops,
     elasticsearch,
     metrics,
     netns,
@@ -314,8 +314,11 @@ VERBS = (
     Verb(
         "doctor",
         offline.doctor,
-        "what speaks against XDP on the interfaces of a configuration, what is wrong with the units, and what to do",
-        (CONFIG_FILE,),
+        "what is wrong with this host, the interfaces, the units, and backends that are not up; with what mends it",
+        (
+            CONFIG_FILE,
+            Argument("--all", "examine every backend, those that are up as well", {"action": "store_true"}),
+        ),
         failed="something will not work",
     ),
     Verb(

@@ -374,14 +374,15 @@ class Instance:
             numbers = self.data.tables.numbers(service.key) if self.data.tables else {}
             for backend in service.backends:
                 number = numbers.get(backend.address)
-                if number is not None and service.checks and self._can_probe(service.key):
+                if number is not None and service.checks and self.can_probe(service.key):
                     nat = namespace.nat_address(number, service.key.vip.version)
                     mapped = (backend.port or service.key.port) if service.forward is Forward.NAT else None
                     way = (mapped, service.tunnel, service.clamp_mss)
                     found.append(Target(service.key, backend.address, nat, service.checks, *way))
         return found
 
-    def _can_probe(self, service: ServiceKey) -> bool:
+    def can_probe(self, service: ServiceKey) -> bool:
+        """Whether probes of this service's family can be sent here."""
         return service.vip.version == 4 or (self.probe_end is not None and self.probe_end.peer_address6 is not None)
 
 

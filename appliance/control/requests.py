@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from appliance.control import alerting, dropping, foresight, standing
+from appliance.control import alerting, dropping, examinees, foresight, standing
 from appliance.control import reexec as reexecuting
 from appliance.control import reload as reloading
 from appliance.control.explain import explain_live
@@ -57,8 +57,12 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     async def explain(request: Request) -> Any:
         return explain_live(daemon, request.arguments)
 
+    async def examined(request: Request) -> Any:
+        return await examinees.told(daemon, request.arguments)
+
     return {
         "status": status,
+        "examinees": examined,
         "metrics": metrics,
         "plan": plan,
         "reload": reload,

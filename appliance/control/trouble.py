@@ -144,9 +144,27 @@ def not_forwarded(name: str, family: int) -> Trouble:
     return Trouble(Lack.NO_FORWARDING, f"{name} IPv{family}", f"{text}: {to_forward(name, family)}")
 
 
+def mend(trouble: Trouble) -> str:
+    """What to do about it, with the command where there is one."""
+    return {
+        Lack.INTERFACE_DOWN: f"ip link set {trouble.entry} up; then ethtool {trouble.entry} (`Link detected`)",
+        Lack.NO_NETWORK: "ip address show: the host needs an address in that network; or correct the addresses",
+        Lack.NO_ADDRESS: "ip address add ADDRESS/LENGTH dev IFACE "
+        "(for a VLAN, before: ip link add link TRUNK name IFACE type vlan id N; ip link set IFACE up)",
+        Lack.NO_ROUTE: f"ip route add {trouble.entry} via GATEWAY; or name a gateway in `vlans`",
+        Lack.MTU: "ip link set IFACE mtu 1500, on each way that tunnels take",
+        Lack.NO_IPV6: "boot without ipv6.disable=1",
+    }.get(trouble.lack, "see the reason")
+
+
+def summarised(troubles: Iterable[Trouble]) -> list[tuple[Trouble, str]]:
+    """The first trouble of each kind, with the line that names more."""
+    return [(group[0], _line(group)) for group in _groups(troubles)]
+
+
 def summaries(troubles: Iterable[Trouble]) -> list[str]:
     """One line for each kind of trouble, naming the first entries."""
-    return [_line(group) for group in _groups(troubles)]
+    return [line for _, line in summarised(troubles)]
 
 
 def alarms(before: frozenset[Trouble], after: frozenset[Trouble]) -> list[Alarm]:

@@ -128,6 +128,20 @@ def is_there(root: Root) -> bool:
         return False
 
 
+def deviations(root: Root) -> list[tuple[str, str, str]]:
+    """Return which settings are not as they were made, in the namespace of the caller: name, value, what it should be.
+
+    Only those without which answers to probes are dropped; what this kernel does not have is left out.
+    """
+    found = []
+    for setting in ("ipv4/conf/all/rp_filter", "ipv4/conf/{peer}/rp_filter", "ipv6/conf/{peer}/disable_ipv6"):
+        wanted, file = _INSIDE_SETTINGS[setting], _SYSCTL / setting.format(peer=root.veth_peer)
+        value = file.read_text().strip() if file.exists() else wanted
+        if value != wanted:
+            found.append((f"net.{setting.format(peer=root.veth_peer).replace('/', '.')}", value, wanted))
+    return found
+
+
 def probe_link(root: Root) -> ProbeLink:
     """Return the pair that `ensure` made; needs no privilege. Raises HostError if it is not there."""
     with IPRoute() as host:

@@ -128,34 +128,57 @@ def source_address(family: int, host: str) -> str:
         return str(probe.getsockname()[0])
 
 
-def syn_segment(family: int, source: str, host: str, source_port: int, port: int, sequence: int) -> bytes:
+def syn_segment(
+    family: int, source: str, host: str, source_port: int, port: int, sequence: int, data: bytes = b""
+) -> bytes:
     """Return a TCP SYN (RFC 9293 section 3.1), network byte order, with its checksum for IPv4.
 
-    The kernel writes the checksum of IPv6 (IPV6_CHECKSUM, RFC 3542 section 3.1), and both IP headers.
+    The kernel writes the checksum of IPv6 (IPV6_CHECKSUM, RFC 3542 section 3.1), and both IP headers. `data` has an
+    even length; who listens without TCP Fast Open leaves it out of account.
     """
     options = struct.pack("!BBH", 2, 4, 1460 if family == socket.AF_INET else 1440)
     offset = (20 + len(options)) // 4 << 4
     head = struct.pack("!HHIIBBHHH", source_port, port, sequence, 0, offset, SYN, WINDOW, 0, 0) + options
+    head += data
     if family != socket.AF_INET:
         return head
     pseudo = socket.inet_aton(source) + socket.inet_aton(host) + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(head))
     return head[:16] + struct.pack("!H", checksum(pseudo + head)) + head[18:]
 
 
-def attach_filter(raw: socket.socket, family: int) -> None:
-    """Let only SYN-ACK and RST to RAW_PORTS into a raw TCP socket (classic BPF, socket(7)); raises OSError."""
+def attach_filter(raw: socket.socket, family: int, ports: range = RAW_PORTS) -> None:
+    """Let only SYN-ACK and RST to `ports` into a raw TCP socket (classic BPF, socket(7)); raises OSError."""
     # Where the TCP header begins: after the IPv4 header (X = 4 * IHL); a raw IPv6 socket's packets begin with it.
     begin = (0xB1, 0, 0, 0) if family == socket.AF_INET else (0x01, 0, 0, 0)
     program = [
         begin,
         (0x48, 0, 0, 2),  # A = destination port
-        (0x35, 0, 4, RAW_PORTS.start),  # below: drop
+        (0x35, 0, 5, ports.start),  # below: drop
+        (0x25, 4, 0, ports.stop - 1),  # above: drop
         (0x50, 0, 0, 13),  # A = flags
         (0x45, 1, 0, RST),  # RST: pass
         (0x45, 0, 1, SYN),  # SYN without RST: pass; the acknowledged number is looked at later
         (0x06, 0, 0, 0xFFFF),
         (0x06, 0, 0, 0),
     ]
+    _attach(raw, program)
+
+
+def attach_port_filter(raw: socket.socket, family: int, ports: range) -> None:
+    """Let only what goes to `ports` into a raw UDP socket; raises OSError."""
+    begin = (0xB1, 0, 0, 0) if family == socket.AF_INET else (0x01, 0, 0, 0)
+    program = [
+        begin,
+        (0x48, 0, 0, 2),  # A = destination port
+        (0x35, 0, 2, ports.start),
+        (0x25, 1, 0, ports.stop - 1),
+        (0x06, 0, 0, 0xFFFF),
+        (0x06, 0, 0, 0),
+    ]
+    _attach(raw, program)
+
+
+def _attach(raw: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     raw.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(buffer)))

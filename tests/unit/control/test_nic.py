@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.doctor_view import lines
-from appliance.cli.tables import Screen
-from appliance.control.nic import HALF_FOR_XDP, UPPER, Facts, Finding, Severity, findings
+from appliance.control.nic import HALF_FOR_XDP, UPPER, Facts, Severity, findings
 from appliance.model import Mode, XdpMode
 
 GOOD = Facts("eth0", "ice", 1500, queues=4, most_queues=16)
@@ -89,12 +87,3 @@ def test_any_nic_gets_findings_that_make_sense(facts: Facts, mode: Mode, xdp: Xd
     assert all(one.what and one.why and one.remedy for one in found)
     assert [one.severity for one in found] == sorted((one.severity for one in found), key=list(Severity).index)
     assert not any("combined 0" in one.remedy for one in found)
-
-
-def test_the_table() -> None:
-    one = Finding(WARNING, "what", "why", "remedy")
-    assert lines({}) == ["no interfaces are configured"]
-    text = lines({"eth0": (one,), "eth1": ()}, to=Screen())
-    assert text[0].split() == ["INTERFACE", "SEVERITY", "FINDING", "WHAT", "TO", "DO", "WHY"]
-    assert text[1].split() == ["eth0", "warning", "what", "remedy", "why"]
-    assert text[2].split("  ")[-1] == "nothing speaks against XDP"

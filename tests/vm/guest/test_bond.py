@@ -15,7 +15,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from appliance import config
 from appliance.cli.client import call
+from appliance.control import doctor
 from appliance.net import nic
 from tests.lab.addresses import ECHO, HTTP
 from tests.lab.daemon import Daemon
@@ -118,3 +120,16 @@ def test_a_member_of_the_bond_goes_and_comes_back(site: Trunk) -> None:
         assert daemon.leftovers() == []
         assert "Traceback" not in daemon.errors
     assert stripping(site) == list(MEMBERS)
+
+
+def test_the_doctor_finds_a_member_without_the_program(site: Trunk) -> None:
+    file = site.root() / "lab.yaml"
+    found = {}
+    for names in ("eth0, eth1", "eth0"):
+        file.write_text(configuration().replace(", ".join(MEMBERS), names))
+        wanted = config.load(config.Source(file)).config
+        told = site.balancer.call(lambda wanted=wanted: doctor.examine(wanted, doctor.look(wanted)))  # type: ignore[misc]
+        found[names] = [one.what for one in told["eth0"]]
+    missing = "eth1 is a member of bond0 too, and not in `interfaces`"
+    assert missing not in found["eth0, eth1"]
+    assert missing in found["eth0"]
