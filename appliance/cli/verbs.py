@@ -177,7 +177,15 @@ VERBS = (
         failed="the running program goes on, and the answer says why",
     ),
     Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
-    Verb("status", status.run, "services, backends and interfaces of the running daemon"),
+    Verb(
+        "status",
+        status.run,
+        "services, backends and interfaces of the running daemon: what is wrong first, and of much that is well the sum",
+        (
+            Argument("service", "all of one: VIP:PORT/tcp, the VIP, or the name", {"nargs": "?"}, Names.SERVICE),
+            Argument("--all", "all backends of all services", {"action": "store_true"}),
+        ),
+    ),
     Verb(
         "bgp",
         bgp.run,
