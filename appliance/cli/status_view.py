@@ -181,7 +181,9 @@ def _detail(service: Body, vip: Body | None, to: Screen) -> Iterator[str]:
     yield _heading(service, to) + (f": {text(service['description'])}" if service.get("description") else "")
     mine = dicts(service.get("backends"))
     standing = _standing(service)
-    needs = f"{text(service.get('available'))} of {len(mine)} backends get new flows, {text(service.get('need'))} needed"
+    needs = (
+        f"{text(service.get('available'))} of {len(mine)} backends get new flows, {text(service.get('need'))} needed"
+    )
     rows = [("state", to.paint(standing, STANDINGS[standing]) + f", {needs}")]
     if vip:
         since = duration(vip.get("since_s"))
@@ -190,7 +192,10 @@ def _detail(service: Body, vip: Body | None, to: Screen) -> Iterator[str]:
         rows.append(("vip", f"{text(vip.get('vip'))} {up}{since and f' for {since}'}{said}"))
     policies = [f"on_dead {text(service['on_dead'])}" if service.get("on_dead") else ""]
     policies += [f"on_down {text(service['on_down'])}" if service.get("on_down") else ""]
-    policies += ["sticky" if service.get("sticky") is True else "", "critical" if service.get("critical") is True else ""]
+    policies += [
+        "sticky" if service.get("sticky") is True else "",
+        "critical" if service.get("critical") is True else "",
+    ]
     rows.append(("policy", ", ".join(one for one in policies if one)))
     slots = service.get("slots")
     tracked = f", {_tracked(service)} of them tracked" if _tracked(service) else ""

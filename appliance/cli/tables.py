@@ -133,14 +133,17 @@ def fold(line: str, to: Screen, more: str = "  ") -> list[str]:
     room = to.width
     lines = []
     while room is not None and room > width(more) + 8 and width(SGR.sub("", line)) > room:
-        at = _break(line, room)
+        at = _break(line, room, room - width(more))
         lines.append(line[:at].rstrip(" "))
         line = more + line[at:].lstrip(" ")
     return [*lines, line]
 
 
-def _break(line: str, room: int) -> int:
-    """Return where to break a line that is too long for `room` columns: after a blank, or else where the room ends."""
+def _break(line: str, room: int, later: int) -> int:
+    """Return where to break a line that is too long for `room` columns: after a blank, or else where the room ends.
+
+    So is a word broken that would be too long for the `later` columns of the next line as well.
+    """
     used = at = blank = 0
     words = width(line) - width(line.lstrip(" "))  # a break in the indent would be none
     for match in SGR_OR_CHARACTER.finditer(line):
@@ -151,7 +154,9 @@ def _break(line: str, room: int) -> int:
         if match[0] == " " and used > words:
             blank = at
     # A blank that follows the room counts as well.
-    return at if line[at : at + 1] == " " or not blank else blank
+    if not blank or line[at : at + 1] == " ":
+        return at
+    return at if width(SGR.sub("", line[blank:].partition(" ")[0])) > later else blank
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]], to: Screen, indent: str = "") -> list[str]:
