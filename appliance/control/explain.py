@@ -252,7 +252,7 @@ def examine(
         **_around(frame, key, services),
     }
     table, entry = (tables.slots(key), tables.entry(key)) if key else (None, None)
-    if flow is not None and table is not None and entry is not None:
+    if key is not None and flow is not None and table is not None and entry is not None:
         hashed = _hash(memory, flow, sticky=entry.sticky)
         slot = slot_of(hashed, entry.slot_count)
         found = table.slot(slot)

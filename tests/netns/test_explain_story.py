@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +121,7 @@ def long_frame() -> str:
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The answers to all steps, which build on each other."""
     place = tmp_path_factory.mktemp("story")
     (place / "F.yaml").write_text(CONFIGURATION)
@@ -136,7 +135,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict
             if "BACKEND" in str(step):
                 step = {"health": {SHOP: {found["a new connection"]["backend"]: "draining"}}}
             found[name] = explain._step(bench, step)
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("columns", [80, 140])
