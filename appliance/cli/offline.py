@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.cli.arguments import UsageError
+from appliance.cli.progress import progress
 from appliance.cli.tables import printable
 from appliance.paths import Root
 
@@ -32,7 +33,8 @@ def check(root: Root, arguments: Namespace) -> int:
     from appliance import config
 
     path = _config(root, arguments)
-    loaded = config.load(path)
+    with progress("reading the configuration"):
+        loaded = config.load(path)
     from appliance.control import offline
 
     if arguments.json:
@@ -50,7 +52,8 @@ def render(root: Root, arguments: Namespace) -> int:
     """`vc5 render`: the C text."""
     from appliance.control import offline
 
-    text = offline.render_text(_config(root, arguments))
+    with progress("rendering the program"):
+        text = offline.render_text(_config(root, arguments))
     print(json.dumps({"text": text}) if arguments.json else text.rstrip("\n"))
     return 0
 
@@ -92,9 +95,10 @@ def doctor(root: Root, arguments: Namespace) -> int:
     from appliance.control.doctor import examine, look
     from appliance.control.nic import Severity
 
-    wanted = config.load(_config(root, arguments)).config
-    interfaces = examine(wanted, look(wanted))
-    units = systemd.examine() if root.packaged() else {}
+    with progress("looking at interfaces and units"):
+        wanted = config.load(_config(root, arguments)).config
+        interfaces = examine(wanted, look(wanted))
+        units = systemd.examine() if root.packaged() else {}
     found = {**interfaces, **units}
     if arguments.json:
         print(json.dumps({name: [finding.as_json() for finding in each] for name, each in found.items()}, indent=2))

@@ -11,6 +11,7 @@ import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,11 @@ def main(root: Root, arguments: Namespace) -> int:
         return _ask(root, arguments)
     loaded = config.load(Path(arguments.config))
     host = read_host(Path(arguments.host), loaded.config) if arguments.host else None
-    with Workbench(loaded.config, host) as bench:
+    from appliance.cli.progress import progress
+
+    with ExitStack() as stack:
+        with progress("compiling the program of this configuration"):
+            bench = stack.enter_context(Workbench(loaded.config, host))
         if arguments.steps:
             for number, step in _steps(Path(arguments.steps)):
                 try:
