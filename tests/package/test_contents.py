@@ -92,4 +92,5 @@ def test_the_manual_pages_bear_the_version_and_the_date_of_the_package(deb: Pack
 def test_the_completions_are_those_that_the_command_prints(deb: Package) -> None:
     files = deb.files()
     assert files["/usr/share/bash-completion/completions/vc5"].decode() == SCRIPTS["bash"]
+    assert files["/usr/share/fish/vendor_completions.d/vc5.fish"].decode() == SCRIPTS["fish"]
     assert files["/usr/share/zsh/vendor-completions/_vc5"].decode() == SCRIPTS["zsh"]
