@@ -17,6 +17,7 @@ from appliance.cli import (
     overrides,
     plan,
     status,
+    top,
 )
 from appliance.cli.arguments import Argument, Names, Verb
 from appliance.cli.verbs_told import TOLD_VERBS
@@ -166,6 +167,16 @@ VERBS = (
         ),
     ),
     Verb(
+        "top",
+        top.run,
+        "rates and bars of services and backends, those with most traffic first, again and again; ? tells the keys",
+        (
+            Argument("service", "begin with the backends of this one", {"nargs": "?"}, Names.SERVICE),
+            Argument("--interval", "seconds between two looks (default: 2)", {"metavar": "N"}),
+            Argument("--once", "print one frame and end, after one interval", {"action": "store_true"}),
+        ),
+    ),
+    Verb(
         "bgp",
         bgp.run,
         "the routers: their sessions, what they are told of each VIP and why not, BFD, and the last errors",
@@ -290,7 +301,7 @@ VERBS = (
         completion.run,
         "print what makes a shell complete this command: source <(vc5 completion bash)",
         (
-            Argument("shell", "which one: bash or zsh", {"choices": ("bash", "zsh")}),
+            Argument("shell", "which one: bash, zsh or fish", {"choices": tuple(completion.SCRIPTS)}),
             Argument(
                 "words",
                 "print what the last of these words may become, each with = in front; so ask the shells",
