@@ -39,15 +39,16 @@ def run(root: Root, arguments: Namespace) -> int:
         raise HostError(f"{root.log}: {reason}; another instance's log is found with --root DIR or VC5_ROOT")
     to = screen()
     place = spool_reader.end(root.log)
-    if count is None:
-        _print(spool_reader.read(root.log, wanted, place), arguments.json, to)
-    else:
-        _print(spool_reader.tail(root.log, count, wanted, place), arguments.json, to)
-    if arguments.follow:
-        try:
+    try:
+        if count is None:
+            _print(spool_reader.read(root.log, wanted, place), arguments.json, to)
+        else:
+            _print(spool_reader.tail(root.log, count, wanted, place), arguments.json, to)
+        if arguments.follow:
             _write(spool_reader.follow(root.log, place, wanted), arguments.json, to, flush=True)
-        except KeyboardInterrupt:
-            pass
+    except KeyboardInterrupt:
+        if not arguments.follow:
+            raise
     return 0
 
 

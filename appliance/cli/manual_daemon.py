@@ -21,12 +21,12 @@ DESCRIPTION = (
 UNITS = {
     "vc5.service": """The daemon, as user `vc5`. `systemctl reload vc5` is `vc5 reload`: it fails where that
     is refused. Started again when it ends unasked; the program forwards meanwhile.""",
-    "vc5-netns.service": """Makes the probe namespace and the place for pins, with rights, and ends (`vc5 netns`). `systemctl reload
-    vc5-netns` repairs them.""",
+    "vc5-netns.service": """Makes the probe namespace and the place for pins, with rights, and ends (`vc5
+    netns`). `systemctl reload vc5-netns` repairs them.""",
     "vc5-prober.service": "The prober, as user `vc5-prober`. While it is gone, the last verdicts stand.",
     "vc5-bfd.socket": "On which systemd listens for the daemon, once a router is configured with BFD.",
-    "vc5-bfd.service": """The process for BFD, as user `vc5-bfd`. It outlives the daemon by the time for which a router keeps the
-    routes.""",
+    "vc5-bfd.service": """The process for BFD, as user `vc5-bfd`. It outlives the daemon by the time for which
+    a router keeps the routes.""",
 }
 """What systemd runs; the files are in packaging/systemd."""
 SIGNALS = {
@@ -82,10 +82,10 @@ SAFETY = {
     where the node itself seems cut off.""",
     "Rights": """Nothing that stays runs as root. The daemon holds CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and
     CAP_NET_BIND_SERVICE for `listen`; the prober CAP_NET_RAW in its namespace; the others none.""",
-    "Who may change things": """Whoever can write to the control socket: root, and the group `vc5`. Console, API and metrics, at the address
-    of `webserver`, only show.""",
-    "Secrets": """Passwords and URLs of webhooks are masked wherever the configuration is shown. A configuration that has some
-    belongs to root:vc5 with mode 0640.""",
+    "Who may change things": """Whoever can write to the control socket: root, and the group `vc5`. Console,
+    API and metrics, at the address of `webserver`, only show.""",
+    "Secrets": """Passwords and URLs of webhooks are masked wherever the configuration is shown. A
+    configuration that has some belongs to root:vc5 with mode 0640.""",
     "Evidence": """`vc5 log` has every probe and event, also of a daemon that is gone; `vc5 explain` runs the
     loaded program on a packet, and changes nothing by it; `vc5 doctor` says what speaks against XDP on the
     interfaces.""",
