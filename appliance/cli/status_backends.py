@@ -92,9 +92,9 @@ def note(backend: Body) -> str:
     drained = "removed from the configuration" if who == "removed" else f"by {text(who)}" if who else ""
     said = [_said(one) for one in dicts(backend.get("overrides"))]
     kept = backend.get("kept_by")
-    notes = [*(said or [drained]), backend.get("diagnostic") or ""]
-    notes += [f"{text(backend.get('health'))}, yet kept ({kept})"] if kept else []
-    notes += [trouble.get("message", "") for trouble in dicts(backend.get("troubles"))]
+    # What is missing on our side explains what the checks find.
+    notes = [*(said or [drained]), *(trouble.get("message", "") for trouble in dicts(backend.get("troubles")))]
+    notes += [backend.get("diagnostic") or "", f"{text(backend.get('health'))}, yet kept ({kept})" if kept else ""]
     return text(", ".join(str(one) for one in notes if one))
 
 

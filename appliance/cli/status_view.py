@@ -203,7 +203,7 @@ def _detail(service: Body, vip: Body | None, to: Screen) -> Iterator[str]:
     carried = [f"{count(service.get('packets'))} packets", octets(service.get("octets"))]
     carried += [f"{count(service.get('flows'))} flows", f"{count(service.get('drops'))} drops"]
     rows.append(("carried", ", ".join(carried)))
-    yield from (f"  {name:8}{said}" for name, said in rows if said)
+    yield from (f"  {name:9}{said}" for name, said in rows if said)
     yield ""
     ordered = sorted(mine, key=grade)
     rows_ = backend_rows(ordered, to) if mine else ["  no backends"]
