@@ -65,9 +65,10 @@ fuzz: ## the long profile: 100,000 packets against the model, a million inputs p
 	@VC5_PROFILE=fuzz $(TOOLS) -m pytest -m "hypothesis or soak" $(ARGS)
 
 # They bear today's date, or that of SOURCE_DATE_EPOCH.
-man: ## the manual pages vc5(8), vc5.yaml(5) and vc5-metrics(7), in build/man
+man: ## the manual pages vc5(1), vc5(8), vc5.yaml(5) and vc5-metrics(7), in build/man
 	@mkdir -p build/man
-	@$(PYTHON) -m appliance.cli.manual >build/man/vc5.8
+	@$(PYTHON) -m appliance.cli.manual 1 >build/man/vc5.1
+	@$(PYTHON) -m appliance.cli.manual 8 >build/man/vc5.8
 	@$(PYTHON) -m appliance schema --man >build/man/vc5.yaml.5
 	@$(PYTHON) -m appliance metrics --man >build/man/vc5-metrics.7
 

@@ -26,7 +26,7 @@ RUNTIME='python3 python3-bpfcc python3-pyroute2 python3-jinja2 python3-yaml pyth
     libbpf1 linux-libc-dev mount util-linux'
 LAB='iproute2 bpftool tcpdump ethtool nginx-light nftables openssl curl procps python3-jsonschema dnsmasq-base python3-grpcio
     rsyslog rsyslog-gnutls'
-TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh'
+TOOLS='python3-venv python3-jsonschema ca-certificates man-db mandoc zsh fish'
 DEB='debhelper dh-python dpkg-dev make'
 SERVERS='prometheus'
 ROUTERS='bird2 frr gobgpd'

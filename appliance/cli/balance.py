@@ -8,10 +8,12 @@ from __future__ import annotations
 import signal
 import sys
 from argparse import Namespace
+from contextlib import ExitStack
 
 from appliance.balancer import Balancer
 from appliance.cli.arguments import UsageError
 from appliance.cli.balance_text import COMMANDS, Rows, backend, counted, refuse, say, service_key, show, standing
+from appliance.cli.progress import progress
 from appliance.errors import RequestError, Vc5Error
 from appliance.model import Config, Service, ServiceKey
 from appliance.paths import Root
@@ -28,7 +30,9 @@ def run(_: Root, arguments: Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from None
     try:
-        with Balancer(Config((arguments.interface,), services=(service,))) as balancer:
+        with ExitStack() as stack:
+            with progress("compiling and attaching"):
+                balancer = stack.enter_context(Balancer(Config((arguments.interface,), services=(service,))))
             say(f"balancing {key} on {arguments.interface}; {COMMANDS}")
             for line in balancer.lines(sys.stdin):
                 if line == "quit":

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from appliance.cli.arguments import UsageError
 from appliance.cli.bgp_view import peers_of
-from appliance.cli.client import call
+from appliance.cli.client import ask
 from appliance.cli.pcap_file import opened
 from appliance.cli.tables import printable
 from appliance.errors import ControlError
@@ -37,7 +37,7 @@ def run(root: Root, arguments: Namespace, peer: str | None) -> int:
         raise UsageError("a file for Wireshark (--pcap) is no JSON; choose one of the two")
     # The first answer comes at once: a daemon that is not there, or that does not know the peer, leaves no file.
     after = _ask(root, peer, 0.0, None)["after"]
-    known = {str(one.get("address")): one for one in peers_of(call(root, "bgp"))}
+    known = {str(one.get("address")): one for one in peers_of(ask(root, "bgp"))}
     with _writer(arguments, known) as write:
         if sys.stderr.isatty():
             print("vc5: capturing; interrupt this to end it", file=sys.stderr, flush=True)
@@ -60,7 +60,7 @@ def _follow(root: Root, peer: str | None, after: Any, seconds: float, write: Cal
 
 
 def _ask(root: Root, peer: str | None, seconds: float, after: Any) -> dict[str, Any]:
-    answer = call(root, "bgp-capture", peer=peer, seconds=seconds, after=after)
+    answer = ask(root, "bgp-capture", peer=peer, seconds=seconds, after=after)
     try:
         if isinstance(answer["messages"], list) and isinstance(answer["after"], int):
             return dict(answer)

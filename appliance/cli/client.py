@@ -7,6 +7,7 @@ import os
 import socket
 from typing import Any
 
+from appliance.cli.progress import progress
 from appliance.errors import ConfigError, ControlError, Issue, Severity
 from appliance.paths import Root
 
@@ -17,10 +18,27 @@ SECONDS = 30.0
 LONG_SECONDS = 330.0
 """For verbs that compile and verify a program; longer than the daemon's own limit, so that its answer arrives."""
 LONG_VERBS = frozenset({"reload", "plan", "explain", "block", "reexec"})
+WAITING = {
+    "reload": "the daemon reads its configuration, and compiles where that is needed",
+    "plan": "the daemon works out what a reload would do",
+    "explain": "the daemon runs its program on the packet",
+    "block": "the daemon blocks the prefix, and compiles if it is the first ever",
+    "reexec": "the installed program is tried out beside the running one",
+    "prefixes": "the daemon counts packets by their source",
+    "alert": "messages are sent",
+    "reattach": "the program is detached and attached again",
+}
+"""What is being done while somebody waits for the answer."""
 
 
 def call(root: Root, verb: str, /, **arguments: Any) -> Any:
-    """Ask the daemon of this root and return its result.
+    """Ask the daemon of this root and return its result; a terminal is told when that takes long. Raises as `ask`."""
+    with progress(WAITING.get(verb, "waiting for the daemon")):
+        return ask(root, verb, **arguments)
+
+
+def ask(root: Root, verb: str, /, **arguments: Any) -> Any:
+    """Ask the daemon of this root and return its result, without a word.
 
     Raises ControlError where no daemon answers or it refused, ConfigError where it refused a configuration; the
     error's `exit_status` is the daemon's.

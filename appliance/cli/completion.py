@@ -51,7 +51,20 @@ _vc5() {
 }
 if [[ $funcstack[1] == _vc5 ]]; then _vc5 "$@"; else compdef _vc5 vc5; fi
 """
-SCRIPTS = {"bash": BASH, "zsh": ZSH}
+FISH = r"""# fish completion for vc5
+function __vc5_complete
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    set -l offers ($words[1] completion fish "="$words[2..-1] "=$current" 2>/dev/null)
+    if test "$offers" = ":files"
+        __fish_complete_path "$current"
+    else
+        printf '%s\n' $offers
+    end
+end
+complete -c vc5 -f -k -a '(__vc5_complete)'
+"""
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 def run(root: Root, arguments: Namespace) -> int:
@@ -140,12 +153,12 @@ def _known(root: Root, words: Sequence[str]) -> Known:
 
     def names(kind: Names, service: str) -> Iterable[str]:
         from appliance import paths
-        from appliance.cli.client import call
+        from appliance.cli.client import ask
         from appliance.errors import Vc5Error
 
         at = words.index(ROOT.name) + 1 if ROOT.name in words[:-2] else 0
         try:
-            return told(call(paths.root(words[at]) if at else root, "status"), kind, service)
+            return told(ask(paths.root(words[at]) if at else root, "status"), kind, service)
         except (Vc5Error, OSError):
             return ()
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance import config
+from appliance.cli.progress import progress
 from appliance.config.convert import Converted, convert_text, is_secret
 from appliance.config.file import read_text
 from appliance.config.findings import Findings
@@ -31,7 +32,8 @@ def run(arguments: Namespace) -> int:
     interfaces = tuple(dict.fromkeys(arguments.interface or ()))
     converted = convert_text(text, arguments.old, interfaces)
     if arguments.resolve and converted.names:
-        known = {name: resolve(name) for name in converted.names}
+        with progress("the resolver is asked for host names"):
+            known = {name: resolve(name) for name in converted.names}
         converted = convert_text(text, arguments.old, interfaces, known)
     if arguments.output:
         write(Path(arguments.output), converted.text)

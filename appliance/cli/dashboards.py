@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance.cli import credentials
 from appliance.cli.arguments import UsageError
+from appliance.cli.progress import progress
 from appliance.errors import HostError
 from appliance.paths import Root
 
@@ -42,7 +43,8 @@ def run(root: Root, arguments: Namespace) -> int:
     else:
         tls = tls_context(settings) if url.startswith("https:") else None
         space = "" if arguments.space in (None, "default") else arguments.space
-        count = import_objects(url, objects, space=space, authorization=authorization(settings), tls=tls)
+        with progress("Kibana imports the dashboards"):
+            count = import_objects(url, objects, space=space, authorization=authorization(settings), tls=tls)
         done = "imported"
     if arguments.json:
         print(json.dumps({"objects": titles, "count": count, "dry_run": arguments.dry_run}))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from appliance.cli.client import call
-from appliance.cli.progress import Progress
+from appliance.cli.client import ask
+from appliance.cli.progress import progress
 from appliance.errors import ControlError, HostError
 from appliance.paths import Root
 
@@ -30,20 +30,19 @@ def run(root: Root, arguments: Namespace, source: Source) -> int:
     from appliance.control.nic import Severity
 
     wanted = config.load(source).config
-    with Progress() as progress:
-        progress.say("looking at the host")
+    with progress("looking at the host") as say:
         host = look(wanted)
-        progress.say("asking the daemon")
+        say("asking the daemon")
         daemon, rows, why = _daemon(root, every=arguments.all)
         sections: dict[str, Mapping[str, tuple[Finding, ...]]] = {
             doctor_view.HOST: {HOST: examine_host(wanted, host, root, daemon)},
             doctor_view.INTERFACES: examine(wanted, host),
         }
         if root.packaged():
-            progress.say("asking systemd")
+            say("asking systemd")
             sections[doctor_view.UNITS] = systemd.examine()
         if daemon:
-            sections[doctor_view.BACKENDS] = _backends(root, rows, progress)
+            sections[doctor_view.BACKENDS] = _backends(root, rows, say)
     if arguments.json:
         found: dict[str, list[dict[str, str]]] = {}
         for section in sections.values():
@@ -67,7 +66,7 @@ def _daemon(root: Root, *, every: bool) -> tuple[int, list[Subject], str]:
     from appliance.control.subjects import Subject
 
     try:
-        body = call(root, "examinees", all=every)
+        body = ask(root, "examinees", all=every)
     except ControlError as error:
         return 0, [], str(error)
     try:
@@ -76,7 +75,7 @@ def _daemon(root: Root, *, every: bool) -> tuple[int, list[Subject], str]:
         return 0, [], f"the daemon is of another version ({error}); vc5 reexec lets it become this one"
 
 
-def _backends(root: Root, subjects: list[Subject], progress: Progress) -> dict[str, tuple[Finding, ...]]:
+def _backends(root: Root, subjects: list[Subject], say: Callable[[str], None]) -> dict[str, tuple[Finding, ...]]:
     """Examine backends of the running daemon."""
     from appliance.control import examining
     from appliance.control.backend_faults import findings, not_examined
@@ -91,12 +90,8 @@ def _backends(root: Root, subjects: list[Subject], progress: Progress) -> dict[s
         told = merged((subject, findings(subject, None)) for subject in subjects)
         return {BACKENDS: (not_examined(why),), **told}
     try:
-        seen = examining.examine(root, examinees, lambda done: _say(progress, done, subjects))
+        seen = examining.examine(root, examinees, lambda done: say(f"examining backends: {done} of {len(subjects)}"))
     except HostError as error:
         told = merged((subject, findings(subject, None)) for subject in subjects)
         return {BACKENDS: (not_examined(str(error)),), **told}
     return merged((subject, findings(subject, seen.get(number))) for number, subject in enumerate(subjects))
-
-
-def _say(progress: Progress, done: int, subjects: list[Subject]) -> None:
-    progress.say(f"examining backends: {done} of {len(subjects)}")

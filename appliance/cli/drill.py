@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from appliance.cli.arguments import UsageError
-from appliance.cli.client import call
+from appliance.cli.client import ask, call
 from appliance.cli.overrides import name_of_caller
 from appliance.cli.tables import Cell, Column, Screen, Style, count, cut, printable, screen, table
 from appliance.errors import EXIT_FAILED, EXIT_OK, ControlError
@@ -94,7 +94,7 @@ def _end(root: Root, number: Any) -> Json:
 
 def _ask(root: Root, action: str, number: Any) -> Json:
     try:
-        return _dict(call(root, "drill", action=action, drill=number))
+        return _dict(ask(root, "drill", action=action, drill=number))
     except ControlError as error:
         told = f"{error}; what a drill overrides does not outlive its daemon, so a new one begins without it"
         raise ControlError(told) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from appliance.cli import credentials
 from appliance.cli.arguments import UsageError
+from appliance.cli.progress import progress
 from appliance.errors import ShipError
 from appliance.paths import Root
 
@@ -45,7 +46,8 @@ def run(root: Root, arguments: Namespace) -> int:
                     # A server that does not answer is left alone for a while: the next one has its turn.
             return await install(elastic, arguments.force, arguments.dry_run)
 
-    done = asyncio.run(work())
+    with progress("Elasticsearch is asked and told"):
+        done = asyncio.run(work())
     print(json.dumps(_body(done, arguments.dry_run)) if arguments.json else _text(done, arguments.dry_run))
     return 0
 

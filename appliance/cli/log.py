@@ -9,9 +9,11 @@ import time
 from argparse import Namespace
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from appliance.cli.arguments import UsageError
+from appliance.cli.progress import progress
 from appliance.cli.tables import Screen, Style, cut, printable, screen
 from appliance.errors import HostError
 from appliance.model import EventKind, Health, Outcome, ServiceKey
@@ -37,15 +39,16 @@ def run(root: Root, arguments: Namespace) -> int:
         raise HostError(f"{root.log}: {reason}; another instance's log is found with --root DIR or VC5_ROOT")
     to = screen()
     place = spool_reader.end(root.log)
-    if count is None:
-        _print(spool_reader.read(root.log, wanted, place), arguments.json, to)
-    else:
-        _print(spool_reader.tail(root.log, count, wanted, place), arguments.json, to)
-    if arguments.follow:
-        try:
-            _print(spool_reader.follow(root.log, place, wanted), arguments.json, to, flush=True)
-        except KeyboardInterrupt:
-            pass
+    try:
+        if count is None:
+            _print(spool_reader.read(root.log, wanted, place), arguments.json, to)
+        else:
+            _print(spool_reader.tail(root.log, count, wanted, place), arguments.json, to)
+        if arguments.follow:
+            _write(spool_reader.follow(root.log, place, wanted), arguments.json, to, flush=True)
+    except KeyboardInterrupt:
+        if not arguments.follow:
+            raise
     return 0
 
 
@@ -73,7 +76,16 @@ def _time(at: object) -> str:
     return moment.isoformat(" ", "milliseconds")
 
 
-def _print(events: Iterable[dict[str, Any]], as_json: bool, to: Screen, *, flush: bool = False) -> None:
+def _print(events: Iterable[dict[str, Any]], as_json: bool, to: Screen) -> None:
+    """Print what is in the store already, which may have to be searched for a while before there is anything."""
+    found = iter(events)
+    with progress("searching the log"):
+        first = next(found, None)
+    if first is not None:
+        _write(chain((first,), found), as_json, to)
+
+
+def _write(events: Iterable[dict[str, Any]], as_json: bool, to: Screen, *, flush: bool = False) -> None:
     for event in events:
         print(json.dumps(event) if as_json else line(event, to), flush=flush)
 

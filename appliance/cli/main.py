@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from appliance import paths
 from appliance.cli.arguments import EXITS, JSON, ROOT, VERSION, Argument, UsageError, Verb
+from appliance.cli.examples import EXAMPLES_HEADING, help_text
 from appliance.cli.verbs import VERBS
 from appliance.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, Vc5Error
 
@@ -34,6 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
 
 
+class _Help(argparse.HelpFormatter):
+    """Leaves the lines of examples as they are: one that is wrapped cannot be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLES_HEADING) else super()._fill_text(text, width, indent)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser that the verb table describes."""
     top = argparse.ArgumentParser(prog="vc5", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
@@ -41,7 +49,15 @@ def parser() -> argparse.ArgumentParser:
         _add_argument(top, argument)
     verbs = top.add_subparsers(metavar="VERB", dest="verb")
     for verb in VERBS:
-        _add(verbs.add_parser(verb.name, help=verb.help, description=verb.help, allow_abbrev=False), verb)
+        to = verbs.add_parser(
+            verb.name,
+            help=verb.help,
+            description=verb.help,
+            epilog=help_text(verb.name),
+            formatter_class=_Help,
+            allow_abbrev=False,
+        )
+        _add(to, verb)
     return top
 
 

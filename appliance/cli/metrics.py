@@ -70,7 +70,7 @@ def metrics_page(version: str, date: str) -> str:
         names = ", ".join(f"`{one.name}`" for one in METRICS if one.home is home and one.type in counted)
         lines += paragraph(f"{home[:1].upper()}{home[1:]}: {names}.")
     lines += [*part("NAMES OF THE EARLIER VC5"), *prose(COMPAT_TEXT), *_items(COMPAT)]
-    return page([*lines, *part("SEE ALSO"), r"\fBvc5\fR(8), \fBvc5.yaml\fR(5)"])
+    return page([*lines, *part("SEE ALSO"), r"\fBvc5\fR(1), \fBvc5.yaml\fR(5), \fBvc5\fR(8)"])
 
 
 def _items(metrics: Iterable[Metric]) -> list[str]:

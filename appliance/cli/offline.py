@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.cli.arguments import UsageError
+from appliance.cli.progress import progress
 from appliance.cli.tables import printable
 from appliance.paths import Root
 
@@ -32,7 +33,8 @@ def check(root: Root, arguments: Namespace) -> int:
     from appliance import config
 
     path = _config(root, arguments)
-    loaded = config.load(path)
+    with progress("reading the configuration"):
+        loaded = config.load(path)
     from appliance.control import offline
 
     if arguments.json:
@@ -50,7 +52,8 @@ def render(root: Root, arguments: Namespace) -> int:
     """`vc5 render`: the C text."""
     from appliance.control import offline
 
-    text = offline.render_text(_config(root, arguments))
+    with progress("rendering the program"):
+        text = offline.render_text(_config(root, arguments))
     print(json.dumps({"text": text}) if arguments.json else text.rstrip("\n"))
     return 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.cli.arguments import UsageError
+from appliance.cli.progress import progress
 from appliance.paths import Root
 
 
@@ -54,5 +55,6 @@ def _compared(arguments: Namespace) -> dict[str, Any]:
     from appliance import config
     from appliance.control.offline import outlook
 
-    before, after = config.load(Path(arguments.against)), config.load(Path(arguments.config))
-    return outlook(before.config, after, arguments.against, arguments.config)
+    with progress("working out what moves"):
+        before, after = config.load(Path(arguments.against)), config.load(Path(arguments.config))
+        return outlook(before.config, after, arguments.against, arguments.config)

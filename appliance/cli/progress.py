@@ -1,67 +1,65 @@
-"""A line on standard error that says how far a command is, once it has taken a while; only where somebody watches."""
+"""One quiet line on a terminal's standard error while something takes its time; gone when it is done."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from threading import Event, Thread
-from time import monotonic
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from appliance.cli.tables import cut, printable, screen
+if TYPE_CHECKING:
+    from threading import Event
 
-PATIENCE = 2.0
-"""Seconds in which nothing is said."""
-TICK = 0.25
-"""Seconds from one look at the clock to the next."""
-_WIPE = "\r\x1b[K"
-"""To the beginning of the line, and erase to its end (ECMA-48, 8.3.41)."""
+PATIENCE = 1.0
+"""Seconds after which the line appears."""
+TURN = 0.2
+"""Seconds between two looks of the line."""
+SPINNER = "|/-\\"
 
 
-class Progress:
-    """The line, written over and over, and wiped at the end. On what is no terminal nothing is ever written.
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done, and for how long already, while the block runs; in files and pipes nothing is said.
 
-    A context manager. What is being done is said once, with `say`; a thread keeps the line up to date meanwhile.
+    The block is given what says that something else is being done now.
     """
+    doing = [text]
+    if not sys.stderr.isatty():
+        yield doing.append
+        return
+    import threading
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = monotonic) -> None:
-        self._stream = stream or sys.stderr
-        self._clock = clock
-        self._began = clock()
-        self._text = ""
-        self._shown = False
-        self._ended = Event()
-        self._thread: Thread | None = None
+    over = threading.Event()
+    speaker = threading.Thread(target=_speak, args=(doing, over), name="vc5 progress", daemon=True)
+    speaker.start()
+    try:
+        yield doing.append
+    finally:
+        over.set()
+        speaker.join()
 
-    def say(self, text: str) -> None:
-        """Tell what is being done from now on."""
-        self._text = text
 
-    def show(self) -> None:
-        """Write the line, if it is time for it."""
-        now = self._clock() - self._began
-        if now < PATIENCE or not self._text:
-            return
-        width = screen(self._stream).width or 80
-        self._stream.write(_WIPE + cut(f"{printable(self._text)} ({now:.0f} s)", width - 1))
-        self._stream.flush()
-        self._shown = True
+def _speak(doing: list[str], over: Event) -> None:
+    from time import monotonic
 
-    def __enter__(self) -> Progress:
-        if self._stream.isatty():
-            self._thread = Thread(target=self._run, name="progress", daemon=True)
-            self._thread.start()
-        return self
+    from appliance.cli.tables import cut, printable, screen, width
 
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-        if self._shown:
-            self._stream.write(_WIPE)
-            self._stream.flush()
-            self._shown = False
-
-    def _run(self) -> None:
-        while not self._ended.wait(TICK):
-            self.show()
+    began = monotonic()
+    if over.wait(PATIENCE):
+        return
+    shown, turns = 0, 0
+    try:
+        while True:
+            seconds = int(monotonic() - began)
+            # A line that reaches the last column would leave something behind.
+            columns = (screen(sys.stderr).width or 80) - 1
+            line = cut(f"{SPINNER[turns % len(SPINNER)]} {printable(doing[-1])} ... {seconds} s", columns)
+            sys.stderr.write("\r" + line + " " * (shown - width(line)))
+            sys.stderr.flush()
+            shown, turns = width(line), turns + 1
+            if over.wait(TURN):
+                break
+        sys.stderr.write("\r" + " " * shown + "\r")
+        sys.stderr.flush()
+    except OSError:
+        return  # the terminal is gone, and whatever is being done goes on

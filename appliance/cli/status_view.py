@@ -1,208 +1,227 @@
-"""The text of `vc5 status`, from the body of /status.json. A field that an older or newer daemon lacks stays empty."""
+"""The text of `vc5 status`, from the body of /status.json. A field that an older or newer daemon lacks stays empty.
+
+Where there is much, it tells what is wrong and how much is well: services that are down come first, of a service's
+backends those that have something to tell, and a line says how to see the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from appliance.cli import bgp_view
-from appliance.cli.overrides import words
-from appliance.cli.tables import GAP, Cell, Column, Screen, Style, count, duration, moment, octets, printable, table
+from appliance.cli import status_head
+from appliance.cli.status_backends import Grade, backend_rows, grade, note, word
+from appliance.cli.status_head import announced, dict_, dicts, text
+from appliance.cli.tables import GAP, Cell, Column, Screen, Style, count, duration, fold, octets, table
 
 SERVICES = (
     Column("SERVICE"),
     Column("NAME", least=8),
     Column("STATE"),
-    Column("AVAIL", right=True),
+    Column("UP", right=True),
+    Column("NEED", right=True, drop=5),
     Column("TRACKED", right=True, drop=3),
     Column("FLOWS", right=True, drop=4),
     Column("PACKETS", right=True, drop=1),
     Column("BYTES", right=True, drop=2),
     Column("DROPS", right=True),
 )
-BACKENDS = (
-    Column("BACKEND"),
-    Column("WEIGHT", right=True, drop=1),
-    Column("STATE"),
-    Column("SINCE", right=True),
-    Column("CHECK", right=True, drop=4),
-    Column("SLOTS", right=True),
-    Column("FLOWS", right=True, drop=5),
-    Column("PACKETS", right=True, drop=2),
-    Column("DROPS", right=True, drop=3),
-    Column("NOTE", least=24),
-)
-STATE_STYLES = {
-    "up": Style.GOOD,
-    "dead": Style.BAD,
-    "wrong": Style.BAD,
-    "draining": Style.WORRY,
-    "standby": Style.FAINT,
-}
 REASONS_SHOWN = 8
+FEW_BACKENDS = 24
+"""With no more than these, all are shown."""
+SERVICES_SHOWN, TROUBLED_SERVICES_SHOWN = 10, 30
+"""How many services, and where more have something to tell, how many of these."""
+OF_ONE_SERVICE, OF_ALL = 5, 30
+"""How many backends that have something to tell."""
+
+Body = dict[str, Any]
 
 
-def lines(body: dict[str, Any], to: Screen) -> list[str]:
-    """Return the lines of the whole view: header, warnings, services (down ones first), the backends of each, drops."""
-    return [*_header(body, to), *_warnings(body, to), "", *_services(body, to), *_reasons(body, to)]
+def lines(body: Body, to: Screen, everything: bool = False) -> list[str]:
+    """Return the lines of the whole view: head, services (down ones first), backends, verdicts by reason."""
+    made = [*status_head.head(body, to), "", *_services(body, to, everything), *_reasons(body, to)]
+    return [part for line in made for part in fold(line, to)]
 
 
-def _dicts(value: object) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def found(body: Body, name: str) -> list[Body]:
+    """Return the services that are called so: by VIP:PORT/PROTOCOL, by VIP, or by their name."""
+    services = dicts(body.get("services"))
+    for field in ("service", "vip", "name"):
+        if matching := [one for one in services if str(one.get(field)) == name]:
+            return matching
+    return []
 
 
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+def details(body: Body, services: Sequence[Body], to: Screen) -> list[str]:
+    """Return the lines about some services with all of their backends."""
+    made = [status_head.first(body, to)]
+    vips = {vip.get("vip"): vip for vip in dicts(body.get("vips")) if isinstance(vip.get("vip"), str)}
+    for service in services:
+        vip = service.get("vip")
+        made += ["", *_detail(service, vips.get(vip) if isinstance(vip, str) else None, to)]
+    return [part for line in made for part in fold(line, to)]
 
 
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return "" if value is None else printable(str(value))
-
-
-def _header(body: dict[str, Any], to: Screen) -> Iterator[str]:
-    title = to.paint(f"vc5 {_text(body.get('version')) or '?'}", Style.HEAD)
-    facts = [f"pid {_text(body['pid'])}" if "pid" in body else "", f"up {duration(body.get('uptime_s'))}"]
-    facts += [f"mode {_text(body['mode'])}" if body.get("mode") else "", _health(_dict(body.get("prober")), to)]
-    yield GAP.join([title, *(fact for fact in facts if fact and fact != "up ")])
-    config = _dict(body.get("config"))
-    if config:
-        yield f"configuration {_text(config.get('file'))}, generation {_text(config.get('generation'))}"
-    table_ = _dict(body.get("flow_table"))
-    if table_:
-        text = f"flow table {count(table_.get('used'))} of {count(table_.get('size'))}"
-        refused = table_.get("refused")
-        yield text + (GAP + to.paint(f"{count(refused)} refused", Style.BAD) if refused else "")
-    yield from bgp_view.summary(body.get("bgp"), to)
-    drained = bool(_dict(body.get("bgp")).get("drained"))  # then all routes are last resorts, and it has been said
-    for vip in _dicts(body.get("vips")):
-        if drained and vip.get("announce") == "demote":
-            continue
-        if vip.get("announce") not in (None, "yes") and vip.get("up"):
-            how = "announced as a last resort" if vip["announce"] == "demote" else "not announced"
-            yield to.paint(f"vip {_text(vip.get('vip'))} is up, and {how}: {_text(vip.get('reason'))}", Style.WORRY)
-    for interface in _dicts(body.get("interfaces")):
-        attach = _text(interface.get("attach")) or "not attached"
-        style = {"native": Style.GOOD, "generic": Style.WORRY}.get(attach, Style.BAD)
-        parts = [_text(interface.get("name")), to.paint(attach, style)]
-        parts += [_text(interface[name]) for name in ("address", "mac") if interface.get(name)]
-        if interface.get("up") is False:
-            parts.append(to.paint("no link", Style.BAD))
-        if interface.get("standby"):
-            parts.append("on standby in its bond")
-        yield GAP.join(["interface", *parts])
-    if awaits := [_text(one) for one in _list(body.get("waiting_for"))]:
-        yield to.paint(f"waiting for {', '.join(awaits)}", Style.WORRY)
-
-
-def _health(prober: dict[str, Any], to: Screen) -> str:
-    if not prober:
-        return ""
-    restarts = prober.get("restarts")
-    suffix = f" (prober restarted {_text(restarts)} times)" if restarts else ""
-    if prober.get("frozen"):
-        by = _text(prober.get("reason")) if str(prober.get("reason")).startswith("by ") else ""
-        if str(prober.get("reason")).startswith("the checker itself is broken"):
-            by = "as the checker itself is broken"
-        return to.paint(f"health FROZEN{by and ' '}{by}: the last verdicts stand", Style.BAD) + suffix
-    if prober.get("alive") is False:
-        return to.paint("prober GONE", Style.BAD) + suffix
-    return to.paint("health live", Style.GOOD) + suffix
-
-
-def _warnings(body: dict[str, Any], to: Screen) -> Iterator[str]:
-    warnings = body.get("warnings")
-    for warning in warnings if isinstance(warnings, list) else []:
-        text = warning.get("message", "") if isinstance(warning, dict) else warning
-        yield to.paint(f"warning: {_text(text)}", Style.WORRY)
-
-
-def _is_down(service: dict[str, Any]) -> bool:
-    return service.get("up") is False
-
-
-def _services(body: dict[str, Any], to: Screen) -> Iterator[str]:
-    services = sorted(_dicts(body.get("services")), key=lambda service: not _is_down(service))
+def _services(body: Body, to: Screen, everything: bool) -> Iterator[str]:
+    services = sorted(dicts(body.get("services")), key=_rank)
     if not services:
         yield "no services are configured"
         return
-    yield from table(SERVICES, [_service_row(service) for service in services], to)
-    for service in services:
-        name = _text(service.get("name"))
-        heading = to.paint(_text(service.get("service")), Style.HEAD)
+    backends = [backend for service in services for backend in dicts(service.get("backends"))]
+    if len(services) > 1:
+        yield from _tally(services, backends, to)
         yield ""
-        yield GAP.join(part for part in (heading, name) if part)
-        rows = [_backend_row(backend) for backend in _dicts(service.get("backends"))]
-        yield from table(BACKENDS, rows, to, "  ") if rows else ["  no backends"]
+    everything = everything or len(backends) <= FEW_BACKENDS
+    troubled = sum(_rank(service) < len(RANKS) for service in services)
+    listed = services if everything else services[: max(SERVICES_SHOWN, min(troubled, TROUBLED_SERVICES_SHOWN))]
+    yield from table(SERVICES, [_service_row(service) for service in listed], to)
+    if rest := services[len(listed) :]:
+        worse = sum(_rank(service) < len(RANKS) for service in rest)
+        said = f", {worse:,} of them with something to tell" if worse else ", all well"
+        yield f"and {len(rest):,} more services{said}"
+    room = OF_ALL
+    hidden = len(backends)
+    for service in services:
+        mine = dicts(service.get("backends"))
+        telling = [one for one in mine if everything or grade(one) < Grade.STANDBY]
+        shown = telling if everything else sorted(telling, key=grade)[: min(room, OF_ONE_SERVICE)]
+        room -= 0 if everything else len(shown)
+        hidden -= len(shown)
+        if not shown and not (everything or _is_down(service)):
+            continue
+        if not everything and room <= 0 and not shown:
+            continue
+        yield ""
+        yield _heading(service, to)
+        yield from backend_rows(shown, to) if shown else ["  no backends"]
+        if not everything and shown and len(mine) > len(shown):
+            yield f"  and {_rest(mine, shown)}"
+    if hidden:
+        yield ""
+        yield "`vc5 status SERVICE` shows all backends of one, `vc5 status --all` all of all"
 
 
-def _service_row(service: dict[str, Any]) -> list[Cell | str]:
-    up = service.get("up")
-    state = Cell("", Style.PLAIN) if up is None else Cell("up", Style.GOOD) if up else Cell("DOWN", Style.BAD)
+def _rest(mine: Sequence[Body], shown: Sequence[Body]) -> str:
+    """Return what is to be said of the backends that are not shown, in a few words."""
+    known = {id(one) for one in shown}
+    words = Counter(word(one) for one in mine if id(one) not in known)
+    return ", ".join(f"{number:,} more {name}" for name, number in words.most_common())
+
+
+def _tally(services: Sequence[Body], backends: Sequence[Body], to: Screen) -> Iterator[str]:
+    """Yield how many services and backends are how."""
+    states = Counter(_standing(service) for service in services)
+    parts = [to.paint(f"{states[name]:,} {name}", style) for name, style in STANDINGS.items() if states[name]]
+    yield f"{len(services):,} service{'' if len(services) == 1 else 's'}: {', '.join(parts)}"
+    words = Counter(word(one) for one in backends)
+    grades = {word(one): grade(one) for one in backends}
+    order = sorted(words, key=lambda name: (grades[name] is not Grade.WELL, grades[name], -words[name]))
+    parts = [to.paint(f"{words[name]:,} {name or 'unknown'}", grades[name].style) for name in order]
+    yield f"{len(backends):,} backend{'' if len(backends) == 1 else 's'}{': ' if parts else ''}{', '.join(parts)}"
+
+
+def _is_down(service: Body) -> bool:
+    return service.get("up") is False
+
+
+STANDINGS = {"DOWN": Style.BAD, "pending": Style.WORRY, "up": Style.GOOD, "unknown": Style.PLAIN}
+
+
+def _standing(service: Body) -> str:
     if service.get("pending"):
-        state = Cell("pending", Style.WORRY)
-    available, need = service.get("available"), service.get("need")
-    tracked, slots = service.get("tracked_slots"), service.get("slots")
+        return "pending"
+    up = service.get("up")
+    return "unknown" if up is None else "up" if up else "DOWN"
+
+
+RANKS: tuple[Callable[[Body], bool], ...] = (
+    lambda service: _standing(service) == "DOWN",
+    lambda service: _standing(service) == "pending",
+    lambda service: any(grade(one) < Grade.ASIDE for one in dicts(service.get("backends"))),
+    lambda service: any(grade(one) < Grade.STANDBY for one in dicts(service.get("backends"))),
+)
+"""Services come in this order; those that are none of these have nothing to tell."""
+
+
+def _rank(service: Body) -> int:
+    return next((number for number, holds in enumerate(RANKS) if holds(service)), len(RANKS))
+
+
+def _heading(service: Body, to: Screen) -> str:
+    heading = to.paint(text(service.get("service")), Style.HEAD)
+    name = text(service.get("name"))
+    return GAP.join(part for part in (heading, name) if part)
+
+
+def _service_row(service: Body) -> list[Cell | str]:
+    standing = _standing(service)
+    backends = service.get("backends")
+    of = f"/{len(backends)}" if isinstance(backends, list) else ""
     return [
-        _text(service.get("service")),
-        _text(service.get("name")),
-        state,
-        Cell(f"{_text(available)}/{_text(need)}", Style.BAD if up is False else Style.PLAIN),
-        f"{100 * tracked / slots:.1f}%" if isinstance(tracked, int) and isinstance(slots, int) and slots else "",
+        text(service.get("service")),
+        text(service.get("name")),
+        Cell("" if standing == "unknown" else standing, STANDINGS[standing]),
+        Cell(f"{text(service.get('available'))}{of}", Style.BAD if _is_down(service) else Style.PLAIN),
+        text(service.get("need")),
+        _tracked(service),
         count(service.get("flows")),
         count(service.get("packets")),
         octets(service.get("octets")),
-        _loss(service.get("drops")),
+        Cell(count(service.get("drops")), Style.WORRY if service.get("drops") else Style.FAINT),
     ]
 
 
-def _backend_row(backend: dict[str, Any]) -> list[Cell | str]:
-    state = _text(backend.get("state"))
-    who = backend.get("drained_by")
-    drained = "removed from the configuration" if who == "removed" else f"by {_text(who)}" if who else ""
-    said = [_said(one) for one in _dicts(backend.get("overrides"))]
-    notes = [*(said or [drained]), backend.get("diagnostic") or ""]
-    kept = backend.get("kept_by")
-    notes += [f"{_text(backend.get('health'))}, yet kept ({kept})"] if kept else []
-    notes += [trouble.get("message", "") for trouble in _dicts(backend.get("troubles"))]
-    took = backend.get("took_ms")
-    share = backend.get("share")
-    enabled = backend.get("enabled") is not False
-    return [
-        _text(backend.get("address")),
-        _text(backend.get("weight")) if enabled else Cell("off", Style.WORRY),
-        Cell(state, STATE_STYLES.get(state, Style.FAINT)),
-        duration(backend.get("since_s")),
-        f"{took:.1f}ms" if isinstance(took, (int, float)) else "",
-        f"{100 * share:.1f}%" if isinstance(share, (int, float)) else count(backend.get("slots")),
-        count(backend.get("flows")),
-        count(backend.get("packets")),
-        _loss(backend.get("drops")),
-        _text(", ".join(str(note) for note in notes if note)),
+def _tracked(service: Body) -> str:
+    tracked, slots = service.get("tracked_slots"), service.get("slots")
+    return f"{100 * tracked / slots:.1f}%" if isinstance(tracked, int) and isinstance(slots, int) and slots else ""
+
+
+def _detail(service: Body, vip: Body | None, to: Screen) -> Iterator[str]:
+    yield _heading(service, to) + (f": {text(service['description'])}" if service.get("description") else "")
+    mine = dicts(service.get("backends"))
+    standing = _standing(service)
+    needs = (
+        f"{text(service.get('available'))} of {len(mine)} backends get new flows, {text(service.get('need'))} needed"
+    )
+    rows = [("state", to.paint(standing, STANDINGS[standing]) + f", {needs}")]
+    if vip:
+        since = duration(vip.get("since_s"))
+        up = to.paint("up" if vip.get("up") else "DOWN", Style.GOOD if vip.get("up") else Style.BAD)
+        said = f", {announced(vip)}" if vip.get("announce") is not None else ""
+        rows.append(("vip", f"{text(vip.get('vip'))} {up}{since and f' for {since}'}{said}"))
+    policies = [f"on_dead {text(service['on_dead'])}" if service.get("on_dead") else ""]
+    policies += [f"on_down {text(service['on_down'])}" if service.get("on_down") else ""]
+    policies += [
+        "sticky" if service.get("sticky") is True else "",
+        "critical" if service.get("critical") is True else "",
     ]
+    rows.append(("policy", ", ".join(one for one in policies if one)))
+    slots = service.get("slots")
+    tracked = f", {_tracked(service)} of them tracked" if _tracked(service) else ""
+    rows.append(("slots", f"{slots:,}{tracked}" if isinstance(slots, int) else ""))
+    carried = [f"{count(service.get('packets'))} packets", octets(service.get("octets"))]
+    carried += [f"{count(service.get('flows'))} flows", f"{count(service.get('drops'))} drops"]
+    rows.append(("carried", ", ".join(carried)))
+    yield from (f"  {name:9}{said}" for name, said in rows if said)
+    yield ""
+    ordered = sorted(mine, key=grade)
+    rows_ = backend_rows(ordered, to) if mine else ["  no backends"]
+    yield from rows_
+    shown = "\n".join(rows_)
+    whole = [f"  {text(one.get('address'))}: {note(one)}" for one in ordered if note(one) and note(one) not in shown]
+    yield from ["", *whole] if whole else []
 
 
-def _said(one: dict[str, Any]) -> str:
-    since = moment(one.get("since"))
-    return f"{words(one)} by {one.get('who')}" + (f" since {since}" if since else "")
-
-
-def _loss(number: object) -> Cell:
-    return Cell(count(number), Style.WORRY if number else Style.FAINT)
-
-
-def _reasons(body: dict[str, Any], to: Screen) -> Iterator[str]:
-    counted = [(name, number) for name, number in _dict(body.get("reasons")).items() if isinstance(number, int)]
+def _reasons(body: Body, to: Screen) -> Iterator[str]:
+    counted = [(name, number) for name, number in dict_(body.get("reasons")).items() if isinstance(number, int)]
     largest = sorted((item for item in counted if item[1]), key=lambda item: -item[1])
     if not largest:
         return
     yield ""
     yield to.paint("verdicts by reason", Style.HEAD)
     shown, more = largest[:REASONS_SHOWN], len(largest) - REASONS_SHOWN
-    wide = max(len(_text(name)) for name, _ in shown)
-    yield from (f"  {_text(name):{wide}}  {count(number):>6}" for name, number in shown)
+    wide = max(len(text(name)) for name, _ in shown)
+    yield from (f"  {text(name):{wide}}  {count(number):>6}" for name, number in shown)
     if more > 0:
         yield f"  and {more} more (--json has all)"

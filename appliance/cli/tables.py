@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,9 @@ from typing import TextIO
 
 ELLIPSIS = "…"
 GAP = "  "
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+"""What paints text (ECMA-48, 8.3.117)."""
+SGR_OR_CHARACTER = re.compile(rf"{SGR.pattern}|.", re.DOTALL)
 
 
 class Style(Enum):
@@ -119,6 +123,40 @@ def cut(text: str, columns: int) -> str:
             break
         kept += character
     return kept + ELLIPSIS
+
+
+def fold(line: str, to: Screen, more: str = "  ") -> list[str]:
+    """Return a line that was made for this screen in as many lines as it needs; `more` is before all but the first.
+
+    It is broken at blanks, and inside a word only where that alone is too long; what paints it is left as it is.
+    """
+    room = to.width
+    lines = []
+    while room is not None and room > width(more) + 8 and width(SGR.sub("", line)) > room:
+        at = _break(line, room, room - width(more))
+        lines.append(line[:at].rstrip(" "))
+        line = more + line[at:].lstrip(" ")
+    return [*lines, line]
+
+
+def _break(line: str, room: int, later: int) -> int:
+    """Return where to break a line that is too long for `room` columns: after a blank, or else where the room ends.
+
+    So is a word broken that would be too long for the `later` columns of the next line as well.
+    """
+    used = at = blank = 0
+    words = width(line) - width(line.lstrip(" "))  # a break in the indent would be none
+    for match in SGR_OR_CHARACTER.finditer(line):
+        wide = 0 if match[0].startswith("\x1b") else width(match[0])
+        if used + wide > room:
+            break
+        used, at = used + wide, match.end()
+        if match[0] == " " and used > words:
+            blank = at
+    # A blank that follows the room counts as well.
+    if not blank or line[at : at + 1] == " ":
+        return at
+    return at if width(SGR.sub("", line[blank:].partition(" ")[0])) > later else blank
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]], to: Screen, indent: str = "") -> list[str]:

@@ -11,20 +11,19 @@ from appliance.cli import (
     block,
     completion,
     daemon,
-    dashboards,
     drill,
     drops,
-    elasticsearch,
     metrics,
     netns,
     offline,
     overrides,
     plan,
     status,
+    top,
 )
 from appliance.cli.arguments import Argument, Names, Verb
+from appliance.cli.verbs_told import TOLD_VERBS
 from appliance.dataplane.enums import DROPS
-from appliance.model_event import EventKind
 
 CONFIG_FILE = Argument(
     "config", "the configuration (default: that of the root, with its conf.d)", {"nargs": "?"}, Names.FILE
@@ -34,25 +33,6 @@ BACKEND = Argument("backend", "the backend's address", names=Names.BACKEND)
 OF_SERVICE = (
     replace(SERVICE, settings={"nargs": "?"}),
     replace(BACKEND, settings={"nargs": "?"}),
-)
-
-# Who one is to a server. No secret is an argument: all users of a machine see those.
-CREDENTIALS = (
-    Argument("--user", "who to log in as; the password is in --password-file or the environment", {"metavar": "USER"}),
-    Argument("--password-file", "a file whose first line is the password", {"metavar": "FILE"}, Names.FILE),
-    Argument(
-        "--api-key-file",
-        "a file whose first line is an API key, `id:key` or its base64 form, in place of user and password",
-        {"metavar": "FILE"},
-        Names.FILE,
-    ),
-    Argument(
-        "--ca",
-        "a file with the certificates (PEM) that vouch for the server (default: those that the system trusts)",
-        {"metavar": "FILE"},
-        Names.FILE,
-    ),
-    Argument("--config", "read `elasticsearch` from this configuration", {"metavar": "F"}, Names.FILE),
 )
 
 REHEARSE = Argument("--rehearse", SUPPRESS, {"action": "store_true"})
@@ -180,7 +160,25 @@ VERBS = (
         failed="the running program goes on, and the answer says why",
     ),
     Verb("confirm", daemon.confirm, "keep what `vc5 reload --confirm` has put in force"),
-    Verb("status", status.run, "services, backends and interfaces of the running daemon"),
+    Verb(
+        "status",
+        status.run,
+        "services, backends and interfaces of the running daemon: what is wrong first, of what is well the sum",
+        (
+            Argument("service", "all of one: VIP:PORT/tcp, the VIP, or the name", {"nargs": "?"}, Names.SERVICE),
+            Argument("--all", "all backends of all services", {"action": "store_true"}),
+        ),
+    ),
+    Verb(
+        "top",
+        top.run,
+        "rates and bars of services and backends, those with most traffic first, again and again; ? tells the keys",
+        (
+            Argument("service", "begin with the backends of this one", {"nargs": "?"}, Names.SERVICE),
+            Argument("--interval", "seconds between two looks (default: 2)", {"metavar": "N"}),
+            Argument("--once", "print one frame and end, after one interval", {"action": "store_true"}),
+        ),
+    ),
     Verb(
         "bgp",
         bgp.run,
@@ -321,57 +319,7 @@ VERBS = (
         ),
         failed="something will not work",
     ),
-    Verb(
-        "log",
-        offline.log,
-        "probe results and events that this balancer has kept",
-        (
-            Argument("--follow", "wait for more, until interrupted", {"action": "store_true"}),
-            Argument("--service", "of this service: VIP:PORT/tcp", {"metavar": "S"}, Names.SERVICE),
-            Argument("--backend", "of this backend address", {"metavar": "B"}, Names.BACKEND),
-            Argument("--peer", "of this router", {"metavar": "P"}, Names.PEER),
-            Argument("--since", "from this moment on: 10m, 2h, 3d (ago), or 2025-06-01T12:00", {"metavar": "T"}),
-            Argument("--until", "up to this moment, written alike", {"metavar": "T"}),
-            Argument(
-                "--outcome",
-                "probes (ok, wrong-answer, no-answer), backends (up, wrong, dead), services and VIPs (up, down), "
-                "routers (established, down, refused, malformed), reloads (ok, refused), alarms (began, over, lost)",
-                {"metavar": "O"},
-            ),
-            Argument("-n", "at most the newest N (default: 100, and no limit with --since)", {"metavar": "N"}),
-        ),
-        (
-            Argument("--probes", "probe results only", {"action": "store_true"}),
-            Argument("--events", "everything but probe results", {"action": "store_true"}),
-            Argument("--kind", "of this kind only", {"metavar": "K", "choices": tuple(map(str, EventKind))}),
-        ),
-    ),
-    Verb(
-        "elasticsearch",
-        elasticsearch.run,
-        "install what an Elasticsearch must know before the log is sent there: mappings, templates, lifecycle policies",
-        (
-            Argument("action", "what to do: install", {"choices": ("install",)}),
-            Argument("--url", "the server (default: the configured ones, with their credentials)", {"metavar": "URL"}),
-            *CREDENTIALS,
-            Argument("--force", "overwrite what is newer, or an operator's policy, too", {"action": "store_true"}),
-            Argument("--dry-run", "change nothing, and print what would be put", {"action": "store_true"}),
-        ),
-        failed="the server cannot be reached, or refuses something",
-    ),
-    Verb(
-        "dashboards",
-        dashboards.run,
-        "import the dashboards into a Kibana, over those of an earlier version",
-        (
-            Argument("action", "what to do: install", {"choices": ("install",)}),
-            Argument("--kibana", "the URL of Kibana", {"metavar": "URL"}),
-            Argument("--space", "the space that gets them (default: the default one)", {"metavar": "SPACE"}),
-            *CREDENTIALS,
-            Argument("--dry-run", "change nothing, and print what would be imported", {"action": "store_true"}),
-        ),
-        failed="Kibana cannot be reached, or refuses something",
-    ),
+    *TOLD_VERBS,
     Verb(
         "netns",
         netns.run,
@@ -386,7 +334,7 @@ VERBS = (
         completion.run,
         "print what makes a shell complete this command: source <(vc5 completion bash)",
         (
-            Argument("shell", "which one: bash or zsh", {"choices": ("bash", "zsh")}),
+            Argument("shell", "which one: bash, zsh or fish", {"choices": tuple(completion.SCRIPTS)}),
             Argument(
                 "words",
                 "print what the last of these words may become, each with = in front; so ask the shells",

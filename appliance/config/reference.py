@@ -66,7 +66,7 @@ def reference_page(version: str, date: str) -> str:
             lines += [line for form in _forms() for line in form]
     lines += [*part("EXAMPLES"), *prose("A service of two backends, the second of which gets three flows of four:")]
     lines += verbatim(EXAMPLE.splitlines())
-    lines += [*part("SEE ALSO"), r"\fBvc5\fR(8)"]
+    lines += [*part("SEE ALSO"), r"\fBvc5\fR(1), \fBvc5\fR(8)"]
     return page(lines)
 
 

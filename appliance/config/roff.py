@@ -57,9 +57,18 @@ def item(term: str, *paragraphs: str) -> list[str]:
 
 
 def verbatim(lines: Iterable[str]) -> list[str]:
-    """Return lines that stand as they are."""
-    shown = [escaped(line, typed=True) for line in lines]
+    """Return lines that stand as they are. Where one is longer than those of a page may be, the next one goes on."""
+    shown = [part for line in lines for part in _continued(escaped(line, typed=True))]
     return [".PP", ".nf", ".RS", *(rf"\&{line}" if line.startswith(".") else line for line in shown), ".RE", ".fi"]
+
+
+def _continued(line: str) -> list[str]:
+    """Return a line in parts, all but the last one ending in a backslash, which joins it to the next (groff(7))."""
+    parts = []
+    while len(line) > _WIDTH and (at := line.rfind(" ", 0, _WIDTH - 1)) > 0:
+        parts.append(line[: at + 1] + "\\")
+        line = line[at + 1 :]
+    return [*parts, line]
 
 
 def paragraph(text: str) -> list[str]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance import config
-from appliance.control.blocks import block_story
 from appliance.control.described import parsed, read_host
 from appliance.control.state import State
+from appliance.control.story import story
 from appliance.control.workbench import Workbench
 from appliance.dataplane.abi import ASK_PREVIOUS, COUNTER, INDEX_LIMIT, WAY_INDEX_SHIFT, WAY_TAG_SHIFT, WAYS
-from appliance.dataplane.enums import REASON_TEXT, Reason
-from appliance.dataplane.frame import Flow, build, flags, flow_of, source_of, vlan_of
+from appliance.dataplane.enums import Reason
+from appliance.dataplane.frame import Flow, build, destination_of, flags, flow_of, source_of, vlan_of
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import flow_hash, flow_name, slot_of
 from appliance.dataplane.memory import Memory
@@ -38,6 +40,8 @@ ROUTER = bytes.fromhex("020000000001")
 """The source MAC of frames made from --flow."""
 LARGEST = 3400
 """The longest frame that a test run takes, bytes: one page less head and tail room."""
+OTHERS = 6
+"""How many services of a VIP are named where none of them is meant."""
 VERDICTS = {0: "aborted", 1: "drop", 2: "pass", 3: "tx", 4: "redirect"}
 
 
@@ -47,7 +51,11 @@ def main(root: Root, arguments: Namespace) -> int:
         return _ask(root, arguments)
     loaded = config.load(Path(arguments.config))
     host = read_host(Path(arguments.host), loaded.config) if arguments.host else None
-    with Workbench(loaded.config, host) as bench:
+    from appliance.cli.progress import progress
+
+    with ExitStack() as stack:
+        with progress("compiling the program of this configuration"):
+            bench = stack.enter_context(Workbench(loaded.config, host))
         if arguments.steps:
             for number, step in _steps(Path(arguments.steps)):
                 try:
@@ -76,7 +84,10 @@ def _show(answer: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(answer))
     else:
-        print("\n".join(story(answer)))
+        from appliance.cli.tables import fold, printable, screen
+
+        to = screen()
+        print("\n".join(part for line in story(answer) for part in fold(printable(line), to, " " * 10)))
 
 
 def _steps(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -214,7 +225,8 @@ def examine(
     before, reasons = bytes(memory.raw["vc5_counters"]), {reason: memory.reason(reason) for reason in Reason}
     run = generation.programs["vc5_main"].test_run(frame)
     number = _touched(before, bytes(memory.raw["vc5_counters"]), memory.shape.destinations)
-    exits = [reason for reason in Reason if reason < Reason.TRACKED_HIT and memory.reason(reason) != reasons[reason]]
+    counted = [reason for reason in Reason if memory.reason(reason) != reasons[reason]]
+    exits = [reason for reason in counted if reason < Reason.TRACKED_HIT]
     flow = _steered(frame, memory.shape)
     key = None
     if flow is not None and any(s.key == ServiceKey(flow.vip, flow.vip_port, flow.protocol) for s in services):
@@ -238,20 +250,37 @@ def examine(
         "vlan": vlan_of(run.frame) if verdict in ("tx", "redirect") else None,
         "frame": run.frame.hex(),
         "ns": run.ns,
+        "input": frame.hex(),
+        "arrives": interface.name,
+        "decisions": [str(reason) for reason in counted if reason >= Reason.TRACKED_HIT],
+        "standing": memory.state(number).name.lower() if number else None,
+        **_around(frame, key, services),
     }
     table, entry = (tables.slots(key), tables.entry(key)) if key else (None, None)
-    if flow is not None and table is not None and entry is not None:
+    if key is not None and flow is not None and table is not None and entry is not None:
         hashed = _hash(memory, flow, sticky=entry.sticky)
         slot = slot_of(hashed, entry.slot_count)
         found = table.slot(slot)
         answer |= {
             "slot": slot,
+            "slots": entry.slot_count,
+            "remembers_all": entry.remember_all,
+            "states": Counter(memory.state(n).name.lower() for n in tables.numbers(key).values()),
             "tracked": found.tracked,
             "now": _backend(memory, entry.destinations, found.now),
             "was": _backend(memory, entry.destinations, found.was) if found.was != ASK_PREVIOUS else None,
             "remembered": _remembered(memory, entry.destinations, _hash(memory, flow)),
         }
     return answer
+
+
+def _around(frame: bytes, key: ServiceKey | None, services: tuple[Service, ...]) -> dict[str, Any]:
+    """What the service is called; or which ones the packet's VIP has, where none of them is meant."""
+    if key is not None:
+        return {"name": next(service.name for service in services if service.key == key)}
+    wanted = destination_of(frame)
+    others = [str(service.key) for service in services if service.key.vip == wanted]
+    return {"of_vip": others[:OTHERS], "of_vip_more": max(0, len(others) - OTHERS)} if others else {}
 
 
 def _blocked(answer: Mapping[str, Any], frame: bytes, state: State) -> dict[str, Any]:
@@ -300,29 +329,3 @@ def _leaves(memory: Memory, number: int, interfaces: tuple[Interface, ...]) -> s
         memory.legs.get(leg_of(memory, number), "interface") if number else memory.settings.get(0, "probe_interface")
     )
     return next((found.name for found in interfaces if found.index == index), None)
-
-
-def story(answer: Mapping[str, Any]) -> list[str]:
-    """The answer for people."""
-    reason = Reason[str(answer["reason"]).upper().replace("-", "_")]
-    lines = [f"verdict     {answer['verdict']}: {REASON_TEXT[reason]} ({answer['reason']})"]
-    if answer.get("blocked"):
-        lines.append(f"dropped     {block_story(answer['blocked'])}")
-    if answer["service"]:
-        lines.append(f"service     {answer['service']}")
-    if answer["slot"] is not None:
-        lines.append(f"slot        {answer['slot']}, {'tracked' if answer['tracked'] else 'settled'}")
-        lines.append(f"new flows   {answer['now'] or 'no backend'}")
-        if answer["tracked"]:
-            lines.append(f"old flows   {answer['was'] or 'no backend'}")
-            lines.append(
-                f"this flow   {'remembered at ' + answer['remembered'] if answer['remembered'] else 'not remembered'}"
-            )
-    if answer["backend"]:
-        mac = ":".join(str(answer["frame"])[at : at + 2] for at in range(0, 12, 2))
-        lines.append(f"backend     {answer['backend']}")
-        if answer["verdict"] in ("tx", "redirect"):
-            tag = f" in VLAN {answer['vlan']}" if answer["vlan"] is not None else ""
-            lines.append(f"leaves      {answer['interface']}{tag} towards {mac}")
-    lines.append(f"frame       {answer['frame']}")
-    return lines

@@ -134,10 +134,20 @@ def flow_of(frame: bytes) -> Flow | None:
 
 def source_of(frame: bytes) -> Address | None:
     """The source of an IP packet in a frame with or without a tag; None where none is to be seen."""
+    ip = _ip(frame)
+    return ip.source if ip else None
+
+
+def destination_of(frame: bytes) -> Address | None:
+    """The destination of an IP packet in a frame with or without a tag; None where none is to be seen."""
+    ip = _ip(frame)
+    return ip.destination if ip else None
+
+
+def _ip(frame: bytes) -> packet.Ip | None:
     if len(frame) < packet.ETHERNET:
         return None
     start = packet.ETHERNET + (packet.TAG_LENGTH if vlan_of(frame) is not None else 0)
     readers = {packet.IPV4: packet.read_ip, packet.IPV6: packet.read_ipv6}
     read = readers.get(packet.number(frame, start - 2))
-    ip = read(frame, start) if read else None
-    return ip.source if ip else None
+    return read(frame, start) if read else None

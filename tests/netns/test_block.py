@@ -85,7 +85,7 @@ def test_one_client_is_shut_out_and_the_others_live(lab: Lab, daemon: Daemon) ->
         assert f"{BAD}/32 is blocked until" in done.stdout
         silent(lab, daemon, bad, good)
         story = daemon.vc5("explain", "--flow", f"tcp {BAD}:4242 {VIP}:7000").stdout
-        assert "verdict     drop" in story
+        assert "verdict   drop: " in story
         assert f"{BAD}/32 is blocked (operator uid 0" in story
         assert daemon.ask("explain", "--flow", f"tcp {GOOD}:4242 {VIP}:7000")["verdict"] == "tx"
 

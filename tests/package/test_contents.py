@@ -22,6 +22,8 @@ MADE = {
     "/usr/lib/tmpfiles.d/vc5-appliance.conf",
     "/usr/share/bash-completion/completions/vc5",
     "/usr/share/zsh/vendor-completions/_vc5",
+    "/usr/share/fish/vendor_completions.d/vc5.fish",
+    "/usr/share/man/man1/vc5.1.gz",
     "/usr/share/man/man5/vc5.yaml.5.gz",
     "/usr/share/man/man7/vc5-metrics.7.gz",
     "/usr/share/man/man8/vc5.8.gz",
@@ -84,7 +86,7 @@ def test_the_manual_pages_bear_the_version_and_the_date_of_the_package(deb: Pack
     changelog = REPOSITORY.joinpath("packaging/debian/changelog").read_text("utf-8")
     [latest, *_] = re.findall(r"^ -- .*>  (.*)$", changelog, re.MULTILINE)
     day = parsedate_to_datetime(latest).astimezone(UTC).date()
-    for name in ("man8/vc5.8", "man5/vc5.yaml.5", "man7/vc5-metrics.7"):
+    for name in ("man1/vc5.1", "man8/vc5.8", "man5/vc5.yaml.5", "man7/vc5-metrics.7"):
         page = gzip.decompress(deb.files()[f"/usr/share/man/{name}.gz"]).decode()
         assert f'{day} "vc5 {version}"' in page
 
@@ -92,4 +94,5 @@ def test_the_manual_pages_bear_the_version_and_the_date_of_the_package(deb: Pack
 def test_the_completions_are_those_that_the_command_prints(deb: Package) -> None:
     files = deb.files()
     assert files["/usr/share/bash-completion/completions/vc5"].decode() == SCRIPTS["bash"]
+    assert files["/usr/share/fish/vendor_completions.d/vc5.fish"].decode() == SCRIPTS["fish"]
     assert files["/usr/share/zsh/vendor-completions/_vc5"].decode() == SCRIPTS["zsh"]

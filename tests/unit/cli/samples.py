@@ -120,3 +120,64 @@ BODY: dict[str, Any] = {
     "config": {"file": "/etc/vc5/config.yaml", "loaded_at": 1764000000.0, "generation": 3},
     "warnings": ["services[1]: 10.1.10.13 has no neighbour entry"],
 }
+
+
+def service(number: int, backends: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """Return one service of a status body; `more` replaces fields."""
+    good = sum(one["state"] == "available" for one in backends)
+    address = f"203.0.{113 + number // 250}.{1 + number % 250}"
+    sums = {name: sum(one[name] for one in backends) for name in ("packets", "octets", "flows", "drops")}
+    return {
+        "service": f"{address}:443/tcp",
+        "vip": address,
+        "port": 443,
+        "proto": "tcp",
+        "name": f"shop-{number}",
+        "description": "",
+        "up": good >= 1,
+        "need": 1,
+        "available": good,
+        "slots": 4093,
+        "tracked_slots": 0,
+        **sums,
+        "backends": backends,
+        **more,
+    }
+
+
+def small(count: int) -> dict[str, Any]:
+    """Return the body of a daemon that has just begun: without services, or with one that has so many backends."""
+    backends = [backend(f"10.1.10.{11 + one}", "available", health="up", share=1 / count) for one in range(count)]
+    services = [service(0, backends)] if count else []
+    vips = [{"vip": one["vip"], "up": True, "since_s": 60.0, "announce": "yes", "reason": ""} for one in services]
+    return {**BODY, "interfaces": BODY["interfaces"][:1], "services": services, "vips": vips, "warnings": []}
+
+
+def large() -> dict[str, Any]:
+    """Return the body of a daemon with 2,000 backends in 100 services, some of them in trouble of every kind."""
+    services = []
+    for number in range(100):
+        backends = []
+        for one in range(20):
+            address = f"10.{1 + number // 50}.{number % 50}.{11 + one}"
+            how: dict[str, Any] = {"health": "up", "share": 0.05, "packets": 1000 * (number + 1) * (one + 1)}
+            state = "available"
+            if number == 57 or (number == 12 and one in (3, 9)):
+                state, how = "dead", how | {"health": "dead", "share": 0.0, "diagnostic": "connect: No route to host"}
+                how["since_s"] = 41.0
+            elif number == 23 and one == 5:
+                state, how = "draining", how | {"health": "wrong", "diagnostic": "HTTP status 503, expected 200"}
+            elif number == 31 and one == 0:
+                said = {"override": "drain", "weight": None, "who": "uid 0 (ann)", "since": 0}
+                state, how = "draining", how | {"overrides": [said], "drained_by": "uid 0 (ann)", "share": 0.0}
+            elif number == 44 and one < 9:
+                state, how = "draining", how | {"enabled": False, "share": 0.0}
+            elif number == 66 and one == 7:
+                lack = {"reason": "unresolved", "message": f"backend {address}: no MAC address is known"}
+                how |= {"troubles": [lack]}
+            elif number == 70 and one == 1:
+                state, how = "none", how | {"health": "unknown", "since_s": None, "took_ms": None, "share": 0.0}
+            backends.append(backend(address, state, **how))
+        services.append(service(number, backends))
+    vips = [{"vip": one["vip"], "up": one["up"], "since_s": 6e5, "announce": "yes", "reason": ""} for one in services]
+    return {**BODY, "services": services, "vips": vips, "warnings": []}

@@ -1,4 +1,4 @@
-"""What shells offer after `vc5 ...`: words of the table and names of the daemon, in a real bash and a real zsh."""
+"""What shells offer after `vc5 ...`: words of the table and names of the daemon, in a real bash, zsh and fish."""
 
 from __future__ import annotations
 
@@ -97,7 +97,10 @@ TABLE: list[tuple[str, list[str]]] = [
     ("convert --interface eth0 --inter", ["--interface"]),
     ("convert --resolve --re", []),
     ("plan --against ", [FILES]),
-    ("completion ", ["bash", "zsh"]),
+    ("completion ", ["bash", "zsh", "fish"]),
+    ("status ", SERVICES),
+    ("status --", ["--all", "--json", "--root"]),
+    ("top --interval ", []),
     ("log --peer ", PEERS),
     ("log --kind b", ["backend", "bgp", "bfd"]),
     ("bgp ", ["capture", *PEERS]),
@@ -211,6 +214,44 @@ IN_ZSH = {
 @pytest.mark.parametrize("words", IN_ZSH, ids=" ".join)
 def test_in_zsh(words: tuple[str, ...], command: Path) -> None:
     assert shell(["zsh", "-f", "-c", ZSH, "zsh", *words], command) == ["_vc5 vc5", *IN_ZSH[words]]
+
+
+IN_FISH = {
+    "vc5 dra": ["drain"],
+    "vc5 drain 203.0.113.10:4": [SERVICE],
+    f"vc5 drain {SERVICE} 10.1.10.1": [one for one in BACKENDS if one.startswith("10.1.10.1")],
+    "vc5 drain [2001": SIX,
+    "vc5 block add --f": ["--for", "--force"],
+    "vc5 --root {root} reattach ": ["eth0", "eth1"],
+    "vc5 drain nothing": [],
+    "vc5 completion ": ["bash", "zsh", "fish"],
+    "vc5 check {place}/fi": ["{place}/file.yaml"],
+    "vc5 check ": ["file.yaml", "other"],
+}
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize("line", IN_FISH)
+def test_in_fish(line: str, command: Path, tmp_path: Path) -> None:
+    """As the shell itself does it, `complete -C` being its Tab key for scripts; it sorts what it offers by itself."""
+    place = tmp_path / "place"
+    place.mkdir()
+    for name in ("file.yaml", "other"):
+        (place / name).touch()
+    typed = line.format(place=place, root=tmp_path)
+    program = f"cd {place}; vc5 completion fish | source; complete -C '{typed}'"
+    # Without a home of its own it would write a history into the user's.
+    found = shell(["env", f"HOME={tmp_path}", "fish", "--no-config", "-c", program], command)
+    wanted = [one.format(place=place) for one in IN_FISH[line]]
+    assert sorted(one.split("\t")[0] for one in found) == sorted(wanted)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_fish_shows_what_words_mean(command: Path, tmp_path: Path) -> None:
+    program = "vc5 completion fish | source; complete -C 'vc5 undra'"
+    [found] = shell(["env", f"HOME={tmp_path}", "fish", "--no-config", "-c", program], command)
+    assert found.split("\t") == ["undrain", next(verb.help for verb in VERBS if verb.name == "undrain")]
 
 
 def test_without_a_daemon_there_are_no_names(root: Root, capsys: pytest.CaptureFixture[str]) -> None:

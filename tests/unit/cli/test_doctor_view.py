@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.cli.doctor_view import BACKENDS, HOST, INTERFACES, lines, steps
-from appliance.cli.progress import Progress
 from appliance.cli.tables import Screen, printable, width
 from appliance.control.nic import Finding, Severity
-from tests.lab.patience import wait_for
 
 COMMAND = "on 10.1.10.11: ip address add 203.0.113.10/32 dev lo (ip address show tells whether it is there)"
 NOTE = Finding(Severity.NOTE, "a note", "a reason", "nothing")
@@ -114,32 +110,3 @@ def test_no_line_is_longer_than_the_terminal(columns: int) -> None:
     words = "a b " * 60
     text = lines({HOST: {"host": (Finding(Severity.NOTE, words, words, words),)}}, Screen(columns))
     assert max(map(width, text)) <= max(columns, 56)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        raise OSError
-
-
-def test_progress_is_shown_after_two_seconds() -> None:
-    now, terminal = [10.0], Terminal()
-    with Progress(terminal, lambda: now[0]) as progress:
-        progress.say("examining backends: 0 of 3")
-        now[0] = 11.9
-        progress.show()
-        assert terminal.getvalue() == ""
-        now[0] = 12.0
-        progress.say("examining backends: 1 of 3")
-        wait_for("the line", lambda: terminal.getvalue().startswith("\r\x1b[Kexamining backends: 1 of 3 (2 s)"))
-    assert terminal.getvalue().endswith("\r\x1b[K")
-
-
-def test_progress_is_for_terminals_alone() -> None:
-    now, pipe = [0.0], io.StringIO()
-    with Progress(pipe, lambda: now[0]) as progress:
-        progress.say("examining")
-        now[0] = 60.0
-    assert pipe.getvalue() == ""

@@ -1,4 +1,4 @@
-"""vc5(8) and vc5.yaml(5): all of the tables is in them, and no reader of manual pages has anything to complain of."""
+"""The manual pages: all of the tables is in them, and no reader of manual pages has anything to complain of."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from appliance import __version__, config
-from appliance.cli.arguments import EXITS
+from appliance.cli.arguments import EXITS, Verb
+from appliance.cli.examples import EXAMPLES, EXAMPLES_HEADING
 from appliance.cli.main import main, parser
-from appliance.cli.manual import ENVIRONMENT, FILES, SIGNALS, command_page
+from appliance.cli.manual import ENVIRONMENT, OWN_FILES, command_page
+from appliance.cli.manual_daemon import FILES, SAFETY, SIGNALS, UNITS, daemon_page
 from appliance.cli.metrics import metrics_page
 from appliance.cli.verbs import VERBS
 from appliance.config import roff
@@ -33,7 +35,8 @@ from tests.unit.house.tree import ROOT
 DATE = "2025-06-01"
 PLACES = Root(Path("/e/c"), Path("/e/d"), Path("/s"), Path("/r"), Path("/p"), "n", "v", "v_")
 PAGES = {
-    "vc5.8": command_page(PLACES, "1.2", DATE),
+    "vc5.1": command_page(PLACES, "1.2", DATE),
+    "vc5.8": daemon_page(PLACES, "1.2", DATE),
     "vc5.yaml.5": config.reference_page("1.2", DATE),
     "vc5-metrics.7": metrics_page("1.2", DATE),
 }
@@ -81,7 +84,7 @@ def test_readers_have_nothing_to_say(reader: str, name: str, tmp_path: Path) -> 
 
 def test_readers_would_say_something(tmp_path: Path) -> None:
     file = tmp_path / "wrong.1"
-    file.write_text(PAGES["vc5.8"].replace(".RE\n", ".RE\n.XX\n", 1), encoding="ascii")
+    file.write_text(PAGES["vc5.1"].replace(".RE\n", ".RE\n.XX\n", 1), encoding="ascii")
     done = subprocess.run([*READERS["groff"], str(file)], capture_output=True, text=True, check=False)
     assert "XX" in done.stderr
 
@@ -135,7 +138,7 @@ def test_all_of_a_metric_is_told(one: Metric) -> None:
 @pytest.mark.parametrize("verb", VERBS, ids=[verb.name for verb in VERBS])
 def test_all_of_a_verb_is_told(verb: object) -> None:
     [row] = [one for one in VERBS if one is verb]
-    page = rendered("vc5.8")
+    page = rendered("vc5.1")
     begin = page.index(f" vc5 {row.name} ")
     text = page[begin:]
     for said in (row.help, row.failed, *(one.help for one in (*row.arguments, *row.alternatives))):
@@ -146,20 +149,50 @@ def test_all_of_a_verb_is_told(verb: object) -> None:
 
 
 def test_the_page_has_the_options_of_the_parser() -> None:
-    page = rendered("vc5.8")
+    page = rendered("vc5.1")
     for option in re.findall(r"--[a-z-]+", parser().format_help()):
         assert option in page or option == "--help"
 
 
 def test_exit_statuses_signals_environment_and_files() -> None:
-    page = rendered("vc5.8")
+    command, daemon = rendered("vc5.1"), rendered("vc5.8")
     for status, text in EXITS.items():
-        assert f" {status} {text[0].upper()}{text[1:]}." in page
-    for rows in (SIGNALS, ENVIRONMENT):
+        for page in (command, daemon):
+            assert f" {status} {text[0].upper()}{text[1:]}." in page
+    for page, rows in ((daemon, SIGNALS), (daemon, UNITS), (daemon, SAFETY), (command, ENVIRONMENT)):
         for name, text in rows.items():
             assert f" {name} {plain(text)}" in page
     for name, text in FILES.items():
-        assert f" {getattr(PLACES, name)} {plain(text)}" in page
+        assert f" {getattr(PLACES, name)} {plain(text)}" in daemon
+        assert (f" {getattr(PLACES, name)} {plain(text)}" in command) == (name in OWN_FILES)
+
+
+def test_the_units_are_those_of_the_package() -> None:
+    files = {file.name for file in (ROOT / "packaging/systemd").iterdir() if file.suffix in (".service", ".socket")}
+    assert set(UNITS) == files
+
+
+def test_every_verb_has_examples_and_they_can_be_copied() -> None:
+    """In the page and in the help of the verb: whole, in a line of their own, however narrow the terminal is."""
+    assert set(EXAMPLES) == {verb.name for verb in VERBS}
+    page = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou"], input=PAGES["vc5.1"], capture_output=True, text=True)
+    lines = [line.strip() for line in page.stdout.splitlines()]
+    for verb in VERBS:
+        for example in EXAMPLES[verb.name]:
+            assert example.line in lines, verb.name
+            assert re.search(rf"\bvc5 (--root \S+ )?{verb.name}\b", example.line)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=[verb.name for verb in VERBS])
+def test_the_help_has_the_examples(
+    verb: Verb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main([verb.name, "--help"]) == 0
+    lines = capsys.readouterr().out.partition(EXAMPLES_HEADING)[2].splitlines()
+    for example in EXAMPLES[verb.name]:
+        assert f"  {example.line}" in lines
+        assert f"      {example.help}" in lines
 
 
 def test_no_place_is_left_out() -> None:
@@ -221,5 +254,6 @@ def test_make_man(tmp_path: Path) -> None:
     subprocess.run(["make", "-s", "man"], cwd=tmp_path, env=environment, check=True)
     made = {file.name: file.read_text(encoding="ascii") for file in (tmp_path / "build/man").iterdir()}
     assert made["vc5.yaml.5"] == config.reference_page(__version__, DATE)
+    assert made["vc5.1"].startswith(f".TH VC5 1 {DATE} ")
     assert made["vc5.8"].startswith(f".TH VC5 8 {DATE} ")
     assert "/run/vc5/control.sock" in made["vc5.8"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,102 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.cli import status_view
-from appliance.cli.tables import Screen, width
-from tests.unit.cli.samples import BODY, backend
+from appliance.cli.status_backends import Grade, grade, word
+from appliance.cli.tables import SGR, Screen, width
+from appliance.dataplane.enums import State
+from tests.unit.cli.samples import BODY, backend, large, small
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
+SAMPLES: dict[str, Callable[[Screen], list[str]]] = {
+    "status": lambda to: status_view.lines(BODY, to),
+    "status_0": lambda to: status_view.lines(small(0), to),
+    "status_1": lambda to: status_view.lines(small(1), to),
+    "status_2000": lambda to: status_view.lines(large(), to),
+    "status_service": lambda to: status_view.details(BODY, BODY["services"][:2], to),
+}
+
+
 @pytest.mark.parametrize("columns", [80, 140])
-def test_the_sample_looks_as_agreed(columns: int) -> None:
-    text = "\n".join(status_view.lines(BODY, Screen(columns))) + "\n"
-    assert text == GOLDEN.joinpath(f"status_{columns}.txt").read_text(encoding="utf-8")
-    assert max(width(line) for line in text.splitlines()) <= columns
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_samples_look_as_agreed(name: str, columns: int) -> None:
+    lines = SAMPLES[name](Screen(columns))
+    assert "\n".join(lines) + "\n" == GOLDEN.joinpath(f"{name}_{columns}.txt").read_text(encoding="utf-8")
+    assert max(width(line) for line in lines) <= columns
+    painted = SAMPLES[name](Screen(columns, colour=True))
+    assert [SGR.sub("", line) for line in painted] == lines, "colours change nothing but colours"
+
+
+def test_two_thousand_backends_are_told_in_a_page() -> None:
+    body = large()
+    text = status_view.lines(body, Screen(80))
+    assert len(text) < 90
+    everything = "\n".join(status_view.lines(body, Screen(80), everything=True))
+    addresses = [row["address"] for service in body["services"] for row in service["backends"]]
+    assert len(addresses) == 2000
+    assert [address for address in addresses if f"  {address} " not in everything] == []
+
+
+def test_every_backend_may_be_in_trouble() -> None:
+    body = large()
+    for service in body["services"]:
+        service |= {"up": False, "available": 0}
+        for one in service["backends"]:
+            one |= {"state": "dead", "health": "dead", "diagnostic": "timeout"}
+    text = status_view.lines(body, Screen(80))
+    assert len(text) < 110
+    assert "100 services: 100 DOWN" in text
+    assert "2,000 backends: 2,000 dead" in text
+    assert "and 70 more services, 70 of them with something to tell" in text
+
+
+WORDS: list[tuple[dict[str, Any], str, Grade]] = [
+    ({"state": "available", "health": "up"}, "up", Grade.WELL),
+    ({"state": "dead", "health": "dead"}, "dead", Grade.BAD),
+    ({"state": "dead", "health": "wrong"}, "wrong", Grade.BAD),
+    ({"state": "draining", "health": "wrong"}, "wrong", Grade.BAD),
+    ({"state": "draining", "health": "up", "drained_by": "ann"}, "draining", Grade.ASIDE),
+    ({"state": "draining", "health": "up", "enabled": False}, "disabled", Grade.ASIDE),
+    ({"state": "draining", "health": "up", "enabled": False, "drained_by": "removed"}, "draining", Grade.ASIDE),
+    ({"state": "none", "health": "unknown"}, "unknown", Grade.UNKNOWN),
+    ({"state": "standby", "health": "up"}, "standby", Grade.STANDBY),
+    ({"state": "available", "health": "dead", "kept_by": "isolated"}, "up", Grade.WORRY),
+    ({"state": "available", "health": "up", "overrides": [{"override": "weight"}]}, "up", Grade.ASIDE),
+    ({"state": "dead", "health": "dead", "troubles": [{"message": "no route"}]}, "dead", Grade.BAD),
+]
+
+
+@pytest.mark.parametrize(("row", "said", "graded"), WORDS, ids=[str(row[0]) for row in WORDS])
+def test_how_a_backend_is_in_a_word(row: dict[str, Any], said: str, graded: Grade) -> None:
+    assert (word(row), grade(row)) == (said, graded)
+
+
+@pytest.mark.parametrize("state", ["AVAILABLE", "DRAINING", "DEAD", "NONE"])
+def test_every_state_of_the_program_has_a_word(state: str) -> None:
+    assert State[state].name.lower() == state.lower()
+    assert word({"state": state.lower(), "health": "up"}) in ("up", "draining", "dead")
+
+
+FOUND = [
+    ("203.0.113.10:443/tcp", ["203.0.113.10:443/tcp"]),
+    ("203.0.113.53", ["203.0.113.53:53/udp"]),
+    ("shop", ["203.0.113.10:443/tcp"]),
+    ("", ["203.0.113.53:53/udp"]),
+    ("203.0.113.1", []),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), FOUND)
+def test_a_service_has_three_names(name: str, expected: list[str]) -> None:
+    assert [one["service"] for one in status_view.found(BODY, name)] == expected
+
+
+def test_the_details_have_the_whole_of_a_note() -> None:
+    note = "HTTP status 503, expected 200 " * 6
+    body = {"services": [{"service": "s", "backends": [backend("10.1.10.11", "dead", diagnostic=note)]}]}
+    text = status_view.details(body, body["services"], Screen(80))
+    assert " ".join(note.split()) in " ".join(" ".join(text).split())
 
 
 def test_what_is_down_stands_out() -> None:

@@ -18,6 +18,7 @@ from appliance.cli.tables import (
     count,
     cut,
     duration,
+    fold,
     octets,
     printable,
     screen,
@@ -177,3 +178,27 @@ def test_a_terminal(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
     with os.fdopen(follower, "w") as stream:
         assert screen(stream) == Screen(97, colour)
     os.close(leader)
+
+
+FOLDED: list[tuple[str, int | None, list[str]]] = [
+    ("short", 20, ["short"]),
+    ("as long as there is no width at all", None, ["as long as there is no width at all"]),
+    ("broken at a blank of the line", 20, ["broken at a blank of", "  the line"]),
+    ("exactly twenty cols. and more", 20, ["exactly twenty cols.", "  and more"]),
+    ("a word-that-is-much-longer-than-a-line", 20, ["a word-that-is-much-", "  longer-than-a-line"]),
+    ("  indented, and then some", 20, ["  indented, and then", "  some"]),
+    ("登録登録登録登録登録登録", 20, ["登録登録登録登録登録", "  登録"]),
+    ("\x1b[1;31mred, and rather long\x1b[0m, all", 20, ["\x1b[1;31mred, and rather", "  long\x1b[0m, all"]),
+]
+
+
+@pytest.mark.parametrize(("line", "columns", "lines"), FOLDED, ids=[row[0] for row in FOLDED])
+def test_fold(line: str, columns: int | None, lines: list[str]) -> None:
+    assert fold(line, Screen(columns)) == lines
+
+
+@given(st.text(st.characters(codec="ascii", categories=["L", "N", "Zs"]), max_size=200), st.integers(20, 100))
+def test_whatever_is_folded_fits_and_is_all_there(text: str, columns: int) -> None:
+    lines = fold(text, Screen(columns))
+    assert all(width(line) <= columns for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())
