@@ -45,7 +45,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "drops": (
         Example("vc5 drops", "what was dropped lately, and why?"),
-        Example("vc5 drops --reason unknown-port --pcap drops.pcap", "the packets of one reason, for Wireshark"),
+        Example("vc5 drops --reason unknown-port --pcap unknown.pcap", "the packets of one reason, for Wireshark"),
     ),
     "drill": (Example(f"vc5 drill {SHOP}", "would clients notice that backends come and go, and a reload?"),),
     "balance": (
