@@ -27,9 +27,10 @@ from appliance.paths import Root
 from appliance.telemetry.exposition import exposition
 from appliance.telemetry.readings import merged
 from appliance.web.answers import Answers, Ask
+from appliance.web.gate import Bounds
 from appliance.web.history import History
 from appliance.web.live import Live
-from appliance.web.server import BOUNDS, Bounds, WebServer
+from appliance.web.server import BOUNDS, WebServer
 from tests.lab.backend import REPOSITORY
 from tests.lab.namespace import LabError, Namespace
 from tests.lab.patience import wait_for
