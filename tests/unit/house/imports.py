@@ -89,6 +89,7 @@ PURE_ROUTING = (
     *("bgp.frame", "bgp.received", "bgp.agreement", "bgp.connection", "bgp.succession", "bgp.update", "capture"),
 )
 PURE_CONTROL = (
+    "allowance",
     "announcing",
     "backend_faults",
     "balance",
