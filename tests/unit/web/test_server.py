@@ -1,0 +1,478 @@
+"""The web server over real sockets: who may look, what is refused, and that nobody is a burden to the others."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection, HTTPResponse
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.model_address import Endpoint
+from appliance.model_console import Console
+from appliance.net.listener import listener
+from appliance.web.api import ENDPOINTS, HEADERS, description
+from appliance.web.gate import Bounds
+from appliance.web.live import Pace
+from appliance.web.pages import Page
+from tests.lab.patience import wait_for
+from tests.lab.scraping import Serving
+from tests.unit.telemetry.snapshots import SAMPLE
+from tests.unit.web.test_picture import backend, body, service
+
+LOOPBACK = Endpoint(ip_address("127.0.0.1"), 0)
+PAGES = {"/": Page(b"<!doctype html>", "text/html", '"a"'), "/js/a.js": Page(b"1", "text/javascript", '"b"')}
+QUICK = Pace(interval=0.05, refresh=0.2, alive=0.1)
+FIXED = {"vip": "203.0.113.10", "port": 80, "proto": "tcp", "need": 1, "available": 1}
+LARGE = body(
+    *(
+        service(f"s{n}", *(backend(f"10.0.{n}.{b}", diagnostic="x" * 200) for b in range(20)), **FIXED)
+        for n in range(500)
+    )
+)
+"""Some megabytes, as a stream tells them."""
+
+
+async def sample() -> dict[str, Any]:
+    return dict(SAMPLE)
+
+
+class Daemon:
+    """What a daemon would answer; `told` is its status."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.told, self.at = told, 0.0
+
+    async def status(self) -> dict[str, Any]:
+        return self.told
+
+    async def numbers(self) -> dict[str, Any]:
+        self.at += 1.0
+        rows = [[one["service"], [0, 0, 0, 0], None, []] for one in self.told["services"]]
+        return {"at": self.at, "known": [], "services": rows}
+
+    async def ready(self) -> dict[str, Any]:
+        return {"ready": True, "why": ""}
+
+
+def serving(told: dict[str, Any] | None = None, **more: Any) -> Serving:
+    daemon = Daemon(told or body())
+    asks = {"status": daemon.status, "numbers": daemon.numbers, "ready": daemon.ready}
+    return Serving(sample, listener(LOOPBACK), more=asks, pages=PAGES, **{"pace": QUICK, **more})
+
+
+def fetch(server: Serving, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes, HTTPResponse]:
+    with closing(HTTPConnection("127.0.0.1", server.address[1], timeout=10)) as connection:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer
+
+
+def connect(server: Serving) -> socket.socket:
+    return socket.create_connection(server.address, timeout=20)
+
+
+def said(connection: socket.socket) -> bytes:
+    """Return all that comes until the other side hangs up."""
+    found = b""
+    try:
+        while part := connection.recv(1 << 16):
+            found += part
+    except ConnectionError:
+        pass
+    return found
+
+
+def raw(server: Serving, data: bytes) -> bytes:
+    """Send bytes, and return all that is answered."""
+    with connect(server) as connection:
+        try:
+            connection.sendall(data)
+        except ConnectionError:
+            pass
+        return said(connection)
+
+
+def refused(server: Serving, why: str, count: int = 1) -> None:
+    wait_for(f"{count} refused for {why}", lambda: server.server.refused.get(why, 0) >= count)
+
+
+# ---- who may look
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        (["127.0.0.1"], 200),
+        (["localhost:9090"], 200),
+        (["[::1]:9090"], 200),
+        (["X"], 200),
+        (["vc5.example.com"], 200),
+        (["evil.example"], 421),
+        (["127.0.0.1.evil.example"], 421),
+        ([""], 421),
+        ([], 421),
+        (["localhost", "localhost"], 400),
+        (["localhost, evil.example"], 421),
+    ],
+)
+def test_only_who_knows_its_name_is_answered(hosts: list[str], status: int) -> None:
+    with serving(console=Console(hosts=("vc5.example.com",))) as server:
+        lines = "".join(f"Host: {host}\r\n" for host in hosts)
+        answer = raw(server, f"GET /log HTTP/1.0\r\n{lines}\r\n".encode())
+        assert re.match(rb"HTTP/1.[01] %d " % status, answer), answer[:200]
+        assert HEADERS["Content-Security-Policy"].encode() in answer
+        if status == 421:
+            assert server.server.refused == {"host": 1}
+            assert b"console.hosts" in answer
+
+
+BASIC = "Basic " + base64.b64encode(b"operator:sesame").decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [("", 401), (BASIC, 200), ("Bearer ticket", 200), ("Bearer sesame", 401), (BASIC[:-2], 401), ("Basic \x80", 401)],
+)
+def test_who_may_look(given: str, status: int) -> None:
+    console = Console(user="operator", password="sesame", token="ticket")
+    with serving(console=console) as server:
+        headers = {"Authorization": given} if given else {}
+        for one in ENDPOINTS:
+            if one.path not in ("/events", "/prefixes.json", "/config.json", "/drops.json") and "{" not in one.path:
+                found, text, answer = fetch(server, one.path, **headers)
+                assert found == (200 if one.open else status), one.path
+                assert b"sesame" not in text
+                if found == 401:
+                    assert answer.headers["WWW-Authenticate"].startswith('Basic realm="vc5"')
+        assert fetch(server, "/events", "HEAD", **headers)[0] == status
+        assert ("credentials" in server.server.refused) == (status == 401)
+
+
+# ---- TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a certificate for 127.0.0.1 and its key."""
+    place = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = (
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    )
+    names = ("-subj", "/CN=vc5", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-", "-out", "-")
+    made = subprocess.run([*command, *names], capture_output=True, check=True)
+    place.write_bytes(made.stdout)
+    return place
+
+
+def test_tls(certificate: Path) -> None:
+    console = Console(certificate=str(certificate), key=str(certificate))
+    bounds = Bounds(request_seconds=0.5)
+    with serving(console=console, bounds=bounds) as server:
+        context = ssl.create_default_context(cafile=str(certificate))
+        with context.wrap_socket(connect(server), server_hostname="127.0.0.1") as connection:
+            assert connection.version() == "TLSv1.3"
+            connection.sendall(b"GET /log HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert said(connection).startswith(b"HTTP/1.1 200 ")
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            old.wrap_socket(connect(server), server_hostname="127.0.0.1")
+        assert b"200" not in raw(server, b"GET /log HTTP/1.1\r\nHost: x\r\n\r\n")
+        refused(server, "handshake", 2)
+        with connect(server) as silent:
+            assert said(silent) == b""
+        refused(server, "handshake", 3)
+        wait_for("nobody to be there", lambda: server.server.gate.count == 0)
+
+
+def test_those_who_only_begin_to_speak_tls_are_few(certificate: Path) -> None:
+    console = Console(certificate=str(certificate), key=str(certificate))
+    with serving(console=console, bounds=Bounds(connections=5, request_seconds=600.0)) as server, ExitStack() as held:
+        for _ in range(5):
+            held.enter_context(connect(server)).sendall(b"\x16\x03\x01")
+        wait_for("five", lambda: server.server.gate.count == 5)
+        assert raw(server, b"\x16") == b""
+        refused(server, "connections")
+
+
+def test_one_address_does_not_take_all_connections() -> None:
+    with serving(bounds=Bounds(connections=8, from_one=5)) as server, ExitStack() as held:
+        for _ in range(5):
+            held.enter_context(connect(server))
+        wait_for("five", lambda: server.server.gate.count == 5)
+        assert raw(server, b"GET /log HTTP/1.0\r\nHost: x\r\n\r\n") == b""
+        refused(server, "connections")
+        with socket.create_connection(server.address, timeout=10, source_address=("127.0.0.2", 0)) as other:
+            other.sendall(b"GET /log HTTP/1.0\r\nHost: x\r\n\r\n")
+            assert said(other).startswith(b"HTTP/1.0 200 ")
+
+
+# ---- what is asked
+
+
+def test_pages_and_the_description() -> None:
+    with serving() as server:
+        status, text, answer = fetch(server, "/js/a.js")
+        assert (status, text, answer.headers["Content-Type"]) == (200, b"1", "text/javascript")
+        for known in ('"b"', 'W/"b"', '"z", "b"', "*"):
+            assert fetch(server, "/js/a.js", **{"If-None-Match": known})[:2] == (304, b"")
+        assert fetch(server, "/js/b.js")[0] == fetch(server, "/a.js")[0] == 404
+        status, text, _ = fetch(server, "/openapi.json")
+        assert (status, json.loads(text)) == (200, json.loads(json.dumps(description())))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/passwd",
+        "/js/../../process.py",
+        "/js/%2e%2e/process.py",
+        "/js/..%2fprocess.py",
+        "/%00",
+        "//etc/passwd",
+    ],
+)
+def test_no_path_leads_out(path: str) -> None:
+    with serving() as server:
+        answer = raw(server, f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        assert answer.startswith((b"HTTP/1.0 404 ", b"HTTP/1.0 400 ")), answer[:100]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
+def test_nothing_is_changed(method: str) -> None:
+    with serving() as server:
+        for path in ("/", "/status.json", "/log", "/log/3", "/events", "/metrics", "/openapi.json"):
+            status, _, answer = fetch(server, path, method)
+            assert (status, answer.headers["Allow"]) == (405, "GET, HEAD")
+        assert server.server.refused == {"405": 7}
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("limit=1", 200),
+        ("limit=0", 400),
+        ("limit=5001", 400),
+        ("limit=-1", 400),
+        ("limit=%D9%A3", 400),
+        ("after=x", 400),
+        ("after=9999999999999999999", 400),
+        ("kind=backend", 200),
+        ("kind=nonsense", 400),
+        ("text=%00%ff", 200),
+    ],
+)
+def test_the_log_is_asked_for_with_sense(query: str, status: int) -> None:
+    with serving() as server:
+        found, text, _ = fetch(server, f"/log?{query}")
+        assert found == status
+        assert set(json.loads(text)) == ({"error"} if status == 400 else {"lines", "next"})
+
+
+# ---- who asks too much
+
+HEAD = b"GET /log HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"".join([HEAD, *(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(100)), b"\r\n"]), "oversized"),
+        (HEAD + b"X: y\r\n" * 20_000, "oversized"),
+        (HEAD + b"Cookie: " + b"y" * 8000 + b"\r\n\r\n", "malformed"),
+        (b"GET /" + b"y" * 8000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "malformed"),
+        (b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n" + (HEAD + b"\r\n") * 300, "pipelined"),
+        (b"GET /events HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + b"y" * 100_000, "oversized"),
+        (HEAD + b"Content-Length: 5\r\n\r\nhello", "body"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "body"),
+        (b"POST /log HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"y" * 1_000_000, "oversized"),
+        (b"BREW /log HTTP/1.1\r\nHost: x\r\n\r\n", "malformed"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", "malformed"),
+        (b"GET /log HTTP/1.1\r\nHost: x\r\nHost\r\n\r\n", "malformed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value[:12]),
+)
+def test_too_much_is_counted_and_hung_up_on(data: bytes, why: str) -> None:
+    with serving(bounds=Bounds(request_seconds=0.5, connection_seconds=1.0)) as server:
+        answer = raw(server, data)
+        refused(server, why)
+        assert b"Traceback" not in answer
+        if answer and why != "pipelined" and b"event-stream" not in answer:
+            assert HEADERS["Content-Security-Policy"].encode() in answer
+        assert fetch(server, "/log")[0] == 200
+        wait_for("nobody to be there", lambda: server.server.gate.count == 0)
+
+
+def test_what_is_refused_is_told_of_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(bounds=Bounds(request_seconds=0.04, told_seconds=600.0)) as server:
+        fetch(server, "/nothing")
+        wait_for("a word", lambda: caplog.records)
+        for _ in range(50):
+            fetch(server, "/nothing")
+        refused(server, "404", 51)
+    assert [record.getMessage() for record in caplog.records] == ["refused: 1 for 404"]
+
+
+def test_who_does_not_read_a_large_answer_costs_little() -> None:
+    bounds = Bounds(answer_seconds=0.5)
+    with serving(LARGE, bounds=bounds) as server, ExitStack() as held:
+        for _ in range(3):
+            slow = held.enter_context(socket.socket())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.settimeout(20)
+            slow.connect(server.address)
+            slow.sendall(b"GET /status.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        most = [0]
+
+        def look() -> None:
+            for connection in list(server.server.gate._since):
+                if connection.transport is not None:
+                    most[0] = max(most[0], connection.transport.get_write_buffer_size())
+
+        def gone() -> bool:
+            server.do(look)
+            return server.server.refused.get("slow", 0) == 3
+
+        wait_for("them to be hung up on", gone)
+        assert 0 < most[0] <= 3 * bounds.buffer_bytes
+        assert len(fetch(server, "/status.json")[1]) > 10 * bounds.buffer_bytes
+
+
+# ---- streams
+
+
+class Reader:
+    """Reads a stream of events, one at a time."""
+
+    def __init__(self, server: Serving, **headers: str) -> None:
+        self._connection = HTTPConnection("127.0.0.1", server.address[1], timeout=20)
+        self._connection.request("GET", "/events", headers=headers)
+        self.answer = self._connection.getresponse()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self.answer.close()
+
+    def events(self) -> Iterator[tuple[str, Any, str]]:
+        """Yield kind, data and id of each."""
+        found: dict[str, str] = {}
+        while line := self.answer.readline():
+            name, _, value = line.decode("ascii").rstrip("\n").partition(": ")
+            if name:
+                found[name] = value
+            elif found:
+                yield found["event"], json.loads(found["data"]), found.get("id", "")
+                found = {}
+
+
+def until(reader: Reader, kind: str) -> list[str]:
+    """Return the kinds of events up to one of a kind."""
+    kinds = []
+    for event, _, _ in reader.events():
+        kinds.append(event)
+        if event == kind:
+            return kinds
+    raise AssertionError(kinds)
+
+
+def test_a_stream_begins_with_everything() -> None:
+    with serving(LARGE) as server, Reader(server) as reader:
+        assert reader.answer.status == 200
+        assert reader.answer.headers["Content-Type"] == "text/event-stream"
+        kinds, services = [], 0
+        for kind, data, _ in reader.events():
+            kinds.append(kind)
+            if kind == "services":
+                services += len(data["changed"])
+            if kind == "numbers":
+                break
+        assert kinds == ["hello", "overview", *["services"] * 5, "numbers"]
+        assert services == 500
+
+
+def test_the_log_goes_on_where_it_was_left() -> None:
+    def line(number: int) -> dict[str, Any]:
+        return {"id": number, "at": 1.0, "kind": "daemon", "severity": 6, "message": "x"}
+
+    with serving() as server:
+        for number in range(1, 301):
+            server.history.add(line(number))
+
+        def first(**headers: str) -> list[int]:
+            found = []
+            with Reader(server, **headers) as reader:
+                for kind, data, name in reader.events():
+                    if kind == "log":
+                        assert str(data["id"]) == name
+                        found.append(data["id"])
+                    elif kind == "overview":
+                        return found
+            raise AssertionError(found)
+
+        assert first() == list(range(101, 301))
+        assert first(**{"Last-Event-ID": "298"}) == [299, 300]
+        with Reader(server) as reader:
+            until(reader, "numbers")
+            server.do(lambda: server.history.add(line(301)))
+            assert next(data["id"] for kind, data, _ in reader.events() if kind == "log") == 301
+        assert fetch(server, "/events", **{"Last-Event-ID": "x"})[0] == 400
+
+
+def test_streams_are_few_and_others_are_told_so() -> None:
+    with serving(bounds=Bounds(streams=4)) as server, ExitStack() as held:
+        readers = [held.enter_context(Reader(server)) for _ in range(4)]
+        for reader in readers:
+            until(reader, "numbers")
+        for _ in range(6):
+            status, text, answer = fetch(server, "/events")
+            assert (status, answer.headers["Retry-After"], answer.headers["Connection"]) == (503, "10", "close")
+            assert b"4 consoles are open already" in text
+        assert server.server.refused == {"streams": 6}
+        assert server.server.status()["streams"] == 4
+        readers.pop().__exit__()
+        wait_for("room", lambda: server.server.status()["streams"] == 3)
+        with Reader(server) as again:
+            until(again, "numbers")
+    assert "slow" not in server.server.refused, "who leaves is not refused"
+
+
+def test_who_does_not_read_a_stream_is_dropped_and_others_go_on() -> None:
+    bounds = Bounds(write_seconds=0.5)
+    with serving(LARGE, bounds=bounds) as server, Reader(server) as reader, connect(server) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(reader, "numbers")
+        wait_for("both", lambda: server.server.status()["streams"] == 2)
+        while server.server.status()["streams"] == 2:
+            until(reader, "numbers")
+        until(reader, "numbers")
+        assert server.server.refused == {"slow": 1}
+
+
+def test_a_stream_that_is_silent_says_that_it_is_there() -> None:
+    with serving(pace=Pace(interval=600.0, alive=0.05)) as server, Reader(server) as reader:
+        assert until(reader, "alive")[-3:] == ["services", "numbers", "alive"]
