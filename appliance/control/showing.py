@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from time import thread_time
@@ -57,12 +58,16 @@ class Showing:
         self.client = Supervised("web", "appliance.web.process", self._trouble, answers)
         self._sockets: dict[Endpoint, socket.socket] = {}
         self._next_try: dict[Endpoint, float] = {}
+        self._refused: Counter[str] = Counter()
+        """What was refused by processes that are gone."""
+        self._refused_now: dict[str, int] = {}
         daemon.measuring.sources.append(self.numbers)
 
     def look(self, now: float) -> None:
         """Every second, in monotonic seconds: follow the configuration."""
         instance = self._daemon.instance
         found = instance.state.config
+        self.numbers()
         self._listen(USUAL if found.webserver is None else found.webserver, now)
         if self._sockets or self.client.child is not None:
             hostname = socket.gethostname()
@@ -102,10 +107,14 @@ class Showing:
         status: dict[str, Any] = self.client.status.get("web", {})
         if "connections" not in status:
             return {}
+        refused: dict[str, int] = status["refused"]
+        if any(refused.get(reason, 0) < count for reason, count in self._refused_now.items()):
+            self._refused.update(self._refused_now)  # another process, which begins to count at zero
+        self._refused_now = refused
         return {
             "web_connections": status["connections"],
             "web_streams": status["streams"],
-            "web_refused_total": status["refused"],
+            "web_refused_total": dict(self._refused + Counter(refused)),
         }
 
     # ---- what may be asked
