@@ -31,7 +31,7 @@ SECRETS = ("T0PASSWORD", "T0TOKEN")
 STREAMS, CROWD = 64, 500
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lab() -> Iterator[Lab]:
     with Lab(backends=2) as standing:
         yield standing
@@ -179,6 +179,7 @@ def test_it_comes_back(lab: Lab) -> None:
         first = looking.json("/log")
         assert first["lines"]
         looking.fetch("/nothing")
+        wait_for("it to be counted", lambda: _counted(daemon, "404") == 1)
         stream = looking.events()
         next(stream)
         before = web(daemon)

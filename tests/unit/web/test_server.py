@@ -121,7 +121,7 @@ def refused(server: Serving, why: str, count: int = 1) -> None:
         (["127.0.0.1.evil.example"], 421),
         ([""], 421),
         ([], 421),
-        (["localhost", "localhost"], 400),
+        (["localhost", "localhost"], 0),
         (["localhost, evil.example"], 421),
     ],
 )
@@ -129,7 +129,8 @@ def test_only_who_knows_its_name_is_answered(hosts: list[str], status: int) -> N
     with serving(console=Console(hosts=("vc5.example.com",))) as server:
         lines = "".join(f"Host: {host}\r\n" for host in hosts)
         answer = raw(server, f"GET /log HTTP/1.0\r\n{lines}\r\n".encode())
-        assert re.match(rb"HTTP/1.[01] %d " % status, answer), answer[:200]
+        # Some versions of aiohttp refuse a request with two of them before we see it.
+        assert re.match(rb"HTTP/1.[01] %s " % (b"%d" % status if status else b"(400|421)"), answer), answer[:200]
         assert HEADERS["Content-Security-Policy"].encode() in answer
         if status == 421:
             assert server.server.refused == {"host": 1}
