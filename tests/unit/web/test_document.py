@@ -19,12 +19,13 @@ from tests.unit.control.test_report import judged, told
 from tests.unit.routing.samples import ROUTING
 
 RATED = ("ingress_octets", "ingress_packets", "egress_octets", "egress_packets", "flows")
-STATS: dict[str, type] = {name: int for counted in RATED for name in (counted, f"{counted}_per_second")} | {
-    "current": int
-}
+STATS: dict[str, type] = dict.fromkeys((*RATED, *(f"{counted}_per_second" for counted in RATED), "current"), int)
 LOST = ("dropped", "blocked", "notqueued", "toobig")
-SUMMARY: dict[str, type] = STATS | {name: int for lost in LOST for name in (lost, f"{lost}_per_second")}
-SUMMARY |= {"uptime": int, "latency_ns": int, "dsr": bool, "vc5": bool}
+SUMMARY: dict[str, type] = {
+    **STATS,
+    **dict.fromkeys((*LOST, *(f"{lost}_per_second" for lost in LOST), "uptime", "latency_ns"), int),
+    **dict.fromkeys(("dsr", "vc5"), bool),
+}
 SERVICE = {
     "name": str,
     "description": str,
