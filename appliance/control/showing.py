@@ -26,6 +26,7 @@ from appliance.control.supervised import Supervised
 from appliance.errors import HostError
 from appliance.model import EventKind, Service
 from appliance.model_address import Endpoint
+from appliance.model_console import Console
 from appliance.net.listener import listener
 from appliance.web.messages import Settings
 
@@ -74,7 +75,8 @@ class Showing:
             names = dict.fromkeys((hostname, hostname.partition(".")[0], found.host_id or hostname))
             listening = tuple(one.fileno() for one in self._sockets.values())
             log = str(self._daemon.root.log)
-            self.client.follow(Settings(log, __version__, listening, tuple(names), found.console))
+            settings = Settings(log, __version__, listening, tuple(names), found.console)
+            self.client.follow(settings, lambda: unusable(found.console))
 
     async def stop(self) -> None:
         """End the process, and listen no more."""
@@ -181,3 +183,15 @@ class Showing:
         awaits = standing.waiting(self._daemon)
         why = f"waiting for {', '.join(awaits)}" if awaits else ""
         return {"result": {"ready": not awaits, "why": why}}
+
+
+def unusable(console: Console) -> str:
+    """Return why the certificate and key of the console cannot be used; empty where they can."""
+    import ssl  # which is large, and only wanted when a certificate is replaced
+
+    try:
+        # Without a password for the key, somebody would be asked for it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(console.certificate, console.key, password=bytes)
+    except OSError as error:
+        return f"{console.certificate}, {console.key}: the console's new certificate cannot be used: {error}"
+    return ""

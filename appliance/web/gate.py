@@ -39,7 +39,7 @@ class Bounds:
     request_seconds: float = 10.0
     """From the begin of a connection to its first request, and for TLS to be agreed upon."""
     write_seconds: float = 20.0
-    """For a stream to take what is written."""
+    """For a stream to take what is written, and for anybody to acknowledge it."""
     line_bytes: int = 4096
     """The longest line of a request."""
     request_bytes: int = 32 << 10
@@ -190,6 +190,9 @@ class Gate:
                 made.close()
                 continue
             made.setblocking(False)
+            # Who is gone without a word acknowledges nothing more (tcp(7)). The kernel alone would wait for a quarter
+            # of an hour, and what streams say meanwhile fills no buffer.
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._bounds.write_seconds * 1e3))
             self._from[address] += 1
             task = asyncio.create_task(self._begin(made, address))
             self._beginning.add(task)

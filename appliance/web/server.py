@@ -270,7 +270,8 @@ def _context(console: Console) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(console.certificate, console.key)
+    # Without a password for the key, somebody would be asked for it.
+    context.load_cert_chain(console.certificate, console.key, password=bytes)
     return context
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
@@ -71,7 +71,7 @@ class Looking:
         except (OSError, HTTPException):
             return False
 
-    def events(self, **headers: str) -> Iterator[tuple[str, Any]]:
+    def events(self, **headers: str) -> Generator[tuple[str, Any], None, None]:
         """Yield the events of a stream, until the other side ends it."""
         connection, answer = self._ask("/events", "GET", headers)
         with closing(connection):

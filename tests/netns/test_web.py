@@ -135,10 +135,19 @@ def test_who_it_is_for(lab: Lab, tmp_path: Path) -> None:
         wait_for("the new certificate", lambda: _same(certificate) == served() != before)
         kept = certificate.read_text()
         certificate.write_text("no certificate")
-        wait_for("an alarm", lambda: [one for one in warnings(daemon) if "certificate or key cannot be used" in one])
-        certificate.write_text(kept)
-        wait_for("it to work again", lambda: looking().there(**basic))
+        wait_for("an alarm", lambda: [one for one in warnings(daemon) if "certificate cannot be used" in one])
+        certificate_before = served()
+        assert certificate_before == ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(kept)), "the one before goes on"
+        certify(tmp_path, "third")
+        wait_for("the third certificate", lambda: served() == _same(certificate) != certificate_before)
         wait_for("the end of the alarm", lambda: not [one for one in warnings(daemon) if "certificate" in one])
+
+        certificate.write_text("no certificate")
+        os.kill(web(daemon), signal.SIGKILL)
+        wait_for("another alarm", lambda: [one for one in warnings(daemon) if "certificate or key cannot" in one])
+        certify(tmp_path, "fourth")
+        wait_for("it to work again", lambda: looking().there(**basic), 20)
+        wait_for("the end of that alarm", lambda: not [one for one in warnings(daemon) if "certificate" in one])
         kept = b"".join(path.read_bytes() for path in daemon.places.log.iterdir() if path.is_file()).decode()
         texts = [kept, json.dumps(daemon.status()), daemon.errors, looking().fetch("/config.json", **basic)[1].decode()]
         assert [secret for secret in SECRETS if any(secret in one for one in texts)] == []
@@ -207,11 +216,30 @@ def test_it_comes_back(lab: Lab) -> None:
         assert daemon.leftovers() == []
 
 
+def _gauge(daemon: Daemon, name: str) -> float | None:
+    lines = [line.split() for line in daemon.vc5("metrics").stdout.splitlines()]
+    return next((float(words[1]) for words in lines if words[0] == name), None)
+
+
 def _counted(daemon: Daemon, reason: str) -> float:
     for line in daemon.vc5("metrics").stdout.splitlines():
         if line.startswith(f'vc5_web_refused_total{{reason="{reason}"}} '):
             return float(line.split()[-1])
     return 0.0
+
+
+def test_who_is_gone_without_a_word_is_let_go(lab: Lab) -> None:
+    text = configuration(top="webserver: '10.1.10.5:9191'")
+    with Daemon(lab.balancer, lab.root("gone"), text) as daemon:
+        far = Looking(lab.backends["b1"].namespace, "10.1.10.5", 9191)
+        wait_for("the console", far.there)
+        stream = far.events()
+        next(stream)
+        wait_for("the stream", lambda: _gauge(daemon, "vc5_web_streams") == 1)
+        lab.unplug("b1")
+        wait_for("its end", lambda: _gauge(daemon, "vc5_web_streams") == 0, 60)
+        stream.close()
+        assert daemon.stop() == 0
 
 
 def test_a_crowd(lab: Lab) -> None:
