@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import ControlError
@@ -26,6 +26,9 @@ def test_pieces_are_the_same_bytes_and_small(frames: list[bytes], most: int) -> 
 
 
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.booleans()), max_size=30))
+@example([(b"x" * 40, True)] * 2)
+@example([(b"x" * 40, True)] * 3)
+@example([(b"x" * 400, False), (b"x" * 40, True)])
 @settings(max_examples=PARSER_INPUTS)
 def test_no_more_waits_than_may(frames: list[tuple[bytes, bool]]) -> None:
     async def run() -> None:
