@@ -12,11 +12,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appliance.model_console import Console
 from appliance.web.api import ENDPOINTS, HEADERS, description
 from appliance.web.gate import Bounds
+from appliance.web.server import _takes_gzip
 from tests.lab.patience import wait_for
+from tests.profile import PARSER_INPUTS
 from tests.unit.web.serving import LARGE, connect, fetch, raw, refused, said, serving
 
 # ---- who may look
@@ -271,3 +275,45 @@ def test_who_does_not_read_a_large_answer_costs_little() -> None:
         wait_for("them to be hung up on", gone)
         assert 0 < most[0] <= 3 * bounds.buffer_bytes
         assert len(fetch(server, "/status.json")[1]) > 10 * bounds.buffer_bytes
+
+
+WORDS = st.sampled_from(
+    (
+        b"GET ",
+        b"HEAD ",
+        b"/log",
+        b"/events",
+        b"?after=",
+        b" HTTP/1.1",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"Host: x",
+        b"\x00",
+        b"%00",
+    )
+)
+
+
+@given(st.lists(st.lists(st.one_of(WORDS, st.binary(max_size=20)), max_size=12).map(b"".join), max_size=20))
+@settings(max_examples=PARSER_INPUTS, deadline=None)
+def test_any_bytes_are_answered_or_refused(sent: list[bytes]) -> None:
+    with serving(bounds=Bounds(request_seconds=5.0)) as server:
+        for data in sent:
+            with connect(server) as connection:
+                try:
+                    connection.sendall(data)
+                    connection.shutdown(socket.SHUT_WR)
+                    answer = connection.recv(1 << 16)
+                except ConnectionError:
+                    continue
+            assert answer == b"" or re.match(rb"HTTP/1\.[01] (200|304|4[0-9][0-9]) ", answer), answer
+        assert fetch(server, "/log")[0] == 200
+        assert "500" not in server.server.refused
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=PARSER_INPUTS)
+def test_any_accept_encoding_is_understood_or_not(value: str) -> None:
+    assert _takes_gzip({"Accept-Encoding": value}) in (True, False)
+    assert _takes_gzip({"Accept-Encoding": f"{value},gzip"})
+    assert not _takes_gzip({"Accept-Encoding": "gzip;q=0, br"})
