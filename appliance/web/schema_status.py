@@ -276,6 +276,9 @@ STATUS = record(
         "warnings": array(ref("Warning"), "What an operator should know of."),
         "waiting_for": array(text("One thing."), "What has yet to come before everything can be forwarded."),
         "latency_ns": nullable(number("What the program takes for a packet, nanoseconds; null: not measured.")),
+        "latency_of": nullable(
+            text("What that is of: packets that came, or a run on frames of its own.", values=("traffic", "test-run"))
+        ),
         "logging": record(
             f"How often the log could not be told to others, {EARLIER}.",
             {
