@@ -39,7 +39,9 @@ class Bounds:
     request_seconds: float = 10.0
     """From the begin of a connection to its first request, and for TLS to be agreed upon."""
     write_seconds: float = 20.0
-    """For a stream to take what is written, and for anybody to acknowledge it."""
+    """For a stream to take what is written."""
+    gone_seconds: float = 30.0
+    """For anybody to acknowledge what was sent; longer than the former, which says why a stream ends."""
     line_bytes: int = 4096
     """The longest line of a request."""
     request_bytes: int = 32 << 10
@@ -122,9 +124,9 @@ class Connection(web.RequestHandler):
         self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """Answer what is no request; aiohttp's own words would repeat it."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("nobody is there, or something was answered already") from exc
         self._refuse("malformed" if status < 500 else str(status))
-        if request.writer.output_size > 0:
-            raise ConnectionError("something was answered already")
         answer = self._failed(status)
         answer.force_close()
         return answer
@@ -192,7 +194,7 @@ class Gate:
             made.setblocking(False)
             # Who is gone without a word acknowledges nothing more (tcp(7)). The kernel alone would wait for a quarter
             # of an hour, and what streams say meanwhile fills no buffer.
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._bounds.write_seconds * 1e3))
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._bounds.gone_seconds * 1e3))
             self._from[address] += 1
             task = asyncio.create_task(self._begin(made, address))
             self._beginning.add(task)

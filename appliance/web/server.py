@@ -241,6 +241,8 @@ class WebServer:
                 self._refuse("slow")
         except TimeoutError:
             self._refuse("slow")
+        except ConnectionError:
+            pass  # who leaves is not refused
         finally:
             self._streams -= 1
             self._live.leave(stream)
