@@ -11,6 +11,7 @@ from appliance.cli.client import call
 from appliance.cli.tables import printable, screen
 from appliance.errors import ControlError
 from appliance.paths import Root
+from appliance.web.document import document
 
 
 def run(root: Root, arguments: Namespace) -> int:
@@ -30,7 +31,7 @@ def run(root: Root, arguments: Namespace) -> int:
             )
         body = {**body, "services": services}
     if arguments.json:
-        print(json.dumps(body))
+        print(json.dumps(document(body)))
     elif name is not None:
         print("\n".join(status_view.details(body, body["services"], screen())))
     else:

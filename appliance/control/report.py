@@ -1,4 +1,7 @@
-"""The body of `vc5 status --json`. Field names are a contract; fields are only ever added."""
+"""What the daemon tells of itself; web/document.py makes the body of `/status.json` of it.
+
+Field names are a contract; fields are only ever added.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +93,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
         ]
         + [
             {"name": name, "index": 0, "attach": "missing", "mac": "", "address": ""}
+            | {"mtu": 0, "up": False, "standby": False}
             for name in state.config.interfaces
             if all(name != interface.name for interface in interfaces)
         ],

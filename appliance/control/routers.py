@@ -66,6 +66,7 @@ def peer_status(
         graceful_restart=graceful,
         advertised_ipv4=outbox.told_of(4) if outbox else 0,
         advertised_ipv6=outbox.told_of(6) if outbox else 0,
+        told=tuple(sorted(outbox.told, key=lambda vip: (vip.version, int(vip)))) if outbox else (),
         pending=outbox.waiting if outbox is not None else 0,
         withheld=withheld,
         end_of_rib=outbox is not None and outbox.ended,

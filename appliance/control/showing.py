@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from time import thread_time
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, config
 from appliance.child.channel import Handler, Text
-from appliance.control import standing
+from appliance.control import dropping, standing
 from appliance.control.measuring import counted, sums
 from appliance.control.offline import shape_digest
 from appliance.control.socket import Peer, Request
@@ -25,6 +26,7 @@ from appliance.control.supervised import Supervised
 from appliance.errors import HostError
 from appliance.model import EventKind, Service
 from appliance.model_address import Endpoint
+from appliance.model_console import Console
 from appliance.net.listener import listener
 from appliance.web.messages import Settings
 
@@ -57,19 +59,24 @@ class Showing:
         self.client = Supervised("web", "appliance.web.process", self._trouble, answers)
         self._sockets: dict[Endpoint, socket.socket] = {}
         self._next_try: dict[Endpoint, float] = {}
+        self._refused: Counter[str] = Counter()
+        """What was refused by processes that are gone."""
+        self._refused_now: dict[str, int] = {}
         daemon.measuring.sources.append(self.numbers)
 
     def look(self, now: float) -> None:
         """Every second, in monotonic seconds: follow the configuration."""
         instance = self._daemon.instance
         found = instance.state.config
+        self.numbers()
         self._listen(USUAL if found.webserver is None else found.webserver, now)
         if self._sockets or self.client.child is not None:
             hostname = socket.gethostname()
             names = dict.fromkeys((hostname, hostname.partition(".")[0], found.host_id or hostname))
             listening = tuple(one.fileno() for one in self._sockets.values())
             log = str(self._daemon.root.log)
-            self.client.follow(Settings(log, __version__, listening, tuple(names), found.console))
+            settings = Settings(log, __version__, listening, tuple(names), found.console)
+            self.client.follow(settings, lambda: unusable(found.console))
 
     async def stop(self) -> None:
         """End the process, and listen no more."""
@@ -102,10 +109,14 @@ class Showing:
         status: dict[str, Any] = self.client.status.get("web", {})
         if "connections" not in status:
             return {}
+        refused: dict[str, int] = status["refused"]
+        if any(refused.get(reason, 0) < count for reason, count in self._refused_now.items()):
+            self._refused.update(self._refused_now)  # another process, which begins to count at zero
+        self._refused_now = refused
         return {
             "web_connections": status["connections"],
             "web_streams": status["streams"],
-            "web_refused_total": status["refused"],
+            "web_refused_total": dict(self._refused + Counter(refused)),
         }
 
     # ---- what may be asked
@@ -164,7 +175,7 @@ class Showing:
         return {"result": await self._daemon.blocking.prefixes(request)}
 
     async def _drops(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"result": {"reasons": []}}
+        return {"result": await dropping.handler(self._daemon)(Request("drops", {}, OURSELVES.peer))}
 
     async def _ready(self, _: dict[str, Any]) -> dict[str, Any]:
         if self._daemon.instance.current is None:
@@ -172,3 +183,15 @@ class Showing:
         awaits = standing.waiting(self._daemon)
         why = f"waiting for {', '.join(awaits)}" if awaits else ""
         return {"result": {"ready": not awaits, "why": why}}
+
+
+def unusable(console: Console) -> str:
+    """Return why the certificate and key of the console cannot be used; empty where they can."""
+    import ssl  # which is large, and only wanted when a certificate is replaced
+
+    try:
+        # Without a password for the key, somebody would be asked for it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(console.certificate, console.key, password=bytes)
+    except OSError as error:
+        return f"{console.certificate}, {console.key}: the console's new certificate cannot be used: {error}"
+    return ""

@@ -7,8 +7,9 @@ line of JSON, the answer is one line of JSON, and requests on one connection are
     {"ok": true, "result": ...}
     {"ok": false, "error": "what, where, why, what to do", "exit_status": 1, "issues": []}
 
-Everything a peer can do is bounded: the length of a request, the time it may take to write one or to read an answer,
-how long a handler may work, how many peers there are. What is no request is answered with an error and hung up on.
+Everything a peer can do is bounded: the length of a request, how many a user makes in a second, the time it may take to
+write one or to read an answer, how long a handler may work, how many peers there are. What is no request is answered
+with an error and hung up on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from appliance.control.allowance import USUAL, Allowance, Rate
 from appliance.errors import EXIT_FAILED, AlreadyRunning, ConfigError, ControlError, HostError, Vc5Error
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,8 @@ class Limits:
     """For a handler. A reload compiles and verifies a program."""
     reply_seconds: float = 30.0
     """For reading the answer."""
+    rate: Rate = USUAL
+    """Of requests, by user: one who asks in many connections asks no more for it."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -115,6 +119,7 @@ class ControlServer:
         self._path = path
         self._handlers = dict(handlers)
         self._limits = limits
+        self._allowance = Allowance(limits.rate)
         self._server: asyncio.Server | None = None
         self._listener: socket.socket | None = None
         self._paused = False
@@ -215,8 +220,18 @@ class ControlServer:
             except Refused as refused:
                 await self._reply(connection, failure(ControlError(f"no valid request: {refused}")))
                 return
-            reply = await self._answer(replace(request, descriptor=connection.descriptor))
+            wait = self._allowance.take(connection.peer.uid, asyncio.get_running_loop().time())
+            if wait:
+                reply = failure(ControlError(self._too_many(connection.peer, wait)))
+            else:
+                reply = await self._answer(replace(request, descriptor=connection.descriptor))
             await self._reply(connection, reply)
+
+    def _too_many(self, peer: Peer, wait: float) -> str:
+        return (
+            f"uid {peer.uid} asks for more than {self._limits.rate.per_second:g} things in a second; "
+            f"try again in {wait:.2f} s"
+        )
 
     async def _line(self, reader: asyncio.StreamReader) -> bytes:
         """Return one line, nothing at the end of the stream."""

@@ -26,7 +26,7 @@ TURN = 0.005
 
 
 async def status(daemon: Daemon) -> Encoded:
-    """The body of `vc5 status --json`, put together in as many turns of the loop as it takes.
+    """What the daemon tells of itself, put together in as many turns of the loop as it takes.
 
     Each service is told of as it is when its turn comes. Raises HostError while the daemon is still starting.
     """

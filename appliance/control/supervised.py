@@ -124,9 +124,18 @@ class Supervised:
         self.idle = "it has nothing to do"
         """What to say to who asks a process that there need not be."""
 
-    def follow(self, settings: Wanted) -> None:
-        """Have the process do what `settings` say, with certificates as they are now; end it with nothing to do."""
+    def follow(self, settings: Wanted, unusable: Callable[[], str] = str) -> None:
+        """Have the process do what `settings` say, with certificates as they are now; end it with nothing to do.
+
+        Where nothing but certificates has changed, `unusable` may say what is wrong with them: then the process goes on
+        with those that it has.
+        """
         stamps = [_stamp(path) for path in settings.credentials]
+        replaced = settings == self._wanted and stamps != self._stamps and self.child is not None
+        why = unusable() if replaced else ""
+        self.trouble(f"{self.name} credentials", f"{why}; what was there before stays in use" if why else "")
+        if why:
+            return
         if settings != self._wanted or stamps != self._stamps:
             self._wanted, self._stamps = settings, stamps
             self._changed.set()

@@ -202,6 +202,8 @@ class PeerStatus:
     advertised_ipv4: int = 0
     """Routes that the peer has been told."""
     advertised_ipv6: int = 0
+    told: tuple[Address, ...] = ()
+    """The VIPs of these routes."""
     pending: int = 0
     """Routes that it is still to be told, or told otherwise, or withdrawn."""
     withheld: int = 0
@@ -267,6 +269,7 @@ class PeerStatus:
             "graceful_restart": self.graceful_restart and self.graceful_restart.as_json(),
             "advertised": self.advertised,
             "advertised_by_family": {"ipv4": self.advertised_ipv4, "ipv6": self.advertised_ipv6},
+            "adj_rib_out": [str(vip) for vip in self.told],
             "pending": self.pending,
             "withheld": self.withheld,
             "end_of_rib": self.end_of_rib,

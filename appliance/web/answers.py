@@ -17,6 +17,8 @@ Ask = Callable[[], Awaitable[dict[str, Any]]]
 Exposition = Callable[[Mapping[str, Any], str], tuple[bytes, str]]
 """Makes the text of metrics of a snapshot, and its content type, as the value of Accept wants it."""
 JSON = {"Content-Type": "application/json"}
+SNAPSHOT_SECONDS = 0.2
+"""For which the numbers of one scrape are good enough for the next: no more of them than that, whoever asks."""
 PACKED_FROM = 4096
 """Bytes below which nothing is compressed."""
 
@@ -50,14 +52,18 @@ class Answers:
             "/config.json": (self._plain("config"), 1.0),
             "/prefixes.json": (self._prefixes, 5.0),
             "/drops.json": (self._plain("drops"), 1.0),
+            "/healthz": (self._healthy, 0.5),
+            "/readyz": (self._ready, 0.5),
         }
+        """By path, what makes the answer, and for how many seconds it is good enough for others who ask."""
+        self._snapshot: tuple[Mapping[str, Any], float] | None = None
         self.counts: dict[str, int] = {}
         """How often each path was answered."""
 
     @property
     def paths(self) -> tuple[str, ...]:
         """What can be asked for."""
-        return (*self._made, "/status.json.gz", "/metrics", "/healthz", "/readyz")
+        return (*self._made, "/status.json.gz", "/metrics")
 
     async def of(self, path: str, accept: str, *, packed: bool) -> Body:
         """Return the answer; raises a Vc5Error where the daemon gives none."""
@@ -67,15 +73,16 @@ class Answers:
                 match path:
                     case "/metrics":
                         return await self._metrics(accept)
-                    case "/healthz":
-                        return await self._healthy()
-                    case "/readyz":
-                        return await self._ready()
                     case "/status.json.gz":
                         return await self._json("/status.json", packed=True)
                 return await self._json(path, packed=packed)
         except TimeoutError:
-            raise ControlError(f"the daemon did not answer within {self._patience:g} s") from None
+            why = f"the daemon did not answer within {self._patience:g} s"
+            if path == "/healthz":
+                return _not_healthy(why)
+            if path == "/readyz":
+                return _readiness({"ready": False, "why": why})
+            raise ControlError(why) from None
 
     async def _json(self, path: str, *, packed: bool) -> Body:
         make, seconds = self._made[path]
@@ -108,7 +115,10 @@ class Answers:
 
     async def _metrics(self, accept: str) -> Body:
         async with self._turns.setdefault("/metrics", asyncio.Lock()):
-            snapshot = await self._ask["metrics"]()
+            now = time.monotonic()
+            if self._snapshot is None or now >= self._snapshot[1]:
+                self._snapshot = await self._ask["metrics"](), now + SNAPSHOT_SECONDS
+            snapshot, _ = self._snapshot
             data, content_type = await asyncio.to_thread(self._exposition, snapshot, accept)
         return Body(data, {"Content-Type": content_type})
 
@@ -117,7 +127,7 @@ class Answers:
         try:
             await self._ask["ready"]()
         except Vc5Error as error:
-            return Body(_encoded({"ok": False, "why": str(error)}), status=503)
+            return _not_healthy(str(error))
         return Body(_encoded({"ok": True}))
 
     async def _ready(self) -> Body:
@@ -126,7 +136,15 @@ class Answers:
             found = await self._ask["ready"]()
         except Vc5Error as error:
             found = {"ready": False, "why": str(error)}
-        return Body(_encoded(found), status=200 if found.get("ready") else 503)
+        return _readiness(found)
+
+
+def _not_healthy(why: str) -> Body:
+    return Body(_encoded({"ok": False, "why": why}), status=503)
+
+
+def _readiness(found: Mapping[str, Any]) -> Body:
+    return Body(_encoded(found), status=200 if found.get("ready") else 503)
 
 
 def _encoded(content: object) -> bytes:

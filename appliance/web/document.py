@@ -9,11 +9,15 @@ here as well: with direct server return, answers do not come this way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from appliance.dataplane.enums import Reason
+from appliance.routing.status import SessionState
 
 COUNTED = {"ingress_octets": "octets", "ingress_packets": "packets", "flows": "flows"}
 NEVER = ("egress_octets", "egress_packets")
-REASONS = {"blocked": ("blocked",), "toobig": ("too_big",)}
+REASONS = {"blocked": Reason.BLOCKED, "toobig": Reason.TOO_BIG}
 
 
 def document(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +45,7 @@ def _stats(told: Mapping[str, Any], active: object) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for theirs, ours in COUNTED.items():
         found[theirs] = told.get(ours, 0)
-        found[f"{theirs}_per_second"] = told.get(f"{ours}_per_second", 0)
+        found[f"{theirs}_per_second"] = _whole(told.get(f"{ours}_per_second"))
     for name in NEVER:
         found[name] = found[f"{name}_per_second"] = 0
     return found | {"current": active if isinstance(active, int) else 0}
@@ -83,7 +87,7 @@ def _vip(told: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> dict
     stats: dict[str, Any] = {}
     for service in services:
         for name, value in service["stats"].items():
-            stats[name] = round(stats.get(name, 0) + value, 1)
+            stats[name] = stats.get(name, 0) + value
     return {**told, "stats": stats or _stats({}, 0), "for": _whole(told.get("since_s"))}
 
 
@@ -91,26 +95,29 @@ def _summary(body: Mapping[str, Any]) -> dict[str, Any]:
     services = body.get("services", ())
     reasons: Mapping[str, int] = body.get("reasons") or {}
     total = {
-        name: round(sum(service.get(name, 0) for service in services), 1)
+        name: sum(service.get(name, 0) for service in services)
         for counter in ("packets", "octets", "flows", "drops")
         for name in (counter, f"{counter}_per_second")
     }
-    flows = [one["active_flows"] for service in services for one in service.get("backends", ()) if one["active_flows"]]
+    backends = (one for service in services for one in service.get("backends", ()))
+    flows = [one.get("active_flows") or 0 for one in backends]
     found = {"uptime": _whole(body.get("uptime_s")), "latency_ns": _whole(body.get("latency_ns"))}
     found |= _stats(total, sum(flows))
-    found |= {"dropped": total["drops"], "dropped_per_second": total["drops_per_second"]}
-    for name, counted in REASONS.items():
-        found |= {name: sum(reasons.get(one, 0) for one in counted), f"{name}_per_second": 0}
+    found |= {"dropped": total["drops"], "dropped_per_second": _whole(total["drops_per_second"])}
+    for name, reason in REASONS.items():
+        found |= {name: reasons.get(str(reason), 0), f"{name}_per_second": 0}
     return found | {"notqueued": 0, "notqueued_per_second": 0, "dsr": True, "vc5": True}
 
 
 def _peer(told: Mapping[str, Any], wall: float) -> dict[str, Any]:
-    messages = told.get("messages") or {}
     since = told.get("since") or wall
     error = told.get("last_error") or {}
+    state = SessionState(told["state"])
+    if state is SessionState.STOPPED:
+        state = SessionState.IDLE
     return {
-        "state": str(told.get("state", "")).upper().replace("-", "_"),
-        "when": _whole(since),
+        "state": state.upper().replace("-", "_"),
+        "when": datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z"),
         "duration_s": max(0, _whole(wall - since)),
         "update_calculation_ms": 0,
         "advertised_routes": told.get("advertised", 0),
@@ -125,11 +132,11 @@ def _peer(told: Mapping[str, Any], wall: float) -> dict[str, Any]:
         "remote_asn": told.get("remote_as") or 0,
         "adj_rib_out": told.get("adj_rib_out", []),
         "local_ip": told.get("local_address") or "",
-        "updates_sent": (messages.get("sent") or {}).get("update", 0),
     }
 
 
 def _whole(number: object) -> int:
+    """Return it without its fraction: what reads the earlier vc5's numbers takes no other."""
     return int(number) if isinstance(number, (int, float)) else 0
 
 

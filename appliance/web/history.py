@@ -13,6 +13,8 @@ from typing import Any
 from appliance.model_event import EventKind
 
 KEPT = 5000
+MOST = KEPT
+"""Lines that one may ask for."""
 FIRST = 200
 """Lines that one gets who has had none."""
 QUIET = frozenset({str(EventKind.TRAFFIC), str(EventKind.PROBE)})

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,9 @@ from appliance.web.history import History, Line
 from appliance.web.picture import Counts, Frame, Picture
 
 log = logging.getLogger(__name__)
+
+PIECE = 64 << 10
+"""Bytes that are written at once: what one who does not read keeps from being let go."""
 
 Ask = Callable[[], Awaitable[dict[str, Any]]]
 """Has an answer of the daemon, or raises a Vc5Error that says why there is none."""
@@ -34,6 +37,8 @@ class Pace:
     """Between two looks at everything, while nothing is known to have happened."""
     alive: float = 5.0
     """Of silence on a stream, after which it says that it is there."""
+    told: float = 60.0
+    """Between two words in the log about the same defect."""
     waiting_bytes: int = 4 << 20
     """What may wait for one console, besides its first picture."""
 
@@ -49,11 +54,21 @@ class Stream:
         self.begun = False
         """Whether it has had a whole picture."""
         self.over = False
-        """Whether it reads too slowly, or is to end."""
+        """Whether it is to end."""
+        self.slow = False
+        """Whether it ends because too much waits."""
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait, without those of its first picture."""
+        return self._size
 
     def put(self, data: bytes, *, bounded: bool = True) -> None:
         """Have it sent; where too much waits, the stream is over."""
+        if self.over:
+            return
         if bounded and self._size + len(data) > self._most:
+            self.slow = True
             self.end()
             return
         self._frames.append(data)
@@ -67,18 +82,39 @@ class Stream:
         self._there.set()
 
     async def read(self, silence: float) -> AsyncIterator[bytes]:
-        """Yield what is to be sent; a word where there was nothing for `silence` seconds."""
+        """Yield what is to be sent, PIECE bytes at most; a word where there was nothing for `silence` seconds."""
         while not self.over:
             if not self._frames:
                 self._there.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(silence):
                         await self._there.wait()
-            pieces = list(self._frames)
+            frames = list(self._frames) or [Frame("alive", {}).encode()]
             self._frames.clear()
             self._size = 0
-            if not self.over:
-                yield b"".join(pieces) or Frame("alive", {}).encode()
+            for piece in pieces(frames):
+                yield piece
+                if self._is_over():
+                    return
+
+    def _is_over(self) -> bool:
+        return self.over
+
+
+def pieces(frames: Iterable[bytes], most: int = PIECE) -> Iterator[bytes]:
+    """Yield the same bytes in the same order, `most` at a time; what is short is put together."""
+    short = bytearray()
+    for frame in frames:
+        if len(short) + len(frame) <= most:
+            short += frame
+            continue
+        if short:
+            yield bytes(short)
+            short.clear()
+        for first in range(0, len(frame), most):
+            yield frame[first : first + most]
+    if short:
+        yield bytes(short)
 
 
 class Live:
@@ -93,6 +129,9 @@ class Live:
         self._known: Any = None
         self._due = 0.0
         self._why = ""
+        self._whole: tuple[bytes, ...] = ()
+        """The picture as it is, once for all who begin with it."""
+        self._tell_at = 0.0
         self._work: asyncio.Task[None] | None = None
         history.told = self._line
 
@@ -133,11 +172,14 @@ class Live:
                 await self._look(began)
                 await asyncio.sleep(max(0.1, began + self.pace.interval - time.monotonic()))
         except Exception:
-            log.exception("the console's picture")
+            # Browsers come back at once: a defect is told of once in a while, and not by each of them.
+            if time.monotonic() >= self._tell_at:
+                self._tell_at = time.monotonic() + self.pace.told
+                log.exception("the console's picture cannot be made; this is a defect of vc5")
             for stream in self.streams:
                 stream.end()
         finally:
-            self._work, self._picture, self._known, self._why = None, Picture(), None, ""
+            self._work, self._picture, self._known, self._why, self._whole = None, Picture(), None, "", ()
 
     async def _look(self, now: float) -> None:
         frames: list[Frame] = []
@@ -152,6 +194,7 @@ class Live:
         except Vc5Error as error:
             frames, self._known = [Frame("gone", {"why": str(error)})], None
             self._why = str(error)
+        self._whole = ()
         data = b"".join(frame.encode() for frame in frames)
         for stream in list(self.streams):
             if stream.begun or self._why:
@@ -161,8 +204,10 @@ class Live:
 
     def _begin(self, stream: Stream) -> None:
         stream.begun = True
-        for frame in self._picture.whole(time.time()):
-            stream.put(frame.encode(), bounded=False)
+        if not self._whole:
+            self._whole = tuple(frame.encode() for frame in self._picture.whole(time.time()))
+        for data in self._whole:
+            stream.put(data, bounded=False)
 
     def _line(self, line: Line) -> None:
         data = _log(line).encode()

@@ -150,6 +150,10 @@ def _overview(body: Mapping[str, Any], wall: float) -> dict[str, Any]:
     told = {name: value for name, value in body.items() if name != "services"}
     told["started"] = round(wall - float(body.get("uptime_s") or 0.0), 1)
     told["vips"] = [_since(vip, wall) for vip in body.get("vips", ())]
+    if routing := told.get("bgp"):
+        # Thousands of VIPs may be told to each peer; consoles show how many they are.
+        peers = [{name: value for name, value in peer.items() if name != "adj_rib_out"} for peer in routing["peers"]]
+        told["bgp"] = {**routing, "peers": peers}
     return told
 
 

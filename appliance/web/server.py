@@ -1,4 +1,4 @@
-"""Console, JSON and metrics over HTTP. The one door to aiohttp's server.
+"""Console, JSON and metrics over HTTP, as `api` describes them. With `gate` the door to aiohttp's server.
 
 Nobody who asks can change anything, or be a burden: only GET and HEAD, few connections, none for long but streams, one
 question of a kind to the daemon at a time, whoever asks. Long texts are made in a thread, so that streams go on. Where
@@ -13,8 +13,6 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -22,52 +20,22 @@ from aiohttp import web
 from appliance.errors import Vc5Error
 from appliance.model_console import Console
 from appliance.web.answers import Answers, Body
+from appliance.web.api import ENDPOINTS, HEADERS, METHODS, By, description
+from appliance.web.gate import Bounds, Connection, Gate
 from appliance.web.guard import challenge, is_ours, may_look
-from appliance.web.history import History
+from appliance.web.history import FIRST, MOST, History
 from appliance.web.live import Live
 from appliance.web.pages import Page
+from appliance.web.schema_events import KINDS
 
 log = logging.getLogger(__name__)
 
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-"""With every answer; also what keeps pages of other sites from using it."""
-OPEN_TO_ALL = ("/healthz", "/readyz")
-"""What tells nothing that has to be guarded, to programs that cannot say who they are."""
-LINES = 200
-MOST_LINES = 5000
+BOUNDS = Bounds()
+OPEN_TO_ALL = frozenset(one.path for one in ENDPOINTS if one.open)
+PACE = 64 << 10
+"""Bytes that are written at once; each waits for those before."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What clients may use up; times in seconds."""
-
-    connections: int = 256
-    streams: int = 64
-    connection_seconds: float = 300.0
-    """From its begin; a request under way is answered first, and streams go on."""
-    answer_seconds: float = 60.0
-    """For that answer to be read."""
-    request_seconds: float = 10.0
-    """From the begin of a connection to its first request."""
-    write_seconds: float = 20.0
-    """For a stream to take what is written."""
-    line_bytes: int = 4096
-    """The longest line of a request."""
-    told_seconds: float = 60.0
-    """Between two lines of the log about what was refused."""
-
-
-BOUNDS = Bounds()
 
 
 class WebServer:
@@ -88,131 +56,95 @@ class WebServer:
         self._console, self._bounds = console or Console(), bounds
         self._names = (*names, *self._console.hosts)
         self._runner: web.AppRunner | None = None
-        self._servers: list[asyncio.Server] = []
-        self._sweeper: asyncio.Task[None] | None = None
-        self._asked: set[object] = set()
-        """The connections that requests have come by."""
-        self._streaming: set[object] = set()
+        self._teller: asyncio.Task[None] | None = None
+        self.gate = Gate(bounds, self._refuse, _malformed)
+        self._streams = 0
+        self._description = b""
         self.refused: dict[str, int] = {}
         """What was not answered as asked, by reason."""
         self._told: dict[str, int] = {}
+        self._defect_at = 0.0
 
     async def start(self, listening: Sequence[socket.socket]) -> None:
         """Begin to answer; the sockets are closed at the end. Raises OSError for a certificate that is none."""
         context = await asyncio.to_thread(_context, self._console)
         application = web.Application(middlewares=[self._guarded], client_max_size=1024)
-        routes: dict[str, Handler] = dict.fromkeys(self._pages, self._page)
-        routes |= dict.fromkeys(self._answers.paths, self._body)
-        routes |= {"/events": self._events, "/log": self._log, "/log/{after}": self._log}
-        for path, handler in routes.items():
-            application.router.add_route("GET", path, handler)
-            application.router.add_route("HEAD", path, handler)
-        self._runner = web.AppRunner(
-            application,
-            access_log=None,
-            logger=_silent(),
-            lingering_time=1.0,
-            keepalive_timeout=self._bounds.connection_seconds,
-            max_line_size=self._bounds.line_bytes,
-            max_field_size=self._bounds.line_bytes,
-        )
+        application.on_response_prepare.append(_complete)
+        handlers: dict[By, Handler] = {
+            By.PAGES: self._page,
+            By.ANSWERS: self._body,
+            By.LOG: self._log,
+            By.EVENTS: self._events,
+            By.DESCRIPTION: self._describe,
+        }
+        # Names before patterns: the first route that fits has the request.
+        for one in sorted(ENDPOINTS, key=lambda one: "{" in one.path):
+            for method in METHODS:
+                application.router.add_route(method, one.path, handlers[one.by])
+        self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        secured: dict[str, Any] = {}
-        if context is not None:
-            secured = {"ssl": context, "ssl_handshake_timeout": self._bounds.request_seconds}
-        for one in listening:
-            self._servers.append(await loop.create_server(self._accept, sock=one, **secured))
-        self._sweeper = asyncio.create_task(self._sweep())
+        assert self._runner.server is not None
+        self.gate.open(listening, self._runner.server, context)
+        self._teller = asyncio.create_task(self._tell())
 
     async def close(self) -> None:
         """Stop; answers under way have a moment to end."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
-        for server in self._servers:
-            server.close()
+        await self.gate.close()
+        if self._teller is not None:
+            self._teller.cancel()
+            await asyncio.gather(self._teller, return_exceptions=True)
         await self._live.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
     def status(self) -> dict[str, Any]:
         """Return what there is to count."""
-        found = {"connections": len(self._serving().connections), "streams": len(self._live.streams)}
+        found = {"connections": self.gate.count, "streams": self._streams}
         return found | {"refused": dict(self.refused), "answers": dict(self._answers.counts)}
-
-    # ---- connections
-
-    def _accept(self) -> asyncio.BaseProtocol:
-        serving = self._serving()
-        if len(serving.connections) >= self._bounds.connections:
-            self._refuse("connections")
-            return _TooMany()
-        protocol: asyncio.BaseProtocol = serving()
-        return protocol
-
-    def _serving(self) -> web.Server:
-        assert self._runner is not None
-        assert self._runner.server is not None
-        return self._runner.server
-
-    async def _sweep(self) -> None:
-        """Close connections that ask nothing, or have been there for long; tell what was refused."""
-        loop, bounds = asyncio.get_running_loop(), self._bounds
-        since: dict[web.RequestHandler, float] = {}
-        tell_at = 0.0
-        while True:
-            await asyncio.sleep(min(1.0, bounds.request_seconds / 4))
-            now, serving = loop.time(), self._serving()
-            since = {one: since.get(one, now) for one in serving.connections}
-            self._asked &= since.keys()
-            for connection, began in since.items():
-                if connection in self._streaming:
-                    continue
-                asked, age = connection in self._asked, now - began
-                if age > (bounds.connection_seconds + bounds.answer_seconds if asked else bounds.request_seconds):
-                    if connection.transport is not None:
-                        connection.transport.abort()
-                    if not asked:
-                        self._refuse("silent")
-                elif age > bounds.connection_seconds:
-                    connection.close()
-            if self.refused != self._told and now >= tell_at:
-                tell_at = now + bounds.told_seconds
-                self._tell()
 
     def _refuse(self, why: str) -> None:
         self.refused[why] = self.refused.get(why, 0) + 1
 
-    def _tell(self) -> None:
-        new = {why: count - self._told.get(why, 0) for why, count in self.refused.items()}
-        self._told = dict(self.refused)
-        log.warning("refused: %s", ", ".join(f"{count} for {why}" for why, count in new.items() if count))
+    async def _tell(self) -> None:
+        """Tell the log what was refused, as rarely as `told_seconds` says."""
+        while True:
+            while self.refused == self._told:
+                await asyncio.sleep(min(1.0, self._bounds.request_seconds / 4))
+            new = {why: count - self._told.get(why, 0) for why, count in self.refused.items()}
+            self._told = dict(self.refused)
+            log.warning("refused: %s", ", ".join(f"{count} for {why}" for why, count in new.items() if count))
+            await asyncio.sleep(self._bounds.told_seconds)
 
     # ---- requests
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """See who asks, that every answer has its headers, and that a defect here ends no more than one request."""
-        self._asked.add(request.protocol)
+        """See who asks, and that a defect here ends no more than one request."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.begin()
         try:
             barred = self._barred(request)  # which is false, as an empty map: aiohttp's answers are maps
-            answer = barred if barred is not None else await handler(request)
+            return barred if barred is not None else await handler(request)
         except web.HTTPException as error:
             self._refuse(str(error.status))
-            allowed = {"Allow": "GET, HEAD"} if error.status == 405 else {}
-            answer = _said(error.status, error.reason, **allowed)
+            allowed = {"Allow": ", ".join(METHODS)} if error.status == 405 else {}
+            return _said(error.status, error.reason, **allowed)
         except Vc5Error as error:
-            answer = _said(503, str(error), **{"Retry-After": "5"})
+            return _said(503, str(error), **{"Retry-After": "5"})
         except ConnectionError:
             raise
         except Exception:
-            log.exception("%s failed", request.path)
-            answer = _said(500, "this is a defect of vc5; its log has the details")
-        if not answer.prepared:
-            answer.headers.update(HEADERS)
-            answer.headers["Server"] = "vc5"
-        return answer
+            self._defect(request.path)
+            return _said(500, "this is a defect of vc5; its log has the details")
+
+    def _defect(self, path: str) -> None:
+        """Tell of a defect, but not as often as somebody asks for it."""
+        self._refuse("500")
+        now = asyncio.get_running_loop().time()
+        if now >= self._defect_at:
+            self._defect_at = now + self._bounds.told_seconds
+            log.exception("%r cannot be answered; this is a defect of vc5", path[:200])
 
     def _barred(self, request: web.Request) -> web.Response | None:
         host = request.headers.get("Host", "")
@@ -220,70 +152,118 @@ class WebServer:
             self._refuse("host")
             why = "no such host is here: ask by an address, or name it under `console.hosts` in the configuration"
             return _said(421, why)
-        if request.path in OPEN_TO_ALL or may_look(request.headers.get("Authorization", ""), self._console):
-            return None
-        self._refuse("credentials")
-        return _said(401, "say who you are", **{"WWW-Authenticate": challenge(self._console)})
+        if request.path not in OPEN_TO_ALL and not may_look(request.headers.get("Authorization", ""), self._console):
+            self._refuse("credentials")
+            return _said(401, "say who you are", **{"WWW-Authenticate": challenge(self._console)})
+        if request.method in METHODS and request.can_read_body:
+            self._refuse("body")
+            answer = _said(413, "nothing is taken: ask without a body")
+            answer.force_close()
+            return answer
+        return None
 
-    async def _page(self, request: web.Request) -> web.Response:
-        page = self._pages[request.path]
-        if request.headers.get("If-None-Match") == page.tag:
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        page = self._pages.get(request.path)
+        if page is None:
+            raise web.HTTPNotFound
+        known = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
+        if page.tag in known or "*" in known:
             return web.Response(status=304, headers={"ETag": page.tag})
         # Asked for again each time, and sent when it has changed: a new version has its own console.
-        return web.Response(body=page.body, headers={"Content-Type": page.kind, "ETag": page.tag})
+        return await self._send(request, Body(page.body, {"Content-Type": page.kind, "ETag": page.tag}))
 
-    async def _body(self, request: web.Request) -> web.Response:
-        body: Body = await self._answers.of(
-            request.path, request.headers.get("Accept", ""), packed=_takes_gzip(request.headers)
+    async def _body(self, request: web.Request) -> web.StreamResponse:
+        packed = _takes_gzip(request.headers)
+        return await self._send(
+            request, await self._answers.of(request.path, request.headers.get("Accept", ""), packed=packed)
         )
-        return web.Response(status=body.status, body=body.data, headers=body.headers)
 
-    async def _log(self, request: web.Request) -> web.Response:
+    async def _describe(self, request: web.Request) -> web.StreamResponse:
+        if not self._description:
+            self._description = await asyncio.to_thread(lambda: json.dumps(description()).encode("ascii"))
+        return await self._send(request, Body(self._description))
+
+    async def _log(self, request: web.Request) -> web.StreamResponse:
         query = request.query
         after = _number(request.match_info.get("after") or query.get("after"), None)
-        limit = _number(query.get("limit"), LINES)
-        if not 1 <= (limit or 0) <= MOST_LINES:
-            raise web.HTTPBadRequest(reason=f"limit is a number from 1 to {MOST_LINES}")
-        assert limit is not None
-        lines, behind = self._history.chosen(after, limit, query.get("kind", ""), query.get("text", ""))
+        limit = _number(query.get("limit"), FIRST)
+        if limit is None or not 1 <= limit <= MOST:
+            raise web.HTTPBadRequest(reason=f"limit is a number from 1 to {MOST}")
+        kind = query.get("kind", "")
+        if kind and kind not in KINDS:
+            raise web.HTTPBadRequest(reason=f"kind is one of {', '.join(KINDS)}")
+        lines, behind = self._history.chosen(after, limit, kind, query.get("text", ""))
         text = await asyncio.to_thread(json.dumps, {"lines": lines, "next": behind})
-        return web.Response(body=text.encode("ascii"), headers={"Content-Type": "application/json"})
+        return await self._send(request, Body(text.encode("ascii")))
+
+    async def _send(self, request: web.Request, body: Body) -> web.StreamResponse:
+        """Answer; of what is long a piece at a time, so that nothing is kept for those who do not read it."""
+        if len(body.data) <= PACE or request.method == "HEAD":
+            return web.Response(status=body.status, body=body.data, headers=body.headers)
+        answer = web.StreamResponse(status=body.status, headers=body.headers)
+        answer.content_length = len(body.data)
+        await answer.prepare(request)
+        try:
+            async with asyncio.timeout(self._bounds.answer_seconds):
+                for first in range(0, len(body.data), PACE):
+                    await answer.write(body.data[first : first + PACE])
+                await answer.write_eof()
+        except TimeoutError:
+            self._abort(request, "slow")
+        return answer
+
+    def _abort(self, request: web.Request, why: str) -> None:
+        """Hang up: who does not read what is there would keep it there."""
+        if isinstance(request.protocol, Connection):
+            request.protocol.hang_up(why)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        if len(self._live.streams) >= self._bounds.streams:
+        after = _number(request.headers.get("Last-Event-ID") or request.query.get("log"), None)
+        if self._streams >= self._bounds.streams:
             self._refuse("streams")
-            return _said(503, f"{self._bounds.streams} consoles are open already; close one", **{"Retry-After": "10"})
-        given = request.headers.get("Last-Event-ID") or request.query.get("log")
-        after = _number(given, None)
-        answer = web.StreamResponse(headers={**HEADERS, "Server": "vc5", "Content-Type": "text/event-stream"})
-        answer.headers["X-Accel-Buffering"] = "no"
-        await answer.prepare(request)
+            full = _said(503, f"{self._bounds.streams} consoles are open already; close one", **{"Retry-After": "10"})
+            full.force_close()  # so that those who come back find a connection free
+            return full
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         if request.method == "HEAD":
             return answer
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        self._streams += 1
+        connection.streaming = True
         stream = self._live.join(after)
-        self._streaming.add(request.protocol)
         try:
+            await answer.prepare(request)
             async for data in stream.read(self._live.pace.alive):
                 async with asyncio.timeout(self._bounds.write_seconds):
                     await answer.write(data)
+            if stream.slow:
+                self._refuse("slow")
+        except TimeoutError:
             self._refuse("slow")
-        except (TimeoutError, ConnectionError):
-            self._refuse("gone")
+        except ConnectionError:
+            pass  # who leaves is not refused
         finally:
+            self._streams -= 1
             self._live.leave(stream)
-            self._streaming.discard(request.protocol)
-            with suppress(AttributeError):
-                # Who does not read what is there would keep it there.
-                request.transport.abort()  # type: ignore[union-attr]
+            connection.streaming = False
+            if connection.transport is not None:
+                connection.transport.abort()
         return answer
 
 
-class _TooMany(asyncio.Protocol):
-    """Hangs up."""
+async def _complete(request: web.Request, answer: web.StreamResponse) -> None:
+    """Give an answer what every answer has."""
+    answer.headers.update(HEADERS)
+    answer.headers["Server"] = "vc5"
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+
+def _malformed(status: int) -> web.Response:
+    """Answer what is no request."""
+    why = "this is a defect of vc5; its log has the details" if status >= 500 else "no HTTP request that is understood"
+    answer = _said(status, why)
+    answer.headers.update({**HEADERS, "Server": "vc5"})
+    return answer
 
 
 def _context(console: Console) -> ssl.SSLContext | None:
@@ -292,7 +272,8 @@ def _context(console: Console) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(console.certificate, console.key)
+    # Without a password for the key, somebody would be asked for it.
+    context.load_cert_chain(console.certificate, console.key, password=bytes)
     return context
 
 
@@ -314,11 +295,3 @@ def _takes_gzip(headers: Mapping[str, str]) -> bool:
     return any(
         one == "gzip" or (one.startswith("gzip;q=") and one[7:] not in ("0", "0.0", "0.00", "0.000")) for one in offers
     )
-
-
-def _silent() -> logging.Logger:
-    """A log for what clients do wrong, which is theirs: nobody may fill ours with it."""
-    found = logging.getLogger(f"{__name__}.clients")
-    found.propagate = False
-    found.handlers = [logging.NullHandler()]
-    return found

@@ -1,7 +1,7 @@
 """The daemon under test: `vc5 --root DIR run --config FILE` in the balancer's namespace.
 
     with Daemon(lab.balancer, lab.root(), configuration) as daemon:   returns when it says READY=1
-        daemon.status()                  vc5 status --json
+        daemon.status()                  what the daemon tells of itself; `vc5 status` shows it
         daemon.reload(new_configuration)
         daemon.kill9(); daemon.start()
         daemon.stop()                    a clean end; daemon.leftovers() is then empty
@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance import paths
+from appliance.cli.client import call
+from appliance.errors import Vc5Error
 from tests.lab import programs
 from tests.lab.backend import REPOSITORY
 from tests.lab.bpffs import ensure_bpffs
@@ -236,8 +238,11 @@ class Daemon(Standing):
         return json.loads(done.stdout)
 
     def status(self) -> Any:
-        """Return the body of /status.json."""
-        return self.ask("status")
+        """Return what the daemon answers to `status`. Raises LabError where it does not."""
+        try:
+            return call(self.places, "status")
+        except Vc5Error as error:
+            raise LabError(f"status: {error}") from None
 
     def _quiet(self, configuration: str) -> str:
         return configuration + "webserver: no\n" if self._silent and configuration.endswith("\n") else configuration

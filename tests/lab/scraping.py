@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -23,13 +23,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from appliance.cli.client import call
+from appliance.model_console import Console
 from appliance.paths import Root
 from appliance.telemetry.exposition import exposition
 from appliance.telemetry.readings import merged
 from appliance.web.answers import Answers, Ask
+from appliance.web.gate import Bounds
 from appliance.web.history import History
-from appliance.web.live import Live
-from appliance.web.server import BOUNDS, Bounds, WebServer
+from appliance.web.live import Live, Pace
+from appliance.web.pages import Page
+from appliance.web.server import BOUNDS, WebServer
 from tests.lab.backend import REPOSITORY
 from tests.lab.namespace import LabError, Namespace
 from tests.lab.patience import wait_for
@@ -59,17 +62,29 @@ def asking(root: Root, numbers: Mapping[str, Any] | None = None) -> Ask:
 class Serving(Standing):
     """The endpoint on a socket that listens, in a thread with a loop of its own."""
 
-    def __init__(self, ask: Ask, listening: socket.socket, bounds: Bounds = BOUNDS, patience: float = 9.0) -> None:
-        self._answers, self._listening, self._bounds = (
-            Answers({"metrics": ask}, exposition, patience),
-            listening,
-            bounds,
-        )
+    def __init__(
+        self,
+        ask: Ask,
+        listening: socket.socket,
+        bounds: Bounds = BOUNDS,
+        patience: float = 9.0,
+        *,
+        console: Console | None = None,
+        more: Mapping[str, Ask] | None = None,
+        pace: Pace | None = None,
+        pages: Mapping[str, Page] | None = None,
+    ) -> None:
+        """`ask` has the numbers for metrics, `more` the daemon's other answers by name."""
+        self._answers = Answers({"metrics": ask, **(more or {})}, exposition, patience)
+        self._listening, self._bounds, self._console = listening, bounds, console
+        self._more, self._pace, self._pages = more or {}, pace, pages or {}
         self.address: tuple[Any, ...] = listening.getsockname()
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
+        self.history = History()
+        self.live: Live
         self.server: WebServer
 
     @property
@@ -87,19 +102,24 @@ class Serving(Standing):
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        history = History()
-
         async def nothing() -> dict[str, Any]:
             raise AssertionError("nobody looks at a console")
 
-        live = Live("test", nothing, nothing, history)
-        self.server = WebServer(self._answers, {}, history, live, names=("x",), bounds=self._bounds)
+        ask = [self._more.get(name, nothing) for name in ("status", "numbers")]
+        self.live = Live("test", ask[0], ask[1], self.history, self._pace)
+        self.server = WebServer(
+            self._answers, self._pages, self.history, self.live, self._console, names=("x",), bounds=self._bounds
+        )
         try:
             await self.server.start([self._listening])
         finally:
             self._ready.set()
         await self._over.wait()
         await self.server.close()
+
+    def do(self, what: Callable[[], None]) -> None:
+        """Have something done in the server's loop."""
+        self._loop.call_soon_threadsafe(what)
 
     def close(self) -> None:
         """Serve no more."""

@@ -33,8 +33,9 @@ def status(system: Booted) -> Any:
 def available(system: Booted) -> list[str]:
     return sorted(
         row["address"]
-        for service in status(system).get("services", ())
-        for row in service["backends"]
+        for services in status(system).get("services", {}).values()
+        for service in services
+        for row in service["destinations"]
         if row["state"] == "available"
     )
 

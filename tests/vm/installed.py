@@ -136,8 +136,8 @@ def wait_serving(vm: Vm) -> None:
     """Wait until every service is up, and the client is answered."""
 
     def up() -> bool:
-        services = status(vm)["services"]
-        states = {backend["state"] for service in services for backend in service["backends"]}
+        services = [service for listed in status(vm)["services"].values() for service in listed]
+        states = {backend["state"] for service in services for backend in service["destinations"]}
         return len(services) == 2 and states == {"available"}
 
     wait_for("all backends of all services", up, LIMIT)

@@ -21,6 +21,7 @@ from appliance.control.socket import Request
 from appliance.errors import ConfigError, ControlError, Issue, Severity
 from appliance.paths import Root
 from appliance.telemetry.spool import Spool
+from appliance.web.document import document
 from tests.unit.cli.samples import BODY
 from tests.unit.control.running import running
 from tests.unit.house.tree import ROOT
@@ -179,7 +180,7 @@ def test_no_daemon_is_1_and_says_how_to_start_it(root: Root, capsys: pytest.Capt
 @pytest.mark.usefixtures("daemon")
 def test_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == BODY
+    assert json.loads(capsys.readouterr().out) == document(BODY)
     assert main(["status"]) == 0
     text = capsys.readouterr().out
     assert "connect: Connection refused\n" in text

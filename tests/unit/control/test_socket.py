@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.control import socket as control
+from appliance.control.allowance import Rate
 from appliance.control.socket import Encoded, Limits, Request
 from appliance.errors import AlreadyRunning, ConfigError, HostError, Issue, KernelError, Severity
+from tests.lab.patience import wait_for
 from tests.profile import PARSER_INPUTS
 from tests.unit.control.running import running
 from tests.unit.house.tree import ROOT
@@ -205,6 +208,16 @@ def test_who_does_not_read_is_hung_up_on(server: Path) -> None:
             while part := connection.recv(65536):
                 received += len(part)
     assert received < 3_000_000
+
+
+def test_a_user_asks_only_so_often(path: Path) -> None:
+    with running(path, HANDLERS, replace(QUICK, rate=Rate(per_second=2.0, burst=5))):
+        line = b'{"verb": "echo"}\n'
+        replies = ask(path, line * 8, end=True)
+        assert [reply["ok"] for reply in replies] == [True] * 5 + [False] * 3
+        assert "asks for more than 2 things in a second; try again in 0." in replies[-1]["error"]
+        assert not ask(path, line, end=True)[0]["ok"], "another connection is of the same user"
+        wait_for("the bucket to fill", lambda: ask(path, line, end=True)[0]["ok"])
 
 
 def test_there_are_only_so_many_connections(server: Path) -> None:

@@ -80,13 +80,17 @@ PURE_TELEMETRY = (
     *("metrics", "readings", "routing", "templates"),
     *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
-PURE_WEB = ("document", "guard", "history", "messages", "picture")
+PURE_WEB = (
+    *("api", "document", "guard", "history", "messages", "picture"),
+    *("schema", "schema_config", "schema_events", "schema_routing", "schema_status"),
+)
 PURE_ROUTING = (
     *("bfd.messages", "bfd.packet", "bfd.session", "filters", "policy", "route", "status"),
     *(f"bgp.{name}" for name in ("attribute", "capability", "machine", "message", "notification", "outbox", "session")),
     *("bgp.frame", "bgp.received", "bgp.agreement", "bgp.connection", "bgp.succession", "bgp.update", "capture"),
 )
 PURE_CONTROL = (
+    "allowance",
     "announcing",
     "backend_faults",
     "balance",
@@ -173,7 +177,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h2": ("appliance.health",),
     "sdnotify": ("appliance.control",),
     "elasticsearch": ("appliance.telemetry.elastic",),
-    "aiohttp": ("appliance.telemetry.alerts.webhook", "appliance.web.server"),
+    "aiohttp": ("appliance.telemetry.alerts.webhook", "appliance.web.server", "appliance.web.gate"),
     "prometheus_client": ("appliance.telemetry.exposition",),
     # The standard library's door to C. Besides libbpf: setns and unshare, the giving up of capabilities, the address of
     # a socket filter's code, the giving back of memory.

@@ -13,6 +13,7 @@ PEER = {
     *("passive", "families", "hold_time", "keepalive", "capabilities", "graceful_restart", "advertised", "pending"),
     *("withheld", "end_of_rib", "messages", "bytes", "sessions", "attempts", "treated_as_withdraw", "last_error"),
     *("received_routes_ignored", "next_attempt", "hold_left", "bfd", "advertised_by_family", "errors", "last_end"),
+    "adj_rib_out",
 }
 BFD = {"state", "remote_state", "diagnostic", "since", "interval", "detection", "multihop", "packets", "flaps"}
 ROUTE = {"vip", "told", "next_hop", "as_path", "med", "local_pref", "communities", "why"}

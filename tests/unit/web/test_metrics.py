@@ -22,7 +22,9 @@ from appliance.errors import ControlError, HostError
 from appliance.model_address import Endpoint
 from appliance.net.listener import listener
 from appliance.telemetry.exposition import OPENMETRICS, exposition
-from appliance.web.server import BOUNDS, HEADERS, Bounds
+from appliance.web.api import HEADERS
+from appliance.web.gate import Bounds
+from appliance.web.server import BOUNDS
 from tests.lab.patience import wait_for
 from tests.lab.scraping import Serving
 from tests.unit.telemetry.snapshots import SAMPLE, backend, service, snapshot
@@ -138,13 +140,13 @@ def ended(connection: socket.socket) -> bool:
 def test_connections_are_few() -> None:
     with serving(bounds=Bounds(connections=3)) as server:
         there = [socket.create_connection(server.address, timeout=10) for _ in range(3)]
-        wait_for("three", lambda: len(server.server._serving().connections) == 3)
+        wait_for("three", lambda: server.server.gate.count == 3)
         with socket.create_connection(server.address, timeout=10) as more:
             assert ended(more)
         assert server.server.refused["connections"] == 1
         for one in there:
             one.close()
-        wait_for("room", lambda: not server.server._serving().connections)
+        wait_for("room", lambda: not server.server.gate.count)
         assert fetch(server)[0] == 200
 
 
@@ -181,8 +183,8 @@ def test_who_does_not_read_the_answer_is_hung_up_on() -> None:
     bounds = Bounds(request_seconds=0.1, connection_seconds=0.3, answer_seconds=0.3)
     with serving(ask, bounds) as server, socket.create_connection(server.address, timeout=10) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for("it to be there", lambda: server.server._serving().connections)
-        wait_for("it to be gone", lambda: not server.server._serving().connections)
+        wait_for("it to be there", lambda: server.server.gate.count)
+        wait_for("it to be gone", lambda: not server.server.gate.count)
 
 
 @pytest.mark.parametrize(
