@@ -55,7 +55,7 @@ class Picture:
             "version": self.version,
             "pid": 4242,
             "started": STARTED,
-            "time": self.time,
+            "uptime_s": self.time - STARTED,
             "mode": "simple",
             "interfaces": INTERFACES,
             "prober": {"alive": True, "frozen": False, "reason": "", "restarts": 0},

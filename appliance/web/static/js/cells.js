@@ -38,6 +38,10 @@ class Numbers {
   }
 }
 
+function plain(share) {
+  return percent(share).replace(" %", "");
+}
+
 // Two bars, one over the other: what a backend should get, and what it gets.
 function shares() {
   const slots = element("i", { class: "slots" });
@@ -45,7 +49,7 @@ function shares() {
   const said = element("span");
   const made = cell("share", element("span", { class: "bars", "aria-hidden": "true" }, slots, traffic), said);
   made.show = (ofSlots, ofTraffic) => {
-    text(said, `${percent(ofSlots)} / ${percent(ofTraffic)}`);
+    text(said, `${plain(ofSlots)} / ${plain(ofTraffic)} %`);
     for (const [bar, share] of [[slots, ofSlots], [traffic, ofTraffic]]) {
       const width = `${Math.round((share || 0) * 1000) / 10}%`;
       if (bar.width !== width) {

@@ -1,5 +1,7 @@
 // The door to the document. Texts become text, never markup; what has not changed is not written.
 
+import { moment, span } from "./format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 // An element. `given` are its properties: "class", "text", "on" (a table of listeners); all others are attributes, left
@@ -73,6 +75,13 @@ export function badge() {
   return made;
 }
 
+let clock = () => NaN;
+
+// Say what time it is: `now()` in wall-clock seconds of the server.
+export function setClock(now) {
+  clock = now;
+}
+
 // How long ago something was. `tick` keeps all of them right, without anybody rendering anything.
 export function since(at) {
   const made = element("time", { class: "since" });
@@ -83,24 +92,19 @@ export function since(at) {
 export function setSince(node, at) {
   if (node.at === at) return;
   node.at = at;
-  node.refresh = true;
+  text(node, Number.isFinite(at) ? span(clock() - at) : "–");
+  attribute(node, "title", Number.isFinite(at) ? `since ${moment(at, clock())}` : null);
 }
 
 const ticking = document.getElementsByClassName("since");
 
-// `now` in wall-clock seconds of the server; `span` and `moment` as in format.js.
-export function tick(now, span, moment) {
-  for (const node of ticking) {
-    const known = Number.isFinite(node.at);
-    text(node, known ? span(now - node.at) : "–");
-    if (!node.refresh) continue;
-    node.refresh = false;
-    attribute(node, "title", known ? `since ${moment(node.at, now)}` : null);
-  }
+export function tick() {
+  const now = clock();
+  for (const node of ticking) if (Number.isFinite(node.at)) text(node, span(now - node.at));
 }
 
 // A sparkline: an SVG of one path, in the colour of its text.
-export function spark(label) {
+export function spark() {
   const picture = document.createElementNS(SVG, "svg");
   picture.setAttribute("class", "spark");
   picture.setAttribute("viewBox", "0 0 120 24");
@@ -111,7 +115,6 @@ export function spark(label) {
   const line = document.createElementNS(SVG, "path");
   line.setAttribute("class", "line");
   picture.append(area, line);
-  picture.label = label;
   return picture;
 }
 

@@ -110,7 +110,7 @@ function packetRow(packet, now) {
     element("time", { class: "mono", text: moment(packet.at, now, true) }),
     element("span", { class: "mono", text: printable(packet.interface) }),
     element("span", { class: "number", text: `${count(packet.length)} octets` }),
-    element("span", { class: "mono line", text: printable(packet.text) }),
+    element("span", { class: "mono said", text: printable(packet.text) }),
   );
   const body = element("pre", { class: "mono", text: dump(packet.data), tabindex: 0 });
   return element("li", {}, element("details", {}, head, body));

@@ -131,7 +131,9 @@ export class Log {
     const wanted = this._wanted();
     const query = new URLSearchParams({ limit: String(MORE) });
     if (wanted.kind) query.set("kind", wanted.kind);
-    if (wanted.words.length) query.set("text", wanted.words.join(" "));
+    // The server looks for one text; the longest word leaves the fewest lines, and the others are looked for here.
+    const [longest] = [...wanted.words].sort((one, other) => other.length - one.length);
+    if (longest) query.set("text", longest);
     const button = byId("log-older");
     button.disabled = true;
     try {

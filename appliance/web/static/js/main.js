@@ -1,9 +1,9 @@
 // The console: one page, fed by one stream. Here its parts are put together, and here is its only clock.
 
 import { Details } from "./details.js";
-import { attribute, byId, text, tick, visible } from "./dom.js";
+import { attribute, byId, setClock, text, tick, visible } from "./dom.js";
 import { Drops } from "./drops.js";
-import { moment, printable, span } from "./format.js";
+import { printable, span } from "./format.js";
 import { Interfaces } from "./interfaces.js";
 import { Log } from "./log.js";
 import { TrafficMap } from "./map.js";
@@ -21,6 +21,7 @@ const model = new Model();
 // The server's clock less ours, in seconds; moments are the server's.
 let skew = 0;
 const now = () => Date.now() / 1000 + skew;
+setClock(now);
 
 async function ask(address) {
   const answer = await fetch(address, { cache: "no-store" });
@@ -67,7 +68,7 @@ function navigate() {
   scrollTo(0, 0);
   parts[name].shown?.();
   parts[name].show();
-  tick(now(), span, moment);
+  tick();
 }
 
 // ---- what has come is shown once in a frame, however much it was
@@ -79,7 +80,6 @@ function render() {
   summary.show();
   parts[current].show();
   details.show();
-  tick(now(), span, moment);
 }
 
 function askForFrame() {
@@ -100,7 +100,7 @@ function title() {
 }
 
 function take(event, data) {
-  if (event === "hello" || event === "overview" || event === "numbers") {
+  if (event === "hello" || event === "numbers") {
     const ahead = data.time - Date.now() / 1000;
     // What an event took to come is not the clocks' difference.
     if (Math.abs(ahead - skew) > 1) skew = ahead;
@@ -125,7 +125,7 @@ const stream = new Stream("/events", take, believe);
 function beat() {
   // Here, and not with the frames: a page in the background has none, and its title is all that is seen of it.
   title();
-  tick(now(), span, moment);
+  tick();
   text(byId("stale-for"), span(stream.silence()));
   text(byId("link-for"), stream.state === "stale" ? span(stream.silence()) : "");
 }

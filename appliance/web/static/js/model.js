@@ -52,7 +52,7 @@ export class Model {
   _overview(data) {
     const before = this.overview;
     this.reasonRates.clear();
-    const passed = before ? data.time - before.time : 0;
+    const passed = before ? data.uptime_s - before.uptime_s : 0;
     if (passed > 0 && before.pid === data.pid) {
       for (const [name, value] of Object.entries(data.reasons ?? {})) {
         this.reasonRates.set(name, Math.max(0, value - (before.reasons?.[name] ?? 0)) / passed);
@@ -104,18 +104,21 @@ export class Model {
     this.services.set(given.service, service);
   }
 
+  // The first numbers of a daemon are no rates yet: it takes two moments to see something grow.
   _numbers(data) {
-    const missed = this.clock.advance(data.time, data.seconds || this.hello?.interval || 1);
+    const real = data.seconds > 0;
+    const missed = this.clock.advance(data.time, this.hello?.interval || data.seconds || 1);
+    const push = (history, value) => history.push(this.clock, real ? value ?? NaN : NaN, missed);
     this.total.rates = data.total ?? NO_RATES;
-    this.total.histories.forEach((history, which) => history.push(this.clock, this.total.rates[which] ?? NaN, missed));
+    this.total.histories.forEach((history, which) => push(history, this.total.rates[which]));
     for (const service of this.services.values()) {
       const given = data.services?.[service.key];
       if (given) service.rates = given.rates;
-      service.history.push(this.clock, service.rates[PACKETS] ?? NaN, missed);
+      push(service.history, service.rates[PACKETS]);
       for (const backend of service.backends) {
         const rates = given?.backends?.[backend.address];
         if (rates) backend.rates = rates;
-        backend.history.push(this.clock, backend.rates[PACKETS] ?? NaN, missed);
+        push(backend.history, backend.rates[PACKETS]);
       }
     }
     this.changes.numbers += 1;

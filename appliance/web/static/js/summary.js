@@ -33,13 +33,15 @@ export class Summary {
     text(byId("value-packets"), amount(total.rates[PACKETS], "/s"));
     text(byId("value-bits"), bits(total.rates[OCTETS]));
     text(byId("value-flows"), amount(total.rates[FLOWS], "/s"));
-    text(byId("note-flows"), total.rates[ACTIVE] === null ? "new flows" : `new; ${amount(total.rates[ACTIVE])} active`);
+    text(byId("note-flows"), total.rates[ACTIVE] === null ? "" : `${amount(total.rates[ACTIVE])} active`);
     text(byId("value-drops"), amount(total.rates[DROPS], "/s"));
     attribute(byId("tile-drops"), "data-tone", total.rates[DROPS] > 0 ? "worry" : null);
     for (const [name, which] of Object.entries(SERIES)) {
       draw(this._sparks.get(name), path(total.histories[which], clock, SPARK.width, SPARK.height));
     }
-    text(byId("value-latency"), overview?.latency_ns ? amount(overview.latency_ns, "ns") : "–");
+    const latency = overview?.latency_ns ? `${amount(overview.latency_ns)} ns` : "–";
+    text(byId("value-latency"), latency);
+    text(byId("fact-latency"), latency);
     const up = (counts.byService.up ?? 0) + (counts.byService.degraded ?? 0);
     this._of("services", up, counts.services, counts.byService.down ?? 0);
     this._of("backends", counts.byBackend.up ?? 0, counts.backends, bad(counts.byBackend));
