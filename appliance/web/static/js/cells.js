@@ -42,16 +42,16 @@ function plain(share) {
   return percent(share).replace(" %", "");
 }
 
-// Two bars, one over the other: what a backend should get, and what it gets.
+// Two bars, one over the other: what a backend should get, and what it gets; the longest of a service is full.
 function shares() {
   const slots = element("i", { class: "slots" });
   const traffic = element("i", { class: "traffic" });
   const said = element("span");
   const made = cell("share", element("span", { class: "bars", "aria-hidden": "true" }, slots, traffic), said);
-  made.show = (ofSlots, ofTraffic) => {
+  made.show = (ofSlots, ofTraffic, largest) => {
     text(said, `${plain(ofSlots)} / ${plain(ofTraffic)} %`);
     for (const [bar, share] of [[slots, ofSlots], [traffic, ofTraffic]]) {
-      const width = `${Math.round((share || 0) * 1000) / 10}%`;
+      const width = `${largest > 0 ? Math.round(((share || 0) / largest) * 100) : 0}%`;
       if (bar.width !== width) {
         bar.width = width;
         bar.style.width = width;
@@ -163,7 +163,7 @@ export class BackendRow {
     attribute(this._said, "title", this._said.shown || null);
     this._showMarks(backend);
     text(this._took, milliseconds(backend.took_ms));
-    this._share.show(backend.share, trafficShare(service, backend));
+    this._share.show(backend.share, trafficShare(service, backend), service.largestShare);
     text(this._weight, backend.weight ?? "");
     attribute(this.element, "data-tone", TONES[backend.word]);
     className(this.element, `row backend ${backend.word}`);

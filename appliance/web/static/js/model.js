@@ -96,6 +96,7 @@ export class Model {
       backend.places = query.ofBackend(backend);
       return backend;
     });
+    scale(service);
     service.word = ofService(service);
     service.worst = worst(service.backends);
     service.places = query.ofService(service);
@@ -120,6 +121,7 @@ export class Model {
         if (rates) backend.rates = rates;
         push(backend.history, backend.rates[PACKETS]);
       }
+      if (given) scale(service);
     }
     this.changes.numbers += 1;
   }
@@ -187,9 +189,20 @@ export function orderedVips(vips) {
   return [...(vips ?? [])].sort((one, other) => one.up - other.up || by(sortable(one.vip), sortable(other.vip)));
 }
 
+// What shares are measured against: all packets of a service, and the largest share of slots or of traffic in it.
+function scale(service) {
+  let [sum, highest, slots] = [0, 0, 0];
+  for (const one of service.backends) {
+    const packets = one.rates[PACKETS] ?? 0;
+    sum += packets;
+    if (packets > highest) highest = packets;
+    if (one.share > slots) slots = one.share;
+  }
+  service.packets = sum;
+  service.largestShare = Math.max(slots, sum > 0 ? highest / sum : 0);
+}
+
 // The share of a service's packets that a backend gets, 0 to 1; null where there are none.
 export function trafficShare(service, backend) {
-  let sum = 0;
-  for (const one of service.backends) sum += one.rates[PACKETS] ?? 0;
-  return sum > 0 ? (backend.rates[PACKETS] ?? 0) / sum : null;
+  return service.packets > 0 ? (backend.rates[PACKETS] ?? 0) / service.packets : null;
 }
