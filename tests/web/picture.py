@@ -57,7 +57,7 @@ class Picture:
             "started": STARTED,
             "uptime_s": self.time - STARTED,
             "mode": "simple",
-            "interfaces": INTERFACES,
+            "interfaces": [dict(one) for one in INTERFACES],
             "prober": {"alive": True, "frozen": False, "reason": "", "restarts": 0},
             "vips": [
                 {"vip": vip, "up": up, "since": self.time - 4000, "announce": "yes" if up else "no", "reason": ""}
@@ -66,7 +66,12 @@ class Picture:
             "reasons": {"forward": 981_223_112, "not-vip": 4411, "echo": 381, "unknown-port": int(self.time) % 100_000},
             "flow_table": {"size": 1_048_576, "used": 52_311, "refused": 0},
             "loop": {},
-            "config": {"file": "/etc/vc5/config.yaml", "loaded_at": STARTED, "generation": self.generation, "trial": None},
+            "config": {
+                "file": "/etc/vc5/config.yaml",
+                "loaded_at": STARTED,
+                "generation": self.generation,
+                "trial": None,
+            },
             "warnings": [],
             "waiting_for": [],
             "bgp": {"router_id": "10.1.0.5", "learning": 0, "listening": True, "drained": None, "peers": self._peers()},

@@ -47,6 +47,8 @@ class Replay(Standing):
         self.prefixes: list[int] | None = None
         """None: nothing is counted."""
         self.lines: list[dict[str, Any]] = []
+        self.silent = False
+        """Whether who connects hears nothing at all."""
         self._refuse = False
         self._loop = asyncio.new_event_loop()
         self._streams: set[asyncio.Queue[bytes | None]] = set()
@@ -140,7 +142,7 @@ class Replay(Standing):
         first += [("numbers", picture.numbers()), *(("log", line) for line in self.lines[-200:])]
         self._streams.add(frames)
         try:
-            for event, data in first:
+            for event, data in () if self.silent else first:
                 await response.write(_frame(event, data))
             while (frame := await frames.get()) is not None:
                 await response.write(frame)
@@ -177,9 +179,7 @@ class Replay(Standing):
         file = STATIC / name
         if file.parent not in (STATIC, STATIC / "js") or not file.is_file():
             return web.Response(status=404, text="there is nothing here", headers=HEADERS)
-        return web.Response(
-            body=file.read_bytes(), content_type=TYPES[file.suffix], charset="utf-8", headers=HEADERS
-        )
+        return web.Response(body=file.read_bytes(), content_type=TYPES[file.suffix], charset="utf-8", headers=HEADERS)
 
 
 def _frame(event: str, data: Any) -> bytes:

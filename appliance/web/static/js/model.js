@@ -83,7 +83,7 @@ export class Model {
     const before = this.services.get(given.service);
     const known = new Map(before?.backends.map((backend) => [backend.address, backend]));
     const service = { ...given, key: given.service };
-    service.order = before?.order ?? `${sortable(given.vip)} ${given.proto} ${String(given.port).padStart(5, "0")}`;
+    service.order = before?.order ?? `${sortable(given.vip)} ${String(given.port).padStart(5, "0")} ${given.proto}`;
     service.rates = before?.rates ?? NO_RATES;
     service.history = before?.history ?? new History();
     service.backends = (given.backends ?? []).map((one) => {
