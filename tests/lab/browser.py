@@ -126,9 +126,10 @@ class Browser(Standing):
             os.close(self._out)
             self._thread.join()
         # Processes of a killed browser may still write there for a moment.
-        wait_for("the profile to be gone", lambda: shutil.rmtree(self._profile, ignore_errors=True) or self._gone())
+        wait_for("the profile to be gone", self._remove)
 
-    def _gone(self) -> bool:
+    def _remove(self) -> bool:
+        shutil.rmtree(self._profile, ignore_errors=True)
         return not os.path.exists(self._profile)
 
     @property
