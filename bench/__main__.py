@@ -16,6 +16,7 @@ from appliance.errors import Vc5Error
 from bench import (
     appliance,
     bfd,
+    console,
     daemon,
     figures,
     health,
@@ -44,6 +45,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "scale": scale.run,
     "health": health.run,
     "metrics": metrics.run,
+    "console": console.run,
     "routing": lambda: routing.run() + bfd.run(),
     "appliance": appliance.run,
     "shipping": shipping.run,

@@ -31,8 +31,9 @@ HOSTILE = "<img src=x onerror=window.broken=1>"
 CONFIGURATION = f"""\
 interfaces: eth0
 xdp: native
+count_prefixes: yes
 interval: 200ms
-timeout: 1s
+timeout: 200ms
 rise: 1
 fall: 2
 services:
@@ -49,7 +50,7 @@ listening = socket.create_server(("", {HTTP}), reuse_port=True)
 while True:
     connection, _ = listening.accept()
     connection.recv(4096)
-    connection.sendall(b"HTTP/1.1 200 OK {HOSTILE}\\x01\\r\\n\\r\\n")
+    connection.sendall(b"{HOSTILE}\\r\\n\\r\\n")
     connection.close()
 """
 """A server whose status line is none, and carries markup."""

@@ -71,21 +71,41 @@ function navigate() {
   tick();
 }
 
-// ---- what has come is shown once in a frame, however much it was
+// ---- what has come is shown a few times in a second at most, however much it was
 
+const PAUSE = 400;
+const BEAT = 1000;
 let asked = false;
+let shownAt = -Infinity;
+let beating = 0;
 
 function render() {
   asked = false;
+  shownAt = performance.now();
   summary.show();
   parts[current].show();
   details.show();
+  beat();
 }
 
+// What happens after some quiet is shown at once.
 function askForFrame() {
   if (asked) return;
   asked = true;
-  requestAnimationFrame(render);
+  const left = shownAt + PAUSE - performance.now();
+  if (left <= 0) requestAnimationFrame(render);
+  else setTimeout(() => requestAnimationFrame(render), left);
+}
+
+// Time passes: with whatever is shown, or else by itself, so that there are no more frames than needed. A page in the
+// background has no frames, and its title is all that is seen of it.
+function beat() {
+  clearTimeout(beating);
+  beating = setTimeout(beat, BEAT);
+  title();
+  tick();
+  text(byId("stale-for"), span(stream.silence()));
+  text(byId("link-for"), stream.state === "stale" ? span(stream.silence()) : "");
 }
 
 function title() {
@@ -122,15 +142,7 @@ function believe(state, why) {
 
 const stream = new Stream("/events", take, believe);
 
-function beat() {
-  // Here, and not with the frames: a page in the background has none, and its title is all that is seen of it.
-  title();
-  tick();
-  text(byId("stale-for"), span(stream.silence()));
-  text(byId("link-for"), stream.state === "stale" ? span(stream.silence()) : "");
-}
-
-setInterval(beat, 1000);
+beat();
 
 // ---- keys
 

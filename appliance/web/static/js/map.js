@@ -3,10 +3,12 @@
 
 import { prefix20, purpose } from "./address.js";
 import { attribute, byId, element, text, visible } from "./dom.js";
-import { amount, count, moment, percent } from "./format.js";
+import { amount, count, moment, percent, printable } from "./format.js";
 import { BLOCK, corner, index, place, SIDE } from "./hilbert.js";
 
 const EVERY = 10;
+// After an error, such as that nothing is counted, it is asked for less often; seconds.
+const SELDOM = 60;
 
 export class TrafficMap {
   // `now()` in wall-clock seconds of the server.
@@ -17,6 +19,7 @@ export class TrafficMap {
     this._painted = element("canvas", { width: SIDE, height: SIDE });
     this._worker = null;
     this._timer = null;
+    this._looking = false;
     this._picture = null;
     this._zoom = null;
     this._cursor = null;
@@ -42,18 +45,17 @@ export class TrafficMap {
       this._worker.onmessage = (event) => this._came(event.data);
       this._worker.onerror = () => this._came({ error: "the painter has ended" });
     }
+    this._looking = true;
     this._ask();
-    clearInterval(this._timer);
-    this._timer = setInterval(() => this._ask(), EVERY * 1000);
   }
 
   left() {
-    clearInterval(this._timer);
-    this._timer = null;
+    this._looking = false;
+    clearTimeout(this._timer);
   }
 
   recolour() {
-    if (this._timer !== null) this._ask();
+    if (this._looking) this._ask();
     this._draw();
   }
 
@@ -62,12 +64,20 @@ export class TrafficMap {
   _ask() {
     const style = getComputedStyle(this._canvas);
     const colours = [1, 2, 3, 4, 5].map((step) => rgb(style.getPropertyValue(`--heat-${step}`)));
-    if (!document.hidden) this._worker.postMessage({ colours });
+    clearTimeout(this._timer);
+    if (document.hidden) this._later(EVERY);
+    else this._worker.postMessage({ colours });
+  }
+
+  _later(seconds) {
+    clearTimeout(this._timer);
+    if (this._looking) this._timer = setTimeout(() => this._ask(), seconds * 1000);
   }
 
   _came(picture) {
+    this._later(picture.error ? SELDOM : EVERY);
     visible(byId("map-error"), Boolean(picture.error));
-    text(byId("map-error"), picture.error ? `No map: ${picture.error}.` : "");
+    text(byId("map-error"), picture.error ? `No map: ${printable(picture.error)}` : "");
     if (picture.error) return;
     this._picture = picture;
     this._painted.getContext("2d").putImageData(new ImageData(picture.pixels, SIDE, SIDE), 0, 0);

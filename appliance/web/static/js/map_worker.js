@@ -8,8 +8,10 @@ import { CELLS, place, SIDE } from "./hilbert.js";
 
 const TOP = 20;
 const SPARSE = 30000;
-// Single cells would not be seen on an empty map: around each there is a glow of this many cells.
+// Single cells would not be seen on an empty map: around each there is a glow of this many cells, and more where there
+// are few.
 const GLOW = 3;
+const FEW = 3000;
 
 let places = null;
 let before = null;
@@ -86,11 +88,12 @@ export function scaled(value, lowest, highest) {
 function paint(lit, values, lowest, highest, colours) {
   const heat = new Uint8Array(CELLS);
   const sparse = lit.length < SPARSE;
+  const around = lit.length < FEW ? GLOW + 3 : GLOW;
   for (const at of lit) {
     const value = 90 + Math.round(165 * scaled(values[at], lowest, highest));
     const middle = places[at];
     if (value > heat[middle]) heat[middle] = value;
-    if (sparse) glow(heat, middle, value);
+    if (sparse) glow(heat, middle, value, around);
   }
   const table = Array.from({ length: 256 }, (_, value) => colour(colours, value / 255));
   const pixels = new Uint8ClampedArray(CELLS * 4);
@@ -106,15 +109,16 @@ function paint(lit, values, lowest, highest, colours) {
   return pixels;
 }
 
-function glow(heat, middle, value) {
+function glow(heat, middle, value, around) {
   const x = middle % SIDE;
   const y = (middle - x) / SIDE;
-  for (let down = -GLOW; down <= GLOW; down += 1) {
-    for (let right = -GLOW; right <= GLOW; right += 1) {
+  const solid = around > GLOW ? 2.3 : 1;
+  for (let down = -around; down <= around; down += 1) {
+    for (let right = -around; right <= around; right += 1) {
       const away = Math.hypot(right, down);
-      if (away > GLOW + 0.5 || x + right < 0 || x + right >= SIDE || y + down < 0 || y + down >= SIDE) continue;
+      if (away > around + 0.5 || x + right < 0 || x + right >= SIDE || y + down < 0 || y + down >= SIDE) continue;
       const at = (y + down) * SIDE + x + right;
-      const less = away <= 1 ? value : Math.round(value * 0.5 * (1 - away / (GLOW + 1)));
+      const less = away <= solid ? value : Math.round(value * 0.35 * (1 - away / (around + 1)));
       if (less > heat[at]) heat[at] = less;
     }
   }

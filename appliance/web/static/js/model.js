@@ -28,9 +28,15 @@ export class Model {
     this.complete = false;
     // Counters: how often each part has changed. `rows`: services came or went, or the order of them may be another.
     this.changes = { overview: 0, rows: 0, services: 0, numbers: 0, log: 0 };
-    this.counts = tally([]);
+    this._counts = null;
     this._told = new Set();
     this._logged = new Set();
+  }
+
+  // How many services and backends are in which state; counted when somebody asks, and not for every event.
+  get counts() {
+    this._counts ??= tally(this.services.values());
+    return this._counts;
   }
 
   // Take in one event. Returns false for one that is not known.
@@ -75,7 +81,7 @@ export class Model {
       this.complete = true;
       this.changes.rows += 1;
     }
-    this.counts = tally(this.services.values());
+    this._counts = null;
     this.changes.services += 1;
   }
 
