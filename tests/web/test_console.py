@@ -113,7 +113,7 @@ def test_it_goes_live_and_shows_what_is(page: Page, lab: Lab) -> None:
     page.wait(
         "all to be up", "[...document.querySelectorAll('.row .badge')].every((one) => one.innerText === 'up')", 20
     )
-    shown(page, "#value-backends", "6/6")
+    shown(page, "#tile-backends", "6\nall up")
     shown(page, "#fact-attach", "eth0 native")
     assert page.texts(".row.service .key") == [WEB, ECHO]
     assert sorted(page.texts(".row.backend .c-weight")) == ["1", "1", "1", "1", "2", "2"]

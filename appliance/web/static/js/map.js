@@ -5,6 +5,7 @@ import { prefix20, purpose } from "./address.js";
 import { attribute, byId, element, text, visible } from "./dom.js";
 import { amount, count, moment, percent, printable } from "./format.js";
 import { BLOCK, corner, index, place, SIDE } from "./hilbert.js";
+import { Drawing } from "./map_drawing.js";
 
 const EVERY = 10;
 // After an error, such as that nothing is counted, it is asked for less often; seconds.
@@ -15,7 +16,7 @@ export class TrafficMap {
   constructor(now) {
     this._now = now;
     this._canvas = byId("map-canvas");
-    this._context = this._canvas.getContext("2d");
+    this._drawing = new Drawing(this._canvas);
     this._painted = element("canvas", { width: SIDE, height: SIDE });
     this._worker = null;
     this._timer = null;
@@ -100,7 +101,7 @@ export class TrafficMap {
         "tr",
         { "data-prefix": prefix },
         element("th", { scope: "row" }, button),
-        element("td", { class: "number", text: this._value(value) }),
+        element("td", { class: "number", text: `≈ ${amount(value, this._picture.seconds ? "/s" : "")}` }),
         element("td", { class: "number", text: share }),
       );
     });
@@ -109,79 +110,13 @@ export class TrafficMap {
     if (focused) byId("map-top").querySelector(`[data-prefix="${focused}"] button`)?.focus();
   }
 
-  // ---- drawing
-
   _draw() {
-    const context = this._context;
-    const style = getComputedStyle(this._canvas);
-    context.clearRect(0, 0, SIDE, SIDE);
-    if (this._zoom === null) {
-      this._ground(style);
-      context.drawImage(this._painted, 0, 0);
-    } else this._close(style);
-    for (const [cell, name] of [[this._pinned, "--accent"], [this._cursor, "--ink"]]) {
-      if (cell !== null) this._ring(cell, style.getPropertyValue(name));
-    }
-  }
-
-  _ground(style) {
-    const context = this._context;
-    context.strokeStyle = style.getPropertyValue("--line");
-    context.lineWidth = 1;
-    context.font = "13px system-ui, sans-serif";
-    context.textBaseline = "top";
-    for (let octet = 0; octet < 256; octet += 1) {
-      const { x, y } = corner(octet);
-      const use = purpose(octet);
-      if (use) {
-        context.fillStyle = style.getPropertyValue("--shade");
-        context.fillRect(x, y, BLOCK, BLOCK);
-      }
-      context.strokeRect(x + 0.5, y + 0.5, BLOCK, BLOCK);
-      context.fillStyle = style.getPropertyValue("--faint");
-      context.fillText(String(octet), x + 5, y + 5);
-      if (use && octet < 128) context.fillText(use, x + 5, y + 45, BLOCK - 8);
-    }
-  }
-
-  // One /8, each of its prefixes a square of 16 x 16.
-  _close(style) {
-    const context = this._context;
-    const { x: left, y: above } = corner(this._zoom);
-    context.imageSmoothingEnabled = false;
-    const step = SIDE / BLOCK;
-    const values = this._picture?.values;
-    for (let y = 0; values && y < BLOCK; y += 1) {
-      for (let x = 0; x < BLOCK; x += 1) {
-        const value = values[index(left + x, above + y)];
-        if (value <= 0) continue;
-        const { lowest, highest } = this._picture;
-        const heat = highest > lowest ? Math.log(value / lowest) / Math.log(highest / lowest) : 1;
-        context.fillStyle = style.getPropertyValue(`--heat-${2 + Math.round(heat * 3)}`);
-        context.fillRect(x * step + 1, y * step + 1, step - 1, step - 1);
-      }
-    }
-    context.strokeStyle = style.getPropertyValue("--line");
-    context.lineWidth = 1;
-    for (let at = 0; at <= BLOCK; at += 16) {
-      context.strokeRect(at * step + 0.5, 0, 0, SIDE);
-      context.strokeRect(0, at * step + 0.5, SIDE, 0);
-    }
-  }
-
-  _ring(cell, colour) {
-    const at = place(cell);
-    let [x, y, size] = [at % SIDE, Math.floor(at / SIDE), 1];
-    if (this._zoom !== null) {
-      if (cell >> 12 !== this._zoom) return;
-      const { x: left, y: above } = corner(this._zoom);
-      size = SIDE / BLOCK;
-      [x, y] = [(x - left) * size, (y - above) * size];
-    }
-    this._context.strokeStyle = colour;
-    this._context.lineWidth = 2;
-    const room = this._zoom === null ? 6 : 1;
-    this._context.strokeRect(x - room, y - room, size + 2 * room, size + 2 * room);
+    const { _drawing: drawing, _picture: picture } = this;
+    drawing.clear();
+    if (this._zoom === null) drawing.whole(this._painted);
+    else drawing.block(this._zoom, picture);
+    if (this._pinned !== null) drawing.ring(this._pinned, this._zoom, "--accent");
+    if (this._cursor !== null) drawing.ring(this._cursor, this._zoom, "--ink");
   }
 
   // ---- pointing

@@ -51,9 +51,10 @@ export class Summary {
   }
 
   _of(name, good, all, wrong) {
-    text(byId(`value-${name}`), `${count(good)}/${count(all)}`);
+    text(byId(`value-${name}`), count(good));
     attribute(byId(`tile-${name}`), "data-tone", wrong ? "bad" : null);
-    text(byId(`note-${name}`), wrong ? `up; ${count(wrong)} down` : "up");
+    const rest = good === all ? "all up" : `of ${count(all)} up`;
+    text(byId(`note-${name}`), wrong ? `of ${count(all)}; ${count(wrong)} down` : rest);
   }
 
   _showFacts() {
