@@ -113,7 +113,8 @@ def test_it_goes_live_and_shows_what_is(page: Page, lab: Lab) -> None:
     page.wait(
         "all to be up", "[...document.querySelectorAll('.row .badge')].every((one) => one.innerText === 'up')", 20
     )
-    shown(page, "#tile-backends", "6\nall up")
+    shown(page, "#value-backends", "6")
+    shown(page, "#note-backends", "all up")
     shown(page, "#fact-attach", "eth0 native")
     assert page.texts(".row.service .key") == [WEB, ECHO]
     assert sorted(page.texts(".row.backend .c-weight")) == ["1", "1", "1", "1", "2", "2"]
@@ -128,7 +129,7 @@ def test_it_goes_live_and_shows_what_is(page: Page, lab: Lab) -> None:
     for part, selector, words in (
         ("vips", ".row.vip", str(VIP)),
         ("interfaces", "#interfaces-body", "veth"),
-        ("interfaces", "#reasons-body", "probe-sent"),
+        ("interfaces", "#reasons-body", "a probe: sent to its backend"),
         ("log", "#log-body", "10.1.10.11"),
         ("routers", "#peers-empty", "No routers"),
         ("drops", "#drops", "Dropped packets"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.house import tree
+from tests.unit.web import words
 
 STATIC = tree.ROOT / "appliance" / "web" / "static"
 INDEX = STATIC.joinpath("index.html").read_text("utf-8")
@@ -50,3 +51,7 @@ def test_every_icon_that_is_shown_is_there() -> None:
     assert states
     wanted |= set(re.findall(r"(\w+):", states[1]))
     assert wanted - set(re.findall(r'<symbol id="icon-([\w-]+)"', INDEX)) == set()
+
+
+def test_the_words_are_those_of_the_program() -> None:
+    assert words.FILE.read_text("utf-8") == words.text(), "write them anew: python3 -m tests.unit.web.words"

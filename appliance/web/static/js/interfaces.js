@@ -1,17 +1,15 @@
 // Interfaces, and why packets left the program as they did.
 
-import { attribute, badge, byId, element, text, visible } from "./dom.js";
+import { badge, byId, element, text, visible } from "./dom.js";
 import { amount, count, NOTHING, plural, printable } from "./format.js";
+import { REASONS } from "./words.js";
 
 const ATTACH_TONES = { native: "good", generic: "worry", none: "quiet", missing: "bad" };
 const ATTACH_ICONS = { native: "up", generic: "wrong", none: "standby", missing: "dead" };
 
 export class Interfaces {
-  // `meanings()` asks the server for the words behind the reasons: a promise of a table.
-  constructor(model, meanings) {
+  constructor(model) {
     this._model = model;
-    this._ask = meanings;
-    this._meanings = null;
     this._seen = -1;
     this._drawn = "";
     this._reasons = new Map();
@@ -22,20 +20,6 @@ export class Interfaces {
     this._seen = this._model.changes.overview;
     this._showInterfaces(this._model.overview?.interfaces ?? []);
     this._showReasons();
-  }
-
-  shown() {
-    if (this._meanings) return;
-    this._meanings = new Map();
-    this._ask()
-      .then((found) => {
-        this._meanings = found;
-        this._seen = -1;
-        this.show();
-      })
-      .catch(() => {
-        this._meanings = null;
-      });
   }
 
   _showInterfaces(interfaces) {
@@ -60,8 +44,6 @@ export class Interfaces {
       }
       text(row.count, count(value));
       text(row.rate, amount(this._model.reasonRates.get(name) ?? null, "/s"));
-      text(row.meaning, printable(this._meanings?.get(name) ?? ""));
-      attribute(row.element, "data-tone", this._model.reasonRates.get(name) > 0 && isDrop(row) ? "worry" : null);
     }
     const wanted = reasons.map(([name]) => this._reasons.get(name).element);
     if (wanted.length !== body.children.length || wanted.some((row, at) => body.children[at] !== row)) {
@@ -72,18 +54,11 @@ export class Interfaces {
   }
 }
 
-function isDrop(row) {
-  return row.meaning.shown?.includes("dropped") ?? false;
-}
-
 function reasonRow(name) {
-  const row = {
-    count: element("td", { class: "number" }),
-    rate: element("td", { class: "number" }),
-    meaning: element("td", { class: "wrap" }),
-  };
+  const row = { count: element("td", { class: "number" }), rate: element("td", { class: "number" }) };
   const head = element("th", { scope: "row", class: "mono", text: printable(name) });
-  row.element = element("tr", {}, head, row.count, row.rate, row.meaning);
+  const meaning = element("td", { class: "wrap", text: REASONS[name] ?? "" });
+  row.element = element("tr", {}, head, row.count, row.rate, meaning);
   return row;
 }
 

@@ -2,10 +2,10 @@
 
 import { badge, byId, element, text, visible } from "./dom.js";
 import { count, moment, plural, printable } from "./format.js";
+import { KINDS, SEVERITIES } from "./words.js";
 
 const PAGE = 200;
 const MORE = 500;
-const SEVERITIES = ["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"];
 const ABOUT = ["service", "backend", "vip", "peer", "interface"];
 
 // The tone of a line: grave ones by their severity, good news by their outcome. Pure.
@@ -40,6 +40,10 @@ export class Log {
     this._seen = -1;
     this._rows = new Map();
     this._held = false;
+    byId("log-kind").append(...KINDS.map((kind) => element("option", { value: kind, text: kind })));
+    byId("log-severity").append(
+      ...SEVERITIES.map((name, value) => element("option", { value, text: name })).slice(3).reverse(),
+    );
     for (const id of ["log-search", "log-kind", "log-severity"]) {
       byId(id).addEventListener("input", () => {
         this._limit = PAGE;

@@ -30,18 +30,13 @@ async function ask(address) {
   return told;
 }
 
-async function meanings() {
-  const { reasons = [] } = await ask("/drops.json");
-  return new Map(reasons.map((reason) => [reason.reason, reason.meaning]));
-}
-
 const summary = new Summary(model);
 const details = new Details(model, now, { log: (words) => go("log", words) });
 const parts = {
   services: new Services(model, (kind, key, byKeyboard) => details.open(kind, key, byKeyboard)),
   vips: new Vips(model, (words) => go("services", words)),
   routers: new Routers(model),
-  interfaces: new Interfaces(model, meanings),
+  interfaces: new Interfaces(model),
   log: new Log(model, now, (query) => ask(`/log?${query}`)),
   map: new TrafficMap(now),
   drops: new Drops(now, () => ask("/drops.json")),
