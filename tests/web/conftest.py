@@ -33,9 +33,16 @@ def show(browser: Browser) -> Iterator[Show]:
     with ExitStack() as stack:
 
         def make(
-            backends: int = 3, per_service: int = 10, part: str = "", width: int = 1600, height: int = 900, **how: bool
+            backends: int = 3,
+            per_service: int = 10,
+            part: str = "",
+            width: int = 1600,
+            height: int = 900,
+            counted: bool = True,
+            **how: bool,
         ) -> tuple[Replay, Page]:
             replay = stack.enter_context(Replay(Picture(backends, per_service)))
+            replay.prefixes = replay.picture.prefixes() if counted else None
             page = browser.page(width, height, **how)
             pages.append(page)
             page.open(replay.address + (f"#{part}" if part else ""))
