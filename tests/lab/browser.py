@@ -7,7 +7,7 @@
         page.press("/"); page.write("state:dead")
         page.problems                             what its console, its policies and its scripts complained of
 
-The protocol: https://chromedevtools.github.io/devtools-protocol/ (messages are JSON, each ended by a NUL).
+The protocol is Chromium's own, the Chrome DevTools Protocol; over pipes, its messages are JSON, each ended by a NUL.
 """
 
 from __future__ import annotations
