@@ -4,10 +4,10 @@ A Chromium of this machine looks at 2,000 backends. They are made up (tests/web/
 sends them; so the figures are the page's own. Every two seconds the rates of all of them change, and some of them die
 or come back, with a line of the log for each: more than a balancer in trouble tells.
 
-What the main thread does is the browser's own account (the metrics of the DevTools protocol): scripts, styles, layout and
-painting, not only ours. By the clock (`TaskDuration`), it counts what else the machine does in that time as well; in
-processor time (`ThreadTime`), it does not. It is measured in three views, since what is on screen decides: as the page
-comes, with every service open and in the order of traffic, which moves rows every time, and with the log.
+What the main thread does is the browser's own account (the metrics of the DevTools protocol): scripts, styles, layout
+and painting, not only ours. By the clock (`TaskDuration`), it counts what else the machine does in that time as well;
+in processor time (`ThreadTime`), it does not. It is measured in three views, since what is on screen decides: as the
+page comes, with every service open and in the order of traffic, which moves rows every time, and with the log.
 """
 
 from __future__ import annotations

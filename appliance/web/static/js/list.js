@@ -61,7 +61,8 @@ export class List {
     const tops = new Float64Array(this._rows.length + 1);
     for (let at = 0; at < this._rows.length; at += 1) tops[at + 1] = tops[at] + this._height(this._rows[at].kind);
     this._tops = tops;
-    this._container.style.height = `${tops[this._rows.length]}px`;
+    const height = `${tops[this._rows.length]}px`;
+    if (this._container.style.height !== height) this._container.style.height = height;
     attribute(this._container, "data-rows", this._rows.length);
     this._render();
   }

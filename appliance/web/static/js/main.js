@@ -68,7 +68,9 @@ function navigate() {
 
 // ---- what has come is shown a few times in a second at most, however much it was
 
+// Milliseconds: between two frames at least, and from an event to its frame, since events come in bursts.
 const PAUSE = 400;
+const GATHER = 50;
 const BEAT = 1000;
 let asked = false;
 let shownAt = -Infinity;
@@ -83,13 +85,11 @@ function render() {
   beat();
 }
 
-// What happens after some quiet is shown at once.
 function askForFrame() {
   if (asked) return;
   asked = true;
-  const left = shownAt + PAUSE - performance.now();
-  if (left <= 0) requestAnimationFrame(render);
-  else setTimeout(() => requestAnimationFrame(render), left);
+  const left = model.complete ? Math.max(GATHER, shownAt + PAUSE - performance.now()) : 0;
+  setTimeout(() => requestAnimationFrame(render), left);
 }
 
 // Time passes: with whatever is shown, or else by itself, so that there are no more frames than needed. A page in the
