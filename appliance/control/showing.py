@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, config
 from appliance.child.channel import Handler, Text
-from appliance.control import standing
+from appliance.control import dropping, standing
 from appliance.control.measuring import counted, sums
 from appliance.control.offline import shape_digest
 from appliance.control.socket import Peer, Request
@@ -164,7 +164,7 @@ class Showing:
         return {"result": await self._daemon.blocking.prefixes(request)}
 
     async def _drops(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"result": {"reasons": []}}
+        return {"result": await dropping.handler(self._daemon)(Request("drops", {}, OURSELVES.peer))}
 
     async def _ready(self, _: dict[str, Any]) -> dict[str, Any]:
         if self._daemon.instance.current is None:

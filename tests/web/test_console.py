@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -220,6 +221,20 @@ def test_a_daemon_that_hangs_is_told_of(page: Page, daemon: Daemon) -> None:
     finally:
         daemon.signal(signal.SIGCONT)
     page.wait("it to be live again", "document.body.dataset.link === 'live'", 40)
+
+
+def test_a_dropped_packet_is_shown(page: Page, lab: Lab) -> None:
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(HOSTILE.encode(), (str(VIP), 9))
+
+    lab.client.call(send)
+    go(page, "drops")
+    shown(page, "#drops-body", "unknown-port")
+    page.click("#drops-body summary")
+    shown(page, ".packets", f"{VIP}")
+    page.click(".packets summary")
+    shown(page, ".packets pre", "<img")
 
 
 def test_the_map_of_real_traffic(page: Page, lab: Lab) -> None:
