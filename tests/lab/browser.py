@@ -70,6 +70,14 @@ document.addEventListener('securitypolicyviolation', (event) =>
   window.violations.push(event.violatedDirective + ' ' + event.blockedURI));
 """
 
+BOX = """(() => {
+  const one = document.querySelector(%s);
+  if (!one || !one.getClientRects().length) return null;
+  one.scrollIntoView({ block: 'nearest' });
+  const box = one.getBoundingClientRect();
+  return [box.left, box.top, box.width, box.height];
+})()"""
+
 
 def missing() -> str:
     """Return what is missing to run a browser, in words; empty where nothing is."""
@@ -287,13 +295,8 @@ class Page:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def _point(self, selector: str, across: float, below: float) -> tuple[float, float]:
-        box = self.evaluate(
-            f"(() => {{ const one = document.querySelector({json.dumps(selector)}); if (!one) return null;"
-            "one.scrollIntoView({ block: 'nearest' }); const box = one.getBoundingClientRect();"
-            "return [box.left, box.top, box.width, box.height]; })()"
-        )
-        if not box or not box[2]:
-            raise LabError(f"there is no {selector} to point at")
+        """Return where that is, once it is there."""
+        box = self.wait(f"{selector} to point at", BOX % json.dumps(selector))
         return box[0] + box[2] * across, box[1] + box[3] * below
 
     def press(self, key: str, *, shift: bool = False) -> None:

@@ -60,6 +60,9 @@ function navigate() {
     visible(byId(other), other === name);
     attribute(byId(`tab-${other}`), "aria-current", other === name ? "page" : null);
   }
+  const tab = byId(`tab-${name}`);
+  const bar = tab.parentElement;
+  bar.scrollLeft = Math.max(0, tab.offsetLeft - (bar.clientWidth - tab.offsetWidth) / 2);
   scrollTo(0, 0);
   parts[name].shown?.();
   parts[name].show();
