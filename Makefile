@@ -25,7 +25,7 @@ lab: ## the lab of the demo, left running to play with
 # virtual machine is emulated and has both processors to itself.
 # SIGINT lets pytest print its summary when the time is over; the status is then 124. 5: nothing was selected.
 test: ## run every test that can run on this machine (ARGS="-k word" selects)
-	@sh tests/setup.sh runtime lab tools bpffs vm deb package elasticsearch servers routers
+	@sh tests/setup.sh runtime lab tools bpffs vm deb package elasticsearch servers routers browser
 	@passed=; failed=; \
 	run() { \
 		timeout --foreground --signal=INT --kill-after=60 $(LIMIT) \
@@ -33,7 +33,7 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 		case $$? in 0) passed=yes ;; 5) ;; *) failed=yes ;; esac; \
 	}; \
 	run -n 2 --dist loadfile tests/unit tests/dataplane; \
-	run -n 4 --dist loadfile tests/package tests/netns tests/telemetry; \
+	run -n 4 --dist loadfile tests/package tests/netns tests/telemetry tests/web; \
 	run tests/vm; \
 	[ -n "$$passed" ] && [ -z "$$failed" ]
 
@@ -57,7 +57,7 @@ check: ## format, lint, types, import rules
 	@$(TOOLS) -m pytest -q --timeout=300 tests/unit/house --deselect tests/unit/house/test_linters.py
 
 bench: ## benchmarks (BENCH=packet,reload selects groups); writes build/bench.json
-	@sh tests/setup.sh runtime lab bpffs
+	@sh tests/setup.sh runtime lab bpffs browser
 	@$(PYTHON) -m bench $(ARGS)
 
 fuzz: ## the long profile: 100,000 packets against the model, a million inputs per parser, 1,000 reloads

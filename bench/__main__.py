@@ -16,6 +16,7 @@ from appliance.errors import Vc5Error
 from bench import (
     appliance,
     bfd,
+    console,
     console_server,
     daemon,
     figures,
@@ -45,7 +46,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "scale": scale.run,
     "health": health.run,
     "metrics": metrics.run,
-    "console": console_server.run,
+    "console": lambda: console.run() + console_server.run(),
     "routing": lambda: routing.run() + bfd.run(),
     "appliance": appliance.run,
     "shipping": shipping.run,
