@@ -101,6 +101,14 @@ DROPS = [
     ("dump('00'.repeat(17)).split('\\n').length", 2),
     ("dump('<script>')", ""),
 ]
+LOG = [
+    ("tone({ severity: 3, kind: 'vip', outcome: 'up' })", "good"),
+    ("tone({ severity: 3, kind: 'vip', outcome: 'down' })", "bad"),
+    ("tone({ severity: 5, kind: 'backend', outcome: 'dead' })", "bad"),
+    ("tone({ severity: 3, kind: 'alarm' })", "bad"),
+    ("tone({ severity: 4, kind: 'bgp', outcome: 'malformed' })", "worry"),
+    ("tone({ severity: 6, kind: 'daemon', outcome: 'started' })", "quiet"),
+]
 TABLE = [
     *(("format", *row) for row in FORMAT),
     *(("address", *row) for row in ADDRESS),
@@ -110,6 +118,7 @@ TABLE = [
     *(("history", *row) for row in HISTORY),
     *(("stream", *row) for row in STREAM),
     *(("drops", *row) for row in DROPS),
+    *(("log", *row) for row in LOG),
 ]
 
 

@@ -8,12 +8,14 @@ const PAGE = 200;
 const MORE = 500;
 const ABOUT = ["service", "backend", "vip", "peer", "interface"];
 
-// The tone of a line: grave ones by their severity, good news by their outcome. Pure.
+// The tone of a line: good news by their outcome, for the severity of a VIP's changes is its priority, in either
+// direction; the others by outcome and severity. Pure.
 export function tone(line) {
+  if (["up", "ok", "established", "over"].includes(line.outcome)) return "good";
   if (line.severity <= 3) return "bad";
   if (["dead", "down", "wrong", "lost", "refused"].includes(line.outcome)) return line.kind === "probe" ? "worry" : "bad";
   if (line.severity === 4) return "worry";
-  return ["up", "ok", "established", "over"].includes(line.outcome) ? "good" : "quiet";
+  return "quiet";
 }
 
 // Which lines a filter leaves. `wanted`: { words, kind, severity }; a line must have all words, anywhere. Pure.
