@@ -15,11 +15,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.addresses import HTTP, VIP
+from tests.lab.addresses import BALANCER, HTTP, ROUTER, VIP
 from tests.lab.backend import REPOSITORY, Server
 from tests.lab.browser import Browser, Page, missing
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
+from tests.lab.routers import Bird, Neighbour, Setup, missing_daemons
 from tests.lab.topology import Lab
 from tests.lab.traffic import Requests
 from tests.web.test_page import go, refused, shown
@@ -221,6 +222,26 @@ def test_a_daemon_that_hangs_is_told_of(page: Page, daemon: Daemon) -> None:
     finally:
         daemon.signal(signal.SIGCONT)
     page.wait("it to be live again", "document.body.dataset.link === 'live'", 40)
+
+
+@pytest.mark.skipif(bool(missing_daemons([Bird])), reason=missing_daemons([Bird]) or "it is there")
+def test_a_router_is_shown(page: Page, lab: Lab, daemon: Daemon) -> None:
+    """A real one, with BFD: that its session is there, that it ends and why, and that the VIP is announced."""
+    bgp = f"bgp: {{as_number: 65001, remote_as: 65000, peers: [{ROUTER}], hold_time: 9, bfd: yes}}\n"
+    setup = Setup(65000, str(ROUTER), (Neighbour(str(BALANCER), 65001, passive=True, bfd=0.3),))
+    row = "document.querySelector('#peers-body tr')?.innerText ?? ''"
+    with Bird(lab.router, lab.directory / "bird", setup) as bird:
+        assert daemon.reload(f"{CONFIGURATION}router_id: {BALANCER}\nhold_down: 0\nlearn: 0\n{bgp}").returncode == 0
+        bird.wait_established(seconds=30)
+        go(page, "routers")
+        page.wait("the session", f"({row}).includes('{ROUTER}') && ({row}).includes('established')", 30)
+        page.wait("BFD", f"/established[^]*\\bup\\b/.test({row})", 20)
+        bird.wait_route(f"{VIP}/32")
+        page.wait("the route", f"/65000\\s+eBGP\\s+1\\s+0\\s+0\\s+0/.test({row})", 20)
+        bird.shut(str(BALANCER), "<b>works</b> at the router")
+        page.wait("its end", f"!({row}).includes('established') && ({row}).includes('<b>works</b> at the router')", 20)
+        shown(page, "#notices", f"BGP with {ROUTER}")
+    assert daemon.reload(CONFIGURATION).returncode == 0
 
 
 def test_a_dropped_packet_is_shown(page: Page, lab: Lab) -> None:
