@@ -20,5 +20,5 @@ PARSER_INPUTS = 1_000_000 if FUZZ else 300
 """Inputs of one parser of untrusted bytes or text."""
 RELOADS = 1_000 if FUZZ else 40
 """Reloads in a row under traffic."""
-PACKETS = 100_000 if FUZZ else 1_200
+PACKETS = 100_000 if FUZZ else 1_000
 """Packets that the loaded program and the Python model both judge."""

@@ -93,6 +93,7 @@ STEPS: tuple[Callable[[Scenario], Moment], ...] = (
 )
 
 
+@pytest.mark.appliance
 def test_killed_between_the_steps_of_a_reload() -> None:
     """Each reload changes the program, the size of the flow table, and the owners of slots."""
     with Scenario(Lab(backends=4)) as scenario:

@@ -14,7 +14,7 @@ from tests.lab.topology import Lab
 from tests.netns.scenario_site import MODES, VIPS, serving
 from tests.netns.test_nat import behind_nat, configuration, states
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.appliance]
 
 LONG = 120.0
 """Seconds that a drill in a busy lab may take."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -246,7 +247,7 @@ def test_the_daemon_is_started_questioned_killed_and_stopped(straight_lab: Lab, 
     program.write_text(STAND_IN)
     with Daemon(straight_lab.balancer, straight_lab.root(), "good", program=(sys.executable, str(program))) as daemon:
         assert daemon.running
-        assert daemon.status() == {"interfaces": ["lo", "eth0"]}
+        assert json.loads(daemon.vc5("status", "--json").stdout) == {"interfaces": ["lo", "eth0"]}
         assert ("STATUS", "1 of 1 services up") in [(told.name, told.value) for told in daemon.notifications]
         assert daemon.reload("bad").returncode == 1
         assert daemon.reload("good").returncode == 0

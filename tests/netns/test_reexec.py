@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from appliance.cli.client import call
+from appliance.control.allowance import USUAL
 from appliance.errors import ControlError
 from appliance.telemetry import spool_reader
 from tests.lab.backend import REPOSITORY
@@ -91,12 +92,12 @@ def _children(pid: int) -> list[tuple[str, str]]:
 
 @contextmanager
 def asking(daemon: Daemon) -> Iterator[list[str]]:
-    """Ask for the overrides without a pause; yields what went wrong."""
+    """Ask for the overrides all the time, as often as a user may; yields what went wrong."""
     over, wrong, count = threading.Event(), [], 0
 
     def ask() -> None:
         nonlocal count
-        while not over.is_set():
+        while not over.wait(1.2 / USUAL.per_second):
             try:
                 call(daemon.places, "overrides")
                 count += 1

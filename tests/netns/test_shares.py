@@ -92,7 +92,8 @@ def passed(daemon: Daemon, time: int) -> bool:
     return bool(daemon.status()["clock_s"] >= time)
 
 
-@pytest.mark.parametrize("eject", [False, pytest.param(True, marks=pytest.mark.appliance)])
+@pytest.mark.appliance
+@pytest.mark.parametrize("eject", [False, True])
 def test_least_connections_evens_out_unequal_loads(lab: Lab, eject: bool) -> None:
     service = "scheduler: least-connections" + ("\neject_most_loaded: yes" if eject else "")
     text = configuration(servers=THREE, service=service, top="max_flows: 4096", port=f"{ECHO}/tcp")

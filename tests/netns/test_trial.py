@@ -143,6 +143,7 @@ def test_a_record_that_makes_no_sense_is_told_of(lab: Lab) -> None:
         assert daemon.stop() == 0
 
 
+@pytest.mark.appliance
 def test_no_connection_notices() -> None:
     with Scenario(Lab(backends=3), idle_flows=20) as scenario:
         for weights in (scenario.weights(b1=None), scenario.weights(b2=5)):
