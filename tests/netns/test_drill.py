@@ -160,6 +160,7 @@ def test_a_good_site_passes(lab: Lab) -> None:
         assert daemon.stop() == 0
 
 
+@pytest.mark.appliance
 def test_all_kinds_of_services(lab: Lab) -> None:
     with prepared(lab, "kinds", KINDS) as daemon:
         daemon.start()

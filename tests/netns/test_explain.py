@@ -348,6 +348,7 @@ def test_missing_files(explain: Explain, tmp_path: Path) -> None:
 # ---- the running daemon
 
 
+@pytest.mark.appliance
 def test_the_daemon_tells_where_connections_really_are_and_touches_nothing() -> None:
     text = configuration(port="7000/tcp", servers="10.1.10.11, 10.1.10.12, 10.1.10.13")
     with Lab(backends=3) as lab, Daemon(lab.balancer, lab.root(), text) as daemon:

@@ -31,7 +31,9 @@ from tests.netns.scenario_site import (
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [pytest.param(one, marks=pytest.mark.appliance) if one == "mixed" else one for one in MODES]
+)
 def test_traffic(mode: str) -> None:
     with Site(MODES[mode], 3 if mode == "simple" else 2) as site, serving(site, mode) as daemon:
         for version in VIPS:

@@ -122,7 +122,9 @@ def _wait_available(daemon: Daemon, site: Site, names: Mapping[Row, Sequence[str
         raise AssertionError(f"{error}\n{look()}\n{daemon.errors[-3000:]}") from None
 
 
-@pytest.mark.parametrize("mode", ["multi-nic", "vlan", "mixed"])
+@pytest.mark.parametrize(
+    "mode", ["multi-nic", *(pytest.param(one, marks=pytest.mark.appliance) for one in ("vlan", "mixed"))]
+)
 def test_services_by_tunnels_and_without_share_a_daemon(mode: str) -> None:
     with Site(MODES[mode]) as site:
         _set_up(site)
