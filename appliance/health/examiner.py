@@ -10,6 +10,7 @@ output, batch by batch (evidence.py).
 from __future__ import annotations
 
 import json
+import secrets
 import selectors
 import socket
 import struct
@@ -112,7 +113,9 @@ class Examiner:
             self._sockets[one.place, one.version, one.protocol] = raw
             self._sources[one.place, one.version] = one.source
             self._selector.register(raw, selectors.EVENT_READ, (one.place, one.version, one.protocol))
-        self._port = EXAMINE_PORTS.start
+        # Not where the last run began: an answer with a wrong source leaves a connection half open at the backend, whose
+        # reset goes astray, too; and a SYN from the same port would be answered by a mere ACK (RFC 5961 section 4.2).
+        self._port = secrets.choice(EXAMINE_PORTS)
 
     def examine(self, examinees: list[Examinee]) -> list[Evidence]:
         """Examine a batch."""

@@ -105,9 +105,11 @@ def test_who_answers_in_place_of_the_vip_is_named(site: Site, daemon: Daemon) ->
     rewrite(site)
     try:
         wait_health(daemon, site, SICK, "dead")
-        for version, one in only(daemon, site, SICK).items():
-            own = site.address(SICK, version)
-            assert one["what"] == f"reply with wrong source: {own} answers in place of {VIPS[version]}"
+        # More than once: what an examination has begun is still half open at the backend, for its reset goes astray, too.
+        for _ in range(3):
+            for version, one in only(daemon, site, SICK).items():
+                own = site.address(SICK, version)
+                assert one["what"] == f"reply with wrong source: {own} answers in place of {VIPS[version]}"
     finally:
         allow(site)
     wait_health(daemon, site, SICK, "up")
