@@ -105,7 +105,7 @@ def test_who_answers_in_place_of_the_vip_is_named(site: Site, daemon: Daemon) ->
     rewrite(site)
     try:
         wait_health(daemon, site, SICK, "dead")
-        # More than once: what an examination has begun is half open at the backend, for its reset goes astray, too.
+        # More than once: what an examination has begun is half open there, for its reset goes astray, too.
         for _ in range(3):
             for version, one in only(daemon, site, SICK).items():
                 own = site.address(SICK, version)
