@@ -113,8 +113,8 @@ class Examiner:
             self._sockets[one.place, one.version, one.protocol] = raw
             self._sources[one.place, one.version] = one.source
             self._selector.register(raw, selectors.EVENT_READ, (one.place, one.version, one.protocol))
-        # Not where the last run began: an answer with a wrong source leaves a connection half open at the backend, as its
-        # reset goes astray, too; a SYN from the same port would be answered by a mere ACK (RFC 5961 section 4.2).
+        # Not where the last run began: an answer with a wrong source leaves a connection half open at the backend, and
+        # its reset goes astray, too; a SYN from the same port is answered by a mere ACK then (RFC 5961 section 4.2).
         self._port = secrets.choice(EXAMINE_PORTS)
 
     def examine(self, examinees: list[Examinee]) -> list[Evidence]:
