@@ -8,9 +8,7 @@ saved.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import logging
 import os
 import socket
 import sys
@@ -18,45 +16,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance.child.channel import Channel
+from appliance.child.worker import Worker, main
 from appliance.errors import ControlError, HostError
 from appliance.telemetry.messages import Settings, decode_settings
 from appliance.telemetry.parts import Alerting, Part, Shipping
 
 SECOND = 1.0
-FAREWELL = 3.0
-"""Seconds to end what is under way, once the daemon is gone."""
 AGAIN = 10.0
 """Seconds after which a part that cannot work is tried again: somebody may be doing something about it."""
 
 
-class Telemetry:
+class Telemetry(Worker[Settings]):
     """What runs in the process, as the daemon asked for it."""
 
+    FAREWELL = 3.0
+
     def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._settings: asyncio.Future[Settings] = asyncio.get_running_loop().create_future()
+        super().__init__(connection, decode_settings, {"alert": self._alert})
         self._parts: dict[str, Part] = {}
         self._broken: dict[str, str] = {}
-        self.channel = Channel({"alert": self._alert}, {"settings": self._heard})
 
-    def _heard(self, message: dict[str, Any]) -> None:
-        if not self._settings.done():
-            self._settings.set_result(decode_settings(message))
-
-    async def run(self) -> None:
-        """Do what the daemon asks for until it hangs up."""
-        await self.channel.open(self._connection)
-        talking = asyncio.create_task(self.channel.run())
-        working = asyncio.create_task(self._work())
-        done, _ = await asyncio.wait({talking, working}, return_when=asyncio.FIRST_COMPLETED)
-        working.cancel()
-        await asyncio.wait({working}, timeout=FAREWELL)
-        for task in done:
-            task.result()
-
-    async def _work(self) -> None:
-        settings = await self._settings
+    async def work(self, settings: Settings) -> None:
+        """Ship and alert, as far as it is configured."""
         made: dict[str, Callable[[], Part]] = {}
         if settings.elasticsearch is not None:
             made["shipper"] = lambda: Shipping(settings)
@@ -92,7 +73,7 @@ class Telemetry:
         return {**parts, **{name: {"trouble": words} for name, words in self._broken.items()}}
 
     async def _alert(self, question: dict[str, Any]) -> dict[str, Any]:
-        if not (await self._settings).alerts:
+        if not (await self.settings).alerts:
             raise ControlError("no outlet is configured: set slack, teams or syslog")
         part = self._parts.get("alerts")
         while not (isinstance(part, Alerting) and part.ready):
@@ -103,21 +84,5 @@ class Telemetry:
         return await part.answer(question)
 
 
-def main() -> int:
-    """Run with the descriptor of the socket; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="vc5-telemetry")
-    parser.add_argument("--fd", type=int, required=True)
-    descriptor = parser.parse_args().fd
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-
-    async def run() -> None:
-        connection = socket.socket(fileno=descriptor)
-        connection.setblocking(False)
-        await Telemetry(connection).run()
-
-    asyncio.run(run())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("vc5-telemetry", Telemetry))

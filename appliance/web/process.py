@@ -7,10 +7,8 @@ daemon how things are. When the daemon closes the socket it ends.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
-import logging
 import os
 import socket
 import sys
@@ -19,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.child.channel import Channel
+from appliance.child.worker import Worker, main
 from appliance.errors import HostError
 from appliance.telemetry import cursor, documents, segments
 from appliance.telemetry.exposition import exposition
@@ -40,36 +38,19 @@ TURN = 256
 """Records that are read in one turn of the loop."""
 QUESTIONS = ("metrics", "status", "numbers", "config", "prefixes", "drops", "ready")
 
-log = logging.getLogger(__name__)
 
-
-class Web:
+class Web(Worker[Settings]):
     """What runs in the process."""
 
+    FAREWELL = 1.0
+
     def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._settings: asyncio.Future[Settings] = asyncio.get_running_loop().create_future()
+        super().__init__(connection, decode_settings)
         self._server: WebServer | None = None
         self._trouble = ""
-        self.channel = Channel({}, {"settings": self._heard})
 
-    def _heard(self, message: dict[str, Any]) -> None:
-        if not self._settings.done():
-            self._settings.set_result(decode_settings(message))
-
-    async def run(self) -> None:
-        """Serve until the daemon hangs up."""
-        await self.channel.open(self._connection)
-        talking = asyncio.create_task(self.channel.run())
-        working = asyncio.create_task(self._work())
-        done, _ = await asyncio.wait({talking, working}, return_when=asyncio.FIRST_COMPLETED)
-        working.cancel()
-        await asyncio.wait({working}, timeout=SECOND)
-        for task in done:
-            task.result()
-
-    async def _work(self) -> None:
-        settings = await self._settings
+    async def work(self, settings: Settings) -> None:
+        """Serve."""
         history = History()
         asks = {name: self._asking(name) for name in QUESTIONS}
         live = Live(settings.version, asks["status"], asks["numbers"], history)
@@ -156,21 +137,5 @@ def _back(place: Path) -> cursor.Cursor:
     return cursor.Cursor()
 
 
-def main() -> int:
-    """Run with the descriptor of the socket; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="vc5-web")
-    parser.add_argument("--fd", type=int, required=True)
-    descriptor = parser.parse_args().fd
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-
-    async def run() -> None:
-        connection = socket.socket(fileno=descriptor)
-        connection.setblocking(False)
-        await Web(connection).run()
-
-    asyncio.run(run())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("vc5-web", Web))
