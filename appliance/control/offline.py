@@ -7,7 +7,6 @@ from typing import Any
 from appliance import config
 from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.footprint import described, footprint
-from appliance.dataplane.render import render
 from appliance.dataplane.shape import shape_for
 from appliance.dataplane.text import digest
 from appliance.model import Config
@@ -16,6 +15,8 @@ from appliance.paths import TEMPLATES
 
 def render_text(source: config.Source) -> str:
     """The C text of the program for a configuration on this host."""
+    from appliance.dataplane.render import render  # brings Jinja, which the daemon is to do without
+
     return render(shape_for(config.load(source).config, read_possible_cpus()), TEMPLATES)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,11 @@ ALLOWED = [
 def test_what_is_allowed_passes(tmp_path: Path, module: str, source: str) -> None:
     plant(tmp_path, module, source)
     assert imports.breaches(tmp_path) == []
+
+
+def test_the_daemon_does_without_what_its_processes_need() -> None:
+    code = "import sys, appliance.control.daemon; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tree.ROOT)
+    loaded = set(done.stdout.split())
+    assert "pyroute2" in loaded
+    assert not loaded & {"aiohttp", "bcc", "elasticsearch", "h11", "h2", "jinja2", "prometheus_client"}
