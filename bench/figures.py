@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.console import VIEWS
+
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 HEADER = ("figure", "value", "floor", "ratio", "limit")
 VERDICTS = {None: "", True: "holds", False: "**exceeded**"}
@@ -71,7 +73,13 @@ def _figures() -> tuple[Figure, ...]:
         ("flaps of 50 peers with BFD at 300 ms x 3, 1,000 services reloaded", "routing-bfd-flaps", {}),
         ("longest silence of BFD in that time", "routing-bfd-gap", {}),
         ("process of BFD, 50 peers", "routing-bfd-cpu", {}),
+        ("console of 2,000 backends, first paint", "console-first-paint", {}),
     ]
+    for view in VIEWS:
+        for of, text in (("processor", "processor time"), ("clock", "by the clock")):
+            title = f"the same, main thread while all rates change: {view}, {text}"
+            lines.append((title, "console-main-thread", {"view": view, "of": of}))
+    lines.append(("ten consoles of 2,000 backends, daemon and web process", "console-cpu", {}))
     return tuple(Figure(*line) for line in lines)
 
 
