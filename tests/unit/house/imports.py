@@ -138,7 +138,7 @@ LAYERS: dict[str, Layer] = {
         (
             *("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
             *("appliance.model_address", "appliance.model_bgp", "appliance.model_check", "appliance.model_event"),
-            *("appliance.model_console", "appliance.model_host", "appliance.model_logging"),
+            *("appliance.model_console", "appliance.model_fleet", "appliance.model_host", "appliance.model_logging"),
         ),
         Layer.ERRORS_AND_NOUNS,
     ),
