@@ -19,6 +19,8 @@ from appliance.model_console import Console
 from appliance.model_event import Event as Event
 from appliance.model_event import EventKind as EventKind
 from appliance.model_event import Severity as Severity
+from appliance.model_fleet import Fleet
+from appliance.model_fleet import LastAnnouncer as LastAnnouncer
 from appliance.model_host import Host as Host
 from appliance.model_host import Interface as Interface
 from appliance.model_host import Route as Route
@@ -185,6 +187,8 @@ class Service:
     max_removal: float | None = None
     """The share of the backends that health alone may take out within `removal_window`; None: all."""
     removal_window: float = 60.0
+    last_announcer: LastAnnouncer = LastAnnouncer.WITHDRAW
+    """What becomes of the VIP's route once it is down and no other node announces it; the same for all its services."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +236,10 @@ class Config:
     """Where console, JSON and metrics are offered; empty: nowhere. None: where it is usual."""
     console: Console = field(default_factory=Console)
     multicast: Endpoint | None = None
+    """The group of the exchange with other balancers, which takes place only with a `fleet`."""
+    fleet: Fleet | None = None
+    leave: float = 0.0
+    """Seconds that a stop waits at most for traffic to ebb; 0: it does not wait."""
     learn: float | None = None
     """Seconds to wait after the start before anything is announced."""
     listen: bool = False

@@ -8,6 +8,7 @@ resolve    values -> services, inheritance resolved
 networks   mode and VLANs
 forwarding how packets are shared out and travel, for each policy
 host, bgp  the host's own settings, its log, its routers
+fleet      the other balancers
 vip_routes what services say of their VIPs' routes
 rules      what concerns several settings at once
 reach      what concerns the way to backends and back

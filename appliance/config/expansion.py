@@ -15,6 +15,7 @@ from appliance.model import Check, CheckKind, Config, Service, Tunnel, TunnelKin
 from appliance.model_address import NOWHERE, Endpoint
 from appliance.model_bgp import NOTHING_SAID, Peer, VipRoutes
 from appliance.model_console import Console
+from appliance.model_fleet import Fleet
 from appliance.model_logging import Logging
 
 MASK = "***"
@@ -40,6 +41,8 @@ def expand(config: Config, warnings: tuple[Issue, ...], shape: str) -> dict[str,
             "webserver": _webserver(config.webserver),
             "console": _console(config.console),
             "multicast": _text(config.multicast),
+            "fleet": _fleet(config.fleet),
+            "leave": seconds(config.leave),
             "learn": learn,
             "listen": config.listen,
             "on_orphan": str(config.on_orphan),
@@ -88,6 +91,19 @@ def _console(console: Console) -> dict[str, Any]:
         "user": console.user or None,
         "password": _masked(console.password),
         "token": _masked(console.token),
+    }
+
+
+def _fleet(fleet: Fleet | None) -> dict[str, Any] | None:
+    if fleet is None:
+        return None
+    return {
+        "key": [MASK for _ in fleet.keys],
+        "peers": [str(peer) for peer in fleet.peers],
+        "source": _text(fleet.source),
+        "port": fleet.port,
+        "rate": fleet.rate,
+        "quorum": fleet.quorum,
     }
 
 
@@ -192,6 +208,7 @@ def _service(service: Service, said: VipRoutes | None) -> dict[str, Any]:
         "critical": service.critical,
         "max_removal": service.max_removal,
         "removal_window": seconds(service.removal_window),
+        "last_announcer": str(service.last_announcer),
         "tunnel": _tunnel(service.tunnel),
         "backends": [
             {

@@ -8,7 +8,8 @@ from appliance.config.expansion import MASK
 from appliance.config.kinds import duration_text
 from appliance.config.outlets import without_password
 from appliance.config.values_check import payload_text, rcodes_text
-from appliance.model import Backend, Check, CheckKind, Config, Service, TunnelKind, Vlan
+from appliance.config.values_fleet import rate_text
+from appliance.model import Backend, Check, CheckKind, Config, LastAnnouncer, Service, TunnelKind, Vlan
 from appliance.model_bgp import GRACEFUL_SHUTDOWN, LARGEST_MED, NOTHING_SAID, Announce, Community, Peer, VipRoutes
 from appliance.model_console import Console
 from appliance.model_logging import Logging
@@ -55,6 +56,8 @@ def _host(config: Config) -> tuple[tuple[str, object], ...]:
         ("webserver", _places(config)),
         ("console", _console(config.console)),
         ("multicast", config.multicast),
+        ("fleet", _fleet(config)),
+        ("leave", duration_text(config.leave) if config.leave else None),
         ("learn", None if config.learn is None else duration_text(config.learn)),
         ("listen", "yes" if config.listen else None),
     )
@@ -73,6 +76,21 @@ def _console(console: Console) -> str | None:
     words += [f"token {MASK}"] if console.token else []
     words += [f"called {' '.join(console.hosts)}"] if console.hosts else []
     return ", ".join(words) or None
+
+
+def _fleet(config: Config) -> str | None:
+    """Return with whom this node exchanges what it knows, secrets masked."""
+    fleet = config.fleet
+    if fleet is None:
+        return None
+    words = [f"key {' '.join(MASK for _ in fleet.keys)}"]
+    if fleet.group is not None:
+        words.append(f"to the group {fleet.group}")
+    if fleet.peers:
+        words.append(f"to {' '.join(map(str, fleet.peers))}")
+    words.append(f"from {fleet.source} port {fleet.port}" if fleet.source else f"from port {fleet.port}")
+    words.append(f"at most {rate_text(fleet.rate)} bytes a second")
+    return ", ".join([*words, "quorum"] if fleet.quorum else words)
 
 
 def _outlets(logging: Logging) -> list[tuple[str, str]]:
@@ -171,6 +189,8 @@ def _service(service: Service, said: VipRoutes) -> list[str]:
         facts += ", vip_up any"
     if service.max_removal is not None:
         facts += f", max_removal {service.max_removal:.0%} in {duration_text(service.removal_window)}"
+    if service.last_announcer is LastAnnouncer.KEEP:
+        facts += ", last_announcer keep"
     lines.extend(("  " + facts, "  " + ", ".join(_way(service))))
     backends = [("backend", "port", "weight", "state"), *(_backend(backend, service) for backend in service.backends)]
     checks = [

@@ -9,6 +9,7 @@ from appliance.config.bgp import resolve_bgp
 from appliance.config.checks import effective
 from appliance.config.console import resolve_console, resolve_webserver
 from appliance.config.findings import Findings
+from appliance.config.fleet import resolve_fleet, resolve_last_announcers
 from appliance.config.kinds import duration_text
 from appliance.config.reader import Fields, Given
 from appliance.config.resolve import Draft
@@ -32,6 +33,9 @@ def resolve_host(top: Fields, config: Config, drafts: list[Draft], findings: Fin
         webserver=resolve_webserver(top, findings),
         console=resolve_console(top, findings),
         multicast=_value(top, "multicast"),
+        fleet=resolve_fleet(top, findings),
+        leave=effective("leave", top),
+        services=resolve_last_announcers(config.services, drafts, findings),
         on_orphan=effective("on_orphan", top),
         learn=_once("learn", top, bgp, findings),
         listen=bool(_once("listen", top, bgp, findings)),

@@ -34,6 +34,7 @@ class Place(Enum):
     LOGGING = "map of logging"
     ELASTICSEARCH = "map of Elasticsearch"
     CONSOLE = "map of the console"
+    FLEET = "map of the fleet"
 
 
 class ScalarKind(ABC):

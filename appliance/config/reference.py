@@ -46,6 +46,7 @@ _PLACES = {
     Place.LOGGING: ("LOGGING", "What `logging` may hold."),
     Place.ELASTICSEARCH: ("ELASTICSEARCH", "What `elasticsearch` may hold."),
     Place.CONSOLE: ("CONSOLE", "What `console` may hold."),
+    Place.FLEET: ("FLEET", "What `fleet` may hold."),
 }
 
 

@@ -37,6 +37,8 @@ class Draft:
     fallback: Given | None = None
     entry: Fields | None = None
     """The item of `services`."""
+    last: Given | None = None
+    """What it says of the last announcer, itself or by its policy."""
 
 
 def resolve(top: Fields, networks: Networks, findings: Findings) -> tuple[Config, list[Draft]]:
@@ -230,13 +232,14 @@ class _Services:
                 form: Form = key.value
                 checks = resolve_checks(form, travel.port or form.port, travel.levels, address.address, self._findings)
                 need = given_at("need", *travel.levels)
+                last = given_at("last_announcer", *travel.levels[:2])
                 backends = self._of(servers, travel.port)
                 if fallback is not None:
                     backends = _merged(backends, self._of(fallback, travel.port))
                 for protocol in form.protocols:
                     named = ServiceKey(address.address, form.port, protocol)
                     made = self._service(named, travel, backends, checks[protocol])
-                    drafts.append(Draft(made, vip, key, servers, need, fallback, service))
+                    drafts.append(Draft(made, vip, key, servers, need, fallback, service, last))
         return drafts
 
     def _travel(self, service: Fields, key: Given, value: Given) -> Travel:
@@ -271,6 +274,7 @@ class _Services:
             vip_any=effective("vip_up", *levels),
             max_removal=effective("max_removal", *levels),
             removal_window=effective("removal_window", *levels),
+            last_announcer=effective("last_announcer", *levels),
         )
 
     def _of(self, servers: Given, port: int | None) -> tuple[Backend, ...]:

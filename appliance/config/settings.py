@@ -14,6 +14,7 @@ from appliance.config.setting import TOP, Setting
 from appliance.config.settings_bgp import BGP_SETTINGS
 from appliance.config.settings_check import CHECK_SETTINGS
 from appliance.config.settings_console import CONSOLE_SETTINGS
+from appliance.config.settings_fleet import FLEET_SETTINGS
 from appliance.config.settings_forward import FORWARD_SETTINGS
 from appliance.config.settings_host import HOST_SETTINGS
 from appliance.config.settings_logging import LOGGING_SETTINGS
@@ -27,6 +28,7 @@ SETTINGS: tuple[Setting, ...] = (
     *FORWARD_SETTINGS,
     *CHECK_SETTINGS,
     *HOST_SETTINGS,
+    *FLEET_SETTINGS,
     *CONSOLE_SETTINGS,
     *LOGGING_SETTINGS,
     *BGP_SETTINGS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance.config.addresses import HostAddress
 from appliance.config.kinds import Boolean, Choice, Integer, Text
-from appliance.config.outlets import MulticastGroup, RouterId
+from appliance.config.outlets import RouterId
 from appliance.config.setting import POLICY, SERVICE, TOP, Setting, words
 from appliance.model import OnOrphan
 from appliance.model_logging import Priority
@@ -32,13 +32,6 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         Text(r"[^\s]+", "a name without blanks", most=100),
         "What the host calls itself in the log. Absent: `address`.",
         "balancer-1",
-    ),
-    Setting(
-        "multicast",
-        (TOP,),
-        MulticastGroup(),
-        "The group by which balancers tell each other of flows.",
-        "'224.0.0.1:9999'",
     ),
     Setting(
         "native",

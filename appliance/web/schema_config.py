@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from appliance.model import (
     Forward,
+    LastAnnouncer,
     Mode,
     OnDead,
     OnDown,
@@ -120,6 +121,7 @@ SERVICE = record(
         "critical": FLAG,
         "max_removal": nullable(number("As set; null: not set.", None)),
         "removal_window": SECONDS,
+        "last_announcer": _word(LastAnnouncer),
         "tunnel": nullable(
             record(
                 "The tunnel to its backends.",
@@ -214,6 +216,18 @@ CONSOLE = record(
     },
 )
 
+FLEET = record(
+    "With which balancers what is exchanged, besides the group `multicast`.",
+    {
+        "key": array(text("A secret: `***`.", values=("***",)), "The keys; the first signs."),
+        "peers": array(TEXT, "Other nodes, with their ports."),
+        "source": OPTIONAL_ADDRESS,
+        "port": PORT,
+        "rate": whole("Bytes a second that are sent at most."),
+        "quorum": FLAG,
+    },
+)
+
 WEBSERVER = {
     "description": "Where it is offered; null: where it usually is.",
     "anyOf": [text("A place, or `no`."), array(TEXT, "Several."), {"type": "null"}],
@@ -231,6 +245,8 @@ SETTINGS = record(
         "webserver": WEBSERVER,
         "console": CONSOLE,
         "multicast": OPTIONAL_TEXT,
+        "fleet": nullable(FLEET),
+        "leave": SECONDS,
         "learn": nullable(SECONDS),
         "listen": FLAG,
         "on_orphan": _word(OnOrphan),

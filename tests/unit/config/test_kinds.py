@@ -26,6 +26,7 @@ from appliance.config.routing import (
 )
 from appliance.config.values import RequestPath, Seed, SegmentSize, StatusCodes
 from appliance.config.values_check import DomainName, Payload, ResponseCodes
+from appliance.config.values_fleet import ByteRate, FleetKey, FleetPeer, rate_text
 from appliance.model import CheckKind, Protocol
 from appliance.model_address import Endpoint
 from appliance.model_bgp import Community
@@ -53,6 +54,15 @@ READ: list[tuple[ScalarKind, str, Any]] = [
     (RequestPath(), "alive?x=%20", "/alive?x=%20"),
     (RequestPath(), "/", "/"),
     (Seed(), "00112233445566778899AABBCCDDEEFF", bytes.fromhex("00112233445566778899aabbccddeeff")),
+    (FleetKey(), "sixteen letters!", b"sixteen letters!"),
+    (FleetKey(), "ä" * 7 + "xy", b"\xc3\xa4" * 7 + b"xy"),
+    (FleetPeer(), "10.1.1.5", Endpoint(FIVE, 0)),
+    (FleetPeer(), "10.1.1.5:9876", Endpoint(FIVE, 9876)),
+    (FleetPeer(), "2001:db8::6", Endpoint(SIX, 0)),
+    (FleetPeer(), "[2001:db8::6]", Endpoint(SIX, 0)),
+    (FleetPeer(), "[2001:db8::6]:65535", Endpoint(SIX, 65535)),
+    *[(ByteRate(1, 10**10), text, rate) for text, rate in (("1", 1), ("12k", 12_000), ("3K", 3000), ("4M", 4_000_000))],
+    (ByteRate(1, 10**10), "10G", 10**10),
     (VirtualKind(), "10.1.1.5", VirtualAddress(FIVE)),
     (VirtualKind(), "10.1.1.5*", VirtualAddress(FIVE, enabled=False)),
     (ServerKind(), "10.1.1.5", Server(FIVE)),
@@ -184,6 +194,10 @@ REFUSED: list[tuple[ScalarKind, str]] = [
     *[(Secret(3), text) for text in ("", "1234", "ää", "a\n", "\ud800")],
     *[(Url(), text) for text in ("", "https://", "ftp://a", "elastic", "https://a b", "https://a/\n", "https://-a")],
     *[(Url(), text) for text in ("https://a:0", "https://a/" + "x" * 2048, "HTTPS://a", "https://[a]")],
+    *[(FleetKey(), text) for text in ("", "fifteen letters", "x" * 1025, "a" * 20, "a secret\nof two lines")],
+    *[(FleetPeer(), text) for text in ("", ":9876", "10.1.1.5:", "10.1.1.5:0", "10.1.1.5:65536", "10.1.1.5:08")],
+    *[(FleetPeer(), text) for text in ("[10.1.1.5]:80", "[]:80", "a:80", "224.0.0.1", "10.1.1.5:9876:1", "9" * 5000)],
+    *[(ByteRate(10, 10**10), text) for text in ("", "0", "9", "11G", "4MB", "-5", "05", "1.5M", "M", "٣M", "9" * 5000)],
     *[(FormKind(), text) for text in ("", "*", "/", "80/", "/http", "http/80", "80/TCP", "HTTP", "080", "0", "65536")],
     *[(FormKind(), text) for text in ("80**", "80/tcp/tcp", "ssh/tcp", "2525/smtp", "-1", "8 0", "٣", "9" * 5000)],
 ]
@@ -201,7 +215,7 @@ def test_refused(kind: ScalarKind, text: str) -> None:
         kind.parse(text)
 
 
-@pytest.mark.parametrize("kind", [Secret(3), Url()], ids=["secret", "url"])
+@pytest.mark.parametrize("kind", [Secret(3), Url(), FleetKey()], ids=["secret", "url", "key"])
 def test_no_message_repeats_a_secret(kind: ScalarKind) -> None:
     with pytest.raises(Invalid) as caught:
         kind.parse("hush hush")
@@ -221,6 +235,11 @@ def test_no_message_repeats_a_secret(kind: ScalarKind) -> None:
 def test_urls_without_passwords(url: str, text: str) -> None:
     assert Url().parse(url) == url
     assert without_password(url) == text
+
+
+@pytest.mark.parametrize("text", ["1", "1001", "12k", "4M", "1500k", "10G"])
+def test_rates_are_written_as_they_are_read(text: str) -> None:
+    assert rate_text(ByteRate(1, 10**10).parse(text)) == text
 
 
 @pytest.mark.parametrize("text", [":80", "127.0.0.1:80", "[2001:db8::6]:80"])
