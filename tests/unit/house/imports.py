@@ -104,6 +104,8 @@ PURE_CONTROL = (
     "disruption",
     "dropped",
     "drill",
+    "fleet_others",
+    "fleet_told",
     "forecast",
     "heritage",
     "host_faults",

@@ -1,0 +1,123 @@
+"""What this node has told the fleet of itself, and what has changed since: the records to publish. Pure.
+
+Level-triggered like the rest: `changes` holds what is true against what was told, and gives the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
+from itertools import islice
+from typing import TypeVar
+
+from appliance.control.state import Pair
+from appliance.fleet.records import (
+    DIGEST,
+    Announced,
+    Announces,
+    BackendLoad,
+    Down,
+    How,
+    Load,
+    Record,
+    ServiceDown,
+    ServiceLoad,
+    TableDigest,
+    Tables,
+    View,
+)
+from appliance.model import Address, Health, ServiceKey
+
+PIECE = 200
+"""Entries of one record."""
+T = TypeVar("T")
+
+DownSince = Mapping[Pair, tuple[Health, float]]
+"""The backends that are taken for down, how, and since when (seconds of the wall clock)."""
+
+
+def view(down: DownSince, now: float) -> View:
+    """Return the whole health view. The digest covers who is down, not since when."""
+    services: dict[ServiceKey, list[Down]] = {}
+    digest = blake2b(digest_size=DIGEST)
+    for (key, address), (health, since) in sorted(down.items(), key=lambda item: (item[0][0], int(item[0][1]))):
+        services.setdefault(key, []).append(Down(address, health is Health.DEAD, max(0, int(now - since))))
+        digest.update(f"{key} {address}\n".encode())
+    told = tuple(ServiceDown(key, tuple(found)) for key, found in services.items())
+    return View(digest.digest() if told else bytes(DIGEST), told)
+
+
+class Told:
+    """What was told last, piece by piece."""
+
+    def __init__(self) -> None:
+        self.view = bytes(DIGEST)
+        """The digest of the view that was told; before the first one, of a view in which all are up."""
+        self._said_view = False
+        self.tables: dict[ServiceKey, TableDigest] = {}
+        self._announces: dict[Address, How] = {}
+        self._load: dict[ServiceKey, dict[Address, int]] = {}
+
+    def changed_view(self, down: DownSince, now: float) -> Iterator[Record]:
+        """Yield the view, if it is another one."""
+        found = view(down, now)
+        if not self._said_view or found.digest != self.view:
+            self._said_view, self.view = True, found.digest
+            yield found
+
+    def changed_tables(self, some: Iterable[TableDigest]) -> Iterator[Record]:
+        """Yield those of some tables that are other ones."""
+        changed = [one for one in some if self.tables.get(one.service) != one]
+        self.tables |= {one.service: one for one in changed}
+        for piece in pieces(changed):
+            yield Tables(piece)
+
+    def forget_tables(self, kept: Iterable[ServiceKey]) -> None:
+        """Forget the tables of all other services."""
+        staying = set(kept)
+        self.tables = {key: one for key, one in self.tables.items() if key in staying}
+
+    def changed_announces(self, now: Mapping[Address, How]) -> Iterator[Record]:
+        """Yield how VIPs are announced, those that are announced otherwise than was told."""
+        gone = dict.fromkeys(self._announces.keys() - now.keys(), How.NO)
+        changed = {vip: how for vip, how in {**gone, **now}.items() if self._announces.get(vip) is not how}
+        self._announces = dict(now)
+        for piece in pieces([Announced(vip, how) for vip, how in changed.items()]):
+            yield Announces(piece)
+
+    def changed_load(self, now: Mapping[ServiceKey, Mapping[Address, int]]) -> Iterator[Record]:
+        """Yield the active flows of services in which they have changed."""
+        changed = {key: dict(flows) for key, flows in now.items() if self._load.get(key) != flows}
+        changed |= {key: {} for key in self._load.keys() - now.keys()}
+        self._load = {key: dict(flows) for key, flows in now.items()}
+        for piece in pieces([_service_load(key, flows) for key, flows in changed.items()]):
+            yield Load(piece)
+
+    def everything(self, down: DownSince, now: float) -> Iterator[Record]:
+        """Yield all that was told of this node, for one that knows nothing."""
+        yield view(down, now)
+        for tables in pieces(self.tables.values()):
+            yield Tables(tables)
+        for announced in pieces([Announced(vip, how) for vip, how in self._announces.items()]):
+            yield Announces(announced)
+        for load in pieces([_service_load(key, flows) for key, flows in self._load.items()]):
+            yield Load(load)
+
+    def digest(self) -> bytes:
+        """The digest of all tables."""
+        found = blake2b(digest_size=DIGEST)
+        for key in sorted(self.tables):
+            one = self.tables[key]
+            found.update(f"{key} {one.slot_count} ".encode() + one.slots)
+        return found.digest()
+
+
+def _service_load(key: ServiceKey, flows: Mapping[Address, int]) -> ServiceLoad:
+    return ServiceLoad(key, tuple(BackendLoad(address, count) for address, count in flows.items()))
+
+
+def pieces(entries: Iterable[T], size: int = PIECE) -> Iterator[tuple[T, ...]]:
+    """Yield entries in tuples of at most `size`."""
+    left = iter(entries)
+    while piece := tuple(islice(left, size)):
+        yield piece
