@@ -19,6 +19,7 @@ from appliance.model_console import Console
 from appliance.model_event import Event as Event
 from appliance.model_event import EventKind as EventKind
 from appliance.model_event import Severity as Severity
+from appliance.model_fleet import Fleet
 from appliance.model_host import Host as Host
 from appliance.model_host import Interface as Interface
 from appliance.model_host import Route as Route
@@ -232,6 +233,7 @@ class Config:
     """Where console, JSON and metrics are offered; empty: nowhere. None: where it is usual."""
     console: Console = field(default_factory=Console)
     multicast: Endpoint | None = None
+    fleet: Fleet | None = None
     learn: float | None = None
     """Seconds to wait after the start before anything is announced."""
     listen: bool = False

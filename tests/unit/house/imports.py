@@ -35,6 +35,7 @@ PURE_DATAPLANE = (
         "encapsulation",
         "enums",
         "flowcount",
+        "flowshare",
         "flowsweep",
         "frame",
         "frame_text",
@@ -53,9 +54,10 @@ PURE_DATAPLANE = (
         "regions",
         "rooms",
         "footprint",
+        "placed",
         "returns",
     ),
-    *("shape", "slots", "spec", "structs", "tables", "tunnels"),
+    *("shape", "slots", "slotshare", "spec", "structs", "tables", "tunnels"),
 )
 PURE_HEALTH = (
     "answer",
@@ -138,7 +140,7 @@ LAYERS: dict[str, Layer] = {
         (
             *("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
             *("appliance.model_address", "appliance.model_bgp", "appliance.model_check", "appliance.model_event"),
-            *("appliance.model_console", "appliance.model_host", "appliance.model_logging"),
+            *("appliance.model_console", "appliance.model_fleet", "appliance.model_host", "appliance.model_logging"),
         ),
         Layer.ERRORS_AND_NOUNS,
     ),
