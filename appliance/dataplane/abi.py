@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from appliance.dataplane.aside import BLOCK_KEY, DROP_REASONS, DROPPED, DROPS_KEPT, ENDPOINT, NOTE, TUNNEL
-from appliance.dataplane.enums import DeadPolicy, Encapsulation, Reason, Refusal, ServiceFlag, State, Tail
+from appliance.dataplane.aside import BLOCK_KEY, DROP_REASONS, DROPPED, DROPS_KEPT, ENDPOINT, NEWS, NOTE, TUNNEL
+from appliance.dataplane.enums import DeadPolicy, Encapsulation, NewsFlag, Reason, Refusal, ServiceFlag, State, Tail
 from appliance.dataplane.spec import BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, MapKind, MapSpec
 from appliance.dataplane.structs import SIZES, Field, Struct
 
@@ -216,7 +216,7 @@ ANSWER_KEY = Struct(
 )
 STRUCTS = (
     *(SETTINGS, LOOKUP, KEYS, SERVICE, VIP, HISTORY, DESTINATION, IDENTITY, LEG, TUNNEL, NOTE, COUNTER, EVENT),
-    *(ANSWER_KEY, BLOCK_KEY, ENDPOINT, DROPPED),
+    *(ANSWER_KEY, BLOCK_KEY, ENDPOINT, DROPPED, NEWS),
 )
 ENUMS: dict[str, type[IntEnum]] = {
     "reason": Reason,
@@ -226,6 +226,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "tail": Tail,
     "encapsulation": Encapsulation,
     "refusal": Refusal,
+    "news_flag": NewsFlag,
 }
 
 
@@ -238,7 +239,10 @@ class Use(IntEnum):
 
 @dataclass(frozen=True)
 class MapLayout:
-    """A map of the program. One-element arrays are reached by direct address; `elements` gives their length."""
+    """A map of the program. One-element arrays are reached by direct address; `elements` gives their length.
+
+    Of a ring `element` is what it carries, and `elements` its bytes.
+    """
 
     name: str
     reference: int
@@ -269,6 +273,8 @@ class MapLayout:
         if self.kind is MapKind.ARRAY:
             size = SIZES.get(self.element_name(shape), self.element_size)
             return MapSpec(name, self.kind, 4, size * self.elements(shape), 1, BPF_F_MMAPABLE)
+        if self.kind is MapKind.RINGBUF:
+            return MapSpec(name, self.kind, 0, 0, self.elements(shape))
         key = self.key.size if self.key else 4
         flags = BPF_F_NO_PREALLOC if self.kind in (MapKind.HASH, MapKind.LPM_TRIE) else 0
         return MapSpec(name, self.kind, key, self.element_size, self.elements(shape), flags)
@@ -387,5 +393,6 @@ MAPS = (
         "interface that a route leads by -> the leg that frames leave by",
     ),
     _array("vc5_owners", 19, "u16", lambda shape: shape.owners, Use.PROGRAM, "[set][way]: whose flow it is, or 0"),
+    MapLayout("vc5_news", 34, MapKind.RINGBUF, NEWS, lambda shape: shape.news, Use.PROGRAM, "of remembered flows"),
 )
 MAP = {layout.name: layout for layout in MAPS}

@@ -1,4 +1,4 @@
-"""Structs that few packets need: of tunnels, blocked prefixes, backends behind NAT, notes, and of what was dropped."""
+"""Structs that few packets need: of tunnels, blocked prefixes, NAT, notes, news for the fleet, and what was dropped."""
 
 from __future__ import annotations
 
@@ -55,6 +55,18 @@ NOTE = Struct(
         Field("back", "u32", "1: it comes from the backend; 0: it goes there"),
         Field("reason", "u32", "why it is dropped"),
         Field("reserved", "u32", "0", 7),
+    ),
+)
+
+NEWS = Struct(
+    "vc5_flow_news",
+    "of a flow that was remembered anew, or confirmed, for the rest of the fleet",
+    (
+        Field("name", "u64", "the flow's: it decides set and tag of its way, in a flow table of any size"),
+        Field("destination", "u32", "whose flow it is"),
+        Field("slot", "u32", "counted over all services"),
+        Field("expiry", "u32", "coarse time, not modulo anything, when it is forgotten"),
+        Field("flags", "u32", "enum vc5_news_flag"),
     ),
 )
 

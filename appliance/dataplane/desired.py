@@ -103,3 +103,5 @@ class Desired:
     """Packets to VIPs from these are dropped. As long as it is the same object, nobody looks what is in it."""
     outlets: Mapping[int, Outlet] = field(default_factory=dict)
     """How frames leave where the host's routes name an interface, by its index; only NAT asks the routes."""
+    fleet_slots: Mapping[ServiceKey, int] = field(default_factory=dict)
+    """How many slots a service has at other nodes of the fleet, the largest number that they tell."""

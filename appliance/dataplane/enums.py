@@ -47,6 +47,8 @@ class Reason(IntEnum):
     REMEMBERED = 35
     REFUSED = 36
     FRAGMENT_FOLLOWED = 37
+    UNTOLD = 38
+    TRACKED_UNKNOWN = 39
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", "-")
@@ -91,6 +93,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.REMEMBERED: "a flow was remembered",
     Reason.REFUSED: "a flow could not be remembered: its set is full of living flows",
     Reason.FRAGMENT_FOLLOWED: "a later fragment followed the first one of its datagram",
+    Reason.UNTOLD: "a flow was remembered, and there was no room to tell the rest of the fleet",
+    Reason.TRACKED_UNKNOWN: "in a tracked slot: a connection that should be remembered, and is not known here",
 }
 
 
@@ -127,6 +131,15 @@ class ServiceFlag(IntEnum):
     """Ports had no part in the hash before the last hash change."""
     REMEMBER_ALL = 2
     """Every flow is remembered."""
+
+
+class NewsFlag(IntEnum):
+    """Bits that tell what happened to a remembered flow."""
+
+    CANDIDATE = 1
+    """No second packet has confirmed it yet."""
+    OPENED = 2
+    """The packet chose anew, as a connection that begins does; else it went where older flows belong."""
 
 
 class Tail(IntEnum):

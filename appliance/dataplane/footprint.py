@@ -25,7 +25,9 @@ def footprint(shape: Shape) -> dict[str, int]:
     for layout in MAPS:
         spec = layout.spec(shape)
         size = spec.value_size * spec.max_entries
-        if layout.kind is not MapKind.ARRAY:
+        if layout.kind is MapKind.RINGBUF:
+            size = spec.max_entries
+        elif layout.kind is not MapKind.ARRAY:
             size += (spec.key_size + HASH_OVERHEAD) * spec.max_entries
         found[layout.name.removeprefix("vc5_")] = size
     return found

@@ -21,7 +21,7 @@ from appliance.dataplane.encapsulation import ALL
 from appliance.dataplane.kernel import Map, Program, fence
 from appliance.dataplane.layout import described
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.shape import Shape
+from appliance.dataplane.shape import NO_NEWS, Shape
 from appliance.dataplane.spec import BPF_F_RDONLY_PROG, MapKind, MapSpec, relocate
 from appliance.dataplane.text import FUNCTIONS, TAILS
 from appliance.errors import KernelError
@@ -197,6 +197,15 @@ class Generation:
                 item.close()
             raise
 
+    def own_arrays(self, old: Generation | None) -> set[str]:
+        """The arrays that this generation does not share with the one before."""
+        if old is None:
+            return set()
+        arrays = [layout.name for layout in MAPS if layout.kind is MapKind.ARRAY]
+        return {
+            name for name in arrays if name not in old.maps or old.maps[name].info().id != self.maps[name].info().id
+        }
+
     def main_id(self) -> int:
         """The kernel's number of the main program."""
         return self.programs["vc5_main"].info().id
@@ -241,6 +250,7 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         return maps[name].spec().value_size
 
     slots = size("vc5_histories") // HISTORY.size
+    fleet = maps["vc5_news"].spec().max_entries > NO_NEWS
     return Shape(
         cpus=cpus,
         services=size("vc5_services") // (2 * SERVICE.size),
@@ -255,5 +265,7 @@ def _shape(maps: Mapping[str, Map], cpus: int) -> Shape:
         counts_sources=size("vc5_sources") > 8,
         blocks=size("vc5_suspects") > 8,
         nat=maps["vc5_returns"].spec().max_entries > 1,
-        tracks_all=size("vc5_owners") > 2 * WAYS,
+        # With a fleet every flow has an owner, and whether services remember all does not show.
+        tracks_all=size("vc5_owners") > 2 * WAYS and not fleet,
+        fleet=fleet,
     )

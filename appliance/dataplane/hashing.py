@@ -141,8 +141,13 @@ def slot_of(flow: int, count: int) -> int:
 
 def flow_name(flow: int, sets: int) -> tuple[int, int]:
     """The set number and the tag of a flow hash, for a flow table of so many sets (a power of two above 1)."""
-    name = ((flow ^ flow >> 29) * MIX) & MASK
+    name = whole_name(flow)
     return name >> (64 - (sets.bit_length() - 1)), name & ((1 << TAG_BITS) - 1)
+
+
+def whole_name(flow: int) -> int:
+    """The 64 bits by which a flow is remembered, whatever the size of the flow table, from its flow hash."""
+    return ((flow ^ flow >> 29) * MIX) & MASK
 
 
 @dataclass(frozen=True)

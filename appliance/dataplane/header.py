@@ -79,6 +79,7 @@ def c_source(shape: Shape) -> str:
         "VC5_DROP_OCTETS": DROP_OCTETS,
         "VC5_DROPS_CLOSED": DROPS_CLOSED,
         "VC5_DROPS_NUMBER": DROPS_NUMBER,
+        "VC5_NEWS_ROOM": shape.news,
         "VC5_WORDS": WORDS,
         "VC5_PROBE_PREFIX": f"{PROBE_PREFIX >> 96:#x}U",
     }

@@ -37,6 +37,12 @@ bytes), some of them three quarters of that. Above it they refuse a program that
 """
 
 
+NO_NEWS = 1 << 16
+"""Bytes of the ring of news where nothing is told: the largest page that a kernel has, for it wants whole ones."""
+MOST_NEWS = 1 << 20
+"""Bytes of the largest ring of news: 32,768 of them, some six seconds of 5,000 new flows a second."""
+
+
 def power_of_two(number: int, least: int) -> int:
     """The smallest power of two that is at least `number` and at least `least`."""
     return max(least, 1 << max(0, number - 1).bit_length())
@@ -79,7 +85,7 @@ class Shape:
     One that `counts_sources` counts by prefix of the source, one that `blocks` drops what comes from blocked prefixes.
     `tunnels` are the encapsulations in use, by name, in the order of their numbers.
     With `nat` there are backends that do not hold the VIP.
-    With `tracks_all`, services may remember every flow.
+    With `tracks_all`, services may remember every flow. One in a `fleet` tells which flows it remembers.
     """
 
     mode: Mode = Mode.SIMPLE
@@ -102,6 +108,7 @@ class Shape:
     tunnels: tuple[str, ...] = ()
     nat: bool = False
     tracks_all: bool = False
+    fleet: bool = False
 
     @property
     def tagged(self) -> bool:
@@ -131,7 +138,12 @@ class Shape:
     @property
     def owners(self) -> int:
         """For how many ways of the flow table it is known whose flow they hold."""
-        return self.sets * WAYS if self.tracks_all else WAYS
+        return self.sets * WAYS if self.tracks_all or self.fleet else WAYS
+
+    @property
+    def news(self) -> int:
+        """Bytes of the ring in which the program tells of remembered flows, a power of two."""
+        return min(max(2 * NO_NEWS, self.sets * WAYS), MOST_NEWS) if self.fleet else NO_NEWS
 
     @property
     def service_limit(self) -> int:
@@ -203,6 +215,7 @@ def shape_for(
         blocks=bool(config.block),
         nat=any(service.forward is Forward.NAT for service in services),
         tracks_all=any(service.tracking is Tracking.ALL for service in config.services),
+        fleet=config.fleet is not None,
     )
     check(shape)
     return shape

@@ -37,6 +37,26 @@ class Slot:
     diverted: int
 
 
+SLACK = 3
+"""Seconds by which what others say of a time must be later than what is known.
+
+Seconds are cut off on the way, and a time that came back a little later whenever it was told would never pass.
+"""
+
+
+@dataclass(frozen=True)
+class ToldSlot:
+    """A slot as another node sees it, in the terms of this one; None is a backend that is not known here.
+
+    `changed` and `diverted` are ages in seconds.
+    """
+
+    was: int | None
+    now: int | None
+    changed: int
+    diverted: int
+
+
 @dataclass
 class SlotTable:
     """The slots of one service: `count` of them from `first` on. `tracked` holds the numbers of the tracked ones.
@@ -182,6 +202,34 @@ class SlotTable:
         self.tracked.difference_update(settled)
         self._open.difference_update(closed)
         return len(settled)
+
+    def learn(self, number: int, told: ToldSlot, time: int, *, joining: bool = False) -> bool:
+        """Take in what another node says of a slot; returns whether it has become tracked. The rules: slotshare.py.
+
+        A node that is `joining` has answered nobody yet, and takes over the other's `was`.
+        """
+        if self.since is not None or not 0 <= number < self.count:
+            return False
+        at, histories = self.first + number, self.memory.histories
+        word = self.memory.slots[at]
+        now = word & (self.memory.tracked - 1)
+        tracked, differs = word != now, told.now != now
+        changed = time if differs else time - told.changed
+        if not tracked:
+            adopted = told.was if joining or now == NO_DESTINATION else now
+            histories.put(at, "was", adopted if adopted is not None else now)
+            histories.put(at, "changed", max(1, changed))
+            histories.put(at, "diverted", max(1, time - told.diverted))
+            self.memory.fence()
+            self.memory.slots[at] = self.memory.tracked | now
+            self.tracked.add(number)
+            return True
+        if joining and told.was is not None and histories.get(at, "was") != ASK_PREVIOUS:
+            histories.put(at, "was", told.was)
+        for name, then in (("changed", changed), ("diverted", time - told.diverted)):
+            if then > histories.get(at, name) + (0 if then == time else SLACK):
+                histories.put(at, name, then)
+        return False
 
     def clear(self) -> None:
         """Forget everything: for slots that no service uses."""

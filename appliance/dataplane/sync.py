@@ -17,18 +17,17 @@ from enum import StrEnum
 from pathlib import Path
 
 from appliance.dataplane import carry, footprint, text
-from appliance.dataplane.abi import MAPS
 from appliance.dataplane.attach import Attachments
 from appliance.dataplane.compile import compile_text
 from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import State
 from appliance.dataplane.former import Former, search
 from appliance.dataplane.generation import Generation, remove
+from appliance.dataplane.hashchange import NOBODY
 from appliance.dataplane.header import layout_digest
 from appliance.dataplane.kernel import is_bpffs
 from appliance.dataplane.pins import BESIDE, Pins
 from appliance.dataplane.shape import Shape, check, power_of_two, shape_for
-from appliance.dataplane.spec import MapKind
 from appliance.dataplane.tables import Applied, Tables
 from appliance.errors import HostError, Vc5Error
 from appliance.model import Config, Interface, Service, ServiceKey, XdpMode
@@ -39,8 +38,8 @@ PASS = "probe-in"
 """The links of the probe veth, beside those named after interfaces; an interface name cannot hold so many letters of
 these and be configured at the same time (`interfaces` refuses them)."""
 MEMORY = Path("/proc/meminfo")
-FIRST_TIME = 1
-"""Where the coarse clock begins: 0 means "never" in several fields."""
+FIRST_TIME = 1 << 17
+"""Where the coarse clock begins: 0 means "never" in several fields, and other nodes tell ages of up to 65,535 s."""
 
 
 @dataclass(frozen=True)
@@ -128,19 +127,26 @@ class DataPlane:
         return self.generation.shape if self.generation else None
 
     def shape_wanted(
-        self, config: Config, seed: bytes, extra: tuple[Service, ...], mtu: int = 0, *, narrow: bool = False
+        self,
+        config: Config,
+        seed: bytes,
+        extra: tuple[Service, ...],
+        mtu: int = 0,
+        *,
+        narrow: bool = False,
+        fleet: Mapping[ServiceKey, int] = NOBODY,
     ) -> Shape:
         """The shape that a configuration needs after what runs; `extra` are services that only drain.
 
-        `mtu` is the largest of the interfaces; `narrow`: they differ in it.
+        `mtu` is the largest of the interfaces; `narrow`: they differ in it. `fleet`: how many slots others have.
         """
         sizes = {service.key: len(service.backends) for service in (*config.services, *extra)}
         sticky = {service.key: service.sticky for service in config.services}
         if self.tables is None:
             return shape_for(config, self.cpus, extra, mtu=mtu, narrow=narrow).grown(self.shape())
-        previous = self.tables.needs_previous(seed, sizes, sticky)
+        previous = self.tables.needs_previous(seed, sizes, sticky, fleet)
         wanted = shape_for(config, self.cpus, extra, previous=previous, mtu=mtu, narrow=narrow).grown(self.shape())
-        slots = self.tables.slots_wanted(sizes, sticky) * (2 if previous else 1)
+        slots = self.tables.slots_wanted(sizes, sticky, fleet) * (2 if previous else 1)
         wanted = replace(wanted, slots=power_of_two(slots, wanted.slots))
         check(wanted)
         return wanted
@@ -209,7 +215,7 @@ class DataPlane:
         new = self._load(prepared)
         held: dict[ServiceKey, list[int]] = {}
         try:
-            changed = _changed(old, new)
+            changed = new.own_arrays(old)
             if "vc5_flows" in changed:
                 held = self._hold()
             carried = carry.copy(old.memory, new.memory, changed) if old else None
@@ -390,11 +396,3 @@ def _lookup(shape: Shape) -> tuple[int, bool]:
 def _number(directory: Path) -> int:
     number = directory.name.partition("-")[0]
     return int(number) if number.isdigit() else 0
-
-
-def _changed(old: Generation | None, new: Generation) -> set[str]:
-    """Which of the old generation's arrays the new one does not share."""
-    if old is None:
-        return set()
-    arrays = [layout.name for layout in MAPS if layout.kind is MapKind.ARRAY]
-    return {name for name in arrays if name not in old.maps or old.maps[name].info().id != new.maps[name].info().id}

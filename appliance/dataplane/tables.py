@@ -7,19 +7,20 @@ differs. Order of stores: destinations, then histories, then slots, then the loo
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from appliance.dataplane import block, destinations, lookup, maglev
 from appliance.dataplane.abi import NARROW_TRACKED, NO_DESTINATION
 from appliance.dataplane.desired import Desired, DesiredService
 from appliance.dataplane.enums import State
 from appliance.dataplane.flowsweep import FlowSweep
-from appliance.dataplane.hashchange import new_keys, slot_counts
+from appliance.dataplane.hashchange import NOBODY, new_keys, slot_counts
 from appliance.dataplane.hashing import coefficients
 from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.numbering import indexes_of, numbers_of, rests
+from appliance.dataplane.placed import Applied as Applied
+from appliance.dataplane.placed import Placed, Plan, with_values
 from appliance.dataplane.returns import Returns
 from appliance.dataplane.rooms import Rooms, rooms
 from appliance.dataplane.shape import destination_count
@@ -33,38 +34,13 @@ SWEEP = 1 << 14
 """Tracked slots, a service being as much work as 4, after which a sweep goes on with the next call: about 10 ms."""
 
 
-@dataclass
-class Applied:
-    """What one `apply` did: for each service that changed, how many slots got another answer."""
-
-    changed: dict[ServiceKey, int] = field(default_factory=dict)
-
-
-@dataclass
-class _Placed:
-    """A service in the tables: where it lies, the numbers of its backends, and what was last written."""
-
-    entry: Entry
-    slots: SlotTable
-    numbers: dict[Address, int]
-    written: DesiredService | None = None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Where a service will lie, and the index of each member inside it; made before anything is stored."""
-
-    entry: Entry
-    indexes: dict[Address, int]
-
-
 class Tables:
     """All services in one generation of the program's memory."""
 
     def __init__(self, memory: Memory) -> None:
         """Adopt whatever the memory holds."""
         self.memory = memory
-        self._placed: dict[ServiceKey, _Placed] = {}
+        self._placed: dict[ServiceKey, Placed] = {}
         self._up = lookup.vips(memory)
         self._idle = memory.settings.get(0, "idle")
         self.numbered = 0
@@ -83,7 +59,7 @@ class Tables:
         for key, entry in lookup.entries(memory).items():
             slots = SlotTable(memory, entry.slots, entry.slot_count)
             slots.adopt(remember_all=entry.remember_all)
-            self._placed[key] = _Placed(entry, slots, numbers_of(memory, entry))
+            self._placed[key] = Placed(entry, slots, numbers_of(memory, entry))
 
     def apply(self, desired: Desired) -> Applied:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
@@ -91,7 +67,8 @@ class Tables:
         differing = self._differing(desired, keys)
         same, counts = differing is not None, dict[ServiceKey, int]()
         if differing is None:
-            counts = slot_counts(self._entries(), ((s.key, len(s.members), s.sticky) for s in desired.services))
+            needs = ((one.key, len(one.members), one.sticky) for one in desired.services)
+            counts = slot_counts(self._entries(), needs, desired.fleet_slots)
             differing = [one for one in desired.services if self._differs(one, keys, counts[one.key])]
         plans = self._plan(desired, differing, keys, counts)
         block.check(self.memory, desired.blocked)
@@ -127,7 +104,7 @@ class Tables:
         before = self._applied
         if before is None or len(before.services) != len(desired.services) or self.memory.shape.previous:
             return None
-        if keys.current != lookup.keys(self.memory).current:
+        if keys.current != lookup.keys(self.memory).current or before.fleet_slots != desired.fleet_slots:
             return None
         pairs = [pair for pair in zip(desired.services, before.services, strict=True) if pair[0] is not pair[1]]
         if any(new.key != old.key for new, old in pairs):
@@ -139,11 +116,15 @@ class Tables:
         return placed is None or placed.written != service or self._rehashes(placed.entry, service, keys, count)
 
     def needs_previous(
-        self, seed: bytes, sizes: Mapping[ServiceKey, int], sticky: Mapping[ServiceKey, bool] | None = None
+        self,
+        seed: bytes,
+        sizes: Mapping[ServiceKey, int],
+        sticky: Mapping[ServiceKey, bool] | None = None,
+        fleet: Mapping[ServiceKey, int] = NOBODY,
     ) -> bool:
         """Whether services with so many backends, under this seed, need a program that can ask the generation before.
 
-        Those that `sticky` does not name stay as they are.
+        Those that `sticky` does not name stay as they are; `fleet` are the slots that other nodes have.
         """
         entries = self._entries()
         if any(entry.previous_count for entry in entries.values()):
@@ -152,16 +133,21 @@ class Tables:
             return True
         now = {key: entry.sticky for key, entry in entries.items()}
         wanted = now | dict(sticky or {})
-        counts = slot_counts(entries, [(key, size, wanted.get(key, False)) for key, size in sizes.items()])
+        counts = slot_counts(entries, [(key, size, wanted.get(key, False)) for key, size in sizes.items()], fleet)
         return any(
             key in counts and (entry.slot_count < counts[key] or wanted[key] != entry.sticky)
             for key, entry in entries.items()
         )
 
-    def slots_wanted(self, sizes: Mapping[ServiceKey, int], sticky: Mapping[ServiceKey, bool]) -> int:
+    def slots_wanted(
+        self,
+        sizes: Mapping[ServiceKey, int],
+        sticky: Mapping[ServiceKey, bool],
+        fleet: Mapping[ServiceKey, int] = NOBODY,
+    ) -> int:
         """How many slots services with so many backends will have in all, the hash having changed where it must."""
         needs = [(key, size, sticky.get(key, False)) for key, size in sizes.items()]
-        return sum(slot_counts(self._entries(), needs).values())
+        return sum(slot_counts(self._entries(), needs, fleet).values())
 
     def _entries(self) -> dict[ServiceKey, Entry]:
         return {key: placed.entry for key, placed in list(self._placed.items())}  # a list: another thread may ask
@@ -178,7 +164,7 @@ class Tables:
 
     def _plan(
         self, desired: Desired, differing: Sequence[DesiredService], keys: Keys, counts: Mapping[ServiceKey, int]
-    ) -> dict[ServiceKey, _Plan]:
+    ) -> dict[ServiceKey, Plan]:
         """Find room for every service that differs from what was last written."""
         shape, idle = self.memory.shape, desired.idle
         for what, count in (("services", len(desired.services)), ("VIPs", len(desired.vips))):
@@ -213,13 +199,13 @@ class Tables:
                     seeded = keys.current != lookup.keys(self.memory).current
                     entry = self._anew(entry, service, count, room, must=seeded)
             if not rehashes and not service.tracking:
-                entry = _with(entry, sticky=service.sticky)
+                entry = with_values(entry, sticky=service.sticky)
             if service.remember_all and not shape.tracks_all:
                 raise NoRoom(f"{service.key} remembers all flows, and the program cannot")
-            entry = _with(entry, remember_all=service.remember_all)
+            entry = with_values(entry, remember_all=service.remember_all)
             if not shape.wide and entry.capacity > NARROW_TRACKED:
                 raise NoRoom(f"{service.key} has too many backends for slots of one byte")
-            plans[service.key] = _Plan(entry, indexes)
+            plans[service.key] = Plan(entry, indexes)
         return plans
 
     def _anew(self, entry: Entry, service: DesiredService, count: int, room: Rooms, *, must: bool) -> Entry:
@@ -276,7 +262,7 @@ class Tables:
             for number in placed.numbers.values():
                 destinations.free(self.memory, number, time)
 
-    def _move(self, plans: Mapping[ServiceKey, _Plan], time: int) -> None:
+    def _move(self, plans: Mapping[ServiceKey, Plan], time: int) -> None:
         """Larger ranges of numbers for services; indexes inside them, and so slots and flows, stay as they are."""
         left: list[Entry] = []
         for key, plan in plans.items():
@@ -298,13 +284,13 @@ class Tables:
                 if identities.get(number, "used") and not identities.get(number, "freed"):
                     identities.put(number, "freed", max(1, time))
 
-    def _write_service(self, service: DesiredService, plan: _Plan, time: int) -> int:
+    def _write_service(self, service: DesiredService, plan: Plan, time: int) -> int:
         placed = self._placed.get(service.key)
         fresh = placed is None
         placed = placed or self._place(plan.entry)
         anew = placed.entry.slots != plan.entry.slots
         written, placed.written = placed.written, None  # what fails halfway is written whole the next time
-        placed.entry = _with(plan.entry, on_dead=int(service.on_dead))
+        placed.entry = with_values(plan.entry, on_dead=int(service.on_dead))
         numbers = {address: plan.entry.destinations + index for address, index in plan.indexes.items()}
         before = {member.address: member for member in written.members} if written else {}
         alike = written is not None and written.sent_alike(service)
@@ -336,11 +322,11 @@ class Tables:
         placed.written = service
         return changed
 
-    def _place(self, entry: Entry) -> _Placed:
+    def _place(self, entry: Entry) -> Placed:
         """Make room for a new service; nothing finds it before the lookup is written."""
         slots = SlotTable(self.memory, entry.slots, entry.slot_count)
         destinations.clear_range(self.memory, entry.destinations, entry.capacity)
-        placed = self._placed[entry.key] = _Placed(entry, slots, {})
+        placed = self._placed[entry.key] = Placed(entry, slots, {})
         return placed
 
     def sweep(self, services: Sequence[DesiredService]) -> int:
@@ -375,6 +361,11 @@ class Tables:
         """How many slots of each service are tracked."""
         return {key: len(placed.slots.tracked) for key, placed in self._placed.items()}
 
+    def tracks(self, key: ServiceKey) -> bool:
+        """Whether slots of a service may be tracked at all."""
+        placed = self._placed.get(key)
+        return placed is not None and (placed.written is None or placed.written.tracking)
+
     def asks(self) -> bool:
         """Whether any service still asks the generation before."""
         return any(placed.entry.previous_count for placed in self._placed.values())
@@ -393,8 +384,3 @@ class Tables:
         """The destination numbers of a service's backends."""
         placed = self._placed.get(key)
         return dict(placed.numbers) if placed else {}
-
-
-def _with(entry: Entry, **values: Any) -> Entry:
-    """The entry with these values; itself where it has them, so that comparing thousands of entries takes no time."""
-    return entry if all(getattr(entry, name) == value for name, value in values.items()) else replace(entry, **values)

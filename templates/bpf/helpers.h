@@ -14,6 +14,10 @@ static long (*vc5_redirect)(u32 interface, u64 flags) = (void *)BPF_FUNC_redirec
 /*% if shape.redirects %*/
 static long (*vc5_redirect_map)(u64 map, u64 key, u64 flags) = (void *)BPF_FUNC_redirect_map;
 /*% endif %*/
+/*% if shape.fleet %*/
+static long (*vc5_put_news)(u64 ring, void *news, u64 size, u64 flags) = (void *)BPF_FUNC_ringbuf_output;
+static u64 (*vc5_ask_news)(u64 ring, u64 what) = (void *)BPF_FUNC_ringbuf_query;
+/*% endif %*/
 static long (*vc5_move_head)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust_head;
 static long (*vc5_move_tail)(void *ctx, s32 delta) = (void *)BPF_FUNC_xdp_adjust_tail;
 

@@ -20,6 +20,10 @@
  * A way of the flow table is one word, written by one store, so it needs no lock and is never torn. Two CPUs that remember
  * two flows in the same way within the same few nanoseconds lose one of them.
  *
+ * In a fleet a flow may come by another balancer with its next packet. So every flow of a tracked slot is remembered, whether
+ * or not `now` and `was` are the same here, and a ring tells the daemon of each when it is remembered and when it is
+ * confirmed; slotshare.py has the theory. A flow that goes on writes nothing there.
+ *
  * Time is the daemon's coarse clock. It stands still while no daemon runs, and then nothing expires.
  */
 
@@ -160,9 +164,10 @@ static __always_inline void vc5_write_way(u64 *set, u32 place, u64 way)
 	*(volatile u64 *)&set[place & (VC5_WAYS - 1)] = way;
 }
 
-/*% if shape.tracks_all %*/
+/*% if shape.tracks_all or shape.fleet %*/
 /* Who a way stands for, so that the daemon can count the flows of each backend of a service that remembers all; 0 for
- * others. The way itself may be ahead of it by a moment.
+ * others, but in a fleet, whose other nodes are told of every remembered flow. The way itself may be ahead of it by a
+ * moment.
  */
 static __always_inline void vc5_own(u64 first, u32 place, u16 owner)
 {
@@ -175,9 +180,32 @@ static __always_inline void vc5_own(u64 first, u32 place, u16 owner)
 }
 /*% endif %*/
 
-static __always_inline void vc5_remember(const struct vc5_service *service, u64 first, u32 place, u64 tag, u32 index,
-					 u32 expiry, u32 time)
+/*% if shape.fleet %*/
+/* Tells the daemon, and so the fleet, of a flow that is remembered anew, or confirmed. A flood makes candidates: those are
+ * only told while the ring is less than half full, so that there is room for flows that are real.
+ */
+static __always_inline void vc5_tell(const struct vc5_service *service, u64 name, u32 slot, u32 index, u32 expiry,
+				     u32 flags)
 {
+	struct vc5_flow_news news = {
+		.name = name,
+		.destination = service->destinations + index,
+		.slot = slot,
+		.expiry = expiry,
+		.flags = flags,
+	};
+
+	if (flags & VC5_NEWS_FLAG_CANDIDATE && vc5_ask_news(vc5_news, BPF_RB_AVAIL_DATA) > VC5_NEWS_ROOM / 2)
+		vc5_count(VC5_REASON_UNTOLD);
+	else if (vc5_put_news(vc5_news, &news, sizeof(news), 0))
+		vc5_count(VC5_REASON_UNTOLD);
+}
+
+/*% endif %*/
+static __always_inline void vc5_remember(const struct vc5_service *service, u64 name, u32 slot, u64 first, u32 place,
+					 u32 index, u32 opened, u32 expiry, u32 time)
+{
+	u64 tag = name & ((1ULL << VC5_TAG_BITS) - 1);
 	u64 *set = &vc5_flows[first];
 
 	if (place >= VC5_WAYS)
@@ -187,7 +215,10 @@ static __always_inline void vc5_remember(const struct vc5_service *service, u64 
 		return;
 	}
 	vc5_write_way(set, place, vc5_make_way(tag, index, VC5_CANDIDATE, expiry));
-/*% if shape.tracks_all %*/
+/*% if shape.fleet %*/
+	vc5_own(first, place, service->destinations + index);
+	vc5_tell(service, name, slot, index, expiry, VC5_NEWS_FLAG_CANDIDATE | opened);
+/*% elif shape.tracks_all %*/
 	vc5_own(first, place, service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL ? service->destinations + index : 0);
 /*% endif %*/
 	vc5_count(VC5_REASON_REMEMBERED);
@@ -261,7 +292,10 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 	u32 udp = packet->protocol == VC5_PROTOCOL_UDP, syn = (flags & (VC5_TCP_SYN | VC5_TCP_ACK)) == VC5_TCP_SYN;
 	u32 expiry = time + vc5_life(flags), asked = 0, all = 0, known, i;
 
-/*% if shape.tracks_all %*/
+/*% if shape.fleet %*/
+	/* What is the same answer here may be another one at a node that learns of the change at another moment. */
+	all = 1;
+/*% elif shape.tracks_all %*/
 	all = service->flags & VC5_SERVICE_FLAG_REMEMBER_ALL;
 /*% endif %*/
 #pragma unroll
@@ -287,9 +321,13 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 			 */
 			if (fresh != way) {
 				vc5_write_way(set, place, fresh);
-/*% if shape.tracks_all %*/
+/*% if shape.tracks_all or shape.fleet %*/
 				if (all)
 					vc5_own(first, place, service->destinations + index);
+/*% endif %*/
+/*% if shape.fleet %*/
+				if (way & ~fresh & VC5_CANDIDATE)
+					vc5_tell(service, name, slot, index, expiry, 0);
 /*% endif %*/
 				if (index != now && !(fresh & VC5_CANDIDATE) && vc5_histories[slot].diverted != time)
 					vc5_histories[slot].diverted = time;
@@ -318,8 +356,13 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 		if (vc5_lives(state)) {
 			choice.index = was;
 			vc5_count(VC5_REASON_TRACKED_OLD);
+/*% if shape.fleet %*/
+			/* By now every living connection has sent a packet, and is remembered. */
+			if (!udp && !(flags & VC5_TCP_RST) && time - vc5_histories[slot].changed > vc5_settings->idle)
+				vc5_count(VC5_REASON_TRACKED_UNKNOWN);
+/*% endif %*/
 			if ((was != now || asked || all) && !(flags & VC5_TCP_RST))
-				vc5_remember(service, first, place, tag, was, expiry, time);
+				vc5_remember(service, name, slot, first, place, was, 0, expiry, time);
 			return choice;
 		}
 		if (!udp) {
@@ -330,7 +373,7 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 	}
 	vc5_count(VC5_REASON_TRACKED_NEW);
 	if (now && (now != was || way || asked || all))
-		vc5_remember(service, first, place, tag, now, expiry, time);
+		vc5_remember(service, name, slot, first, place, now, VC5_NEWS_FLAG_OPENED, expiry, time);
 	return choice;
 }
 

@@ -30,6 +30,7 @@ EVERYTHING = Shape(
     blocks=True,
     nat=True,
     tracks_all=True,
+    fleet=True,
     resets=True,
 )
 

@@ -10,6 +10,7 @@ from appliance.dataplane.kernel.descriptor import is_bpffs
 from appliance.dataplane.kernel.link import Link, LinkInfo, XdpStatus, leave_xdp, xdp_status
 from appliance.dataplane.kernel.map import Map, MapInfo, fence
 from appliance.dataplane.kernel.program import Program, ProgramInfo, RunStatistics, TestRun, Verdict
+from appliance.dataplane.kernel.ring import Ring
 
 __all__ = [
     "Link",
@@ -18,6 +19,7 @@ __all__ = [
     "MapInfo",
     "Program",
     "ProgramInfo",
+    "Ring",
     "RunStatistics",
     "TestRun",
     "Verdict",

@@ -42,6 +42,7 @@ class Model:
         self.counts = Counts(memory)
         self._drops = Drops(memory)
         self._tracking = Tracking(memory, self.counts.count)
+        self.news = self._tracking.news
         self._fragments = Fragments(memory)
         self._behind = Behind(memory, routes, self._fragments, self.counts.count, self._note, self._send_back)
         self._cpu = 0

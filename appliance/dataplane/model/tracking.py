@@ -6,6 +6,7 @@ nothing is remembered of. A destination is named by its index inside the service
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -22,14 +23,20 @@ from appliance.dataplane.abi import (
     RST_LIFE,
     WAYS,
 )
+from appliance.dataplane.aside import NEWS
 from appliance.dataplane.enums import DeadPolicy, Reason, State
-from appliance.dataplane.hashing import flow_hash, flow_name, slot_of
+from appliance.dataplane.flowshare import News
+from appliance.dataplane.hashing import flow_hash, flow_name, slot_of, whole_name
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model.packet import FIN, RST, UDP, Ip, Transport
 
 CLOCK = 1 << EXPIRY_BITS
 """Expiry times are kept modulo this many seconds."""
+TIMES = 1 << 32
+"""The coarse clock itself is a word."""
+NEWS_TAKES = NEWS.size + 8
+"""Bytes of the ring that one of them takes, with the kernel's header (Documentation/bpf/ringbuf.rst)."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ class Tracking:
         """`count` is told of every decision about a packet in a tracked slot."""
         self._memory = memory
         self._count = count
+        self.news: deque[News] = deque()
+        """The ring: what nobody has taken yet."""
 
     def slot(self, service: Entry, ip: Ip, transport: Transport) -> tuple[int, int]:
         """The slot of a packet, counted over all services, and the hash that the packet's flow is remembered by.
@@ -187,19 +196,28 @@ class Tracking:
             assert found is not None
             # The first packet of a second has written all that the others would.
             if fresh.way != memory.flows[first + found.way]:
-                if service.remember_all:
+                if service.remember_all or memory.shape.fleet:
                     memory.owners[first + found.way] = service.destinations + owner
                 memory.flows[first + found.way] = fresh.way
+                if known.candidate and not fresh.candidate:
+                    self._tell(service, slot, flow, owner, transport, candidate=False)
                 if owner != now and not fresh.candidate:
                     memory.histories.put(slot, "diverted", time)
             self._count(Reason.TRACKED_HIT)
             return Choice(owner)
 
+        # Another node of a fleet may answer otherwise where this one sees no difference.
+        every = before.asked or service.remember_all or memory.shape.fleet
         if not transport.opens and state >= State.DRAINING:
             # Nothing is remembered of an older flow: it began when `was` was the answer.
             self._count(Reason.TRACKED_OLD)
-            if (was != now or before.asked or service.remember_all) and not transport.flags & RST:
-                self._remember(service, first, found, Flow(tag, was, True, expiry))
+            age = (time - memory.histories.get(slot, "changed")) % TIMES
+            if memory.shape.fleet and not udp and not transport.flags & RST and age > memory.settings.get(0, "idle"):
+                # By now every living connection has sent a packet, and is remembered.
+                self._count(Reason.TRACKED_UNKNOWN)
+            worth = (was != now or every) and not transport.flags & RST
+            if worth and self._remember(service, first, found, Flow(tag, was, True, expiry)):
+                self._tell(service, slot, flow, was, transport)
             return Choice(was)
 
         if not transport.opens and not udp:
@@ -211,9 +229,33 @@ class Tracking:
         # A new flow; or a datagram whose flow's backend is dead, which is as good as new.
         self._count(Reason.TRACKED_NEW)
         stale = found is not None
-        if now != NO_DESTINATION and (now != was or stale or before.asked or service.remember_all):
-            self._remember(service, first, found, Flow(tag, now, True, expiry))
+        worth = now != NO_DESTINATION and (now != was or stale or every)
+        if worth and self._remember(service, first, found, Flow(tag, now, True, expiry)):
+            self._tell(service, slot, flow, now, transport, opened=True)
         return Choice(now)
+
+    def _tell(
+        self,
+        service: Entry,
+        slot: int,
+        flow: int,
+        index: int,
+        transport: Transport,
+        *,
+        candidate: bool = True,
+        opened: bool = False,
+    ) -> None:
+        """Tell the fleet of a flow. Candidates are told only while the ring is less than half full."""
+        shape, taken = self._memory.shape, len(self.news) * NEWS_TAKES
+        if not shape.fleet:
+            return
+        # The kernel fills all of a ring but its last byte.
+        if (candidate and taken > shape.news // 2) or taken + NEWS_TAKES > shape.news - 1:
+            self._count(Reason.UNTOLD)
+            return
+        expiry = (self._memory.time + self._life(transport.flags)) % TIMES
+        number = service.destinations + index
+        self.news.append(News(whole_name(flow), number, slot, expiry, candidate=candidate, opened=opened))
 
     def _state(self, service: Entry, index: int) -> State:
         return self._memory.state(service.destinations + index)
@@ -240,17 +282,18 @@ class Tracking:
                 return _Place(way, Flow.of(word))
         return None
 
-    def _remember(self, service: Entry, first: int, found: _Place | None, flow: Flow) -> None:
-        """Write a new entry in the place of the flow's former one, else of one that may go."""
+    def _remember(self, service: Entry, first: int, found: _Place | None, flow: Flow) -> bool:
+        """Write a new entry in the place of the flow's former one, else of one that may go; False: there is none."""
         way = found.way if found else self._victim(first)
         if way is None:
             self._count(Reason.REFUSED)
-            return
+            return False
         self._memory.flows[first + way] = flow.way
-        if self._memory.shape.tracks_all:
-            owner = service.destinations + flow.index if service.remember_all else 0
-            self._memory.owners[first + way] = owner
+        if self._memory.shape.tracks_all or self._memory.shape.fleet:
+            owned = service.remember_all or self._memory.shape.fleet
+            self._memory.owners[first + way] = service.destinations + flow.index if owned else 0
         self._count(Reason.REMEMBERED)
+        return True
 
     def _victim(self, first: int) -> int | None:
         """The last empty or expired way of a set, else the last candidate's; confirmed flows are never put out."""

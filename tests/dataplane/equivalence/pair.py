@@ -21,6 +21,7 @@ from appliance.dataplane.hashing import mapped
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model import AnswerKey, Exit, Model
 from appliance.dataplane.model.nat import Routes, nowhere
+from appliance.dataplane.newsring import NewsRing
 from appliance.dataplane.render import FUNCTIONS, render
 from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
@@ -55,6 +56,7 @@ def shape(
     tunnels: tuple[str, ...] = (),
     nat: bool = False,
     tracks_all: bool = True,
+    fleet: bool = False,
 ) -> Shape:
     """A small program, so that sets of the flow table fill up and whole memories are compared quickly.
 
@@ -80,6 +82,7 @@ def shape(
         tunnels=tunnels,
         nat=nat,
         tracks_all=tracks_all,
+        fleet=fleet,
     )
 
 
@@ -130,6 +133,11 @@ class Pair:
         self.main = generation.programs["vc5_main"]
         self.prober = generation.programs["vc5_probe"]
         self.answers = generation.maps["vc5_answers"]
+        self.ring = NewsRing(generation.maps["vc5_news"])
+        self.told = 0
+        """How many news have been compared."""
+        self.reads = True
+        """Whether the daemon takes the news; while it does not, the ring fills up."""
         self.mix = Mix()
         self.clear()
 
@@ -144,6 +152,8 @@ class Pair:
             self.real.blocked.discard(key)
         self.real.returns.clear()
         self.real.outlets.clear()
+        while self.ring.take(1000):
+            pass
         self.plain = Memory.plain(self.generation.shape)
         self.model = Model(self.plain, self.routes)
         self.tables = (Tables(self.real), Tables(self.plain))
@@ -186,10 +196,19 @@ class Pair:
         for name in WATCHED:
             if (where := self._difference(name)) is not None:
                 self._differ(where, way, frame, expected)
+        if self.reads and (where := self.news_differ()):
+            self._differ(where, way, frame, expected)
         self.mix.frames += 1
         self.mix.tracked += tracked and expected.destination > 0
         self.mix.reasons.update({expected.reason: 1, **(self._decisions() - decided)})
         return expected
+
+    def news_differ(self) -> str:
+        """Take the news of both sides; says where they differ."""
+        found, expected = self.ring.take(1 << 20), list(self.model.news)
+        self.model.news.clear()
+        self.told += len(expected)
+        return "" if found == expected else f"{found} is told instead of {expected}"
 
     def compare(self) -> None:
         """Hold every table of one side against the other's. Raises Difference."""
@@ -265,6 +284,10 @@ def loaded(what: Shape, text: str | None = None) -> Iterator[Pair]:
         try:
             for leg in range(1, LEGS):
                 generation.memory.door(leg, LOOPBACK)
-            yield Pair(generation, cpu, routes)
+            pair = Pair(generation, cpu, routes)
+            try:
+                yield pair
+            finally:
+                pair.ring.close()
         finally:
             generation.close()

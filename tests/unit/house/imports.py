@@ -35,6 +35,7 @@ PURE_DATAPLANE = (
         "encapsulation",
         "enums",
         "flowcount",
+        "flowshare",
         "flowsweep",
         "frame",
         "frame_text",
@@ -53,9 +54,10 @@ PURE_DATAPLANE = (
         "regions",
         "rooms",
         "footprint",
+        "placed",
         "returns",
     ),
-    *("shape", "slots", "spec", "structs", "tables", "tunnels"),
+    *("shape", "slots", "slotshare", "spec", "structs", "tables", "tunnels"),
 )
 PURE_HEALTH = (
     "answer",
