@@ -36,23 +36,27 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True)
 class Slots:
-    """Tracked slots of a service that have the same `was`: the backend of older flows, None where there is none.
+    """Tracked slots of a service that have the same `was` and the same `now`, at the node that tells.
 
-    `slot_count` is how many slots the service has, at the node that tells.
+    `was` is the backend of older flows, `now` that of new ones, None where there is none; `slot_count` is how many
+    slots the service has there.
     """
 
     service: ServiceKey
     slot_count: int
     was: Address | None
+    now: Address | None
     entries: tuple[Slot, ...]
 
 
 CANDIDATE = 1
 """The flag of a flow that no second packet has confirmed yet."""
+OPENED = 2
+"""That of a flow which has just begun, so that nobody knows better whose it is."""
 
 
 class Flow(NamedTuple):
-    """One remembered flow: its name (64 bits), the seconds until it is forgotten (0..OLDEST), CANDIDATE or 0."""
+    """One remembered flow: its name (64 bits), the seconds until it is forgotten (0..OLDEST), and its flags."""
 
     name: int
     left: int
