@@ -135,6 +135,7 @@ PURE_FLEET = (
     *(
         "codec",
         "counters",
+        "difference",
         "envelope",
         "members",
         "messages",
@@ -146,7 +147,7 @@ PURE_FLEET = (
         "records",
         "replay",
     ),
-    *("session", "stream", "syncing", "table", "transfer"),
+    *("session", "status", "stream", "syncing", "table", "transfer"),
 )
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
