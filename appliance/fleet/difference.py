@@ -11,6 +11,9 @@ from typing import Any
 
 from appliance.model_address import Address, Endpoint, ServiceKey
 
+SHOWN = 3
+"""Backends that a sentence names."""
+
 
 class Cause(StrEnum):
     """Why two nodes differ. The order is that in which they are told: an earlier one often explains the later ones."""
@@ -35,15 +38,13 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Opinion:
-    """A backend that one node takes for down, and the other for up; `age` is for how long, `dead` how."""
+    """A backend that one node takes for down, and the other for up."""
 
     backend: Address
     here: bool
     """Whether it is this node that takes it for down."""
     dead: bool = True
     """Whether it does not answer; else it answers wrongly."""
-    age: float | None = None
-    """None: not known."""
 
     def as_json(self) -> dict[str, Any]:
         """As JSON carries it."""
@@ -52,7 +53,6 @@ class Opinion:
             "backend": str(self.backend),
             "here": said if self.here else "up",
             "there": "up" if self.here else said,
-            "age": self.age,
         }
 
 
@@ -88,7 +88,7 @@ class Difference:
     service: ServiceKey | None = None
     """None: the configuration as a whole."""
     slots_here: int | None = None
-    """None: this node has no such service."""
+    """How many it has; None: this node has no such service."""
     slots_there: int | None = None
     health: tuple[Opinion, ...] = ()
     overrides: tuple[Overridden, ...] = ()
@@ -108,7 +108,81 @@ class Difference:
             "health": [one.as_json() for one in self.health],
             "overrides": [one.as_json() for one in self.overrides],
             "slow_start": [str(backend) for backend in self.slow_start],
+            "message": message(self),
+            "mend": mend(self),
         }
+
+
+def message(found: Difference) -> str:
+    """Return why the two differ, in a sentence without its full stop; names are as the nodes say them."""
+    parts = [part for cause in found.causes if (part := _words(found, cause))]
+    return "; ".join(parts)
+
+
+def mend(found: Difference) -> str:
+    """Return what an operator does about it; empty where time does it."""
+    for cause in found.causes:
+        if said := _MENDS.get(cause, ""):
+            pair = found.overrides or found.health
+            backend = f" --backend {pair[0].backend}" if pair else ""
+            return said.format(service=found.service, backend=backend)
+    return ""
+
+
+_MENDS = {
+    Cause.HASH_SEED: "give both the same `hash_seed`, and then each `vc5 reload`",
+    Cause.CONFIGURATION: "compare what `vc5 check --json` says at both, give both the same file, and then `vc5 reload`",
+    Cause.HEALTH: "ask each why: `vc5 log --service {service}{backend}`, `vc5 doctor`",
+    Cause.OVERRIDES: "look at `vc5 overrides` of both, and say the same at both",
+    Cause.UNKNOWN: "see which slots differ, `vc5 fleet {service}`, and what `vc5 overrides` says at both",
+}
+
+
+def _words(found: Difference, cause: Cause) -> str:
+    node = found.node
+    if cause is Cause.HASH_SEED:
+        return f"{node} has another hash_seed, so it sends flows elsewhere"
+    if cause is Cause.SLOTS:
+        return f"{found.slots_here} slots here, {found.slots_there} at {node}; the smaller table grows by itself"
+    if cause is Cause.CONFIGURATION:
+        if found.service is None:
+            return f"{node} has another configuration"
+        if found.slots_here is None or found.slots_there is None:
+            return (
+                f"{node} has this service, and this node has not"
+                if found.slots_here is None
+                else f"{node} has no such service"
+            )
+        return f"{node} has another configuration of it"
+    if cause is Cause.HEALTH:
+        return _some([_opinion(one, node) for one in found.health])
+    if cause is Cause.OVERRIDES:
+        return _some([_overridden(one, node) for one in found.overrides])
+    if cause is Cause.SLOW_START:
+        return f"{_some([str(one) for one in found.slow_start])} gains its share here (slow_start)"
+    if cause is Cause.ON_ITS_WAY:
+        return f"what has changed is on its way to {node} or from there"
+    return f"nothing that {node} tells explains it"
+
+
+def _some(words: list[str]) -> str:
+    shown = ", ".join(words[:SHOWN])
+    return f"{shown} and {len(words) - SHOWN} more" if len(words) > SHOWN else shown
+
+
+def _opinion(one: Opinion, node: str) -> str:
+    said = "dead" if one.dead else "wrong"
+    return (
+        f"{one.backend} is {said} here and up at {node}"
+        if one.here
+        else f"{one.backend} is up here and {said} at {node}"
+    )
+
+
+def _overridden(one: Overridden, node: str) -> str:
+    here = "nothing" if one.here == () else "not known" if one.here is None else ", ".join(one.here)
+    there = "nothing" if one.there == () else "not known" if one.there is None else ", ".join(one.there)
+    return f"operators said of {one.backend}: {here} here, {there} at {node}"
 
 
 @dataclass(frozen=True)
