@@ -104,6 +104,8 @@ PURE_CONTROL = (
     "disruption",
     "dropped",
     "drill",
+    "fleet_differences",
+    "fleet_digests",
     "forecast",
     "heritage",
     "host_faults",
