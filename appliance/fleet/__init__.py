@@ -8,6 +8,7 @@
     stream.py     records in order, each once, whatever is lost (pure)
     transfer.py   much at once, to one who asks (pure)
     members.py    who is there (pure)
+    status.py     what there is to say of all this, with difference.py: in what nodes differ (pure)
     session.py    the engine that is made of these: datagrams and `now` in, orders out (pure)
     socket.py     UDP, unicast and multicast
 

@@ -106,6 +106,8 @@ PURE_CONTROL = (
     "disruption",
     "dropped",
     "drill",
+    "fleet_differences",
+    "fleet_digests",
     "fleet_others",
     "fleet_told",
     "forecast",
@@ -139,6 +141,7 @@ PURE_FLEET = (
     *(
         "codec",
         "counters",
+        "difference",
         "envelope",
         "members",
         "messages",
@@ -150,7 +153,7 @@ PURE_FLEET = (
         "records",
         "replay",
     ),
-    *("session", "stream", "syncing", "table", "transfer"),
+    *("session", "status", "stream", "syncing", "table", "transfer"),
 )
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
