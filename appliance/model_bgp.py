@@ -39,6 +39,8 @@ class Announce(StrEnum):
     YES = "yes"
     DEMOTE = "demote"
     """As a last resort."""
+    LAST = "last"
+    """It is down, and this node is the last that announces it: as a last resort with a mark of its own."""
     DOWN = "down"
     """It is down, or not up for long enough: nothing, or as a last resort where the peer's `on_vip_down` says so."""
     NO = "no"
@@ -118,6 +120,8 @@ class Peer:
     """The MED of routes that are a last resort; 0: as usual."""
     demote_communities: tuple[Community, ...] = (GRACEFUL_SHUTDOWN,)
     """What such routes have besides."""
+    last_communities: tuple[Community, ...] = ()
+    """What routes have besides to VIPs that are down and that no other node announces (`last_announcer: keep`)."""
     demote_down: bool = False
     """Whether a VIP that is down is announced as a last resort, and not withdrawn."""
     graceful_restart: bool = True

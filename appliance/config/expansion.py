@@ -137,6 +137,7 @@ def _peer(peer: Peer) -> dict[str, Any]:
         "on_vip_down": "demote" if peer.demote_down else "withdraw",
         "demote_med": peer.demote_med,
         "demote_communities": [str(community) for community in peer.demote_communities],
+        "last_communities": [str(community) for community in peer.last_communities],
         "graceful_restart": peer.graceful_restart,
         "restart_time": peer.restart_time,
         "router_id": _text(peer.router_id),

@@ -127,6 +127,7 @@ def _peer(peer: Peer) -> list[str]:
             ("on_vip_down", "demote" if peer.demote_down else ""),
             ("demote_med", "" if peer.demote_med == LARGEST_MED else str(peer.demote_med)),
             ("demote_communities", _demoted(peer)),
+            ("last_communities", _communities(peer.last_communities)),
             ("graceful_restart", f"{peer.restart_time}s" if peer.graceful_restart else "no"),
             ("router_id", peer.router_id),
             ("multihop", peer.multihop),

@@ -68,6 +68,14 @@ ROUTE_SETTINGS: tuple[Setting, ...] = (
         "[graceful-shutdown, '65000:99']",
     ),
     Setting(
+        "last_communities",
+        PEERS,
+        COMMUNITIES,
+        "The communities of routes that are kept although their VIP is down and no other node announces it "
+        "(`last_announcer: keep`), besides those of a last resort. Absent: none.",
+        "['65000:666']",
+    ),
+    Setting(
         "med",
         (ROUTES,),
         METRIC,

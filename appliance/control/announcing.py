@@ -8,12 +8,12 @@ sessions of the one before it has nothing to learn: `learned_at`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from appliance.config.kinds import duration_text
-from appliance.model import Address, Config
+from appliance.model import Address, Config, LastAnnouncer
 from appliance.model_bgp import NOTHING_SAID
 from appliance.model_bgp import Announce as Announce
 
@@ -24,6 +24,8 @@ ISOLATED = (
 
 DISABLED = "disabled in the configuration"
 REMOVED = "not in the configuration any more"
+WITHDRAWN = "this node is drained, and its routes are withdrawn"
+LAST = "down, and no other node announces it (last_announcer)"
 CONFIGURED = {Announce.NO: "`announce: no` in the configuration", Announce.DEMOTE: "`announce: demote`"}
 
 
@@ -46,6 +48,10 @@ class Standing:
     """When nothing is left to learn."""
     isolated: bool = False
     """Whether this node seems to be cut off."""
+    withdrawn: bool = False
+    """Whether it is drained so far that routers are to have none of its routes."""
+    last: Collection[Address] | None = None
+    """The VIPs that no other node announces; None: of others nothing is known, so that it may be any."""
 
     @property
     def learning(self) -> float:
@@ -78,20 +84,22 @@ def announcement(
     withheld: str = "",
     wanted: Announce = Announce.YES,
     learning: float = 0.0,
+    last: bool = False,
 ) -> Announcement:
     """Return how a VIP is to be announced that has been up (or down) for so long.
 
     `withheld` is why the configuration does not want it announced, `wanted` how it is to be otherwise; `learning` is
-    for how many seconds nothing is to be.
+    for how many seconds nothing is to be. `last`: while it is down its route is to be kept, for no other node announces
+    it.
     """
     if withheld:
         return Announcement(Announce.NO, withheld)
     if learning > 0:
         return Announcement(Announce.NO, f"learning, {math.ceil(learning)} s left", learning)
     # Of a node that is cut off, and then is not to announce anything, a VIP that is down is no last resort either.
-    down = Announce.NO if isolated and not config.demote else Announce.DOWN
+    down = Announce.LAST if last else Announce.NO if isolated and not config.demote else Announce.DOWN
     if not up:
-        return Announcement(down, "down")
+        return Announcement(down, LAST if last else "down")
     if for_seconds < config.hold_down:
         reason = f"up for less than {duration_text(config.hold_down)} (hold_down)"
         return Announcement(down, reason, config.hold_down - for_seconds)
@@ -132,17 +140,21 @@ class Announcing:
         self._config = config
         self._withheld = withheld(config)
         self._vips = frozenset(service.key.vip for service in config.services)
+        keep = LastAnnouncer.KEEP
+        self._kept = frozenset(service.key.vip for service in config.services if service.last_announcer is keep)
 
     def of(self, vip: Address, *, up: bool, since: float, standing: Standing) -> Announcement:
         """Return how a VIP is to be announced that has been up (or down) `since` then."""
+        withheld = self._withheld.get(vip, "") if vip in self._vips else REMOVED
         return announcement(
             self._config,
             up=up,
             for_seconds=standing.now - since,
             isolated=standing.isolated,
-            withheld=self._withheld.get(vip, "") if vip in self._vips else REMOVED,
+            withheld=withheld or (WITHDRAWN if standing.withdrawn else ""),
             wanted=self._config.bgp.vips.get(vip, NOTHING_SAID).announce,
             learning=standing.learning,
+            last=bool(self._kept) and vip in self._kept and (standing.last is None or vip in standing.last),
         )
 
     def all(self, up: Mapping[Address, bool], since: Mapping[Address, float], standing: Standing) -> Announcements:

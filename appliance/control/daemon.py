@@ -2,7 +2,8 @@
 
 Boot: configuration, host, program (adopted or compiled), all tables, attach, control socket, READY, prober. Reload: the
 new configuration is read and its program compiled beside the running one, then put in force in one step or not at all.
-Stop (SIGTERM, SIGINT): the prober ends, everything is detached and removed. Leave (SIGUSR1): the daemon ends and the
+Stop (SIGTERM, SIGINT): with `leave` it waits for traffic to ebb (departing.py); the prober ends,
+everything is detached and removed. Leave (SIGUSR1): the daemon ends and the
 data plane works on, for the next daemon to adopt, as when it is killed or fails; that is how to restart one.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 from appliance import __version__, config
 from appliance.control import heap, reexec, requirements, standing, store
 from appliance.control.blocking import Blocking
+from appliance.control.departing import Departing
 from appliance.control.descriptors import Descriptors
 from appliance.control.drilling import Drilling
 from appliance.control.handover import Estate, Inheritance, receive, unblock
@@ -73,20 +75,16 @@ class Daemon:
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self.reloading: asyncio.Lock
-        self._planned = False
+        self._planned = self._unsaved = self._removing = False
         self._dirty: set[ServiceKey] | None = None
-        self._unsaved = False
-        self._removing = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self.upkeep = Upkeep(self)
-        self.slices = Slices()
-        self.pulse = Pulse()
+        self.slices, self.pulse = Slices(), Pulse()
         self.blocking = Blocking(self)
-        self.drilling = Drilling(self)
-        self.judging = Judging(self)
+        self.drilling, self.judging = Drilling(self), Judging(self)
         self.measuring = Measuring(self)
         self.telling = Telling(self)
-        self.routing = Routing(self)
+        self.routing, self.departing = Routing(self), Departing(self)
         self.estate, self.inherited = Estate(), inherited
         self.descriptors = Descriptors(self.estate, inherited, self.notifier)
         # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
@@ -131,8 +129,8 @@ class Daemon:
 
     def _listen_to_signals(self) -> None:
         actions = {
-            signal.SIGTERM: self._remove,
-            signal.SIGINT: self._remove,
+            signal.SIGTERM: self.departing.asked_to_stop,
+            signal.SIGINT: self.departing.asked_to_stop,
             signal.SIGUSR1: self._stop.set,
             signal.SIGHUP: self._hup,
         }
@@ -174,6 +172,7 @@ class Daemon:
             made = instance.replan()
             self.watch.want(made.wanted, made.neighbours)
             self.upkeep.warn(configuration.interfaces)
+            self.departing.resume()
             instance.attach(patient=self._patient)
             self.measuring.tally.keep(self.root.pins)
         except BaseException:
@@ -222,7 +221,8 @@ class Daemon:
             self._loop.remove_reader(self.watch.fileno())
             self._end()
 
-    def _remove(self) -> None:
+    def remove(self) -> None:
+        """Stop, and leave nothing behind."""
         self._removing = True
         self._stop.set()
 
@@ -238,12 +238,12 @@ class Daemon:
         self.keep()
 
     async def _tick(self) -> None:
-        watchdog = self.notifier.watchdog
-        second = alive = 0.0
+        watchdog, second, alive = self.notifier.watchdog, 0.0, 0.0
         while True:
             now = time.monotonic()
             self.instance.tick()
             self.routing.look(now)
+            self.departing.look(now)
             if self.prober.behind:
                 self.instance.openings.held = now + 2 * TICK
             for service in self.instance.openings.due(now):

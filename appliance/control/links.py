@@ -60,8 +60,14 @@ class Links:
         self._ports: dict[str, _Port] = {}
         self._next = 0.0
         self._notices: list[Notice] = []
+        self.away = False
+        """Whether the program is to be on no interface, because the node is drained."""
         self.waiting = False
         """Whether an interface waits for its turn; `settle` is then to be called more often."""
+
+    def come_back(self) -> None:
+        """Be away no more; every interface waits for its turn until `settle` has seen to it."""
+        self.away, self.waiting = False, True
 
     def notices(self) -> list[Notice]:
         """Return what has happened since this was last asked."""
@@ -79,7 +85,8 @@ class Links:
         is a notice, and tried again later. One that was in trouble before is that also with `strict`: it shall not keep
         an operator from changing something else. Interfaces done before stay attached.
         """
-        self._ports = {name: self._ports.get(name, _Port()) for name in config.interfaces}
+        names = () if self.away else config.interfaces
+        self._ports = {name: self._ports.get(name, _Port()) for name in names}
         self.waiting = False
         for interface in self._in_need(config, host):
             port = self._ports[interface.name]
@@ -92,8 +99,8 @@ class Links:
             elif strict or now >= port.due:
                 self._attach(interface, config, port, strict)
                 self._next, port.due = now + config.attach_delay, now + RETRY
-        self._data.keep_only({interface.name for interface in _found(config, host)})
-        self.stripping.put_back(config.interfaces if config.mode is Mode.VLAN else ())
+        self._data.keep_only({interface.name for interface in _found(config, host) if interface.name in names})
+        self.stripping.put_back(names if config.mode is Mode.VLAN else ())
 
     def _in_need(self, config: Config, host: Host) -> list[Interface]:
         """The interfaces that are to get the program, in the order of the configuration.
@@ -154,6 +161,8 @@ class Links:
         if name not in config.interfaces:
             known = ", ".join(config.interfaces) or "none"
             raise HostError(f"{name!r} is not a configured interface; `interfaces` has {known}")
+        if self.away:
+            raise HostError("this node is drained and detached; `vc5 undrain --all` brings the program back")
         interface = next((one for one in _found(config, host) if one.name == name), None)
         if interface is None:
             raise HostError(f"interface {name} does not exist now; it gets the program by itself when it comes")

@@ -141,7 +141,6 @@ class Measuring:
             "prober_up": int(not daemon.judging.prober_gone),
             "prober_restarts_total": daemon.prober.restarts,
             "health_frozen": int(bool(daemon.judging.frozen())),
-            "node_drained": int(daemon.instance.state.overrides.node is not None),
             "isolated": int(daemon.instance.governor.isolated),
             "interface_attached": {name: int(name in links) for name in daemon.instance.state.config.interfaces},
             "sync_pending": len(plan.left) if plan else 0,

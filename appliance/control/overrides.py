@@ -21,6 +21,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from appliance.control import departure
+from appliance.control.departure import Departure
 from appliance.errors import RequestError
 from appliance.model import Address, Backend, Service, ServiceKey
 
@@ -70,8 +72,8 @@ class Overrides:
     """All that is overridden, by service, backend and what it is."""
 
     entries: Mapping[Pair, Mapping[What, Override]] = field(default_factory=dict)
-    node: Override | None = None
-    """What drains the whole node; None: nothing."""
+    node: Departure | None = None
+    """What drains the whole node, and how far that is; None: nothing."""
 
     @cached_property
     def drains(self) -> Mapping[Pair, Override]:
@@ -140,9 +142,14 @@ class Overrides:
         }
         return replace(self, entries={pair: found for pair, found in entries.items() if found})
 
-    def drain_node(self, who: str, now: float) -> Overrides:
-        """Have routers send here only what they can send nowhere else; who has said so already is remembered."""
-        return self if self.node is not None else replace(self, node=Override(who, now))
+    def drain_node(self, who: str, now: float, *, rate: float | None = None, until: float | None = None) -> Overrides:
+        """Take the node out of service, of which so many packets a second are known; routes stay `until` at most.
+
+        Who has said so already is remembered, and how far it is; with a moment that replaces the former.
+        """
+        if self.node is None:
+            return replace(self, node=Departure(who, now, first=rate, until=until))
+        return self if until is None else replace(self, node=replace(self.node, until=until))
 
     def undrain_node(self) -> Overrides:
         """Take that back. Raises RequestError where the node is not drained."""
@@ -195,8 +202,8 @@ class Overrides:
         ]
 
     def node_snapshot(self) -> dict[str, Any] | None:
-        """Return who drains the whole node, and since when, in JSON's terms; None: nobody."""
-        return None if self.node is None else {"who": self.node.who, "since": self.node.since}
+        """Return who drains the whole node, since when and how far, in JSON's terms; None: nobody."""
+        return None if self.node is None else self.node.snapshot()
 
 
 def as_json(what: What, override: Override) -> dict[str, Any]:
@@ -226,17 +233,10 @@ def restored(saved: object, node: object = None) -> tuple[Overrides, int]:
     drain = None
     if node is not None:
         try:
-            drain = _read_node(node)
-        except (TypeError, ValueError, KeyError, OverflowError):
+            drain = departure.restored(node)  # type: ignore[arg-type]
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
             refused += 1
     return Overrides(found, drain), refused
-
-
-def _read_node(item: Any) -> Override:
-    since = float(item["since"])
-    if not math.isfinite(since):
-        raise ValueError("no moment")
-    return Override(str(item["who"]), since)
 
 
 def _read(item: Mapping[str, Any]) -> tuple[Pair, What, Override]:

@@ -23,10 +23,9 @@ CHANGES: dict[str, Change] = {
     "disable": Overrides.disable,
     "enable": Overrides.enable,
 }
-NODE_CHANGES: dict[str, Callable[[Overrides, str, float], Overrides]] = {
-    "drain": Overrides.drain_node,
-    "undrain": lambda overrides, who, now: overrides.undrain_node(),
-}
+NODE_VERBS = ("drain", "undrain")
+LONGEST = 24 * 3600.0
+"""Seconds that a drain of the node may wait at most before routes are withdrawn."""
 NAME = 32
 """Characters of the name that an operator goes by."""
 
@@ -35,8 +34,8 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
     """The handlers of a daemon, by verb."""
 
     async def change(request: Request) -> Any:
-        if request.arguments.get("all") is True and request.verb in NODE_CHANGES:
-            return _put_node(daemon, request, NODE_CHANGES[request.verb])
+        if request.arguments.get("all") is True and request.verb in NODE_VERBS:
+            return _put_node(daemon, request)
         key, address, result = _put(daemon, request, request.verb, CHANGES[request.verb])
         overrides = daemon.instance.state.overrides
         if request.verb.endswith("drain"):
@@ -87,17 +86,24 @@ def _put(daemon: Daemon, request: Request, text: str, change: Change) -> tuple[S
     return key, address, {"service": str(key), "backend": str(address)}
 
 
-def _put_node(daemon: Daemon, request: Request, change: Callable[[Overrides, str, float], Overrides]) -> dict[str, Any]:
+def _put_node(daemon: Daemon, request: Request) -> dict[str, Any]:
     """Drain the whole node or take that back: keep it, then tell the routers; where it cannot be kept, neither."""
-    state, who = daemon.instance.state, who_asks(request)
+    state, who, now = daemon.instance.state, who_asks(request), round(time.time(), 3)
     before = state.overrides
-    state.overrides = change(before, who, round(time.time(), 3))
+    if request.verb == "drain":
+        seconds = _deadline(request.arguments)
+        rate = daemon.departing.began() if before.node is None else None
+        state.overrides = before.drain_node(who, now, rate=rate, until=None if seconds is None else now + seconds)
+    else:
+        state.overrides = before.undrain_node()
     try:
         daemon.instance.save()
     except BaseException:
         state.overrides = before
         raise
     drained = state.overrides.node is not None
+    if not drained:
+        daemon.departing.returned()
     text = "the whole node is drained" if drained else "the whole node is drained no more"
     daemon.record(EventKind.OPERATOR, f"{text}, by {who}", reason=f"by {who}")
     daemon.recorder.flush_soon()
@@ -108,6 +114,16 @@ def _put_node(daemon: Daemon, request: Request, change: Callable[[Overrides, str
     how = "as last resorts; connections go on" if drained else "as usual"
     message = f"{text}: {routers} told of its routes {how}"
     return {"node": state.overrides.node_snapshot(), "peers": peers, "told": told, "message": message}
+
+
+def _deadline(arguments: Mapping[str, Any]) -> float | None:
+    """Return after how many seconds routes are to be withdrawn whatever still comes; None: never."""
+    value = arguments.get("deadline")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
+        raise ControlError(f"deadline: must be 0 to {LONGEST:.0f} seconds")
+    return float(value)
 
 
 def who_asks(request: Request) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,12 @@ class Facts:
     """How many flows each backend of a service has, where that is known (instance.py)."""
     governor: Governor = field(default_factory=Governor)
     rates: Rates = field(default_factory=Rates)
+    drained: bool = False
+    """Whether the whole node is drained, or about to be stopped."""
+    withdrawn: bool = False
+    """Whether that is so far that no routes are left."""
+    last: Collection[Address] | None = None
+    """The VIPs that no other node announces (announcing.py)."""
     services_since: Mapping[ServiceKey, float] = field(default_factory=dict)
     """Wall-clock seconds since when services are up or down; the others since the start."""
 
@@ -68,7 +74,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     reasons = {str(reason): memory.reason(reason) for reason in Reason} if memory else {}
     used = memory.flows_used() if memory and any(tracked.values()) else 0
     announcing = Announcing(state.config)
-    standing = Standing(facts.now, facts.learned_at, facts.governor.isolated)
+    standing = Standing(facts.now, facts.learned_at, facts.governor.isolated, facts.withdrawn, facts.last)
     return {
         "version": facts.version,
         "pid": facts.pid,
@@ -99,7 +105,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
         ],
         "prober": dict(facts.prober),
         "vips": [
-            _vip(vip, facts, announcing, standing, up=up, drained=state.overrides.node is not None)
+            _vip(vip, facts, announcing, standing, up=up, drained=facts.drained)
             for vip, up in sorted(plan.desired.vips.items(), key=lambda item: (item[0].version, int(item[0])))
         ],
         "reasons": {name: count for name, count in reasons.items() if count},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from appliance.routing.bgp.session import News, Session
 from appliance.routing.policy import Policy, Terms, foreseen
 from appliance.routing.route import Attributes, Routes
 from appliance.routing.speaker import Speaker
-from appliance.routing.status import Drained, PeerStatus, RoutingStatus
+from appliance.routing.status import PeerStatus, RoutingStatus
 from appliance.telemetry.routing import bgp_details, routing_numbers
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ class Routing:
         self._announcing: Announcing | None = None
         self._config: Config | None = None
         self._vips: Mapping[Address, bool] = {}
-        self._isolated = self._drained = False
+        self._isolated = self._drained = self._withdrawn = False
+        self.last: Collection[Address] | None = None
+        """The VIPs that no other node announces; None: of others nothing is known."""
+        self._last: Collection[Address] | None = None
         self.learned_at = -math.inf
         self._policies: dict[Address, Policy] = {}
         self._trouble = ""
@@ -74,7 +77,7 @@ class Routing:
         self._config, self._announcing = instance.state.config, Announcing(instance.state.config)
         current = instance.current
         self._vips = current.desired.vips if current else {}
-        self._isolated, self._drained = instance.governor.isolated, instance.state.overrides.node is not None
+        self._look_around()
         self._announce(time.monotonic())
         self.bfd = PathsWatched(self._daemon, self.speaker)
         wanted = {one.peer.address: one for one in self._wanted(instance.state.config)}
@@ -87,16 +90,10 @@ class Routing:
         if self.speaker is None:
             return
         instance = self._daemon.instance
-        config, isolated = instance.state.config, instance.governor.isolated
-        drained = instance.state.overrides.node is not None
+        config = instance.state.config
         if config is not self._config:
             self._follow(config, now)
-        elif (isolated, drained) != (self._isolated, self._drained):
-            if drained != self._drained:
-                self._policies.clear()
-            self._isolated, self._drained = isolated, drained
-            self._announce(now)
-        elif self.announced.until is not None and now >= self.announced.until:
+        elif self._look_around() or (self.announced.until is not None and now >= self.announced.until):
             self._announce(now)
         if now < self._second:
             return
@@ -105,6 +102,16 @@ class Routing:
         assert self.bfd is not None
         self.bfd.follow(one.local.peer for one in self.speaker.sessions.values())
         self.sessions.look(self.speaker, self.announced.by_vip)
+
+    def _look_around(self) -> bool:
+        """Note how the node stands; returns whether that has changed."""
+        departing = self._daemon.departing
+        before = self._isolated, self._drained, self._withdrawn, self._last
+        if (departing.current is not None) != self._drained:
+            self._policies.clear()
+        self._isolated, self._drained = self._daemon.instance.governor.isolated, departing.current is not None
+        self._withdrawn, self._last = departing.withdrawn, self.last
+        return before != (self._isolated, self._drained, self._withdrawn, self._last)
 
     def planned(self, plan: Plan) -> None:
         """Tell routers what a plan has changed of VIPs, at once."""
@@ -143,8 +150,7 @@ class Routing:
     def _follow(self, config: Config, now: float) -> None:
         assert self.speaker is not None
         self._config, self._announcing = config, Announcing(config)
-        self._isolated = self._daemon.instance.governor.isolated
-        self._drained = self._daemon.instance.state.overrides.node is not None
+        self._look_around()
         wanted = self._wanted(config)
         self.trouble(NO_ROUTER_ID if len(wanted) < len(config.bgp.peers) else "")
         self._policies.clear()
@@ -174,7 +180,7 @@ class Routing:
 
     def standing(self, now: float) -> Standing:
         """Return what the daemon knows of itself."""
-        return Standing(now, self.learned_at, self._isolated)
+        return Standing(now, self.learned_at, self._isolated, self._withdrawn, self._last)
 
     def _announce(self, now: float, vips: Iterable[Address] | None = None) -> None:
         """Tell all peers of some VIPs, or of all."""
@@ -260,15 +266,14 @@ class Routing:
 
     def status(self, *, routes: bool = False, only: Address | None = None) -> RoutingStatus:
         """Return how it stands with all peers, or with one; with all VIPs where `routes` are wanted."""
-        now, state = time.monotonic(), self._daemon.instance.state
-        config, node = state.config, state.overrides.node
+        now, config = time.monotonic(), self._daemon.instance.state.config
         sessions = self.speaker.sessions if self.speaker else {}
         return RoutingStatus(
             str(config.router_id or ""),
             tuple(self._peer(one, routes=routes) for address, one in sessions.items() if only in (None, address)),
             round(self.standing(now).learning, 3),
             bool(self.speaker and self.speaker.listening),
-            None if node is None else Drained(node.who, node.since),
+            self._daemon.departing.told(),
         )
 
     def _peer(self, session: Session, *, routes: bool) -> PeerStatus:

@@ -56,6 +56,9 @@ async def status(daemon: Daemon) -> Encoded:
         governor=instance.governor,
         learned_at=daemon.routing.learned_at,
         rates=daemon.measuring.rates,
+        drained=daemon.departing.current is not None,
+        withdrawn=daemon.departing.withdrawn,
+        last=daemon.routing.last,
         services_since=daemon.recorder.services_since,
     )
     facts.rates.look(facts.now)
@@ -128,14 +131,16 @@ def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
 
 def summary(daemon: Daemon) -> str:
     """One line for `systemctl status`."""
+    if (left := daemon.departing.left()) is not None:
+        return f"stops when its traffic has ebbed, in {left:.0f} s at the latest"
     services = daemon.instance.current.services if daemon.instance.current else {}
     up = sum(1 for service in services.values() if service.up)
     parts = [f"reload refused, the old configuration is in force: {daemon.refusal}"] if daemon.refusal else []
     parts.append(f"{up} of {len(services)} services up")
     if awaits := waiting(daemon):
         parts.append(f"waiting for {', '.join(awaits)}")
-    if (node := daemon.instance.state.overrides.node) is not None:
-        parts.append(f"NODE DRAINED by {node.who}")
+    if (node := daemon.departing.current) is not None:
+        parts.append(f"NODE DRAINED by {node.who}" + (f", {node.stage}" if node.withdrawn else ""))
     if frozen := daemon.judging.frozen():
         parts.append(f"HEALTH FROZEN: {frozen}")
     return "; ".join(parts)

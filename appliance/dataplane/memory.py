@@ -310,6 +310,11 @@ class Memory:
         (one, two) = pairs
         return list(zip(one[::2], one[1::2], two[::2], two[1::2], strict=True))
 
+    def packets(self, first: int, count: int) -> int:
+        """How many packets `count` destinations from `first` on were sent together; as in `counter`."""
+        starts = ((row * 2 * self.shape.destinations + first) * 2 for row in range(self.shape.cpus + 1))
+        return sum(sum(self.counters[start : start + 2 * count].tolist()[::2]) for start in starts) & _U64
+
     def set_counter(self, number: int, name: str, value: int) -> None:
         """Make a counter's sum `value`, by the daemon's own row: the other rows belong to the program."""
         row = self.counter_place(self.shape.cpus, number, name)

@@ -5,7 +5,8 @@ and next hops that the session agreed on. The attributes are those of the VIP's 
 come from its group, else from `bgp`; communities of services are added to the peer's.
 
 A route that is a last resort has `demote_med` and `demote_communities`; over iBGP a local preference of 0. While the
-whole node is drained, all routes are, and carry the community of RFC 8326 in any case.
+whole node is drained, all routes are, and carry the community of RFC 8326 in any case. One that only this node still
+announces, although the VIP is down, has `last_communities` besides.
 
 The next hop of an IPv4 route is `next_hop_4` of the VIP or peer, else the local end of an IPv4 session, else, where the
 session allows it (RFC 8950), the next hop of IPv6. That is `next_hop_6` of the VIP or peer, else the local end of an
@@ -61,7 +62,7 @@ class Policy:
         self.terms = terms
         self._draining = draining
         self._filters = filters or Filters(peer.accept, peer.reject)
-        self._made: dict[tuple[int, int, bool], Attributes | None] = {}
+        self._made: dict[tuple[int, int, bool, bool], Attributes | None] = {}
 
     def routes(self, announced: Mapping[Address, Announce]) -> Routes:
         """Return all that the peer is to know."""
@@ -78,10 +79,10 @@ class Policy:
             return None
         # To hash an address takes as long as all else here, and there are thousands.
         said = self._vips.get(vip, NOTHING_SAID) if self._vips else NOTHING_SAID
-        demoted = self._draining or announce is not Announce.YES
-        key = (id(said), vip.version, demoted)  # `said` lives as long as the configuration, which this one holds
+        demoted, last = self._draining or announce is not Announce.YES, announce is Announce.LAST
+        key = (id(said), vip.version, demoted, last)  # `said` lives as long as the configuration, which this one holds
         if key not in self._made:
-            self._made[key] = self._attributes(vip, said, demoted)
+            self._made[key] = self._attributes(vip, said, demoted=demoted, last=last)
         return self._made[key]
 
     def why(self, vip: Address, announce: Announce, reason: str = "") -> str:
@@ -104,7 +105,7 @@ class Policy:
     def _told(self, announce: Announce) -> bool:
         return announce is not Announce.NO and (announce is not Announce.DOWN or self._peer.demote_down)
 
-    def _attributes(self, vip: Address, said: VipRoutes, demoted: bool) -> Attributes | None:
+    def _attributes(self, vip: Address, said: VipRoutes, *, demoted: bool, last: bool) -> Attributes | None:
         next_hop = self._next_hop(vip.version, said)
         if next_hop is None or self._refused(vip.version):
             return None
@@ -115,6 +116,8 @@ class Policy:
         if demoted:
             med, preference = peer.demote_med or med, 0
             communities += peer.demote_communities
+        if last:
+            communities += peer.last_communities
         if self._draining:
             communities += (GRACEFUL_SHUTDOWN,)
         more = peer.prepend if said.prepend is None else said.prepend

@@ -294,14 +294,32 @@ class PeerStatus:
 
 @dataclass(frozen=True)
 class Drained:
-    """Who drains the whole node (RFC 8326), and since when in wall-clock seconds."""
+    """Who drains the whole node (RFC 8326), since when in wall-clock seconds, and how far that is."""
 
     who: str
     since: float
+    stage: str = "demoted"
+    """One of control/departure.py."""
+    rate: float | None = None
+    """Packets to VIPs a second, lately; None: not known."""
+    first: float | None = None
+    """What it was when the drain began."""
+    ceiling: float | None = None
+    """With so many a second or fewer the next stage follows; None: this is the last one."""
+    until: float | None = None
+    """When routes are withdrawn whatever still comes, or a daemon ends that stops; None: never."""
 
     def as_json(self) -> dict[str, Any]:
         """As JSON carries it."""
-        return {"who": self.who, "since": self.since}
+        return {
+            "who": self.who,
+            "since": self.since,
+            "stage": self.stage,
+            "packets_per_second": self.rate,
+            "packets_per_second_before": self.first,
+            "packets_per_second_calm": self.ceiling,
+            "until": self.until,
+        }
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,7 @@ PEER = record(
         "on_vip_down": _word(("demote", "withdraw")),
         "demote_med": WHOLE,
         "demote_communities": COMMUNITY,
+        "last_communities": COMMUNITY,
         "graceful_restart": FLAG,
         "restart_time": WHOLE,
         "router_id": OPTIONAL_ADDRESS,

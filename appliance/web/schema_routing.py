@@ -121,7 +121,24 @@ ROUTING = record(
         "learning": number("Seconds until anything is announced."),
         "listening": flag("Whether routers may connect."),
         "drained": nullable(
-            record("The node is drained (RFC 8326).", {"who": text("By whom."), "since": number(f"Since when. {AT}")})
+            record(
+                "The node is drained (RFC 8326).",
+                {
+                    "who": text("By whom."),
+                    "since": number(f"Since when. {AT}"),
+                    "stage": text(
+                        "How far that is: its routes are last resorts, or withdrawn, or the program is off the "
+                        "interfaces as well.",
+                        values=("demoted", "withdrawn", "detached"),
+                    ),
+                    "packets_per_second": nullable(number("Packets to VIPs a second, lately; null: not known.")),
+                    "packets_per_second_before": nullable(number("As many there were when it began; null: not known.")),
+                    "packets_per_second_calm": nullable(
+                        number("With so many or fewer for a while the next stage follows; null: this is the last.")
+                    ),
+                    "until": nullable(number(f"When routes are withdrawn, or a stop ends, whatever still comes. {AT}")),
+                },
+            )
         ),
         "peers": array(PEER, "The routers."),
     },

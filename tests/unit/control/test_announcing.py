@@ -18,7 +18,7 @@ from appliance.control.announcing import (
     learned_at,
     withheld,
 )
-from appliance.model import Config, Protocol, Service, ServiceKey
+from appliance.model import Config, LastAnnouncer, Protocol, Service, ServiceKey
 from appliance.model_bgp import Bgp, VipRoutes
 
 VIPS = [ipaddress.ip_address(text) for text in ("203.0.113.10", "203.0.113.11", "2001:db8::10", "203.0.113.99")]
@@ -63,6 +63,17 @@ WANTED = [
     ({"withheld": "disabled", "learning": 3.0}, False, "no", "disabled"),
     ({"learning": 11.2}, False, "no", "learning, 12 s left"),
     ({"learning": 11.2}, True, "no", "learning"),
+    ({"last": True}, False, "yes", ""),
+    ({"last": True}, True, "demote", "cut off"),
+]
+
+# What is said of a VIP that no other node announces -> how it is announced while it is down, up for a moment, isolated
+LAST_OF_ALL = [
+    ({}, False, 100.0, False, "last", "down, and no other node announces it (last_announcer)"),
+    ({}, False, 100.0, True, "last", "no other node announces it"),
+    ({}, True, 4.5, False, "last", "up for less than 5s (hold_down)"),
+    ({"learning": 3.0}, False, 100.0, False, "no", "learning"),
+    ({"withheld": "disabled"}, False, 100.0, False, "no", "disabled"),
 ]
 
 
@@ -73,13 +84,43 @@ def test_what_is_wanted(said: dict[str, Any], isolated: bool, how: str, reason: 
     assert reason in told.reason
 
 
+@pytest.mark.parametrize(("said", "up", "seconds", "isolated", "how", "reason"), LAST_OF_ALL)
+@pytest.mark.parametrize("demote", [True, False])
+def test_the_last_that_announces_a_vip(
+    said: dict[str, Any], up: bool, seconds: float, isolated: bool, how: str, reason: str, demote: bool
+) -> None:
+    told = announcement(Config(demote=demote), up=up, for_seconds=seconds, isolated=isolated, last=True, **said)
+    assert str(told.how) == how
+    assert reason in told.reason
+
+
+def test_only_vips_that_are_to_keep_their_route_do() -> None:
+    kept = replace(service(WEB), last_announcer=LastAnnouncer.KEEP)
+    announcing = Announcing(Config(services=(kept, service(SHOP))))
+
+    def told(last: frozenset[Any] | None) -> list[str]:
+        standing = Standing(1000.0, last=last)
+        return [str(announcing.of(vip, up=False, since=0.0, standing=standing).how) for vip in (WEB, SHOP)]
+
+    assert told(None) == ["last", "down"]
+    assert told(frozenset()) == ["down", "down"]
+    assert told(frozenset({WEB, SHOP})) == ["last", "down"]
+
+
+def test_a_node_that_has_left_announces_nothing() -> None:
+    kept = replace(service(WEB), last_announcer=LastAnnouncer.KEEP)
+    for up in (True, False):
+        told = Announcing(Config(services=(kept,))).of(WEB, up=up, since=0.0, standing=Standing(1000.0, withdrawn=True))
+        assert (str(told.how), told.reason) == ("no", "this node is drained, and its routes are withdrawn")
+
+
 def test_without_a_hold_down_it_is_announced_at_once() -> None:
     told = announcement(Config(hold_down=0.0), up=True, for_seconds=0.0, isolated=False)
     assert str(told.how) == "yes"
 
 
 def test_what_is_down_is_not_announced_unless_somebody_says_so() -> None:
-    assert [str(how.usual) for how in Announce] == ["yes", "demote", "no", "no"]
+    assert [str(how.usual) for how in Announce] == ["yes", "demote", "last", "no", "no"]
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
 
+from appliance.control.departure import Departure
 from appliance.control.overrides import Overrides, What, restored
 from appliance.control.state import State
 from appliance.dataplane.enums import State as Receives
@@ -147,7 +149,19 @@ def test_the_whole_node() -> None:
     nothing = Overrides()
     drained = nothing.drain_node("ann", 10.0)
     assert drained.drain_node("bob", 20.0) == drained
-    assert (nothing.node_snapshot(), drained.node_snapshot()) == (None, {"who": "ann", "since": 10.0})
+    assert nothing.node_snapshot() is None
+    assert drained.node_snapshot() == {
+        "who": "ann",
+        "since": 10.0,
+        "stage": "demoted",
+        "packets_per_second_before": None,
+        "until": None,
+    }
+    hurried = nothing.drain_node("ann", 10.0, rate=7.5, until=99.0)
+    assert drained.drain_node("bob", 20.0, until=99.0).node == Departure("ann", 10.0, until=99.0)
+    assert hurried.drain_node("bob", 20.0) == hurried
+    assert restored([], hurried.node_snapshot()) == (hurried, 0)
+    assert restored([], {"who": "ann", "since": 10.0}) == (drained, 0)
     assert drained.undrain_node() == nothing
     with pytest.raises(RequestError, match="this node is not drained; nothing to take back"):
         nothing.undrain_node()
@@ -169,7 +183,11 @@ def test_the_drain_of_the_node_is_no_matter_of_backends() -> None:
         state = again
 
 
-@pytest.mark.parametrize("node", [7, [], "x", {}, {"who": "ann"}, {"who": "ann", "since": "soon"}, {"since": 1.0}])
+STRANGE: list[Any] = [7, [], "x", {}, {"who": "ann"}, {"who": "ann", "since": "soon"}, {"since": 1.0}]
+STRANGER: list[Any] = [{"stage": "gone"}, {"since": None}, {"until": "soon"}, {"packets_per_second_before": math.inf}]
+
+
+@pytest.mark.parametrize("node", [*STRANGE, *({"who": "ann", "since": 1.0, **more} for more in STRANGER)])
 def test_a_drain_that_makes_no_sense_is_counted_and_left_out(node: Any) -> None:
     assert restored([OVERRIDE], node) == (restored([OVERRIDE])[0], 1)
 

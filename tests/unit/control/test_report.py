@@ -35,7 +35,7 @@ FACTS = Facts(
 )
 
 
-def told(state: State, health: HealthTable, data: DataPlane, **assumed: Health) -> dict[str, Any]:
+def told(state: State, health: HealthTable, data: DataPlane, facts: Facts = FACTS, **assumed: Health) -> dict[str, Any]:
     """The report, through JSON. `assumed` is by backend: b2=..."""
     known: dict[Pair, Health] = {(WEB, address(int(name[1:]))): found for name, found in assumed.items()}
 
@@ -46,8 +46,8 @@ def told(state: State, health: HealthTable, data: DataPlane, **assumed: Health) 
     made = plan(state, verdict, host(1, 2), seed=SEED, now=160.0, openings=Openings())
     if data.generation is not None:
         data.apply(made.desired)
-    body = overview(FACTS, state, made, data, [ETH0])
-    body["services"] = list(services(FACTS, state, made, health, known, data))
+    body = overview(facts, state, made, data, [ETH0])
+    body["services"] = list(services(facts, state, made, health, known, data))
     found: dict[str, Any] = json.loads(json.dumps(body))
     return found
 
@@ -88,8 +88,11 @@ def test_all_that_a_drained_node_announces_is_a_last_resort(
     one = config(service(WEB, 1, vip_enabled=enabled))
     state = State(one, Overrides().drain_node("ann", 10.0))
     health = judged(one, b1=Outcome.OK if up else Outcome.NONE)
-    (vip,) = told(state, health, DataPlane(tmp_path, None, 1, pinned=False))["vips"]
+    data = DataPlane(tmp_path, None, 1, pinned=False)
+    (vip,) = told(state, health, data, facts=replace(FACTS, drained=True))["vips"]
     assert (vip["announce"], vip["reason"]) == expected
+    (vip,) = told(state, health, data, facts=replace(FACTS, drained=True, withdrawn=True))["vips"]
+    assert vip["announce"] == "no"
 
 
 def test_before_there_is_a_data_plane(tmp_path: Path) -> None:

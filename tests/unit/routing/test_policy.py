@@ -129,12 +129,24 @@ def test_a_last_resort(peer: dict[str, Any], ibgp: bool, draining: bool, attribu
     assert (found.med, found.local_pref, found.communities) == attributes
 
 
+def test_the_last_that_is_announced_is_marked() -> None:
+    """Like a last resort of any other kind, and told apart by a community of the operator's."""
+    policy = Policy(config(), replace(PEER_4, last_communities=(TWO,), communities=(ONE,)), OVER_4)
+    found, other = policy.route_of(FOUR, Announce.LAST), policy.route_of(FOUR, DEMOTE)
+    assert found is not None
+    assert other is not None
+    assert (found.med, found.communities) == (LARGEST_MED, (ONE, GRACEFUL_SHUTDOWN, TWO))
+    assert replace(found, communities=other.communities) == other
+    assert other.communities == (ONE, GRACEFUL_SHUTDOWN)
+
+
 # how, demote_down, drained, why -> whether it is told, and why not as usual
 TOLD = [
     (YES, False, False, "", True, ""),
     (YES, False, True, "", True, "a last resort: this node is drained"),
     (DEMOTE, False, False, "cut off", True, "a last resort: cut off"),
     (DEMOTE, False, False, "", True, "a last resort"),
+    (Announce.LAST, False, False, "down", True, "a last resort: down"),
     (DOWN, False, False, "up for less than 5s", False, "up for less than 5s"),
     (DOWN, False, False, "", False, "down"),
     (DOWN, True, False, "down", True, "a last resort: down"),
