@@ -1,0 +1,336 @@
+"""This node among the others of its fleet: tells what happens here, and acts on what the others say.
+
+Level-triggered like the rest of the daemon. What is true is held against what was told (fleet_told.py, fleet_slots.py),
+at once where something has changed and again from time to time; remembered flows come from the program's own ring
+(fleet_flows.py). What others tell of the whole fleet, tracked slots and flows, goes into the tables; what they say of
+themselves is kept (fleet_others.py) for whoever asks. The exchange itself is appliance/fleet.
+
+A node that starts asks the others for what they know, and announces nothing before it has that, or `learn` is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from appliance.control.fleet_flows import FlowNews, FlowRound, FlowsLearnt
+from appliance.control.fleet_others import Others
+from appliance.control.fleet_slots import SlotsTold, learn_slots, learn_table
+from appliance.control.fleet_told import Told
+from appliance.control.fleet_voice import FleetVoice
+from appliance.control.plan import Plan, grace
+from appliance.dataplane.slotshare import retell
+from appliance.errors import HostError, KernelError
+from appliance.fleet.members import Member
+from appliance.fleet.orders import Failed, Gone, Joined, Learn, Order, Send, Synced, TableTold, Why
+from appliance.fleet.records import Flows, NodeState, Record, Slots, Tables
+from appliance.fleet.session import Exchange
+from appliance.fleet.socket import FleetSocket
+from appliance.model import Config, EventKind, ServiceKey, Severity
+from appliance.model_fleet import Fleet
+
+if TYPE_CHECKING:
+    from appliance.control.daemon import Daemon
+
+SOON = 0.02
+"""Seconds for which verdicts gather before the view of them is told."""
+SLICE = 0.005
+"""Seconds of the loop's time that telling may take in one turn."""
+ASKED = 5.0
+"""Seconds after which a node is asked again for a table that is another one than ours."""
+DIFFERENT = 1.5
+"""Seconds for which it has to be another one before a node that has learnt asks for it."""
+GONE = {
+    Why.SILENT: (Severity.ERROR, "not heard any more"),
+    Why.LEFT: (Severity.NOTICE, "said goodbye"),
+    Why.RESTARTED: (Severity.NOTICE, "restarted"),
+}
+
+
+class FleetNode:
+    """What a daemon does with a fleet, as long as its configuration names one."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._loop: asyncio.AbstractEventLoop
+        self.exchange: Exchange | None = None
+        self.socket: FleetSocket | None = None
+        self.others = Others()
+        self._config: Config | None = None
+        self._fleet: Fleet | None = None
+        self._trouble = ""
+        self._second = self._began = 0.0
+        self._fresh()
+
+    def _fresh(self) -> None:
+        """Have told nothing and know nothing."""
+        self.told = Told()
+        self.voice = FleetVoice(self._daemon, self.told)
+        self.slots = SlotsTold(self.voice.service, self.told)
+        self.learnt, self._round = FlowsLearnt(), FlowRound()
+        self.others = Others()
+        self._news: FlowNews | None = None
+        self._view_soon: asyncio.TimerHandle | None = None
+        self._slots_soon: asyncio.Handle | None = None
+        self._asked: dict[tuple[int, ServiceKey], float] = {}
+        self._differs: dict[tuple[int, ServiceKey], float] = {}
+        self._open: set[tuple[int, ServiceKey]] = set()
+
+    # ---- beginning and end
+
+    def begin(self) -> None:
+        """Join the fleet, if there is one; before anything is announced."""
+        self._loop = asyncio.get_running_loop()
+        self._follow(time.monotonic())
+
+    def look(self, now: float) -> None:
+        """Several times a second: follow the configuration, tell what is due."""
+        if self._daemon.instance.state.config is not self._config:
+            self._follow(now)
+        if self.exchange is None:
+            return
+        self._follow_program()
+        self.learnt.look(now)
+        if now < self._second:
+            return
+        self._second = now + 1
+        self._each_second(now)
+
+    def close(self) -> None:
+        """Say goodbye."""
+        if self.exchange is not None:
+            self._do(self.exchange.leave(time.monotonic()))
+        self._end()
+
+    def _end(self) -> None:
+        if self._news is not None:
+            self._news.close()
+        for handle in (self._view_soon, self._slots_soon):
+            if handle is not None:
+                handle.cancel()
+        if self.socket is not None:
+            self.socket.close()
+        self.exchange = self.socket = None
+        self._fresh()
+
+    def _follow(self, now: float) -> None:
+        """Go on with another configuration."""
+        config = self._config = self._daemon.instance.state.config
+        before, self._fleet = self._fleet, config.fleet
+        if config.fleet is None:
+            if before is not None:
+                self.close()
+            self.trouble("")
+            return
+        if before is not None and self.exchange is not None and self.socket is not None:
+            if (before.source, before.port, before.group) == (config.fleet.source, config.fleet.port, config.fleet.group):
+                self._do(self.exchange.configure(self.socket.without_own(config.fleet), now))
+                self._configured(config)
+                return
+            self.close()
+        self._join(config, config.fleet, now)
+
+    def _join(self, config: Config, fleet: Fleet, now: float) -> None:
+        try:
+            self.socket = FleetSocket(self._loop, fleet, self._heard, self._due)
+        except (HostError, OSError) as error:
+            self.trouble(f"fleet: nothing can be exchanged: {error}")
+            self._config = None  # it is tried again
+            return
+        self.trouble("")
+        life = secrets.randbits(64)
+        self.exchange = Exchange(self.socket.without_own(fleet), self.voice, life, lambda: secrets.randbits(64), now)
+        self._began = now
+        self._configured(config)
+        self.slots.changed(self._services())
+        self._tell_slots()
+        self._do(self.exchange.due(now))
+
+    def _configured(self, config: Config) -> None:
+        self.voice.configured(config)
+        self.told.forget_tables(self._services())
+        self.slots.changed(self._services())
+        self._slots_later()
+        self.view_changed()
+
+    def _services(self) -> list[ServiceKey]:
+        tables = self._daemon.instance.data.tables
+        return list(tables.tracked()) if tables is not None else []
+
+    def trouble(self, words: str) -> None:
+        """Raise an alarm for what keeps the exchange from working, once."""
+        if words and words != self._trouble:
+            self._daemon.record(EventKind.ALARM, words)
+        self._trouble = words
+
+    # ---- telling
+
+    def planned(self, plan: Plan) -> None:
+        """Tell what a plan has changed."""
+        if self.exchange is None:
+            return
+        self.slots.changed(plan.looks)
+        self._slots_later()
+        self.view_changed()
+
+    def view_changed(self) -> None:
+        """Have verdicts and announcements told."""
+        if self._view_soon is None:
+            self._view_soon = self._loop.call_later(SOON, self._tell_view)
+
+    def _tell_view(self) -> None:
+        self._view_soon = None
+        records = [
+            *self.told.changed_view(self.voice.down(), time.time()),
+            *self.told.changed_announces(self.voice.announces()),
+        ]
+        self.tell(records)
+
+    def _slots_later(self) -> None:
+        if self._slots_soon is None:
+            self._slots_soon = self._loop.call_soon(self._tell_slots)
+
+    def _tell_slots(self) -> None:
+        """Tell of tables, a slice of the loop's time after the other."""
+        self._slots_soon = None
+        tables = self._daemon.instance.data.tables
+        if tables is None:
+            return
+        began = time.monotonic()
+        for records in self.slots.records(tables):
+            self.tell(records)
+            if time.monotonic() - began > SLICE:
+                break
+        if self.slots.waiting:
+            self._slots_soon = self._loop.call_later(0, self._tell_slots)
+
+    def _follow_program(self) -> None:
+        """Listen to the ring of the program that runs."""
+        generation = self._daemon.instance.data.generation
+        if generation is None or (self._news is not None and self._news.generation is generation):
+            return
+        if self._news is not None:
+            self._news.close()
+            self._news = None
+        if not generation.shape.fleet:
+            return
+        try:
+            self._news = FlowNews(generation, self.tell)
+        except KernelError as error:
+            self.trouble(f"fleet: remembered flows cannot be told: {error}")
+
+    def _each_second(self, now: float) -> None:
+        assert self.exchange is not None
+        tables, config = self._daemon.instance.data.tables, self._daemon.instance.state.config
+        self.view_changed()
+        if tables is None:
+            return
+        self.slots.due(tables, lambda key: retell(round(config.idle), grace(config, key)), now)
+        if self.slots.waiting:
+            self._slots_later()
+        if any(tables.tracked().values()) and tables.memory.shape.fleet:
+            self.tell(list(self._round.step(tables.memory)))
+        self._compare(now)
+        if self._daemon.routing.learning and self.knows_all:
+            self._daemon.routing.learned(now)
+            self._do(self.exchange.announce(now))
+
+    def tell(self, records: Sequence[Record]) -> None:
+        """Tell all others."""
+        if self.exchange is not None and records:
+            self._do(self.exchange.publish(records, time.monotonic()))
+
+    # ---- hearing
+
+    @property
+    def joining(self) -> bool:
+        """Whether this node has answered nobody yet."""
+        return self.voice.state is NodeState.LEARNING
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether this node has all that the others know."""
+        return self.exchange is not None and self.exchange.learnt and not self._open
+
+    def _heard(self, data: bytes, source: object, now: float) -> None:
+        if self.exchange is not None:
+            self._do(self.exchange.received(data, source, now))  # type: ignore[arg-type]
+
+    def _due(self, now: float) -> None:
+        if self.exchange is not None:
+            self._do(self.exchange.due(now))
+
+    def _do(self, orders: Sequence[Order]) -> None:
+        """Do what the exchange wants done."""
+        for order in orders:
+            match order:
+                case Send(data, to):
+                    if self.socket is not None:
+                        self.socket.send(data, to)
+                case Learn(member, records):
+                    for record in records:
+                        self._learn(member, record)
+                case Joined(member):
+                    self._joined(member)
+                case Gone(member, why):
+                    self._gone(member, why)
+                case Synced(member):
+                    self._daemon.record(EventKind.DAEMON, f"fleet: has learnt what {member.name} knows")
+                case TableTold(member, service, table):
+                    self._open.discard((member.life, service))
+                    tables = self._daemon.instance.data.tables
+                    if table is not None and tables is not None:
+                        learn_table(tables, table, joining=self.joining)
+                case Failed(what):
+                    self._daemon.record(EventKind.ALARM, f"fleet: a record cannot be told: {what}")
+        if self.socket is not None and self.exchange is not None:
+            self.socket.wake_at(self.exchange.deadline())
+
+    def _learn(self, member: Member, record: Record) -> None:
+        tables = self._daemon.instance.data.tables
+        if isinstance(record, Flows):
+            if tables is not None and tables.memory.shape.fleet:
+                self.learnt.learn(tables, record, time.monotonic())
+        elif isinstance(record, Slots):
+            if tables is not None:
+                learn_slots(tables, record, joining=self.joining)
+        else:
+            self.others.learn(member, record)
+            if isinstance(record, Tables) and self.joining:
+                self._compare(time.monotonic())
+
+    def _joined(self, member: Member) -> None:
+        self.others.joined(member)
+        text = f"fleet: {member.name} at {member.address} is there, version {member.facts.version}"
+        self._daemon.record(EventKind.DAEMON, text, outcome="joined")
+
+    def _gone(self, member: Member, why: Why) -> None:
+        self.others.gone(member)
+        for known in (self._asked, self._differs):
+            for place in [place for place in known if place[0] == member.life]:
+                del known[place]
+        self._open = {place for place in self._open if place[0] != member.life}
+        severity, words = GONE[why]
+        text = f"fleet: {member.name} at {member.address} {words}"
+        self._daemon.record(EventKind.DAEMON, text, outcome=str(why), severity=severity)
+
+    def _compare(self, now: float) -> None:
+        """Ask for tables that are other ones than ours: at once while this node learns, else where it lasts."""
+        assert self.exchange is not None
+        mine, wait = self.told.tables, 0.0 if self.joining else DIFFERENT
+        for other in self.others:
+            if other.member.facts.state not in (NodeState.READY, NodeState.DRAINING):
+                continue
+            for key, table in other.tables.items():
+                own, place = mine.get(key), (other.member.life, key)
+                if own is None or own.slot_count != table.slot_count or own.slots == table.slots:
+                    self._differs.pop(place, None)
+                    continue
+                since = self._differs.setdefault(place, now)
+                if now - since >= wait and now - self._asked.get(place, -ASKED) >= ASKED:
+                    self._asked[place] = now
+                    self._open.add(place)
+                    self._do(self.exchange.ask_table(*place, now))
