@@ -22,6 +22,8 @@ ISOLATED = (
     "see to its links and switches; the tables stay as they were"
 )
 
+FLEET_LEARN = 10.0
+"""Seconds for which a node without `learn` waits for others to tell what they know; alone, it waits in vain."""
 DISABLED = "disabled in the configuration"
 REMOVED = "not in the configuration any more"
 WITHDRAWN = "this node is drained, and its routes are withdrawn"
@@ -60,8 +62,13 @@ class Standing:
 
 
 def learned_at(config: Config, started: float, *, resumed: bool) -> float:
-    """Return when a daemon that was `started` then has learned; `resumed`: it goes on with sessions of another one."""
-    return started if resumed else started + (config.learn or 0.0)
+    """Return when a daemon that was `started` then has learned, at the latest.
+
+    With a fleet that is as soon as the others have told what they know. `resumed`: it goes on with sessions of another
+    daemon, and has nothing to learn.
+    """
+    usual = FLEET_LEARN if config.fleet is not None else 0.0
+    return started if resumed else started + (usual if config.learn is None else config.learn)
 
 
 def disabled(config: Config) -> frozenset[Address]:

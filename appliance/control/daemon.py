@@ -2,9 +2,9 @@
 
 Boot: configuration, host, program (adopted or compiled), all tables, attach, control socket, READY, prober. Reload: the
 new configuration is read and its program compiled beside the running one, then put in force in one step or not at all.
-Stop (SIGTERM, SIGINT): with `leave` it waits for traffic to ebb (departing.py); the prober ends,
-everything is detached and removed. Leave (SIGUSR1): the daemon ends and the
-data plane works on, for the next daemon to adopt, as when it is killed or fails; that is how to restart one.
+Stop (SIGTERM, SIGINT): with `leave` it waits for traffic to ebb (departing.py); the prober ends, everything is detached
+and removed. Leave (SIGUSR1): the daemon ends and the data plane works on, for the next daemon to adopt, as when it is
+killed or fails; that is how to restart one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from appliance.control.blocking import Blocking
 from appliance.control.departing import Departing
 from appliance.control.descriptors import Descriptors
 from appliance.control.drilling import Drilling
+from appliance.control.fleet import FleetNode
 from appliance.control.handover import Estate, Inheritance, receive, unblock
 from appliance.control.instance import Instance, data_plane, state_for
 from appliance.control.judging import Judging
@@ -66,8 +67,7 @@ class Daemon:
         self._door = Door(root.prober_socket, prober_user) if prober_user is not None else None
         self.file = file
         self.notifier = Notifier()
-        self.started = time.monotonic()
-        self.loaded_at = time.time()
+        self.started, self.loaded_at = time.monotonic(), time.time()
         self.generation = 1
         self.warnings: tuple[dict[str, Any], ...] = ()
         self.refusal = ""
@@ -80,17 +80,14 @@ class Daemon:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.upkeep = Upkeep(self)
         self.slices, self.pulse = Slices(), Pulse()
-        self.blocking = Blocking(self)
-        self.drilling, self.judging = Drilling(self), Judging(self)
-        self.measuring = Measuring(self)
-        self.telling = Telling(self)
-        self.routing, self.departing = Routing(self), Departing(self)
-        self.estate, self.inherited = Estate(), inherited
+        self.blocking, self.drilling, self.judging = Blocking(self), Drilling(self), Judging(self)
+        self.measuring, self.telling = Measuring(self), Telling(self)
+        self.routing, self.departing, self.fleet = Routing(self), Departing(self), FleetNode(self)
+        self.estate, self.inherited, self.trials = Estate(), inherited, Trials(self)
         self.descriptors = Descriptors(self.estate, inherited, self.notifier)
         # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
         self._patient = self.notifier.heard or bool(inherited.program)
         reexec.offer_all(self)
-        self.trials = Trials(self)
 
     async def run(self) -> int:
         """Run until a signal; returns the exit status. Raises Vc5Error where it cannot start."""
@@ -204,6 +201,7 @@ class Daemon:
             self.reloading.release()
             await self.prober.start()
             self.routing.begin()
+            self.fleet.begin()
             reexec.answer(self)
             ticking = asyncio.create_task(self._tick())
             stopping = asyncio.create_task(self._stop.wait())
@@ -215,6 +213,7 @@ class Daemon:
             self.notifier.stopping()
             self.drilling.close()
             await self.server.close()
+            self.fleet.close()
             await self.routing.close(forever=self._removing)
             await self.prober.stop()
             await self.telling.stop()
@@ -242,8 +241,8 @@ class Daemon:
         while True:
             now = time.monotonic()
             self.instance.tick()
-            self.routing.look(now)
-            self.departing.look(now)
+            for part in (self.routing, self.departing, self.fleet):
+                part.look(now)
             if self.prober.behind:
                 self.instance.openings.held = now + 2 * TICK
             for service in self.instance.openings.due(now):
@@ -325,6 +324,7 @@ class Daemon:
         if before is None or (made.neighbours is not before.neighbours and made.neighbours != before.neighbours):
             self.watch.want(made.wanted, made.neighbours)
         self.routing.planned(made)
+        self.fleet.planned(made)
         if before is not None:
             self.recorder.services(before, made)
         if self.instance.data.numbering() != numbering:

@@ -23,12 +23,13 @@ from appliance.control.fleet_told import Told
 from appliance.control.fleet_voice import FleetVoice
 from appliance.control.plan import Plan, grace
 from appliance.dataplane.slotshare import retell
-from appliance.errors import HostError, KernelError
+from appliance.errors import KernelError
 from appliance.fleet.members import Member
-from appliance.fleet.orders import Failed, Gone, Joined, Learn, Order, Send, Synced, TableTold, Why
-from appliance.fleet.records import Flows, NodeState, Record, Slots, Tables
+from appliance.fleet.orders import Failed, Gone, Joined, Learn, Order, Synced, TableTold, Why
+from appliance.fleet.records import Flows, NodeState, Record, Slots, TableOf, Tables
+from appliance.fleet.runner import Runner
 from appliance.fleet.session import Exchange
-from appliance.fleet.socket import FleetSocket
+from appliance.fleet.socket import without_own
 from appliance.model import Config, EventKind, ServiceKey, Severity
 from appliance.model_fleet import Fleet
 
@@ -56,13 +57,12 @@ class FleetNode:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._loop: asyncio.AbstractEventLoop
-        self.exchange: Exchange | None = None
-        self.socket: FleetSocket | None = None
+        self.runner: Runner | None = None
         self.others = Others()
         self._config: Config | None = None
         self._fleet: Fleet | None = None
         self._trouble = ""
-        self._second = self._began = 0.0
+        self._second = 0.0
         self._fresh()
 
     def _fresh(self) -> None:
@@ -90,7 +90,7 @@ class FleetNode:
         """Several times a second: follow the configuration, tell what is due."""
         if self._daemon.instance.state.config is not self._config:
             self._follow(now)
-        if self.exchange is None:
+        if self.runner is None:
             return
         self._follow_program()
         self.learnt.look(now)
@@ -101,19 +101,16 @@ class FleetNode:
 
     def close(self) -> None:
         """Say goodbye."""
-        if self.exchange is not None:
-            self._do(self.exchange.leave(time.monotonic()))
-        self._end()
-
-    def _end(self) -> None:
+        if self.runner is None:
+            return
         if self._news is not None:
+            self._news.take()
             self._news.close()
         for handle in (self._view_soon, self._slots_soon):
             if handle is not None:
                 handle.cancel()
-        if self.socket is not None:
-            self.socket.close()
-        self.exchange = self.socket = None
+        self.runner.stop()
+        self.runner = None
         self._fresh()
 
     def _follow(self, now: float) -> None:
@@ -125,29 +122,27 @@ class FleetNode:
                 self.close()
             self.trouble("")
             return
-        if before is not None and self.exchange is not None and self.socket is not None:
-            if (before.source, before.port, before.group) == (config.fleet.source, config.fleet.port, config.fleet.group):
-                self._do(self.exchange.configure(self.socket.without_own(config.fleet), now))
+        fleet = without_own(config.fleet)
+        if self.runner is not None and before is not None:
+            if before == config.fleet:
                 self._configured(config)
                 return
             self.close()
-        self._join(config, config.fleet, now)
+        self._join(config, fleet, now)
 
     def _join(self, config: Config, fleet: Fleet, now: float) -> None:
+        exchange = Exchange(fleet, self.voice, secrets.randbits(64), lambda: secrets.randbits(64), now)
+        runner = Runner(fleet, exchange, self._loop, self._obey)
+        self.voice.configured(config)
         try:
-            self.socket = FleetSocket(self._loop, fleet, self._heard, self._due)
-        except (HostError, OSError) as error:
-            self.trouble(f"fleet: nothing can be exchanged: {error}")
+            runner.start()
+        except OSError as error:
+            self.trouble(f"fleet: nothing can be exchanged: {error.strerror or error}")
             self._config = None  # it is tried again
             return
         self.trouble("")
-        life = secrets.randbits(64)
-        self.exchange = Exchange(self.socket.without_own(fleet), self.voice, life, lambda: secrets.randbits(64), now)
-        self._began = now
+        self.runner = runner
         self._configured(config)
-        self.slots.changed(self._services())
-        self._tell_slots()
-        self._do(self.exchange.due(now))
 
     def _configured(self, config: Config) -> None:
         self.voice.configured(config)
@@ -170,7 +165,7 @@ class FleetNode:
 
     def planned(self, plan: Plan) -> None:
         """Tell what a plan has changed."""
-        if self.exchange is None:
+        if self.runner is None:
             return
         self.slots.changed(plan.looks)
         self._slots_later()
@@ -223,7 +218,7 @@ class FleetNode:
             self.trouble(f"fleet: remembered flows cannot be told: {error}")
 
     def _each_second(self, now: float) -> None:
-        assert self.exchange is not None
+        assert self.runner is not None
         tables, config = self._daemon.instance.data.tables, self._daemon.instance.state.config
         self.view_changed()
         if tables is None:
@@ -236,58 +231,47 @@ class FleetNode:
         self._compare(now)
         if self._daemon.routing.learning and self.knows_all:
             self._daemon.routing.learned(now)
-            self._do(self.exchange.announce(now))
+            self.runner.act(self.runner.exchange.announce(now))
 
     def tell(self, records: Sequence[Record]) -> None:
         """Tell all others."""
-        if self.exchange is not None and records:
-            self._do(self.exchange.publish(records, time.monotonic()))
+        if self.runner is not None and records:
+            self.runner.publish(records)
 
     # ---- hearing
 
     @property
     def joining(self) -> bool:
         """Whether this node has answered nobody yet."""
-        return self.voice.state is NodeState.LEARNING
+        return self.voice.doing is NodeState.LEARNING
 
     @property
     def knows_all(self) -> bool:
         """Whether this node has all that the others know."""
-        return self.exchange is not None and self.exchange.learnt and not self._open
+        return self.runner is not None and self.runner.exchange.learnt and not self._open
 
-    def _heard(self, data: bytes, source: object, now: float) -> None:
-        if self.exchange is not None:
-            self._do(self.exchange.received(data, source, now))  # type: ignore[arg-type]
-
-    def _due(self, now: float) -> None:
-        if self.exchange is not None:
-            self._do(self.exchange.due(now))
-
-    def _do(self, orders: Sequence[Order]) -> None:
+    def _obey(self, order: Order) -> None:
         """Do what the exchange wants done."""
-        for order in orders:
-            match order:
-                case Send(data, to):
-                    if self.socket is not None:
-                        self.socket.send(data, to)
-                case Learn(member, records):
-                    for record in records:
-                        self._learn(member, record)
-                case Joined(member):
-                    self._joined(member)
-                case Gone(member, why):
-                    self._gone(member, why)
-                case Synced(member):
-                    self._daemon.record(EventKind.DAEMON, f"fleet: has learnt what {member.name} knows")
-                case TableTold(member, service, table):
-                    self._open.discard((member.life, service))
-                    tables = self._daemon.instance.data.tables
-                    if table is not None and tables is not None:
-                        learn_table(tables, table, joining=self.joining)
-                case Failed(what):
-                    self._daemon.record(EventKind.ALARM, f"fleet: a record cannot be told: {what}")
-        if self.socket is not None and self.exchange is not None:
-            self.socket.wake_at(self.exchange.deadline())
+        match order:
+            case Learn(member, records):
+                for record in records:
+                    self._learn(member, record)
+            case Joined(member):
+                self._joined(member)
+            case Gone(member, why):
+                self._gone(member, why)
+            case Synced(member):
+                self._daemon.record(EventKind.DAEMON, f"fleet: has learnt what {member.name} knows", outcome="synced")
+            case TableTold(member, service, table):
+                self._table(member, service, table)
+            case Failed(what):
+                self._daemon.record(EventKind.ALARM, f"fleet: a record cannot be told: {what}")
+
+    def _table(self, member: Member, service: ServiceKey, table: TableOf | None) -> None:
+        self._open.discard((member.life, service))
+        tables = self._daemon.instance.data.tables
+        if table is not None and tables is not None:
+            learn_table(tables, table, joining=self.joining)
 
     def _learn(self, member: Member, record: Record) -> None:
         tables = self._daemon.instance.data.tables
@@ -319,7 +303,7 @@ class FleetNode:
 
     def _compare(self, now: float) -> None:
         """Ask for tables that are other ones than ours: at once while this node learns, else where it lasts."""
-        assert self.exchange is not None
+        assert self.runner is not None
         mine, wait = self.told.tables, 0.0 if self.joining else DIFFERENT
         for other in self.others:
             if other.member.facts.state not in (NodeState.READY, NodeState.DRAINING):
@@ -333,4 +317,4 @@ class FleetNode:
                 if now - since >= wait and now - self._asked.get(place, -ASKED) >= ASKED:
                     self._asked[place] = now
                     self._open.add(place)
-                    self._do(self.exchange.ask_table(*place, now))
+                    self.runner.act(self.runner.exchange.ask_table(*place, now))

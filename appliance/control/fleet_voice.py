@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from appliance import __version__
 from appliance.control import fleet_slots
 from appliance.control.fleet_digests import configuration_digest, service_digest
-from appliance.control.fleet_flows import PIECE, remembered
+from appliance.control.fleet_flows import remembered
 from appliance.control.fleet_told import DownSince, Told
+from appliance.dataplane.flowshare import PIECE
 from appliance.fleet.records import DIGEST, Facts, How, NodeState, Record, TableOf
 from appliance.model import Address, Config, Health, ServiceKey
 from appliance.model_bgp import Announce
@@ -42,7 +43,7 @@ class FleetVoice:
         self._flows, self._counted_at = 0, 0.0
 
     @property
-    def state(self) -> NodeState:
+    def doing(self) -> NodeState:
         """What this node is doing."""
         if self._daemon.departing.current is not None:
             return NodeState.DRAINING
@@ -92,9 +93,9 @@ class FleetVoice:
         return Facts(
             name=config.host_id or socket.gethostname(),
             version=__version__,
-            state=self.state,
+            state=self.doing,
             configuration=self._digest,
-            tables=self._told.digest,
+            tables=self._told.digest(),
             health=self._told.view,
             tracked_slots=sum(tables.tracked().values()) if tables is not None else 0,
             flows=self.flows(),
@@ -102,7 +103,7 @@ class FleetVoice:
             isolated=instance.governor.isolated,
         )
 
-    def state_of(self, shared: bool) -> Iterator[Record]:
+    def state(self, shared: bool) -> Iterator[Record]:
         """Yield everything: own facts first; tracked slots before the flows that are remembered because of them."""
         yield from self._told.everything(self.down(), time.time())
         tables = self._daemon.instance.data.tables

@@ -113,6 +113,22 @@ class Routing:
         self._withdrawn, self._last = departing.withdrawn, self.last
         return before != (self._isolated, self._drained, self._withdrawn, self._last)
 
+    @property
+    def learning(self) -> bool:
+        """Whether nothing is announced yet, because the daemon does not know enough."""
+        return time.monotonic() < self.learned_at
+
+    @property
+    def heard(self) -> bool:
+        """Whether any router listens."""
+        return self.speaker is not None and any(one.agreement is not None for one in self.speaker.sessions.values())
+
+    def learned(self, now: float) -> None:
+        """Announce: there is nothing left to learn."""
+        self.learned_at = min(self.learned_at, now)
+        if self.speaker is not None:
+            self._announce(now)
+
     def planned(self, plan: Plan) -> None:
         """Tell routers what a plan has changed of VIPs, at once."""
         vips = plan.desired.vips
