@@ -183,7 +183,7 @@ def test_a_record_of_a_later_version_is_passed_over() -> None:
 WRONG = {
     "010019" + FOUR_BYTES + "00000007" + "040a010201" + "00000007" + "0005" + "ffff": "a slot that is not there",
     "020019" + FOUR_BYTES + "040a010201" + "41" + "0123456789abcdef" + "0384" + "01": "more than 64 bits",
-    "020019" + FOUR_BYTES + "040a010201" + "40" + "0123456789abcdef" + "0384" + "02": "an unknown flag",
+    "020019" + FOUR_BYTES + "040a010201" + "40" + "0123456789abcdef" + "0384" + "04": "an unknown flag",
     "020018" + FOUR_BYTES + "040a010201" + "40" + "0123456789abcdef" + "0384": "half a flow",
     "020019" + FOUR_BYTES + "000a010201" + "40" + "0123456789abcdef" + "0384" + "01": "no backend",
     "03000c" + "0001020304050607" + "0001" + "0001": "part 1 of 1",
