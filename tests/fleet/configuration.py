@@ -36,6 +36,7 @@ class Pool:
     """What a scenario varies. Times are seconds."""
 
     weights: Mapping[IPv4Address, int]
+    """1, or 0 for one that gets no new flows."""
     idle: int = 3600
     """This outlives every scenario, so nothing is forgotten by chance."""
     udp_grace: int = 3600
@@ -48,7 +49,7 @@ class Pool:
         return replace(self, weights={one: weight for one, weight in self.weights.items() if one != address})
 
     def having(self, address: IPv4Address, weight: int = 1) -> Pool:
-        """The pool with a backend of this weight."""
+        """The pool with a backend of this weight, 1 or 0: it gets new flows, or keeps what it has."""
         return replace(self, weights={**self.weights, address: weight})
 
     def text(self, host: int, own: IPv4Address) -> str:
@@ -59,7 +60,7 @@ class Pool:
         checks = [{"type": "http", "port": HTTP, "path": "/alive"}]
         service = {
             "virtual": str(VIP),
-            "servers": [f"{address} weight={weight}" for address, weight in self.weights.items()],
+            "servers": [f"{address}" if weight else f"{address}*" for address, weight in self.weights.items()],
             "scheduler": self.scheduler,
             "policy": {f"{ECHO}/{name}": {"checks": checks} for name in SERVICES},
         }

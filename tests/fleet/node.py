@@ -61,8 +61,10 @@ class Node:
 
     # ---- life
 
-    def start(self) -> None:
-        """Start the daemon."""
+    def start(self, exchange: LossyNetwork) -> None:
+        """Start the daemon; on a machine without power, boot first."""
+        self._lab.switch.run("ip", "link", "set", _port(self.name), "up")
+        exchange.plug(self.name)
         self.daemon.start()
         self.announces = True
 
@@ -89,12 +91,6 @@ class Node:
         if (NAMESPACES / places.namespace).exists():
             run("ip", "netns", "delete", places.namespace)
         self.announces = False
-
-    def get_power(self, exchange: LossyNetwork) -> None:
-        """Boot, and start the daemon."""
-        self._lab.switch.run("ip", "link", "set", _port(self.name), "up")
-        exchange.plug(self.name)
-        self.start()
 
 
 def _port(name: str) -> str:

@@ -4,8 +4,9 @@ Opens --busy connections that exchange checksummed pseudo-random frames with an 
 ones that are greeted, keep silent, and speak only at the end. No flow ever reconnects: once broken it stays broken.
 A flow is broken when it is reset, closed or refused, when a byte is wrong, or when an answer takes over --patience s.
 
-Commands: `status`; `more N` opens N busy flows (answered with `opened`); `stop` lets every flow finish what it is
-saying, the idle ones speak, and all compare the SHA-256 of the whole conversation. See tests.lab.dialogue.
+Commands: `status`; `more N SECONDS` opens N busy flows in that time (answered with `opened`); `stop` lets every flow
+finish what it is saying, the idle ones speak, and all compare the SHA-256 of the whole conversation. See
+tests.lab.dialogue.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ can tell it that its server is dead unless it asks."""
 
 @dataclass
 class FlowRecord:
-    """The account of one flow. `broken_at` is CLOCK_MONOTONIC, which all processes of a machine share."""
+    """The account of one flow. Times at which are CLOCK_MONOTONIC, which all processes of a machine share; 0: never."""
 
     number: int
     idle: bool
@@ -46,6 +47,8 @@ class FlowRecord:
     frames: int = 0
     bytes: int = 0
     """Payload bytes, each way."""
+    opened_at: float = 0.0
+    """When its backend had greeted."""
     longest_stall: float = 0.0
     """Seconds of the longest wait for an answer, one that is still awaited included."""
     broken_at: float = 0.0
@@ -106,11 +109,12 @@ class Flow:
 
     # ---- what all do
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Live from the first packet to the last; never raises."""
+    async def run(self, stop: asyncio.Event, begin_after: float) -> None:
+        """Live from the first packet, in so many seconds, to the last; never raises."""
         try:
+            await asyncio.sleep(begin_after)
             self.record.backend = await self.greet()
-            self.record.state = "open"
+            self.record.state, self.record.opened_at = "open", time.monotonic()
             self.greeted.set()
             await self._live(stop)
             self.record.state = "done"
@@ -181,10 +185,10 @@ async def run(plan: Plan, busy: int, idle: int, kind: type[Flow]) -> None:
     tasks: list[asyncio.Task[None]] = []
     stop = asyncio.Event()
 
-    async def start(count: int, is_idle: bool) -> None:
+    async def start(count: int, is_idle: bool, seconds: float = 0.0) -> None:
         new = [kind(len(flows) + n, is_idle, plan) for n in range(count)]
         flows.extend(new)
-        tasks.extend(asyncio.create_task(flow.run(stop)) for flow in new)
+        tasks.extend(asyncio.create_task(flow.run(stop, seconds * n / count)) for n, flow in enumerate(new))
         for flow in new:
             await flow.greeted.wait()
 
@@ -197,9 +201,9 @@ async def run(plan: Plan, busy: int, idle: int, kind: type[Flow]) -> None:
     await start(idle, True)
     emit("ready", flows=account())
     async for command in commands():
-        verb, _, count = command.partition(" ")
+        verb, *words = command.split()
         if verb == "more":
-            await start(int(count), False)
+            await start(int(words[0]), False, float(words[1]))
             emit("opened", flows=account())
         else:
             emit("status", flows=account())

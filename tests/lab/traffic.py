@@ -89,7 +89,15 @@ class LongFlows(Tool):
 
     def more(self, count: int) -> FlowReport:
         """Open more busy flows, wait for their greetings, and return all accounts."""
-        self.tell(f"more {count}")
+        self.begin_more(count)
+        return self.opened_more()
+
+    def begin_more(self, count: int, seconds: float = 0.0) -> None:
+        """Open more busy flows, evenly over so many seconds; to be followed by `opened_more`."""
+        self.tell(f"more {count} {seconds}")
+
+    def opened_more(self) -> FlowReport:
+        """Wait for the greetings of those, and return all accounts."""
         return self._report("opened")
 
     def stop(self) -> FlowReport:

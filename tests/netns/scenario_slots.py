@@ -10,6 +10,7 @@ from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import flow_hash, slot_of
 from appliance.dataplane.header import layout_digest
+from appliance.dataplane.slots import SlotTable
 from appliance.dataplane.tables import Tables
 from appliance.errors import KernelError
 from appliance.model import ServiceKey
@@ -73,7 +74,11 @@ class Slots(Standing):
         found = table.slot(number)
         return Place(number, found.tracked, self._name(base, found.now), self._name(base, found.was))
 
-    def _table(self, service: ServiceKey):  # type: ignore[no-untyped-def]
+    def table(self, service: ServiceKey) -> SlotTable:
+        """The slots of a service, as the program has them. Raises LabError where it has none."""
+        return self._table(service)[0]
+
+    def _table(self, service: ServiceKey) -> tuple[SlotTable, int]:
         table, entry = self.tables.slots(service), self.tables.entry(service)
         if table is None or entry is None:
             raise LabError(f"{service} is not in the tables")
