@@ -24,7 +24,7 @@ from tests.lab.routers import Bird, Router
 from tests.lab.standing import Standing
 from tests.lab.traffic import LongFlows, Sessions
 
-BUSY, IDLE, NEW = {"tcp": 160, "udp": 80}, {"tcp": 40, "udp": 20}, {"tcp": 40, "udp": 20}
+BUSY, IDLE, NEW = {"tcp": 160, "udp": 80}, {"tcp": 40, "udp": 20}, {"tcp": 80, "udp": 30}
 """Flows from the start on, and new ones in each moment."""
 INTERVAL: Final = 0.4
 """Seconds between two questions of a flow."""
