@@ -69,7 +69,7 @@ def judge(
     """Judge the final accounts, by protocol."""
     named = {Name(protocol, flow.number): flow for protocol, own in flows.items() for flow in own}
     established = {name: flow for name, flow in named.items() if flow.opened_at}
-    orphans = {name for name, flow in established.items() if _orphaned(flow, deaths)}
+    orphans = {name for name, flow in established.items() if orphaned(flow, deaths)}
     living = {name: flow for name, flow in established.items() if name not in orphans}
     whole = [flow.longest_stall for flow in living.values() if flow.state != "broken"]
     return Verdict(
@@ -83,7 +83,7 @@ def judge(
     )
 
 
-def _orphaned(flow: FlowRecord, deaths: Collection[Death]) -> bool:
+def orphaned(flow: FlowRecord, deaths: Collection[Death]) -> bool:
     """Whether a flow's backend died while the flow was there and whole."""
     return any(
         death.backend == flow.backend

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from tests.fleet.configuration import SERVICES, Pool
-from tests.fleet.judge import Death, Name, Verdict, judge
+from tests.fleet.judge import Death, Name, Verdict, judge, orphaned
 from tests.fleet.node import Node
 from tests.fleet.scenario import Do, Moment, Scenario, Step
 from tests.fleet.site import BACKENDS, Ends, Fleet, ends_of
@@ -61,8 +61,10 @@ class Performance(Standing):
         """Start the balancers, and open the first flows."""
         fleet = self._stack.enter_context(self.fleet)
         present = [node for name, node in fleet.nodes.items() if name not in self.scenario.absent]
+        present[0].start(fleet.exchange)
+        present[0].daemon.lend_program()
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda node: node.start(fleet.exchange), present))
+            list(pool.map(lambda node: node.start(fleet.exchange), present[1:]))
         self.wait_noticed()
         client = fleet.lab.client
         for protocol, kind in (("tcp", LongFlows), ("udp", Sessions)):
@@ -78,12 +80,6 @@ class Performance(Standing):
 
     # ---- what the test calls
 
-    def play(self) -> Verdict:
-        """Perform all moments, end all flows, and judge."""
-        for moment in self.scenario.moments:
-            self.perform(moment)
-        return self.finish()
-
     def perform(self, moment: Moment) -> None:
         """Do all steps of a moment while new flows begin, and wait until everybody has noticed."""
         ways = self._look()
@@ -91,7 +87,7 @@ class Performance(Standing):
             flows.begin_more(NEW[protocol], NEW_FOR)
         began = time.monotonic()
         for step in moment:
-            self._do(step)
+            self.do(step)
         done = time.monotonic()
         self.wait_noticed()
         noticed = time.monotonic()
@@ -105,6 +101,17 @@ class Performance(Standing):
             f"{names}: done in {done - began:.2f} s, noticed after {noticed - done:.2f} s, {broken} broken"
         )
 
+    def explain(self, most: int) -> None:
+        """Assert that every balancer that runs says of flows at stake that they belong to the backends they have."""
+        for protocol, flows in self.flows.items():
+            key = SERVICES[protocol]
+            alive = [flow for flow in flows.status().flows if flow.state == "open" and not orphaned(flow, self._deaths)]
+            for flow in [flow for flow in alive if Name(protocol, flow.number) in self._at_stake][:most]:
+                text = f"{protocol} {flow.source}:{flow.port} {key.vip}:{key.port}"
+                asked = {node.name: node.ask("explain", flow=text, flags="ACK") for node in self._running()}
+                wanted = str(self.fleet.address(flow.backend))
+                assert {name: answer["backend"] for name, answer in asked.items()} == dict.fromkeys(asked, wanted), text
+
     def finish(self) -> Verdict:
         """End all flows, and judge."""
         final = {protocol: flows.stop().flows for protocol, flows in self.flows.items()}
@@ -114,7 +121,8 @@ class Performance(Standing):
 
     # ---- steps
 
-    def _do(self, step: Step) -> None:
+    def do(self, step: Step) -> None:
+        """Do one thing, and wait for nothing."""
         fleet, who = self.fleet, step.who
         actions: dict[Do, Callable[[], object]] = {
             Do.BALANCER_DIES: lambda: fleet.nodes[who].lose_power(fleet.exchange),

@@ -60,6 +60,19 @@ class Slots(Standing):
         table, base = self._table(service)
         return [self._name(base, index) for index in table.owners()]
 
+    def answers(self, service: ServiceKey) -> list[tuple[IPv4Address | None, IPv4Address | None]]:
+        """Return where each slot sends new flows, and older ones that nothing is remembered of."""
+        table, base = self._table(service)
+        memory, first = table.memory, table.first
+        words = memory.slots[first : first + table.count].tolist()
+        names = {index: self._name(base, index) for index in {word & (memory.tracked - 1) for word in words}}
+        found = []
+        for number, word in enumerate(words):
+            now = names[word & (memory.tracked - 1)]
+            was = memory.histories.get(first + number, "was") if word & memory.tracked else None
+            found.append((now, now if was is None else self._name(base, was)))
+        return found
+
     def tracked(self, service: ServiceKey) -> set[int]:
         """Return the numbers of the tracked slots."""
         return set(self._table(service)[0].tracked)
