@@ -33,7 +33,7 @@ test: ## run every test that can run on this machine (ARGS="-k word" selects)
 		case $$? in 0) passed=yes ;; 5) ;; *) failed=yes ;; esac; \
 	}; \
 	run -n 2 --dist loadfile tests/unit tests/dataplane; \
-	run -n 4 --dist loadfile tests/package tests/netns tests/telemetry tests/web; \
+	run -n 4 --dist loadfile tests/package tests/netns tests/fleet tests/telemetry tests/web; \
 	run tests/vm; \
 	[ -n "$$passed" ] && [ -z "$$failed" ]
 

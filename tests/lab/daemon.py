@@ -146,6 +146,11 @@ class Daemon(Standing):
             )
         self.wait_notification("READY", "1", started, ready_within)
 
+    def lend_program(self) -> None:
+        """Let others have what it has compiled from now on, and not only when it is closed."""
+        if self._borrows:
+            programs.take(self.places.state / "programs")
+
     def wait_notification(self, name: str, value: str, since: float, seconds: float = 10.0) -> Notification:
         """Return the first notification NAME=VALUE at or after `since` (time.monotonic)."""
 
@@ -267,8 +272,7 @@ class Daemon(Standing):
             for process in bfd_processes(self.places):
                 os.kill(process, signal.SIGKILL)
             self._process.wait()
-        if self._borrows:
-            programs.take(self.places.state / "programs")
+        self.lend_program()
         self._notify.close()
 
     def _kill_if_mine(self, process: int) -> None:

@@ -4,8 +4,9 @@ Opens --busy connections that exchange checksummed pseudo-random frames with an 
 ones that are greeted, keep silent, and speak only at the end. No flow ever reconnects: once broken it stays broken.
 A flow is broken when it is reset, closed or refused, when a byte is wrong, or when an answer takes over --patience s.
 
-Commands: `status`; `more N` opens N busy flows (answered with `opened`); `stop` lets every flow finish what it is
-saying, the idle ones speak, and all compare the SHA-256 of the whole conversation. See tests.lab.dialogue.
+Commands: `status`; `more N SECONDS` opens N busy flows in that time (answered with `opened`); `stop` lets every flow
+finish what it is saying, the idle ones speak, and all compare the SHA-256 of the whole conversation. See
+tests.lab.dialogue.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ can tell it that its server is dead unless it asks."""
 
 @dataclass
 class FlowRecord:
-    """The account of one flow. `broken_at` is CLOCK_MONOTONIC, which all processes of a machine share."""
+    """The account of one flow. Times at which are CLOCK_MONOTONIC, which all processes of a machine share; 0: never."""
 
     number: int
     idle: bool
@@ -46,6 +47,8 @@ class FlowRecord:
     frames: int = 0
     bytes: int = 0
     """Payload bytes, each way."""
+    opened_at: float = 0.0
+    """When its backend had greeted."""
     longest_stall: float = 0.0
     """Seconds of the longest wait for an answer, one that is still awaited included."""
     broken_at: float = 0.0
@@ -59,78 +62,101 @@ class Plan:
     source: Source
     interval: float
     patience: float
+    largest: int = LARGEST
 
 
 class Flow:
-    """One connection and its account."""
+    """One TCP connection and its account."""
 
     def __init__(self, number: int, idle: bool, plan: Plan) -> None:
         self.record = FlowRecord(number, idle)
         self.greeted = asyncio.Event()
         """Set when the flow is open, or broken before that."""
-        self._plan = plan
+        self.plan = plan
         self._random = random.Random(number)
         self._digest = hashlib.sha256()
         self._waiting_since: float | None = None
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter | None = None
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Live from the first packet to the last; never raises."""
-        writer = None
+    # ---- what kinds of flows do in their own way
+
+    async def greet(self) -> str:
+        """Open the flow, and return the name of the backend."""
+        connection = await asyncio.wait_for(self.plan.source.connect(self.plan.target), self.plan.patience)
+        self.record.source, self.record.port = connection.getsockname()[:2]
+        if not self.record.idle:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE.items():
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._reader, self._writer = await asyncio.open_connection(sock=connection)
+        return (await self.answer(HELLO, 0)).decode()
+
+    async def ask(self, kind: bytes, number: int, payload: bytes) -> bytes:
+        """Send a frame, and return the payload of its answer."""
+        assert self._writer
+        self._writer.write(Frame(kind, number, payload).encode())
+        return await self.answer(kind, number)
+
+    async def next_frame(self) -> Frame:
+        """Return the next frame that arrives."""
+        return await asyncio.wait_for(read_frame(self._reader), self.plan.patience)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if self._writer:
+            self._writer.close()
+
+    # ---- what all do
+
+    async def run(self, stop: asyncio.Event, begin_after: float) -> None:
+        """Live from the first packet, in so many seconds, to the last; never raises."""
         try:
-            connection = await asyncio.wait_for(self._plan.source.connect(self._plan.target), self._plan.patience)
-            self.record.source, self.record.port = connection.getsockname()[:2]
-            if not self.record.idle:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                for option, value in KEEPALIVE.items():
-                    connection.setsockopt(socket.IPPROTO_TCP, option, value)
-            reader, writer = await asyncio.open_connection(sock=connection)
-            self.record.backend = (await self._await(HELLO, 0, reader)).decode()
-            self.record.state = "open"
+            await asyncio.sleep(begin_after)
+            self.record.backend = await self.greet()
+            self.record.state, self.record.opened_at = "open", time.monotonic()
             self.greeted.set()
-            await self._live(reader, writer, stop)
+            await self._live(stop)
             self.record.state = "done"
         except TimeoutError:
-            self._break(f"no answer within {self._plan.patience:g} s")
+            self._break(f"no answer within {self.plan.patience:g} s")
         except asyncio.IncompleteReadError:
             self._break("closed by the other side")
         except (OSError, WireError) as error:
             self._break(str(error))
         finally:
             self.greeted.set()
-            if writer:
-                writer.close()
+            self.close()
 
     def _break(self, reason: str) -> None:
         self.record.state, self.record.reason, self.record.broken_at = "broken", reason, time.monotonic()
 
-    async def _live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stop: asyncio.Event) -> None:
+    async def _live(self, stop: asyncio.Event) -> None:
         if self.record.idle:
             await stop.wait()
             for _ in range(LAST_WORDS):
-                await self._exchange(reader, writer)
+                await self._exchange()
         else:
-            await _pause(stop, self._random.random() * self._plan.interval)  # not all in step
+            await _pause(stop, self._random.random() * self.plan.interval)  # not all in step
             while not stop.is_set():
-                await self._exchange(reader, writer)
-                await _pause(stop, self._plan.interval)
-        writer.write(Frame(BYE, self.record.frames, b"").encode())
-        if await self._await(BYE, self.record.frames, reader) != self._digest.digest():
+                await self._exchange()
+                await _pause(stop, self.plan.interval)
+        if await self.ask(BYE, self.record.frames, b"") != self._digest.digest():
             raise WireError("the other side received something else than was sent")
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        payload = self._random.randbytes(self._random.randint(SMALLEST, LARGEST))
-        writer.write(Frame(DATA, self.record.frames, payload).encode())
+    async def _exchange(self) -> None:
+        payload = self._random.randbytes(self._random.randint(SMALLEST, self.plan.largest))
         self._digest.update(payload)
-        if (await self._await(DATA, self.record.frames, reader))[::-1] != payload:
+        if (await self.ask(DATA, self.record.frames, payload))[::-1] != payload:
             raise WireError(f"the answer to frame {self.record.frames} is not what was said")
         self.record.frames += 1
         self.record.bytes += len(payload)
 
-    async def _await(self, kind: bytes, number: int, reader: asyncio.StreamReader) -> bytes:
+    async def answer(self, kind: bytes, number: int) -> bytes:
         """Return the payload of the next frame, which must be this one."""
         self._waiting_since = time.monotonic()
         try:
-            frame = await asyncio.wait_for(read_frame(reader), self._plan.patience)
+            frame = await self.next_frame()
         finally:
             self.note_stall()
             self._waiting_since = None
@@ -153,16 +179,16 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         pass
 
 
-async def run(plan: Plan, busy: int, idle: int) -> None:
+async def run(plan: Plan, busy: int, idle: int, kind: type[Flow]) -> None:
     """Hold the flows until told to stop."""
     flows: list[Flow] = []
     tasks: list[asyncio.Task[None]] = []
     stop = asyncio.Event()
 
-    async def start(count: int, is_idle: bool) -> None:
-        new = [Flow(len(flows) + n, is_idle, plan) for n in range(count)]
+    async def start(count: int, is_idle: bool, seconds: float = 0.0) -> None:
+        new = [kind(len(flows) + n, is_idle, plan) for n in range(count)]
         flows.extend(new)
-        tasks.extend(asyncio.create_task(flow.run(stop)) for flow in new)
+        tasks.extend(asyncio.create_task(flow.run(stop, seconds * n / count)) for n, flow in enumerate(new))
         for flow in new:
             await flow.greeted.wait()
 
@@ -175,9 +201,9 @@ async def run(plan: Plan, busy: int, idle: int) -> None:
     await start(idle, True)
     emit("ready", flows=account())
     async for command in commands():
-        verb, _, count = command.partition(" ")
+        verb, *words = command.split()
         if verb == "more":
-            await start(int(count), False)
+            await start(int(words[0]), False, float(words[1]))
             emit("opened", flows=account())
         else:
             emit("status", flows=account())
@@ -186,8 +212,9 @@ async def run(plan: Plan, busy: int, idle: int) -> None:
     emit("report", flows=account())
 
 
-async def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.lab.flows", description=__doc__)
+async def main(name: str, description: str | None, kind: type[Flow], largest: int) -> None:
+    """Be the tool of this name, with flows of this kind, and payloads of at most so many bytes."""
+    parser = argparse.ArgumentParser(prog=f"python -m tests.lab.{name}", description=description)
     add_arguments(parser)
     parser.add_argument("--busy", type=int, default=200)
     parser.add_argument("--idle", type=int, default=50)
@@ -196,10 +223,10 @@ async def main() -> None:
         "--patience", type=float, default=15.0, help="seconds after which a missing answer breaks a flow"
     )
     given = parser.parse_args()
-    plan = Plan(target_of(given), source_of(given), given.interval, given.patience)
+    plan = Plan(target_of(given), source_of(given), given.interval, given.patience, largest)
     async with moving_cpus(given.alternate):
-        await run(plan, given.busy, given.idle)
+        await run(plan, given.busy, given.idle, kind)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main("flows", __doc__, Flow, LARGEST))

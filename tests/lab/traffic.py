@@ -6,7 +6,7 @@
         report = flows.stop()                 every flow says good-bye and compares sums
         assert not report.broken
 
-The tools are tests.lab.{flows, datagrams, requests}; they talk as tests.lab.dialogue says.
+The tools are tests.lab.{flows, sessions, datagrams, requests}; they talk as tests.lab.dialogue says.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class FlowReport:
 class LongFlows(Tool):
     """TCP connections that stay: `busy` ones always talking, `idle` ones that speak only at the end."""
 
+    MODULE = "flows"
+
     def __init__(
         self,
         client: Namespace,
@@ -68,7 +70,7 @@ class LongFlows(Tool):
         options = options_of(
             vip, port, sources, busy=busy, idle=idle, interval=interval, patience=patience, alternate=alternate
         )
-        super().__init__(client, "flows", *options)
+        super().__init__(client, self.MODULE, *options)
         self._patience = patience
         try:
             self.opened = self._report("ready")
@@ -87,13 +89,27 @@ class LongFlows(Tool):
 
     def more(self, count: int) -> FlowReport:
         """Open more busy flows, wait for their greetings, and return all accounts."""
-        self.tell(f"more {count}")
+        self.begin_more(count)
+        return self.opened_more()
+
+    def begin_more(self, count: int, seconds: float = 0.0) -> None:
+        """Open more busy flows, evenly over so many seconds; to be followed by `opened_more`."""
+        self.tell(f"more {count} {seconds}")
+
+    def opened_more(self) -> FlowReport:
+        """Wait for the greetings of those, and return all accounts."""
         return self._report("opened")
 
     def stop(self) -> FlowReport:
         """Let every flow finish, compare sums, and return the final accounts."""
         self.tell("stop")
         return self._report("report")
+
+
+class Sessions(LongFlows):
+    """UDP flows that only the backend which has heard their beginning answers, as those of QUIC are."""
+
+    MODULE = "sessions"
 
 
 # ---- UDP flows

@@ -10,6 +10,7 @@ from appliance.control.requirements import read_possible_cpus
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import flow_hash, slot_of
 from appliance.dataplane.header import layout_digest
+from appliance.dataplane.slots import SlotTable
 from appliance.dataplane.tables import Tables
 from appliance.errors import KernelError
 from appliance.model import ServiceKey
@@ -59,6 +60,19 @@ class Slots(Standing):
         table, base = self._table(service)
         return [self._name(base, index) for index in table.owners()]
 
+    def answers(self, service: ServiceKey) -> list[tuple[IPv4Address | None, IPv4Address | None]]:
+        """Return where each slot sends new flows, and older ones that nothing is remembered of."""
+        table, base = self._table(service)
+        memory, first = table.memory, table.first
+        words = memory.slots[first : first + table.count].tolist()
+        names = {index: self._name(base, index) for index in {word & (memory.tracked - 1) for word in words}}
+        found = []
+        for number, word in enumerate(words):
+            now = names[word & (memory.tracked - 1)]
+            was = memory.histories.get(first + number, "was") if word & memory.tracked else None
+            found.append((now, now if was is None else self._name(base, was)))
+        return found
+
     def tracked(self, service: ServiceKey) -> set[int]:
         """Return the numbers of the tracked slots."""
         return set(self._table(service)[0].tracked)
@@ -73,7 +87,11 @@ class Slots(Standing):
         found = table.slot(number)
         return Place(number, found.tracked, self._name(base, found.now), self._name(base, found.was))
 
-    def _table(self, service: ServiceKey):  # type: ignore[no-untyped-def]
+    def table(self, service: ServiceKey) -> SlotTable:
+        """The slots of a service, as the program has them. Raises LabError where it has none."""
+        return self._table(service)[0]
+
+    def _table(self, service: ServiceKey) -> tuple[SlotTable, int]:
         table, entry = self.tables.slots(service), self.tables.entry(service)
         if table is None or entry is None:
             raise LabError(f"{service} is not in the tables")
