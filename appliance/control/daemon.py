@@ -63,10 +63,8 @@ class Daemon:
 
     def __init__(self, root: Root, file: config.Source, inherited: Inheritance, prober_user: str | None = None) -> None:
         """With a `prober_user`, the probe namespace and the prober are units of their own (groundwork.py, door.py)."""
-        self.root = root
+        self.root, self.file, self.notifier = root, file, Notifier()
         self._door = Door(root.prober_socket, prober_user) if prober_user is not None else None
-        self.file = file
-        self.notifier = Notifier()
         self.started, self.loaded_at = time.monotonic(), time.time()
         self.generation = 1
         self.warnings: tuple[dict[str, Any], ...] = ()
@@ -81,13 +79,15 @@ class Daemon:
         self.upkeep = Upkeep(self)
         self.slices, self.pulse = Slices(), Pulse()
         self.blocking, self.drilling, self.judging = Blocking(self), Drilling(self), Judging(self)
-        self.measuring, self.telling = Measuring(self), Telling(self)
-        self.routing, self.departing, self.fleet = Routing(self), Departing(self), FleetNode(self)
-        self.estate, self.inherited, self.trials = Estate(), inherited, Trials(self)
+        self.measuring = Measuring(self)
+        self.telling, self.fleet = Telling(self), FleetNode(self)
+        self.routing, self.departing = Routing(self), Departing(self)
+        self.estate, self.inherited = Estate(), inherited
         self.descriptors = Descriptors(self.estate, inherited, self.notifier)
         # Who is told by a service manager, or goes on for another program, waits for its interfaces, and says so.
         self._patient = self.notifier.heard or bool(inherited.program)
         reexec.offer_all(self)
+        self.trials = Trials(self)
 
     async def run(self) -> int:
         """Run until a signal; returns the exit status. Raises Vc5Error where it cannot start."""

@@ -22,15 +22,16 @@ from appliance.control.fleet_slots import SlotsTold, learn_slots, learn_table
 from appliance.control.fleet_told import Told
 from appliance.control.fleet_voice import FleetVoice
 from appliance.control.plan import Plan, grace
+from appliance.control.trouble import some
 from appliance.dataplane.slotshare import retell
-from appliance.errors import KernelError
+from appliance.errors import KernelError, Vc5Error
 from appliance.fleet.members import Member
 from appliance.fleet.orders import Failed, Gone, Joined, Learn, Order, Synced, TableTold, Why
 from appliance.fleet.records import Flows, NodeState, Record, Slots, TableOf, Tables
 from appliance.fleet.runner import Runner
 from appliance.fleet.session import Exchange
 from appliance.fleet.socket import without_own
-from appliance.model import Config, EventKind, ServiceKey, Severity
+from appliance.model import Config, EventKind, Health, ServiceKey, Severity
 from appliance.model_fleet import Fleet
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class FleetNode:
         self._asked: dict[tuple[int, ServiceKey], float] = {}
         self._differs: dict[tuple[int, ServiceKey], float] = {}
         self._open: set[tuple[int, ServiceKey]] = set()
+        self._early: list[Slots] = []
 
     # ---- beginning and end
 
@@ -90,6 +92,7 @@ class FleetNode:
         """Several times a second: follow the configuration, tell what is due."""
         if self._daemon.instance.state.config is not self._config:
             self._follow(now)
+        self._begin_to_answer(now)
         if self.runner is None:
             return
         self._follow_program()
@@ -164,9 +167,14 @@ class FleetNode:
     # ---- telling
 
     def planned(self, plan: Plan) -> None:
-        """Tell what a plan has changed."""
+        """Tell what a plan has changed; learn what others told before there were tables."""
         if self.runner is None:
             return
+        tables = self._daemon.instance.data.tables
+        if self._early and tables is not None and not self._daemon.instance.openings.closed:
+            early, self._early = self._early, []
+            for record in early:
+                learn_slots(tables, record, joining=self.joining)
         self.slots.changed(plan.looks)
         self._slots_later()
         self.view_changed()
@@ -229,9 +237,64 @@ class FleetNode:
         if any(tables.tracked().values()) and tables.memory.shape.fleet:
             self.tell(list(self._round.step(tables.memory)))
         self._compare(now)
-        if self._daemon.routing.learning and self.knows_all:
-            self._daemon.routing.learned(now)
-            self.runner.act(self.runner.exchange.announce(now))
+        self._grow(now)
+
+    # ---- joining
+
+    def _begin_to_answer(self, now: float) -> None:
+        """Fill the first tables when the others have told what theirs are like; announce when ours have been compared.
+
+        Without an exchange, or alone, that is when `learn` is over.
+        """
+        instance, routing = self._daemon.instance, self._daemon.routing
+        synced = self.runner is not None and self.runner.exchange.learnt
+        if instance.openings.closed:
+            if synced or not routing.learning or instance.state.config.fleet is None:
+                instance.openings.fleet_slots = self.others.slot_counts()
+                instance.openings.closed = False
+                self._daemon.plan_soon()
+        elif self.runner is not None and routing.learning and synced and self._verdicts_are_in():
+            self._compare(now)
+            if not self._open and not self.slots.waiting:
+                routing.learned(now)
+                self.runner.act(self.runner.exchange.announce(now))
+
+    def _verdicts_are_in(self) -> bool:
+        """Whether there is a verdict on every backend that is to get flows, and the plan that follows."""
+        instance = self._daemon.instance
+        plan = instance.current
+        if plan is None or plan.left or instance.openings.since:
+            return False
+        return not any(
+            backend.enabled and instance.verdict(service.key, backend.address) is Health.UNKNOWN
+            for service in plan.ordered
+            for backend in service.backends
+        )
+
+    def _grow(self, now: float) -> None:
+        """Have as many slots for each service as the node that has most."""
+        instance = self._daemon.instance
+        told, tables = self.others.slot_counts(), instance.data.tables
+        if told == instance.openings.fleet_slots or tables is None:
+            return
+        instance.openings.fleet_slots = told
+        entries = ((key, tables.entry(key)) for key in told)
+        fewer = [key for key, entry in entries if entry is not None and entry.slot_count < told[key]]
+        if fewer:
+            self._daemon.go_on(self._resize(fewer))
+
+    async def _resize(self, services: Sequence[ServiceKey]) -> None:
+        daemon = self._daemon
+        async with daemon.reloading:
+            names = some(services)
+            try:
+                await daemon.reconfigure(daemon.instance.state.config)
+            except Vc5Error as error:
+                text = f"fleet: other nodes have more slots, and this one cannot follow, for {names}: {error}"
+                daemon.record(EventKind.ALARM, text)
+                return
+        text = f"fleet: has as many slots as the other nodes now, for {names}; older flows are answered as before"
+        daemon.record(EventKind.DAEMON, text)
 
     def tell(self, records: Sequence[Record]) -> None:
         """Tell all others."""
@@ -244,11 +307,6 @@ class FleetNode:
     def joining(self) -> bool:
         """Whether this node has answered nobody yet."""
         return self.voice.doing is NodeState.LEARNING
-
-    @property
-    def knows_all(self) -> bool:
-        """Whether this node has all that the others know."""
-        return self.runner is not None and self.runner.exchange.learnt and not self._open
 
     def _obey(self, order: Order) -> None:
         """Do what the exchange wants done."""
@@ -279,7 +337,9 @@ class FleetNode:
             if tables is not None and tables.memory.shape.fleet:
                 self.learnt.learn(tables, record, time.monotonic())
         elif isinstance(record, Slots):
-            if tables is not None:
+            if self._daemon.instance.openings.closed:
+                self._early.append(record)
+            elif tables is not None:
                 learn_slots(tables, record, joining=self.joining)
         else:
             self.others.learn(member, record)

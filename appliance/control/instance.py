@@ -103,7 +103,8 @@ class Instance:
         extra = tuple(service for service in trial.services() if id(service) not in configured)
         narrow = len({interface.mtu for interface in host.interfaces}) > 1
         mtu = self._largest_mtu(config, host)
-        shape = self.data.shape_wanted(config, self.seed_for(config), extra, mtu, narrow=narrow)
+        fleet = self.openings.fleet_slots
+        shape = self.data.shape_wanted(config, self.seed_for(config), extra, mtu, narrow=narrow, fleet=fleet)
         return replace(shape, blocks=shape.blocks or self.blocks or bool(self.state.blocks.entries))
 
     def _largest_mtu(self, config: Config, host: Host) -> int:
@@ -138,6 +139,7 @@ class Instance:
             self.shares.ramps.present.update(living)
         else:
             self.clock = CoarseClock(1, time.monotonic())
+        self.openings.closed = not running and self.state.config.fleet is not None
         return running
 
     def restore(self, saved: Mapping[str, Any]) -> int:

@@ -47,10 +47,14 @@ class Openings:
     since: dict[ServiceKey, float] = field(default_factory=dict)
     held: float = 0.0
     """Until when verdicts are known to be there that have not been taken in yet."""
+    closed: bool = False
+    """Whether none may have its first table, for other nodes of the fleet have yet to say what theirs are like."""
+    fleet_slots: Mapping[ServiceKey, int] = field(default_factory=dict)
+    """How many slots services have at other nodes."""
 
     def apart(self) -> Openings:
         """A copy that can go its own way."""
-        return Openings(set(self.opened), dict(self.since), self.held)
+        return Openings(set(self.opened), dict(self.since), self.held, self.closed, self.fleet_slots)
 
     def ready(self, service: Service, health: HealthOf, now: float) -> bool:
         """Whether the service may have a table; `now` in monotonic seconds."""
@@ -72,18 +76,18 @@ class Openings:
             self.since.pop(service.key, None)
             return False
         started = self.since.setdefault(service.key, now)
-        return Health.UNKNOWN in known and now < self._end(started)
+        return self.closed or (Health.UNKNOWN in known and now < self._end(started))
 
     def _end(self, started: float) -> float:
         return max(started + OPENING, min(self.held, started + OVERLOAD))
 
     def due(self, now: float) -> list[ServiceKey]:
         """The services that open now although verdicts are missing."""
-        return [key for key, since in self.since.items() if now >= self._end(since)]
+        return [] if self.closed else [key for key, since in self.since.items() if now >= self._end(since)]
 
     def next_due(self) -> float | None:
         """When a service opens although verdicts are missing, monotonic seconds; None while none waits."""
-        return self._end(min(self.since.values())) if self.since else None
+        return self._end(min(self.since.values())) if self.since and not self.closed else None
 
     def keep(self, services: set[ServiceKey]) -> None:
         """Forget services that are gone."""
@@ -226,6 +230,7 @@ def plan(
         probe=probe,
         blocked=state.blocks.networks(config.block),
         outlets=ways.outlets,
+        fleet_slots=openings.fleet_slots,
     )
     if not state.leaving:
         neighbours = ways.neighbours

@@ -95,6 +95,11 @@ class SlotTable:
             self.tracked.add(number)
         self._open = set(self.tracked)
 
+    @property
+    def blank(self) -> bool:
+        """Whether no slot has a backend, or had one of whom there may be flows."""
+        return not self.tracked and not any(self.owners())
+
     def owners(self) -> list[int]:
         """The index of each slot's destination for new flows."""
         index = self.memory.tracked - 1

@@ -65,12 +65,16 @@ class Tables:
         """Make the tables say what is desired. Raises PlanError, with nothing changed, where it does not fit."""
         keys = new_keys(self.memory, (placed.entry for placed in self._placed.values()), desired.seed, self._idle)
         differing = self._differing(desired, keys)
-        same, counts = differing is not None, dict[ServiceKey, int]()
+        same, counts, anew = differing is not None, dict[ServiceKey, int](), set[ServiceKey]()
         if differing is None:
             needs = ((one.key, len(one.members), one.sticky) for one in desired.services)
-            counts = slot_counts(self._entries(), needs, desired.fleet_slots)
-            differing = [one for one in desired.services if self._differs(one, keys, counts[one.key])]
-        plans = self._plan(desired, differing, keys, counts)
+            blank = self._blank(desired.fleet_slots)
+            counts = slot_counts(
+                {key: entry for key, entry in self._entries().items() if key not in blank}, needs, desired.fleet_slots
+            )
+            anew = {key for key in blank & counts.keys() if counts[key] != self._placed[key].entry.slot_count}
+            differing = [one for one in desired.services if self._differs(one, keys, counts[one.key], anew)]
+        plans = self._plan(desired, differing, keys, counts, anew)
         block.check(self.memory, desired.blocked)
         self._returns.check(desired.services, plans.keys())
         time = self.memory.time
@@ -81,7 +85,7 @@ class Tables:
         if self._returns.write_outlets(desired.outlets, self._paths.legs):
             self._rerouted = True
         if not same:
-            self._remove(self._placed.keys() - {service.key for service in desired.services}, time)
+            self._remove((self._placed.keys() - {service.key for service in desired.services}) | anew, time)
         self._move(plans, time)
         for service in differing:
             changed = self._write_service(service, plans[service.key], time)
@@ -111,9 +115,19 @@ class Tables:
             return None
         return [new for new, old in pairs if self._placed[new.key].written != new]
 
-    def _differs(self, service: DesiredService, keys: Keys, count: int) -> bool:
+    def _blank(self, told: Mapping[ServiceKey, int]) -> set[ServiceKey]:
+        """The services that have another number of slots in the fleet, and here have never answered anybody."""
+        differing = ((key, self._placed[key]) for key in told if key in self._placed)
+        return {key for key, one in differing if one.entry.slot_count != told[key] and one.slots.blank}
+
+    def _differs(self, service: DesiredService, keys: Keys, count: int, anew: Collection[ServiceKey]) -> bool:
         placed = self._placed.get(service.key)
-        return placed is None or placed.written != service or self._rehashes(placed.entry, service, keys, count)
+        return (
+            placed is None
+            or service.key in anew
+            or placed.written != service
+            or self._rehashes(placed.entry, service, keys, count)
+        )
 
     def needs_previous(
         self,
@@ -163,7 +177,12 @@ class Tables:
         return entry.slot_count < count or (service.tracking and service.sticky != entry.sticky)
 
     def _plan(
-        self, desired: Desired, differing: Sequence[DesiredService], keys: Keys, counts: Mapping[ServiceKey, int]
+        self,
+        desired: Desired,
+        differing: Sequence[DesiredService],
+        keys: Keys,
+        counts: Mapping[ServiceKey, int],
+        anew: Collection[ServiceKey],
     ) -> dict[ServiceKey, Plan]:
         """Find room for every service that differs from what was last written."""
         shape, idle = self.memory.shape, desired.idle
@@ -173,7 +192,7 @@ class Tables:
         room: Rooms | None = None
         plans = {}
         for service in differing:
-            placed = self._placed.get(service.key)
+            placed = self._placed.get(service.key) if service.key not in anew else None
             count = counts.get(service.key, placed.entry.slot_count if placed else 0)
             rehashes = placed is not None and self._rehashes(placed.entry, service, keys, count)
             known = {member.address: placed.numbers.get(member.address) for member in service.members} if placed else {}

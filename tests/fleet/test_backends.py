@@ -15,7 +15,7 @@ from tests.fleet.checks import (
 from tests.fleet.scenario import Scenario
 from tests.fleet.scenes_backends import ALONE, BOTH
 
-pytestmark = MARKS
+pytestmark = list(MARKS)
 SHORT = [scenario for scenario in BOTH if scenario.name == "a backend recovers while a balancer dies"]
 
 

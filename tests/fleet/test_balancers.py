@@ -16,7 +16,7 @@ from tests.fleet.scenario import Scenario
 from tests.fleet.scenes_balancers import SCENES
 from tests.lab.routers import Frr, missing_daemons
 
-pytestmark = MARKS
+pytestmark = list(MARKS)
 SHORT = [scenario for scenario in SCENES if scenario.name == "one dies after a backend was added and comes back"]
 NEEDING = [scenario for scenario in SCENES if scenario.needs_exchange]
 
