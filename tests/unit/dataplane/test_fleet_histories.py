@@ -14,14 +14,18 @@ from random import Random
 
 import pytest
 
+from appliance.dataplane import tables
 from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import State
+from appliance.dataplane.flowshare import WHOLE
 from appliance.dataplane.frame import Flow
+from appliance.dataplane.shape import Shape
+from appliance.dataplane.slots import SlotTable, ToldSlot
 from appliance.model import Address, Protocol, ServiceKey
 from tests.profile import FUZZ
 from tests.unit.dataplane.clients import ACK, SYN, flow, key_of
 from tests.unit.dataplane.desires import AVAILABLE, DEAD, DRAINING, GRACE, IDLE, LOG, TLS, WEB, desired, member, service
-from tests.unit.dataplane.fleet_nodes import RETELL, ROUND, Exchange, Node, Record, tracking
+from tests.unit.dataplane.fleet_nodes import FLEET, RETELL, ROUND, Exchange, Node, Record, ToldFlow, ToldSlots, tracking
 
 HISTORIES = 200 if FUZZ else 6
 SECONDS = 900
@@ -62,15 +66,20 @@ class Outcome:
     """How often nothing was tracked anywhere."""
 
 
+def every(record: Record) -> bool:
+    """All records are told."""
+    return True
+
+
 class History:
     """One history; all chance comes from the seed."""
 
-    def __init__(self, seed: int, seen: Outcome, nodes: int = 2, keep: Keep = lambda record: True) -> None:
+    def __init__(self, seed: int, seen: Outcome, nodes: int = 2, keep: Keep = every, shape: Shape = FLEET) -> None:
         self.random, self.seen, self.keep = Random(seed), seen, keep
         self.now = 0.0
         self.sticky, self.all = self.random.random() < 0.3, self.random.random() < 0.5
         self.view: View = dict.fromkeys(BACKENDS, (1, AVAILABLE))
-        self.nodes = [Node(number) for number in range(nodes)]
+        self.nodes = [Node(number, shape) for number in range(nodes)]
         self.views: list[View] = [dict(self.view) for _ in self.nodes]
         self.exchange = Exchange(self.nodes, self.random, DELAY)
         self.changes: list[tuple[float, int, int]] = []
@@ -191,17 +200,67 @@ class History:
         self.flows[one] = replace(known, node=node, record=node.told, at=self.now)
 
 
-def total(histories: int, nodes: int = 2, keep: Keep = lambda record: True) -> Outcome:
-    seen = Outcome()
-    for seed in range(histories):
-        History(seed, seen, nodes, keep).play(SECONDS)
-    return seen
-
-
 @pytest.mark.parametrize("nodes", [2, 3])
 def test_no_flow_moves(nodes: int) -> None:
-    seen = total(HISTORIES if nodes == 2 else HISTORIES // 3, nodes)
+    seen = Outcome()
+    for seed in range(HISTORIES if nodes == 2 else HISTORIES // 3):
+        History(seed, seen, nodes).play(SECONDS)
     print(seen)
     assert (seen.lost, seen.to_draining) == ([], 0)
     assert seen.through_tracked > seen.moved // 4 > 500
     assert seen.settled > 100
+
+
+def no_flows(record: Record) -> bool:
+    """Slots alone are told."""
+    return isinstance(record, ToldSlots)
+
+
+def no_slots(record: Record) -> bool:
+    """Flows alone are told."""
+    return isinstance(record, ToldFlow)
+
+
+def only_at_once(record: Record) -> bool:
+    """Nothing is told again, and slots with a view of their own only when they change."""
+    return isinstance(record, ToldSlots) or record.bits == WHOLE
+
+
+class Indifferent(SlotTable):
+    """Lets slots settle though another node answers new flows otherwise."""
+
+    def learn(self, number: int, told: ToldSlot, time: int, *, joining: bool = False) -> bool:
+        now = self.owners()[number] if number < self.count else None
+        return super().learn(number, replace(told, now=now), time, joining=joining)
+
+
+class Forgetful(SlotTable):
+    """Takes no times of others."""
+
+    def learn(self, number: int, told: ToldSlot, time: int, *, joining: bool = False) -> bool:
+        ages = replace(told, changed=1 << 16, diverted=1 << 16) if number in self.tracked else told
+        return super().learn(number, ages, time, joining=joining)
+
+
+WRONG: dict[str, tuple[Keep, type[SlotTable], Shape]] = {
+    "flows are not told": (no_flows, SlotTable, FLEET),
+    "slots are not told": (no_slots, SlotTable, FLEET),
+    "flows are not told again": (only_at_once, SlotTable, FLEET),
+    "a slot settles while another node answers otherwise": (every, Indifferent, FLEET),
+    "times of others do not count": (every, Forgetful, FLEET),
+    "only flows that go elsewhere are remembered": (every, SlotTable, replace(FLEET, fleet=False)),
+}
+
+
+@pytest.mark.parametrize(("keep", "table", "shape"), WRONG.values(), ids=WRONG)
+def test_simpler_rules_are_found_out(
+    keep: Keep, table: type[SlotTable], shape: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The histories are hard enough to tell right rules from wrong ones."""
+    monkeypatch.setattr(tables, "SlotTable", table)
+    seen = Outcome()
+    for seed in range(4 * HISTORIES):
+        History(seed, seen, 2, keep, shape).play(SECONDS)
+        if seen.lost:
+            return
+    raise AssertionError(f"{seen.packets} packets did not show it")
