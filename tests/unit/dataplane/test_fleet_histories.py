@@ -84,6 +84,7 @@ class History:
         self.exchange = Exchange(self.nodes, self.random, DELAY)
         self.changes: list[tuple[float, int, int]] = []
         self.flows: dict[Flow, Followed] = {}
+        self.ended: dict[Flow, Followed] = {}
         for node in self.nodes:
             node.open(self.desired(self.view))
 
@@ -160,7 +161,8 @@ class History:
         one = flow(self.random.choice((WEB, TLS, LOG)), self.random.randrange(60))
         known = self.flows.get(one)
         # A 5-tuple is not used again before its records have arrived.
-        if known and not all(self.exchange.has_come(known.node, known.record, other) for other in self.nodes):
+        before = known or self.ended.get(one)
+        if before and not all(self.exchange.has_come(before.node, before.record, other) for other in self.nodes):
             return
         node = self.random.choice(self.nodes)
         udp = one.protocol is Protocol.UDP
@@ -182,7 +184,7 @@ class History:
         node = self.random.choice(nodes)
         key = key_of(one)
         if node.state(key, known.owner) < DRAINING:
-            del self.flows[one]
+            self.ended[one] = self.flows.pop(one)
             return
         slots = node.tables.slots(key)
         assert slots is not None
