@@ -15,9 +15,11 @@ What is told may meet what is known already:
 
 A candidate takes no way of another candidate, so that a flood at one node does not put out what others remember.
 
-Every node tells again, a piece of the table at a time, the flows that were alive within the last round, since others
-see none of their packets. So that a flow does not live on by being told to and fro, a round is long (a third of `idle`)
-beside what a life gains on the way: the second of the clock and the time of the transfer.
+Others see none of a flow's packets. So every node tells again, a piece of the table at a time, the flows that were
+alive within the last round; and the program tells of one at once that goes on after it was silent for more than a
+quarter of `idle`, since others might forget it before the next round. So that a flow does not live on by being told to
+and fro, a round is long (a third of `idle`) beside what a life gains on the way: the second of the clock, and the time
+of the transfer.
 
 What remains: a flow that comes to another node before the record of it, and that of its slot, did. It is answered like
 an older flow there. So is a 5-tuple that is used again at another node sooner than records travel.

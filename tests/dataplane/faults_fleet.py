@@ -13,8 +13,13 @@ FLEET_FAULTS = (
         "place, now, 0, expiry",
     ),
     Fault("older flow told as a new one", "place, was, 0, expiry", "place, was, VC5_NEWS_FLAG_OPENED, expiry"),
-    Fault("confirmation not told", "if (way & ~fresh & VC5_CANDIDATE)", "if (0)"),
-    Fault("every refreshed flow told", "if (way & ~fresh & VC5_CANDIDATE)", "if (1)"),
+    Fault("confirmation not told", "(way & VC5_CANDIDATE || vc5_was", "(vc5_was"),
+    Fault("every refreshed flow told", "(way & VC5_CANDIDATE || vc5_was", "(1 || vc5_was"),
+    Fault(
+        "end of a long silence not told", "(way & VC5_CANDIDATE || vc5_was_silent(way, fresh))", "way & VC5_CANDIDATE"
+    ),
+    Fault("shorter life told", " && longer < VC5_HALF_TIME", ""),
+    Fault("candidates told again", "if (!(fresh & VC5_CANDIDATE) && (way", "if ((way"),
     Fault("number inside the service told", ".destination = service->destinations + index,", ".destination = index,"),
     Fault("no slot told", "\t\t.slot = slot,\n", ""),
     Fault("expiry told modulo the clock", ".expiry = expiry,", ".expiry = expiry & VC5_EXPIRY_MASK,"),

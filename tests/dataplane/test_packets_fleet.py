@@ -87,6 +87,12 @@ def test_news_tell_all_that_another_node_needs(fleet: Pair) -> None:
     assert told(fleet, 4000, "S") == [], "a repeated SYN is no news"
     assert told(fleet, 4000, "A") == [replace(new, candidate=False, opened=False)]
     assert told(fleet, 4000, "A") == [], "a flow that goes on is no news"
+    fleet.at(START + 101)
+    assert told(fleet, 4000, "A") == []
+    fleet.at(START + 103)
+    assert told(fleet, 4000, "A") == [replace(new, candidate=False, opened=False, expiry=START + 103 + IDLE)], (
+        "unless it was silent for more than a quarter of idle"
+    )
     (old,) = told(fleet, 4001, "A")
     assert (whose(fleet.real, old.destination), old.candidate, old.opened) == ((KEY, A), True, False)
     assert told(fleet, 4002, "R") == []
