@@ -86,6 +86,7 @@ MEETINGS = {
     "confirmed against a guess": ([Told(X, 60, candidate=True)], Told(Y, 20), Told(Y, 20)),
     "both sure: what lived last": ([Told(X, 20)], Told(Y, 60), Told(Y, 60)),
     "both sure: what lived longer ago": ([Told(X, 60)], Told(Y, 20), Told(X, 60)),
+    "both sure: what seems to have lived last": ([Told(X, 50)], Told(Y, 55), Told(X, 50)),
     "a dead backend's": ([Told(GONE, 60)], Told(X, 20, candidate=True), Told(X, 20, candidate=True)),
     "of a backend that has no number": ([Told(X, 60)], Told(SERVICE.capacity, 60), Told(X, 60)),
     "of no backend": ([], Told(0, 60), None),
@@ -127,6 +128,18 @@ def test_whoever_tells_a_flow_of_whatever_table_is_understood(
         at = name >> 64 - flowshare.name_bits(learner)
         (found,) = [Flow.of(way) for way in learner.flows[at * WAYS : (at + 1) * WAYS].tolist() if way]
         assert (found.index, found.tag, found.candidate) == (X, name % (1 << 37), candidate)
+
+
+def test_what_is_told_again_does_not_replace_what_has_just_begun() -> None:
+    """It was on its way when the connection began anew."""
+    here = memory()
+    assert learn(here, Told(X, 58, candidate=True, opened=True))
+    bits = flowshare.name_bits(here)
+    assert not learn(here, Told(Y, 59), bits=bits)
+    assert [one.index for one in known(here)] == [X]
+    here.settings.put(0, "time", here.time + 30)
+    assert learn(here, Told(Y, 59), bits=bits)
+    assert [one.index for one in known(here)] == [Y]
 
 
 def _same_set(number: int) -> int:
