@@ -9,15 +9,17 @@ What is told may meet what is known already:
 
   the same backend   the later expiry holds, and a flow is confirmed once either node has seen it confirmed;
   another backend    a connection that has just begun (`opened`) replaces what is known: whoever answered its SYN knows
-                     best. A candidate that belongs to older flows replaces nothing, for it is a guess. A confirmed flow
-                     replaces a candidate, and of two confirmed ones that holds which was alive last;
+                     best. A candidate that belongs to older flows replaces nothing, for it is a guess. What has just
+                     been confirmed replaces a candidate. All else replaces what was alive well before it (DOUBT);
   a dead backend     is replaced by whatever is told.
 
 A candidate takes no way of another candidate, so that a flood at one node does not put out what others remember.
 
-Every node tells again, a piece of the table at a time, the flows that were alive within the last round, since others
-see none of their packets. So that a flow does not live on by being told to and fro, a round is long (a third of `idle`)
-beside what a life gains on the way: the second of the clock and the time of the transfer.
+Others see none of a flow's packets. So every node tells again, a piece of the table at a time, the flows that were
+alive within the last round; and the program tells of one at once that goes on after it was silent for more than a
+quarter of `idle`, since others might forget it before the next round. So that a flow does not live on by being told to
+and fro, a round is long (a third of `idle`) beside what a life gains on the way: the second of the clock, and the time
+of the transfer.
 
 What remains: a flow that comes to another node before the record of it, and that of its slot, did. It is answered like
 an older flow there. So is a 5-tuple that is used again at another node sooner than records travel.
@@ -48,6 +50,9 @@ WHOLE = 64
 """Bits of a name that is known whole."""
 MOST_COPIES = 64
 """A flow whose name is known in part is put into so many sets at most."""
+DOUBT = 5
+"""Seconds by which a flow must have been alive later than another of its name to be the one that is meant: what is told
+is older than it says by the time that it took."""
 PIECE = 8192
 """Ways that are looked at together."""
 _MASK = (1 << EXPIRY_BITS) - 1
@@ -155,11 +160,15 @@ class FlowLearner:
             return False
         first = (name >> (WHOLE - self._bits)) & -copies
         fresh = (name & _TAG) << WAY_TAG_SHIFT | index << WAY_INDEX_SHIFT | (CANDIDATE if candidate else 0)
-        known = [self._put(service, (first + copy) * WAYS, fresh, left, opened) for copy in range(copies)]
+        firm = 2 if opened else int(bits == WHOLE)
+        known = [self._put(service, (first + copy) * WAYS, fresh, left, firm) for copy in range(copies)]
         return all(known)
 
-    def _put(self, service: Entry, first: int, fresh: int, left: int, opened: bool) -> bool:
-        """Write the way, without its expiry, into a set, if that is right."""
+    def _put(self, service: Entry, first: int, fresh: int, left: int, firm: int) -> bool:
+        """Write the way, without its expiry, into a set, if that is right.
+
+        What is told is `firm`: 0 told again, 1 told when it happened, 2 told by who saw the flow begin.
+        """
         ways = self._flows[first : first + WAYS].tolist()
         tag, place = fresh >> WAY_TAG_SHIFT, -1
         for at, way in enumerate(ways):
@@ -175,7 +184,7 @@ class FlowLearner:
                 if there == fresh >> WAY_INDEX_SHIFT & (INDEX_LIMIT - 1):
                     left = max(left, known)
                     fresh &= ~(~way & CANDIDATE)
-                elif not opened and self._stays(service.destinations + there, way, known, candidate, left):
+                elif _stays(firm, bool(candidate), bool(way & CANDIDATE), left - known) and self._lives(service, there):
                     return False
         if place < 0:
             return False
@@ -188,10 +197,8 @@ class FlowLearner:
             self._flows[first + place] = fresh
         return True
 
-    def _stays(self, number: int, way: int, known: int, candidate: int, left: int) -> bool:
-        """Whether what is known, `known` seconds longer, holds against what is told of another backend."""
-        better = candidate or (not way & CANDIDATE and known >= left)
-        return bool(better) and self._memory.state(number) >= State.DRAINING
+    def _lives(self, service: Entry, index: int) -> bool:
+        return self._memory.state(service.destinations + index) >= State.DRAINING
 
     def _victim(self, ways: list[int], candidate: int) -> int:
         """The last empty or expired way, else, for a confirmed flow, the last candidate's; -1: there is none."""
@@ -202,3 +209,13 @@ class FlowLearner:
             elif way & CANDIDATE and not candidate:
                 other = at
         return free if free >= 0 else other
+
+
+def _stays(firm: int, guess: bool, guessed: bool, later: int) -> bool:
+    """Whether what is known (perhaps `guessed`) holds against what is told of another backend (perhaps a `guess`).
+
+    `later` is by how many seconds what is told expires after it.
+    """
+    if firm == 2:
+        return False
+    return guess or (later <= DOUBT and not (firm and guessed))

@@ -129,7 +129,8 @@ def learn_table(tables: Tables, key: ServiceKey, owners: Sequence[Address | None
     for number, (here, address) in enumerate(zip(slots.owners(), owners, strict=True)):
         there = _index(places, address)
         if there != here:
-            found += slots.learn(number, ToldSlot(there, there, 0, idle), time, joining=joining)
+            was = None if number in slots.tracked else there  # what is tracked there has another, told by `shared`
+            found += slots.learn(number, ToldSlot(was, there, 0, idle), time, joining=joining)
     return found
 
 

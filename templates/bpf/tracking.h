@@ -21,8 +21,8 @@
  * two flows in the same way within the same few nanoseconds lose one of them.
  *
  * In a fleet a flow may come by another balancer with its next packet. So every flow of a tracked slot is remembered, whether
- * or not `now` and `was` are the same here, and a ring tells the daemon of each when it is remembered and when it is
- * confirmed; slotshare.py has the theory. A flow that goes on writes nothing there.
+ * or not `now` and `was` are the same here, and a ring tells the daemon of each when it is remembered, when it is
+ * confirmed, and when it goes on after a long silence; slotshare.py has the theory.
  *
  * Time is the daemon's coarse clock. It stands still while no daemon runs, and then nothing expires.
  */
@@ -181,6 +181,14 @@ static __always_inline void vc5_own(u64 first, u32 place, u16 owner)
 /*% endif %*/
 
 /*% if shape.fleet %*/
+/* Whether a flow lives on after so long a silence that others may forget it before the daemon tells them again. */
+static __always_inline int vc5_was_silent(u64 way, u64 fresh)
+{
+	u64 longer = (fresh - way) & VC5_EXPIRY_MASK;
+
+	return longer > vc5_settings->idle / 4 && longer < VC5_HALF_TIME;
+}
+
 /* Tells the daemon, and so the fleet, of a flow that is remembered anew, or confirmed. A flood makes candidates: those are
  * only told while the ring is less than half full, so that there is room for flows that are real.
  */
@@ -326,7 +334,7 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 					vc5_own(first, place, service->destinations + index);
 /*% endif %*/
 /*% if shape.fleet %*/
-				if (way & ~fresh & VC5_CANDIDATE)
+				if (!(fresh & VC5_CANDIDATE) && (way & VC5_CANDIDATE || vc5_was_silent(way, fresh)))
 					vc5_tell(service, name, slot, index, expiry, 0);
 /*% endif %*/
 				if (index != now && !(fresh & VC5_CANDIDATE) && vc5_histories[slot].diverted != time)

@@ -199,7 +199,9 @@ class Tracking:
                 if service.remember_all or memory.shape.fleet:
                     memory.owners[first + found.way] = service.destinations + owner
                 memory.flows[first + found.way] = fresh.way
-                if known.candidate and not fresh.candidate:
+                longer = (fresh.expiry - known.expiry) % CLOCK
+                silent = memory.settings.get(0, "idle") // 4 < longer < HALF_TIME
+                if not fresh.candidate and (known.candidate or silent):
                     self._tell(service, slot, flow, owner, transport, candidate=False)
                 if owner != now and not fresh.candidate:
                     memory.histories.put(slot, "diverted", time)

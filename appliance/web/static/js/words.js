@@ -38,7 +38,9 @@ export const REASONS = {
   "tracked-old": "in a tracked slot: a flow older than the change",
   "remembered": "a flow was remembered",
   "refused": "a flow could not be remembered: its set is full of living flows",
-  "fragment-followed": "a later fragment followed the first one of its datagram"
+  "fragment-followed": "a later fragment followed the first one of its datagram",
+  "untold": "a flow was remembered, and there was no room to tell the rest of the fleet",
+  "tracked-unknown": "in a tracked slot: a connection that should be remembered, and is not known here"
 };
 export const SEVERITIES = [
   "emergency",
