@@ -137,4 +137,6 @@ def progress_text(drained: Json, now: float) -> str:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a number that can be shown; None for what is none, or is below 0 or larger than any count."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**64
+    return float(value) if known else None  # type: ignore[arg-type]
