@@ -96,9 +96,23 @@ def _drained(body: Json, to: Screen) -> Iterator[str]:
     """Yield the line of a node that is drained."""
     if by := _dict(body.get("drained")):
         since = moment(by.get("since"))
-        told = "all its routes are last resorts" if peers_of(body) else "no router is configured that could be told"
+        told = _stage(by) if peers_of(body) else "no router is configured that could be told"
         who = f"this node is DRAINED, by {text(by.get('who'))}" + (f" since {since}" if since else "")
         yield f"{to.paint(who, Style.WORRY)}: {told} (`vc5 undrain --all`)"
+
+
+def _stage(by: Json) -> str:
+    """How far a drain is, and what still comes."""
+    rate = by.get("packets_per_second")
+    comes = "" if rate is None else f", {count(rate)} packets/s still come"
+    match by.get("stage"):
+        case "withdrawn":
+            return f"its routes are withdrawn{comes}"
+        case "detached":
+            return "its routes are withdrawn, and the program is detached from the interfaces"
+    calm = by.get("packets_per_second_calm")
+    until = "" if rate is None or calm is None else f" (withdrawn at {count(calm)})"
+    return f"all its routes are last resorts{comes}{until}"
 
 
 def _grade(well: int, of: int) -> Style:

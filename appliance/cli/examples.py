@@ -86,6 +86,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "drain": (
         Example(f"vc5 drain {SHOP} 10.1.1.5", "no new flows for a backend; those it has go on"),
         Example("vc5 drain --all", "have routers send to other nodes, before maintenance of this one"),
+        Example("vc5 drain --all --no-wait --deadline 5m", "without looking on, and in five minutes in any case"),
     ),
     "undrain": (
         Example(f"vc5 undrain {SHOP} 10.1.1.5", "a backend is back"),

@@ -64,8 +64,9 @@ CHANGING = (
     """`vc5 plan` tells what a reload would do; `vc5 reload --confirm 60` goes back unless `vc5 confirm` comes
     in time. A reload that is refused changes nothing. What operators say of backends (`vc5 drain`, `disable`,
     `weight`) stands above the file, over reloads and restarts, until it is taken back: `vc5 overrides` lists it.""",
-    """To take the whole node out of service: `vc5 drain --all`, wait until `vc5 top` shows no more packets,
-    `systemctl stop vc5`; afterwards `vc5 undrain --all`.""",
+    """To take the whole node out of service: `vc5 drain --all`, which shows how the traffic ebbs until the program
+    is detached, then `systemctl stop vc5`; afterwards `vc5 undrain --all`. With `leave` in the configuration a stop
+    waits for the traffic itself.""",
 )
 UPGRADING = (
     """An upgrade of the package has the running daemon become the new version (`vc5 reexec`): that is tried

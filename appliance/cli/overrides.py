@@ -37,13 +37,24 @@ def drain(root: Root, arguments: Namespace) -> int:
     if not arguments.all:
         if arguments.backend is None:
             raise UsageError("write SERVICE and BACKEND, or --all for the whole node")
+        for name in ("wait", "no_wait", "deadline") if arguments.verb == "drain" else ():
+            if getattr(arguments, name):
+                raise UsageError(f"--{name.replace('_', '-')} is for --all")
         return _ask(root, arguments)
     if arguments.service is not None:
         raise UsageError(f"--all is the whole node, and {printable(arguments.service)!r} is too much")
-    result: Any = call(root, arguments.verb, all=True, **name_of_caller(os.environ))
+    from appliance.cli import leaving
+
+    given = leaving.given(arguments) if arguments.verb == "drain" else {}
+    result: Any = call(root, arguments.verb, all=True, **given, **name_of_caller(os.environ))
     message = result.get("message") if isinstance(result, dict) else None
-    print(json.dumps(result) if arguments.json else printable(str(message or "done")))
-    return 0
+    waits = arguments.verb == "drain" and leaving.waits(arguments, result)
+    if not arguments.json:
+        print(printable(str(message or "done")), flush=True)
+        return leaving.follow(root) if waits else 0
+    status = leaving.follow(root, result) if waits else 0
+    print(json.dumps(result))
+    return status
 
 
 def weight(root: Root, arguments: Namespace) -> int:

@@ -61,18 +61,29 @@ def head(body: dict[str, Any], to: Screen) -> Iterator[str]:
     yield from _warnings(body, to)
 
 
+TOLD = {
+    "yes": "announced",
+    "demote": "announced as a last resort",
+    "last": "announced as a last resort, by this node alone",
+}
+DRAINED = "this node is drained"
+"""How the reasons begin that the whole node has."""
+
+
 def _vips(body: dict[str, Any], to: Screen) -> Iterator[str]:
-    drained = bool(dict_(body.get("bgp")).get("drained"))  # then all routes are last resorts, and it has been said
+    drained = bool(dict_(body.get("bgp")).get("drained"))  # then it has been said what becomes of all routes
     for vip in dicts(body.get("vips")):
-        if drained and vip.get("announce") == "demote":
+        if drained and (vip.get("announce") == "demote" or str(vip.get("reason")).startswith(DRAINED)):
             continue
-        if vip.get("announce") not in (None, "yes") and vip.get("up"):
+        if vip.get("announce") == "last":
+            yield to.paint(f"vip {text(vip.get('vip'))} is {announced(vip)}", Style.BAD)
+        elif vip.get("announce") not in (None, "yes") and vip.get("up"):
             yield to.paint(f"vip {text(vip.get('vip'))} is up, and {announced(vip)}", Style.WORRY)
 
 
 def announced(vip: dict[str, Any]) -> str:
     """Return how a VIP is announced, and why not otherwise."""
-    how = {"yes": "announced", "demote": "announced as a last resort"}.get(str(vip.get("announce")), "not announced")
+    how = TOLD.get(str(vip.get("announce")), "not announced")
     return how + (f": {text(vip['reason'])}" if vip.get("reason") else "")
 
 

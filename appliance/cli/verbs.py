@@ -220,8 +220,21 @@ VERBS = (
             Argument(
                 "--all",
                 "the whole node, in place of a backend: for all routers its routes become last resorts, with the "
-                "community GRACEFUL_SHUTDOWN (RFC 8326), from now on and over restarts; what still comes is forwarded",
+                "community GRACEFUL_SHUTDOWN (RFC 8326), from now on and over restarts; what still comes is forwarded; "
+                "once the traffic has ebbed, routes are withdrawn, and then the program is detached",
                 {"action": "store_true"},
+            ),
+            Argument(
+                "--wait",
+                "with --all: show how the traffic ebbs until the node is detached, as a terminal is shown anyway; "
+                "interrupted, the drain goes on",
+                {"action": "store_true"},
+            ),
+            Argument("--no-wait", "with --all: return at once, also in a terminal", {"action": "store_true"}),
+            Argument(
+                "--deadline",
+                "with --all: withdraw the routes after this time (90s, 5m) whatever still comes",
+                {"metavar": "TIME"},
             ),
         ),
     ),

@@ -11,8 +11,8 @@ one with the smallest id keeps the route, and where nobody is heard, everybody d
 What another node has said is believed while it is known to be younger than FRESH seconds, and that is known by what it
 had taken in of this one: each message names the last one that was taken in of each other node. A node that said YES
 and goes down then cannot withdraw before this one knows of that, for it waits for this one as well. So there is a route
-at every moment, whatever messages are lost, late or out of order (tests/unit/control/test_last_announcer.py). Only where a
-node dies, or is drained, after others have relied on it, its routes are missed: for FRESH seconds at most.
+at every moment, whatever messages are lost, late or out of order (tests/unit/control/test_last_announcer.py). Only
+where a node dies, or is drained, after others have relied on it, its routes are missed: for FRESH seconds at most.
 """
 
 from __future__ import annotations

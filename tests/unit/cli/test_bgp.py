@@ -88,6 +88,13 @@ def test_a_drained_node_says_so_first() -> None:
         assert lines[0].startswith(DRAINED)
         assert lines[0].endswith("all its routes are last resorts (`vc5 undrain --all`)")
         assert lines[1].startswith("BGP: ")
+    found = {"who": "ann", "packets_per_second": 1234.5, "packets_per_second_calm": 20.0}
+    for stage, words in (
+        ("demoted", "all its routes are last resorts, 1.23k packets/s still come (withdrawn at 20) ("),
+        ("withdrawn", "its routes are withdrawn, 1.23k packets/s still come ("),
+        ("detached", "its routes are withdrawn, and the program is detached from the interfaces ("),
+    ):
+        assert words in next(bgp_view.summary({**SHORT, "drained": {**found, "stage": stage}}, Screen()))
     alone = {**body, "peers": []}
     [said] = bgp_view.summary(alone, Screen())
     assert said.startswith(DRAINED)

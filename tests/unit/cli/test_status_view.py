@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from appliance.cli import status_view
 from appliance.cli.status_backends import Grade, grade, word
 from appliance.cli.tables import SGR, Screen, width
+from appliance.control.announcing import WITHDRAWN
 from appliance.dataplane.enums import State
 from tests.unit.cli.samples import BODY, backend, large, small
 
@@ -176,6 +177,7 @@ def test_what_is_not_acted_on_and_not_announced_is_said() -> None:
 
 def test_a_drained_node_is_said_once_and_not_for_each_vip() -> None:
     rows = [{"vip": f"203.0.113.{n}", "up": True, "announce": "demote", "reason": "drained"} for n in range(9)]
+    rows.append({"vip": "203.0.113.9", "up": True, "announce": "no", "reason": WITHDRAWN})
     rows.append({"vip": "203.0.113.10", "up": True, "announce": "no", "reason": "announce: no"})
     body = {"vips": rows, "bgp": {"drained": {"who": "uid 0 (ann)", "since": 1e9}, "peers": []}}
     said = [line for line in status_view.lines(body, Screen(200)) if "vip " in line or "DRAINED" in line]

@@ -128,7 +128,7 @@ export function notices(overview) {
   }
   const drained = overview.bgp?.drained;
   if (drained) {
-    const message = `This node is drained by ${printable(drained.who)}: routers take it as a last resort`;
+    const message = `This node is drained by ${printable(drained.who)}: ${drainText(drained)}`;
     found.push({ tone: "worry", message, at: drained.since, href: "#routers" });
   }
   if (overview.bgp?.learning > 0) {
@@ -144,6 +144,12 @@ export function notices(overview) {
     found.push({ tone, message: printable(one.message) });
   }
   return found.sort((one, other) => (one.tone === "bad" ? 0 : 1) - (other.tone === "bad" ? 0 : 1));
+}
+
+function drainText({ stage, packets_per_second: rate }) {
+  if (stage === "detached") return "its routes are withdrawn, and the program is detached";
+  const comes = Number.isFinite(rate) ? `; ${amount(rate)} packets/s still come` : "";
+  return stage === "withdrawn" ? `its routes are withdrawn${comes}` : `routers take it as a last resort${comes}`;
 }
 
 function trialText(trial) {

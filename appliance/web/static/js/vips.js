@@ -5,7 +5,12 @@ import { plural, printable } from "./format.js";
 import { List } from "./list.js";
 import { orderedVips } from "./model.js";
 
-const TOLD = { yes: "announced", demote: "announced as a last resort", no: "not announced" };
+const TOLD = {
+  yes: "announced",
+  demote: "announced as a last resort",
+  last: "announced as a last resort, by this node alone",
+  no: "not announced",
+};
 
 function cell(name, ...children) {
   return element("div", { class: `cell c-${name}`, role: "gridcell" }, ...children);
