@@ -20,8 +20,8 @@ MARKS = (
 )
 EXCHANGE = pytest.mark.skipif(not exchange_is_there(), reason="this version has no exchange to configure")
 WITH_BALANCERS = frozenset({Do.BALANCER_DIES, Do.BALANCER_STOPS, Do.BALANCER_STARTS})
-EXPLAINED = 12
-"""Flows at stake that every balancer is asked about at the end."""
+EXPLAINED = 2
+"""Flows at stake of each protocol that every balancer is asked about at the end."""
 
 
 def named(scenarios: Iterable[Scenario]) -> list[object]:
