@@ -13,15 +13,16 @@ from tests.fleet.performance import Performance
 from tests.fleet.scenario import BAD, CUT, Do, Scenario, one_by_one
 from tests.lab.routers import Bird, Router, missing_daemons
 
-MARKS = (
+MISSING = missing_daemons([Bird])
+MARKS = [
     pytest.mark.root,
     pytest.mark.slow,
-    pytest.mark.skipif(bool(missing_daemons([Bird])), reason=missing_daemons([Bird]) or "it is there"),
-)
+    pytest.mark.skipif(bool(MISSING), reason=MISSING or "it is there"),
+]
 EXCHANGE = pytest.mark.skipif(not exchange_is_there(), reason="this version has no exchange to configure")
 WITH_BALANCERS = frozenset({Do.BALANCER_DIES, Do.BALANCER_STOPS, Do.BALANCER_STARTS})
-EXPLAINED = 12
-"""Flows at stake that every balancer is asked about at the end."""
+EXPLAINED = 2
+"""Flows at stake of each protocol that every balancer is asked about at the end."""
 
 
 def named(scenarios: Iterable[Scenario]) -> list[object]:
@@ -44,11 +45,11 @@ def nothing_breaks(scenario: Scenario, *, bad: bool = False, router: type[Router
     _plausible(scenario, verdict)
 
 
-def breaks_at_most_the_tracked_share(scenario: Scenario) -> None:
-    """With the exchange cut from the first moment on, only flows in tracked slots can break."""
-    cut = replace(scenario, moments=(*one_by_one(CUT), *scenario.moments))
-    with Performance(cut, exchange=True) as performance:
-        for moment in cut.moments:
+def breaks_at_most_the_tracked_share(scenario: Scenario, *, cut: bool = True) -> None:
+    """With the exchange `cut` from the first moment on, or as the scenario says, only flows in tracked slots break."""
+    moments = (*one_by_one(CUT), *scenario.moments) if cut else scenario.moments
+    with Performance(replace(scenario, moments=moments), exchange=True) as performance:
+        for moment in moments:
             performance.perform(moment)
         verdict = _finish(performance)
     assert len(verdict.broken) <= verdict.at_stake, verdict.text()

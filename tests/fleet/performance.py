@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -10,6 +11,8 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import Final
 
+from appliance.model import Address
+from tests.fleet.answers import Answers
 from tests.fleet.configuration import SERVICES, Pool
 from tests.fleet.judge import Death, Name, Verdict, judge, orphaned
 from tests.fleet.node import Node
@@ -94,6 +97,8 @@ class Performance(Standing):
         for flows in self.flows.values():
             flows.opened_more()
         self._talk()
+        if self.exchange_works:
+            self.wait("all balancers to know whose each flow is", lambda: not self.unknown(), more=self._unknown_text)
         self._look(ways)
         names = ", ".join(f"{step.do.name.lower()} {step.who}".strip() for step in moment)
         broken = sum(len(flows.status().broken) for flows in self.flows.values())
@@ -166,13 +171,15 @@ class Performance(Standing):
 
     # ---- waiting
 
-    def wait(self, what: str, look: Callable[[], object], seconds: float = PATIENCE) -> None:
-        """Call `look` until it returns something true. Raises LabError with the ends of the daemons' logs."""
+    def wait(
+        self, what: str, look: Callable[[], object], seconds: float = PATIENCE, more: Callable[[], str] = str
+    ) -> None:
+        """Call `look` until it returns something true. Raises LabError with `more` and the ends of the logs."""
         deadline = time.monotonic() + seconds * SLOWNESS
         while not look():
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{node.name}:\n{node.daemon.errors[-1500:]}" for node in self._running())
-                raise LabError(f"waited {seconds:g} s in vain for {what}\n{logs}")
+                raise LabError(f"waited {seconds:g} s in vain for {what}\n{more()}\n{logs}")
             time.sleep(PAUSE)
 
     def wait_noticed(self) -> None:
@@ -197,6 +204,25 @@ class Performance(Standing):
             with node.slots() as slots:
                 tables.append([slots.all_owners(service) for service in SERVICES.values()])
         return all(table == tables[0] for table in tables)
+
+    def unknown(self) -> list[tuple[str, Name, Address | None]]:
+        """Return which balancers would send which whole flows to another backend than theirs, and to which."""
+        found: list[tuple[str, Name, Address | None]] = []
+        for protocol, flows in self.flows.items():
+            whole = [flow for flow in flows.status().flows if flow.state == "open" and not orphaned(flow, self._deaths)]
+            for node in self._running():
+                with node.slots() as slots:
+                    answers = Answers(slots.tables, SERVICES[protocol])
+                    for flow in whole:
+                        answer = answers.of(flow.source, flow.port)
+                        if answer != self.fleet.address(flow.backend):
+                            found.append((node.name, Name(protocol, flow.number), answer))
+        return found
+
+    def _unknown_text(self) -> str:
+        """Return how many each balancer would send elsewhere."""
+        counts = Counter((node, name.protocol) for node, name, _ in self.unknown())
+        return ", ".join(f"{node} would break {count} {protocol} flows" for (node, protocol), count in counts.items())
 
     def _wait_forgotten(self) -> None:
         """Wait until `was` is the same as `now` in every slot."""

@@ -1,7 +1,8 @@
 """Scenarios as data: what is done to balancers, backends and the exchange, moment by moment, while flows go on.
 
 In each moment everything is done at once, one thing right after the other; then, before the next, everybody has
-noticed: the router, the balancers that run, and every flow has spoken. New flows begin all the while.
+noticed: the router, the balancers that run, and every flow has spoken; and where the exchange works, each balancer
+knows whose each flow is. New flows begin all the while.
 """
 
 from __future__ import annotations
