@@ -21,6 +21,10 @@ ISOLATED = (
     "most backends of unrelated services stopped to answer at once, so this node seems to be cut off from them; "
     "see to its links and switches; the tables stay as they were"
 )
+ALONE = (
+    "most backends of unrelated services that do not answer here are up for all other nodes of the fleet, so this node "
+    "seems to be cut off from them; see to its links and switches; backends that most nodes call up stay in service"
+)
 
 DISABLED = "disabled in the configuration"
 REMOVED = "not in the configuration any more"
@@ -46,6 +50,8 @@ class Standing:
     """When nothing is left to learn."""
     isolated: bool = False
     """Whether this node seems to be cut off."""
+    alone: bool = False
+    """Whether it seems so because no other node of the fleet finds what it finds."""
 
     @property
     def learning(self) -> float:
@@ -75,6 +81,7 @@ def announcement(
     up: bool,
     for_seconds: float,
     isolated: bool,
+    alone: bool = False,
     withheld: str = "",
     wanted: Announce = Announce.YES,
     learning: float = 0.0,
@@ -96,7 +103,7 @@ def announcement(
         reason = f"up for less than {duration_text(config.hold_down)} (hold_down)"
         return Announcement(down, reason, config.hold_down - for_seconds)
     if isolated:
-        return Announcement(Announce.DEMOTE if config.demote else Announce.NO, ISOLATED)
+        return Announcement(Announce.DEMOTE if config.demote else Announce.NO, ALONE if alone else ISOLATED)
     return Announcement(wanted, CONFIGURED.get(wanted, ""))
 
 
@@ -140,6 +147,7 @@ class Announcing:
             up=up,
             for_seconds=standing.now - since,
             isolated=standing.isolated,
+            alone=standing.alone,
             withheld=self._withheld.get(vip, "") if vip in self._vips else REMOVED,
             wanted=self._config.bgp.vips.get(vip, NOTHING_SAID).announce,
             learning=standing.learning,

@@ -174,7 +174,7 @@ class Routing:
 
     def standing(self, now: float) -> Standing:
         """Return what the daemon knows of itself."""
-        return Standing(now, self.learned_at, self._isolated)
+        return Standing(now, self.learned_at, self._isolated, self._daemon.instance.governor.alone)
 
     def _announce(self, now: float, vips: Iterable[Address] | None = None) -> None:
         """Tell all peers of some VIPs, or of all."""

@@ -58,6 +58,7 @@ PURE_DATAPLANE = (
     *("shape", "slots", "spec", "structs", "tables", "tunnels"),
 )
 PURE_HEALTH = (
+    "agreement",
     "answer",
     "checks",
     "diagnostic",
@@ -70,7 +71,9 @@ PURE_HEALTH = (
     "messages",
     "pattern",
     "ports",
+    "quorum",
     "quoted",
+    "relations",
     "schedule",
     "sharing",
     "verdict",
@@ -101,6 +104,7 @@ PURE_CONTROL = (
     "confirmation",
     "decapsulation",
     "differences",
+    "disagreement",
     "disruption",
     "dropped",
     "drill",
@@ -109,6 +113,7 @@ PURE_CONTROL = (
     "host_faults",
     "kept_config",
     "learning",
+    "misroutes",
     "nic",
     "outlets",
     "outlook",
