@@ -79,7 +79,7 @@ def grade(backend: Body) -> Grade:
     own = WORD_GRADES.get(word(backend), Grade.UNKNOWN)
     if own is Grade.BAD:
         return own
-    if backend.get("kept_by") or dicts(backend.get("troubles")):
+    if backend.get("kept_by") or backend.get("taken_out_by") or dicts(backend.get("troubles")):
         return Grade.WORRY
     if own > Grade.ASIDE and (backend.get("enabled") is False or dicts(backend.get("overrides"))):
         return Grade.ASIDE
@@ -91,10 +91,11 @@ def note(backend: Body) -> str:
     who = backend.get("drained_by")
     drained = "removed from the configuration" if who == "removed" else f"by {text(who)}" if who else ""
     said = [_said(one) for one in dicts(backend.get("overrides"))]
-    kept = backend.get("kept_by")
+    kept, out = backend.get("kept_by"), backend.get("taken_out_by")
     # What is missing on our side explains what the checks find.
     notes = [*(said or [drained]), *(trouble.get("message", "") for trouble in dicts(backend.get("troubles")))]
     notes += [backend.get("diagnostic") or "", f"{text(backend.get('health'))}, yet kept ({kept})" if kept else ""]
+    notes.append(f"{text(backend.get('health'))} here, yet taken out ({out})" if out else "")
     return text(", ".join(str(one) for one in notes if one))
 
 

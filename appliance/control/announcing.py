@@ -21,6 +21,10 @@ ISOLATED = (
     "most backends of unrelated services stopped to answer at once, so this node seems to be cut off from them; "
     "see to its links and switches; the tables stay as they were"
 )
+ALONE = (
+    "most backends of unrelated services that do not answer here are up for all other nodes of the fleet, so this node "
+    "seems to be cut off from them; see to its links and switches; backends that most nodes call up stay in service"
+)
 
 FLEET_LEARN = 10.0
 """Seconds for which a node without `learn` waits for others to tell what they know; alone, it waits in vain."""
@@ -50,6 +54,8 @@ class Standing:
     """When nothing is left to learn."""
     isolated: bool = False
     """Whether this node seems to be cut off."""
+    alone: bool = False
+    """Whether it seems so because no other node of the fleet finds what it finds."""
     withdrawn: bool = False
     """Whether it is drained so far that routers are to have none of its routes."""
     last: Collection[Address] | None = None
@@ -88,6 +94,7 @@ def announcement(
     up: bool,
     for_seconds: float,
     isolated: bool,
+    alone: bool = False,
     withheld: str = "",
     wanted: Announce = Announce.YES,
     learning: float = 0.0,
@@ -111,7 +118,7 @@ def announcement(
         reason = f"up for less than {duration_text(config.hold_down)} (hold_down)"
         return Announcement(down, reason, config.hold_down - for_seconds)
     if isolated:
-        return Announcement(Announce.DEMOTE if config.demote else Announce.NO, ISOLATED)
+        return Announcement(Announce.DEMOTE if config.demote else Announce.NO, ALONE if alone else ISOLATED)
     return Announcement(wanted, CONFIGURED.get(wanted, ""))
 
 
@@ -158,6 +165,7 @@ class Announcing:
             up=up,
             for_seconds=standing.now - since,
             isolated=standing.isolated,
+            alone=standing.alone,
             withheld=withheld or (WITHDRAWN if standing.withdrawn else ""),
             wanted=self._config.bgp.vips.get(vip, NOTHING_SAID).announce,
             learning=standing.learning,

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from appliance.control.announcing import ISOLATED
+from appliance.control.announcing import ALONE, ISOLATED
 from appliance.control.blocks import moment
+from appliance.control.disagreement import Disagreement, told
 from appliance.control.learning import Learning
 from appliance.control.overriding import tell_dropped, who_asks
 from appliance.control.socket import Request
 from appliance.errors import RequestError
 from appliance.health.governor import Freeze
 from appliance.health.judge import Transition
+from appliance.health.quorum import Opinion
 from appliance.model import EventKind, Health, ProbeResult, Service, ServiceKey
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
 
-REJOINED = "most backends answer again; this node is not taken for cut off any more"
+REJOINED = (
+    "most backends answer again, or others do not find them up either; this node is not taken for cut off any more"
+)
 
 
 class Judging:
@@ -32,6 +37,29 @@ class Judging:
         self._isolated = False
         """What alarms have told of."""
         self.learning = Learning()
+        self._disagreement = Disagreement()
+
+    def heard(self, opinions: Iterable[Opinion], *, quorum: bool) -> None:
+        """Take what all other nodes of the fleet say now, whenever one says something else, and each second.
+
+        Where they find something else than this node, that is checked at once; with a `quorum` most of them outvote it.
+        Views that are the same as before are to be the same objects.
+        """
+        daemon, opinions, now = self._daemon, tuple(opinions), time.monotonic()
+        instance = daemon.instance
+        daemon.prober.prompt(self._disagreement.hear(opinions, instance.found, now))
+        staying = instance.state.staying()
+        for key in instance.governor.hear(opinions if quorum else (), staying, instance.found, now):
+            daemon.plan_soon(key, unsaved=True)
+        self._tell_rulings()
+
+    def _tell_rulings(self) -> None:
+        """Write down where most nodes began or ceased to outvote this one."""
+        instance = self._daemon.instance
+        if news := instance.governor.news():
+            for one in told(news, instance.found):
+                place = {"service": one.service, "backend": one.backend} if one.service else {}
+                self._daemon.record(EventKind.ALARM, one.text, outcome=one.outcome, **place)
 
     def look(self) -> None:
         """Every second: see what the governor need not keep any more, and whether this node is cut off."""
@@ -42,8 +70,10 @@ class Judging:
             daemon.plan_soon(key, unsaved=True)
         if governor.isolated != self._isolated:
             self._isolated = governor.isolated
-            text, outcome = (ISOLATED, "begin") if governor.isolated else (REJOINED, "end")
+            why = ALONE if governor.alone else ISOLATED
+            text, outcome = (why, "begin") if governor.isolated else (REJOINED, "end")
             daemon.record(EventKind.ALARM, text, outcome=outcome)
+        self._tell_rulings()
 
     def _follow(self) -> None:
         """Take down what a reload has changed, and how things stand when the daemon has learned that."""
@@ -154,6 +184,7 @@ class Judging:
         if holds is not None:
             text = f"kept in service although {after}: max_removal is {holds.max_removal:.0%}"
             self._daemon.record(EventKind.ALARM, text, service=key, backend=address)
+        self._tell_rulings()
         kept = self._daemon.instance.governor.kept_for(key, address, after)
         return f" (not acted on: {kept})" if kept else ""
 

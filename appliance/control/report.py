@@ -25,6 +25,7 @@ from appliance.dataplane.enums import State as Receives
 from appliance.dataplane.sync import DataPlane
 from appliance.health.governor import Governor
 from appliance.health.judge import HealthTable
+from appliance.health.quorum import DOWN
 from appliance.model import Address, Backend, Health, Interface, Service, ServiceKey
 from appliance.model_bgp import Announce
 from appliance.routing.policy import DRAINED
@@ -74,7 +75,10 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     reasons = {str(reason): memory.reason(reason) for reason in Reason} if memory else {}
     used = memory.flows_used() if memory and any(tracked.values()) else 0
     announcing = Announcing(state.config)
-    standing = Standing(facts.now, facts.learned_at, facts.governor.isolated, facts.withdrawn, facts.last)
+    governor = facts.governor
+    standing = Standing(
+        facts.now, facts.learned_at, governor.isolated, governor.alone, facts.withdrawn, facts.last
+    )
     return {
         "version": facts.version,
         "pid": facts.pid,
@@ -194,7 +198,8 @@ def _service(
                     backend,
                 ),
                 "health": str(verdict),
-                "kept_by": kept or None,
+                "kept_by": kept if kept and verdict in DOWN else None,
+                "taken_out_by": kept if kept and verdict is Health.UP else None,
                 "drained_by": drain.who if drain else "removed" if pair in state.leaving else None,
                 "overrides": [as_json(what, override) for what, override in sorted(said.items())],
                 "since_s": round(facts.wall - standing.since, 3) if standing else None,

@@ -196,7 +196,8 @@ class Routing:
 
     def standing(self, now: float) -> Standing:
         """Return what the daemon knows of itself."""
-        return Standing(now, self.learned_at, self._isolated, self._withdrawn, self._last)
+        alone = self._daemon.instance.governor.alone
+        return Standing(now, self.learned_at, self._isolated, alone, self._withdrawn, self._last)
 
     def _announce(self, now: float, vips: Iterable[Address] | None = None) -> None:
         """Tell all peers of some VIPs, or of all."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
 from appliance.control import report
-from appliance.control.announcing import ISOLATED
+from appliance.control.announcing import ALONE, ISOLATED
 from appliance.control.socket import Encoded
 from appliance.control.trouble import awaited
 from appliance.errors import HostError
@@ -125,7 +125,8 @@ def _troubles(daemon: Daemon) -> tuple[dict[str, Any], ...]:
     texts += [*daemon.instance.links.troubles(), *daemon.telling.troubles()]
     texts += daemon.routing.troubles()
     texts.append(daemon.judging.prober_gone)
-    texts.append(ISOLATED if daemon.instance.governor.isolated else "")
+    governor = daemon.instance.governor
+    texts.append("" if not governor.isolated else ALONE if governor.alone else ISOLATED)
     return tuple({"severity": "warning", "message": text} for text in texts if text)
 
 

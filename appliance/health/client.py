@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from appliance.errors import HostError, ProberGone
@@ -36,12 +36,13 @@ from appliance.health.messages import (
     Heartbeat,
     Report,
     decode_from_prober,
+    encode_prompt,
     schedule_pieces,
 )
 from appliance.health.process import ProberProcess
 from appliance.health.sharing import Sharing
 from appliance.health.sharing import Target as Target
-from appliance.model import ProbeResult
+from appliance.model import Address, ProbeResult, ServiceKey
 from appliance.paths import Root
 
 SILENCE = 5.0
@@ -92,6 +93,8 @@ class ProberClient:
         """Whether the present process has the newest schedule."""
         self._ordered = b""
         """What it is to be told of a drill's flows."""
+        self._prompted: set[int] = set()
+        """Probes that are to run at once, and of which it has not been told."""
         self._supervisor: asyncio.Task[None] | None = None
         self._process: ProberProcess | Visitor | None = None
         self._served = 0
@@ -146,6 +149,12 @@ class ProberClient:
         """Have these flows open, and no others, from now on until the present process ends."""
         self._ordered = encode_order(replace(order, authority=self._authority(order)))
         self._changed.set()
+
+    def prompt(self, pairs: Iterable[tuple[ServiceKey, Address]]) -> None:
+        """Have these backends of services checked at once, as far as the schedule allows (schedule.py)."""
+        if self._process is not None and (numbers := self._sharing.numbers(pairs)):
+            self._prompted |= numbers
+            self._changed.set()
 
     def _authority(self, order: Order) -> str:
         return self._authorities.text(order.check.ca) if order.check and order.check.ca else ""
@@ -209,6 +218,7 @@ class ProberClient:
         self.heartbeat = Heartbeat()
         self._spoke = self._scheduled = False
         self._ordered = b""
+        self._prompted.clear()
         self._changed.set()
         tasks = [
             asyncio.create_task(self._read(process.connection)),
@@ -315,14 +325,16 @@ class ProberClient:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            pieces, ordered = self._pieces(), self._ordered
-            self._ordered = b""
+            pieces, ordered, prompted = self._pieces(), self._ordered, self._prompted
+            self._ordered, self._prompted = b"", set()
             try:
                 for piece in pieces:
                     await loop.sock_sendall(connection, piece)
                     await asyncio.sleep(0)  # others want their turn
                 if ordered:
                     await loop.sock_sendall(connection, ordered)
+                if prompted:
+                    await loop.sock_sendall(connection, encode_prompt(prompted))
             except ConnectionError:
                 await asyncio.sleep(SILENCE)  # the reader notices at once, and knows more
                 raise ProberGone(CLOSED) from None

@@ -7,6 +7,8 @@ daemon -> prober   {"schedule": GENERATION, "limit": LIMIT,
                    arrive at the VIP and the check's port, a probe goes on with ADDRESS, PORT. Of the probes that name
                    one BACKEND (a number that means nothing else; 0: none) at most LIMIT are under way at once (0: any
                    number); LEADER is the number of the probe that this one may lean on (0: none)
+                   {"prompt": [NUMBER, ...]}
+                   these probes are to run at once, since another balancer has found something else (schedule.py)
 prober -> daemon   [NUMBER, OUTCOME, DIAGNOSTIC, AT, TOTAL, CONNECT, TLS, FIRST BYTE, STATUS, TLS VERSION,
                     CERTIFICATE EXPIRES]
                    one finished probe; AT in wall-clock seconds, durations in nanoseconds
@@ -160,6 +162,27 @@ def decode_schedule(line: bytes) -> Schedule:
         if leader and leaders.get(leader) != 0:
             raise ValueError(f"probe {number}: its leader {leader} is none")
     return Schedule(generation, probes, limit)
+
+
+PROMPT = b'{"prompt":'
+
+
+def is_prompt(line: bytes) -> bool:
+    """Whether a message of the daemon wants probes to run at once."""
+    return line.startswith(PROMPT)
+
+
+def encode_prompt(numbers: Iterable[int]) -> bytes:
+    """Return the message that has probes run at once."""
+    return _line({"prompt": sorted(numbers)})
+
+
+def decode_prompt(line: bytes) -> tuple[int, ...]:
+    """Read the message that has probes run at once; raises ValueError."""
+    message = _parse(line, "prompt")
+    if not isinstance(message, dict) or message.keys() != {"prompt"} or not isinstance(message["prompt"], list):
+        raise ValueError("prompt: not a list of numbers")
+    return tuple(integer(number, "prompt", 0, _NANOSECONDS) for number in message["prompt"])
 
 
 def encode_report(report: Report) -> bytes:

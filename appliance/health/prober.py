@@ -38,9 +38,11 @@ from appliance.health.messages import (
     MAX_SCHEDULE,
     Heartbeat,
     Report,
+    decode_prompt,
     decode_schedule,
     encode_heartbeat,
     encode_report,
+    is_prompt,
 )
 from appliance.health.ports import Ports
 from appliance.health.probes.failure import ProbeNotSent
@@ -123,9 +125,13 @@ class Prober:
                 raise ValueError(f"a message of more than {MAX_SCHEDULE} bytes")
 
     def _take(self, line: bytes) -> None:
-        """Put a schedule in force, or have a drill's flows open."""
+        """Put a schedule in force, have a drill's flows open, or have probes run at once."""
         if is_order(line):
             self._drilling.configure(decode_order(line))
+            return
+        if is_prompt(line):
+            self._schedule.prompt(decode_prompt(line), self._loop.time())
+            self._plan()
             return
         # What a schedule consists of stays as long as the schedule: looking through all of it for garbage again and
         # again would take more time than probing.

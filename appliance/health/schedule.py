@@ -11,6 +11,9 @@ Theory of operation. A probe is a number here. It is either waiting for its time
   interval (at least 0.2 s), until max(rise, fall) results in a row agree; these become the settled outcome. So a change
   is decided soon without more load while nothing changes. A probe that never agrees with itself settles after twice as
   many results, so flapping cannot hold the quick pace. The first good outcome of a new probe settles it.
+* Somebody else may have found something else (`prompt`): then a probe runs at once, and what it finds is confirmed each
+  0.2 s. A probe has that once in an interval at most, and more than a few only as fast as all probes run anyway: nobody
+  can make this one ask more than twice as often.
 * At most `limit` probes are outstanding. Those that must wait keep their order, so an overload delays all alike.
 * At most `each` of them concern one backend. Those that must wait for another probe of the same backend stand in a line
   of their own, and nobody else waits for them: whoever finishes hands its place to the first in the line.
@@ -25,7 +28,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 
@@ -40,6 +43,12 @@ CONFIRM_SHARE = 0.25
 """The share of the interval after which a surprising outcome is checked again ..."""
 CONFIRM_LEAST = 0.2
 """... but not sooner than this, in seconds, nor later than the interval itself."""
+PROMPT_WITHIN = 0.2
+"""Seconds over which probes are spread that are to come at once, because somebody else has found something else ..."""
+PROMPT_EVERY = 1.0
+"""... and how many intervals must be between two times at which one does: half of all runs at most are of this kind."""
+PROMPT_RATE = 50.0
+"""Of these in a second more may come than all probes of the schedule together."""
 POSTPONE = 0.2
 """Seconds after which a probe that could not be sent is tried again."""
 FRESH = 1.5
@@ -66,6 +75,10 @@ class _Entry:
     """Latest outcomes in a row that were equal."""
     surprises: int = 0
     """Latest outcomes in a row that were not the settled one."""
+    prompted: float = -inf
+    """When it was last to run at once."""
+    urgent: bool = False
+    """Whether what it finds is to be confirmed as soon as possible."""
 
     def learn(self, outcome: Outcome) -> bool:
         """Take one outcome; return whether it should be confirmed quickly."""
@@ -95,6 +108,9 @@ class Schedule:
         """What waits for its time; an item whose time is not that of its entry any more is void."""
         self._each = 0
         self._grid = 0.0
+        self._rate = PROMPT_RATE
+        self._prompts_until = -inf
+        """Until when probes that were to run at once take all that is for them; in seconds of the clock."""
         self._busy: dict[int, int] = {}
         """For each backend, how many probes are outstanding or have a place."""
         self._lines: dict[int, deque[int]] = {}
@@ -146,6 +162,7 @@ class Schedule:
             if leader in entries:
                 entries[leader].followers = tuple(followers)
         self._entries, self._each, self._grid = entries, each, grid
+        self._rate = max(PROMPT_RATE, sum(1 / check.interval for check in checks.values()))
         self._busy, self._lines, self._placed = {}, {}, deque()
         for entry in entries.values():
             if entry.due is None:
@@ -210,7 +227,10 @@ class Schedule:
             return False
         interval, grid = entry.check.interval, self._grid
         if entry.learn(outcome):
-            interval, grid = min(interval, max(CONFIRM_LEAST, interval * CONFIRM_SHARE)), 0.0
+            share = 0.0 if entry.urgent else CONFIRM_SHARE
+            interval, grid = min(interval, max(CONFIRM_LEAST, interval * share)), 0.0
+        else:
+            entry.urgent = False
         due = entry.started + interval * (1 - JITTER + 2 * JITTER * self._random())
         if grid:
             due = round(due / grid) * grid
@@ -222,6 +242,21 @@ class Schedule:
             entry.answered = now
         self._wait(number, entry, max(now, due), now)
         return True
+
+    def prompt(self, numbers: Iterable[int], now: float) -> None:
+        """Let probes run at once, since somebody else has found something else; unknown numbers are left out."""
+        for number in numbers:
+            entry = self._entries.get(number)
+            if entry is None or now - entry.prompted < PROMPT_EVERY * entry.check.interval:
+                continue
+            self._prompts_until = max(self._prompts_until, now) + 1 / self._rate
+            due = max(now, self._prompts_until - PROMPT_WITHIN)
+            if entry.due is not None:
+                if due >= entry.due:
+                    continue  # its own time comes sooner
+                entry.due = due
+                heapq.heappush(self._heap, (due, number))
+            entry.prompted, entry.urgent = now, True
 
     def postpone(self, number: int, now: float) -> None:
         """Put back an outstanding probe that could not be sent: no outcome, so nothing is learnt from it."""

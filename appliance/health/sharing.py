@@ -22,7 +22,7 @@ tcp, syn, udp and icmp, which cost no more than what would take their place.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -101,6 +101,8 @@ class Sharing:
 
     subscribers: dict[int, list[Subscriber]] = field(default_factory=dict)
     """For whom the result of each probe is."""
+    _of: dict[tuple[ServiceKey, Address], set[int]] = field(default_factory=dict)
+    """The probes of each backend of a service, with those that they lean on; made when it is first asked for."""
     _next: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _checks: dict[Check, int] = field(default_factory=dict)
     _next_check: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -135,8 +137,17 @@ class Sharing:
                     group = groups[wire] = _Group(seen, arrival, [], [])
                 group.subscribers.append(Subscriber(target.service, target.backend, index, check.kind))
                 group.targets.append(target)
-        self._checks = used
+        self._checks, self._of = used, {}
         self._number(groups)
+
+    def numbers(self, pairs: Iterable[tuple[ServiceKey, Address]]) -> set[int]:
+        """Return the probes of these backends of services, and those that they lean on."""
+        if not self._of:
+            for group in self._groups.values():
+                mine = {group.number, group.leader} - {0}
+                for one in group.subscribers:
+                    self._of.setdefault((one.service, one.backend), set()).update(mine)
+        return set[int]().union(*(self._of.get(pair, ()) for pair in pairs))
 
     def probes(self) -> Iterator[Probe]:
         """Yield the probes, in the order of the targets."""

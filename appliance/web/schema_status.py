@@ -91,6 +91,7 @@ DESTINATION = record(
         "state": text("What it receives.", values=STATES),
         "health": text("What its checks say.", values=Health),
         "kept_by": nullable(text("What keeps it in use although its checks fail.")),
+        "taken_out_by": nullable(text("What keeps it out of use although its checks are good.")),
         "drained_by": nullable(text("Who drains it; `removed`: it has left the configuration.")),
         "overrides": array(ref("Override"), "What operators said of it."),
         "since_s": nullable({**SINCE_S, "description": "Seconds for which its health has been so; null: not known."}),

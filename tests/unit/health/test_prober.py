@@ -125,6 +125,7 @@ def test_it_connects_to_a_socket_by_its_path(tmp_path: Path) -> None:
         (b"nonsense\n", "schedule: not JSON: "),
         (b"{}\n", "not a schedule: it needs the keys schedule, limit, checks, probes"),
         (b"\n", "schedule: not JSON: "),
+        (b'{"prompt":{}}\n', "prompt: not a list of numbers"),
         (b"x" * ((32 << 20) + 1), "a message of more than 33554432 bytes"),
     ],
 )

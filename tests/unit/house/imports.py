@@ -60,6 +60,7 @@ PURE_DATAPLANE = (
     *("shape", "slots", "slotshare", "spec", "structs", "tables", "tunnels"),
 )
 PURE_HEALTH = (
+    "agreement",
     "answer",
     "checks",
     "diagnostic",
@@ -72,7 +73,9 @@ PURE_HEALTH = (
     "messages",
     "pattern",
     "ports",
+    "quorum",
     "quoted",
+    "relations",
     "schedule",
     "sharing",
     "verdict",
@@ -104,6 +107,7 @@ PURE_CONTROL = (
     "decapsulation",
     "departure",
     "differences",
+    "disagreement",
     "disruption",
     "dropped",
     "drill",
@@ -117,6 +121,7 @@ PURE_CONTROL = (
     "kept_config",
     "last_announcer",
     "learning",
+    "misroutes",
     "nic",
     "outlets",
     "outlook",
