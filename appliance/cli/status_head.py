@@ -44,6 +44,7 @@ def head(body: dict[str, Any], to: Screen) -> Iterator[str]:
         refused = table_.get("refused")
         yield line + (GAP + to.paint(f"{count(refused)} refused", Style.BAD) if refused else "")
     yield from bgp_view.summary(body.get("bgp"), to)
+    yield from _fleet(body.get("fleet"), to)
     yield from _vips(body, to)
     for interface in dicts(body.get("interfaces")):
         attach = text(interface.get("attach")) or "not attached"
@@ -59,6 +60,13 @@ def head(body: dict[str, Any], to: Screen) -> Iterator[str]:
     if isinstance(awaits, list) and awaits:
         yield to.paint(f"waiting for {', '.join(map(text, awaits))}", Style.WORRY)
     yield from _warnings(body, to)
+
+
+def _fleet(body: object, to: Screen) -> Iterator[str]:
+    if isinstance(body, dict):
+        from appliance.cli import fleet_view  # which most nodes have no use for
+
+        yield from fleet_view.summary(body, to)
 
 
 def _vips(body: dict[str, Any], to: Screen) -> Iterator[str]:

@@ -104,6 +104,7 @@ PURE_CONTROL = (
     "disruption",
     "dropped",
     "drill",
+    "fleet_account",
     "fleet_differences",
     "fleet_digests",
     "forecast",
