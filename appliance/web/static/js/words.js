@@ -57,6 +57,7 @@ export const KINDS = [
   "interface",
   "bgp",
   "bfd",
+  "fleet",
   "daemon",
   "reload",
   "operator",
