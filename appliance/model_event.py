@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     INTERFACE = "interface"
     BGP = "bgp"
     BFD = "bfd"
+    FLEET = "fleet"
     DAEMON = "daemon"
     RELOAD = "reload"
     OPERATOR = "operator"
@@ -49,6 +50,7 @@ SEVERITY = {
     EventKind.INTERFACE: Severity.NOTICE,
     EventKind.BGP: Severity.NOTICE,
     EventKind.BFD: Severity.NOTICE,
+    EventKind.FLEET: Severity.NOTICE,
     EventKind.DAEMON: Severity.NOTICE,
     EventKind.RELOAD: Severity.NOTICE,
     EventKind.OPERATOR: Severity.NOTICE,

@@ -24,6 +24,7 @@ WAITING = {
     "explain": "the daemon runs its program on the packet",
     "block": "the daemon blocks the prefix, and compiles if it is the first ever",
     "reexec": "the installed program is tried out beside the running one",
+    "fleet": "the other nodes are asked for their tables",
     "prefixes": "the daemon counts packets by their source",
     "alert": "messages are sent",
     "reattach": "the program is detached and attached again",

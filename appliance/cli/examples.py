@@ -82,6 +82,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("vc5 bgp --routes", "what is each router told of each VIP?"),
         Example("vc5 bgp capture --seconds 2 --pcap bgp.pcap", "two seconds of messages, for Wireshark"),
     ),
+    "fleet": (
+        Example("vc5 fleet", "are all balancers there, and do they answer alike? If not, why?"),
+        Example(f"vc5 fleet {SHOP}", "which slots of a service differ, and whose are they?"),
+    ),
     "metrics": (Example("vc5 metrics", "what Prometheus gets, without HTTP"),),
     "drain": (
         Example(f"vc5 drain {SHOP} 10.1.1.5", "no new flows for a backend; those it has go on"),

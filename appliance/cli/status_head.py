@@ -44,6 +44,7 @@ def head(body: dict[str, Any], to: Screen) -> Iterator[str]:
         refused = table_.get("refused")
         yield line + (GAP + to.paint(f"{count(refused)} refused", Style.BAD) if refused else "")
     yield from bgp_view.summary(body.get("bgp"), to)
+    yield from _fleet(body.get("fleet"), to)
     yield from _vips(body, to)
     for interface in dicts(body.get("interfaces")):
         attach = text(interface.get("attach")) or "not attached"
@@ -68,6 +69,13 @@ TOLD = {
 }
 DRAINED = "this node is drained"
 """How the reasons begin that the whole node has."""
+
+
+def _fleet(body: object, to: Screen) -> Iterator[str]:
+    if isinstance(body, dict):
+        from appliance.cli import fleet_view  # which most nodes have no use for
+
+        yield from fleet_view.summary(body, to)
 
 
 def _vips(body: dict[str, Any], to: Screen) -> Iterator[str]:

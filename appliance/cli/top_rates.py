@@ -63,6 +63,10 @@ class Reading:
     prober: bool = True
     isolated: bool = False
     drained: bool = False
+    missing: int = 0
+    """Balancers of the fleet that have fallen silent."""
+    differing: bool = False
+    """Whether nodes of the fleet differ for longer than a moment."""
 
     def total(self, name: str) -> float | None:
         """Return the sum of a rate over all services; None where no rate is known."""
@@ -115,6 +119,8 @@ def _reading(before: Snapshot | None, after: Snapshot) -> Reading:
         bool(numbers.get("prober_up", 1)),
         bool(numbers.get("isolated")),
         bool(numbers.get("node_drained")),
+        int(numbers.get("fleet_missing", 0)),
+        bool(numbers.get("fleet_differences")),
     )
 
 

@@ -79,6 +79,8 @@ def _head(found: Reading, to: Screen) -> list[str]:
     parts.append(GAP.join([backends, *others]))
     alarms = [(found.frozen, "health FROZEN"), (not found.prober, "prober GONE"), (found.isolated, "cut off")]
     alarms.append((found.drained, "this node is DRAINED"))
+    alarms.append((bool(found.missing), f"fleet: {found.missing} MISSING"))
+    alarms.append((found.differing, "fleet DIFFERS"))
     parts += [to.paint(text, Style.BAD) for holds, text in alarms if holds]
     rates = f"{rate(found.total('packets'))} packets/s{GAP}{rate(found.total('bits'))} bit/s{GAP}"
     rates += f"{rate(found.total('flows'))} new flows/s"

@@ -13,6 +13,7 @@ from appliance.cli import (
     daemon,
     drill,
     drops,
+    fleet,
     metrics,
     netns,
     offline,
@@ -201,6 +202,13 @@ VERBS = (
             ),
             Argument("--seconds", "capture for so long (default: until interrupted)", {"metavar": "N"}),
         ),
+    ),
+    Verb(
+        "fleet",
+        fleet.run,
+        "the other balancers that announce the same VIPs: who is there, in what they differ from this one, and why",
+        (Argument("service", "which slots of it differ: VIP:PORT/tcp, or its name", {"nargs": "?"}, Names.SERVICE),),
+        failed="nodes differ for longer than a moment, one that was there is missing, or nothing can be exchanged",
     ),
     Verb(
         "metrics",

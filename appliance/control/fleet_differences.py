@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from appliance.control.fleet_digests import same_file, same_seed
+from appliance.control.fleet_digests import differing
 from appliance.fleet.difference import Cause, Difference, Opinion, Overridden, Pair, Ranges
-from appliance.fleet.records import NodeState, TableDigest, TableOf, View
+from appliance.fleet.records import Facts, NodeState, TableDigest, TableOf, View
 from appliance.model import Address, ServiceKey
 from appliance.model_address import Endpoint
 
@@ -34,11 +34,8 @@ class Side:
     """A node with what it says of itself; `synced` is whether that is all."""
 
     life: int
-    name: str
-    version: str
-    state: NodeState
-    configuration: bytes = b""
-    """Of fleet_digests.py; all 0 where it is not known."""
+    facts: Facts
+    """As its HELLO has them."""
     tables: Mapping[ServiceKey, TableDigest] = field(default_factory=dict)
     view: View | None = None
     address: Endpoint | None = None
@@ -100,7 +97,7 @@ class Differences:
             for key, since in _items(known)
             if service is None or key in (None, service)
         ]
-        found.sort(key=lambda one: (one[0], one[1], _order(one[2]), self._others[one[3]].name, one[3]))
+        found.sort(key=lambda one: (one[0], one[1], _order(one[2]), self._others[one[3]].facts.name, one[3]))
         listed = tuple(self._told(key, life, since, now, wall) for _, _, key, life, since in found[:most])
         return listed, len(found) - len(listed)
 
@@ -109,7 +106,7 @@ class Differences:
         assert mine is not None
         assert other.address is not None
         found = Difference(
-            node=other.name,
+            node=other.facts.name,
             address=other.address,
             since=round(wall - (now - since), 3),
             lasting=now - since > LASTING,
@@ -192,16 +189,13 @@ def ranges(node: str, address: Endpoint, mine: TableOf | None, theirs: TableOf |
 
 
 def _comparable(side: Side) -> bool:
-    return side.synced and side.state in COMPARED
+    return side.synced and side.facts.state in COMPARED
 
 
 def _whole(mine: Side, other: Side) -> tuple[Cause, ...]:
     """Return in what the configurations differ as a whole; other versions have digests of other things."""
-    if not any(mine.configuration) or not any(other.configuration):
-        return ()
-    seed = () if same_seed(mine.configuration, other.configuration) else (Cause.HASH_SEED,)
-    file = mine.version != other.version or same_file(mine.configuration, other.configuration)
-    return seed if file else (*seed, Cause.CONFIGURATION)
+    seed, file = differing(mine.facts, other.facts)
+    return (Cause.HASH_SEED,) * seed + (Cause.CONFIGURATION,) * file
 
 
 def _differing(mine: Mapping[ServiceKey, TableDigest], theirs: Mapping[ServiceKey, TableDigest]) -> list[ServiceKey]:

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Any
 
 from appliance.config.expansion import expand
-from appliance.fleet.records import DIGEST
+from appliance.fleet.records import DIGEST, Facts
 from appliance.model import Config, Service
 
 SEED = 3
@@ -75,14 +75,15 @@ def service_digest(service: Service) -> bytes:
     )
 
 
-def same_seed(one: bytes, other: bytes) -> bool:
-    """Return whether two digests of configurations are of one hash seed."""
-    return one[:SEED] == other[:SEED]
+def differing(mine: Facts, other: Facts) -> tuple[bool, bool]:
+    """Return whether two nodes have another hash seed, and whether they have another configuration beside that.
 
-
-def same_file(one: bytes, other: bytes) -> bool:
-    """Return whether they are of one configuration, whatever the hash seed."""
-    return one[SEED:] == other[SEED:]
+    Where one does not say, neither; and other versions have other settings, so of these only the seed is compared.
+    """
+    one, two = mine.configuration, other.configuration
+    if not any(one) or not any(two):
+        return False, False
+    return one[:SEED] != two[:SEED], mine.version == other.version and one[SEED:] != two[SEED:]
 
 
 def _service(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from appliance.control import alerting, dropping, examinees, foresight, standing
+from appliance.control import alerting, dropping, examinees, fleet_face, foresight, standing
 from appliance.control import reexec as reexecuting
 from appliance.control import reload as reloading
 from appliance.control.explain import explain_live
@@ -76,6 +76,7 @@ def handlers(daemon: Daemon) -> dict[str, Handler]:
         "drops": dropping.handler(daemon),
         "drill": daemon.drilling.answer,
         "bgp": daemon.routing.answer,
+        "fleet": fleet_face.handler(daemon),
         "bgp-capture": daemon.routing.capturing.answer,
         "alert": alerting.handler(daemon.telling.client),
         "block": daemon.blocking.add,

@@ -32,6 +32,7 @@ from appliance.web.messages import Settings
 
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
+    from appliance.control.fleet_face import Face
 
 USUAL = (Endpoint(IPv4Address("127.0.0.1"), 9090),)
 """Where the console is offered unless `webserver` says otherwise (the help of that setting names it)."""
@@ -62,6 +63,8 @@ class Showing:
         self._refused: Counter[str] = Counter()
         """What was refused by processes that are gone."""
         self._refused_now: dict[str, int] = {}
+        self.fleet: Face | None = None
+        """What the fleet shows of itself; None: there is none."""
         daemon.measuring.sources.append(self.numbers)
 
     def look(self, now: float) -> None:

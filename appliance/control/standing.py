@@ -11,7 +11,7 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
-from appliance.control import report
+from appliance.control import fleet_face, report
 from appliance.control.announcing import ALONE, ISOLATED
 from appliance.control.socket import Encoded
 from appliance.control.trouble import awaited
@@ -70,6 +70,7 @@ async def status(daemon: Daemon) -> Encoded:
     for one in head["interfaces"]:
         one |= link(one["name"])
     head["bgp"] = daemon.routing.status().as_json()
+    head["fleet"] = fleet_face.brief(daemon)
     head["config"]["trial"] = daemon.trials.standing()
     services = report.services(
         facts, instance.state, instance.current, instance.health, instance.assumed, instance.data

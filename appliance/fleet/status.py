@@ -53,6 +53,8 @@ class NodeStatus:
     """Datagrams of its stream that are told and not learnt yet."""
     sync: SyncState = SyncState.DONE
     """Whether this node has all that it knows."""
+    differs: bool = False
+    """Whether its configuration or its hash seed is another than this node's (control/fleet_digests.py)."""
 
     def as_json(self) -> dict[str, Any]:
         """As JSON carries it."""
@@ -76,6 +78,7 @@ class NodeStatus:
             "resyncs": self.resyncs,
             "behind": self.behind,
             "sync": self.sync.value,
+            "configuration_differs": self.differs,
         }
 
 
@@ -195,11 +198,20 @@ class FleetStatus:
     """How many seconds are left until it announces its routes even so; 0 when it has learnt."""
     traffic: Traffic = Traffic()
     differences: tuple[Difference, ...] = ()
+    more_differences: int = 0
+    """How many there are beside these."""
+    lasting: int = 0
+    """How many of all of them have been there for longer than a moment."""
+
+    @property
+    def missing(self) -> int:
+        """How many nodes that were there have fallen silent."""
+        return sum(one.missing for one in self.absent)
 
     @property
     def well(self) -> bool:
-        """Whether all that were there are there, and do not differ for longer than a moment."""
-        return not any(one.missing for one in self.absent) and not any(one.lasting for one in self.differences)
+        """Whether all that were there are there, and do not differ for longer than a moment; and all can be told."""
+        return not (self.missing or self.lasting or self.trouble)
 
     def as_json(self, ranges: tuple[Ranges, ...] | None = None) -> dict[str, Any]:
         """As JSON carries it; with `ranges` in the answer to a request for one service, without in all others."""
@@ -216,6 +228,9 @@ class FleetStatus:
             "learning": self.learning,
             "traffic": self.traffic.as_json(),
             "differences": [one.as_json() for one in self.differences],
+            "more_differences": self.more_differences,
+            "lasting": self.lasting,
+            "missing": self.missing,
         }
         return found if ranges is None else found | {"ranges": [one.as_json() for one in ranges]}
 

@@ -41,6 +41,7 @@ _ECS_KINDS: Mapping[EventKind, tuple[str, str, str]] = {
     EventKind.INTERFACE: ("state", "network", "change"),
     EventKind.BGP: ("state", "network", "change"),
     EventKind.BFD: ("state", "network", "change"),
+    EventKind.FLEET: ("state", "network", "change"),
     EventKind.DAEMON: ("event", "process", "info"),
     EventKind.RELOAD: ("event", "configuration", "change"),
     EventKind.OPERATOR: ("event", "configuration", "change"),
@@ -50,11 +51,11 @@ _ECS_KINDS: Mapping[EventKind, tuple[str, str, str]] = {
 }
 _ECS_OUTCOMES = {Outcome.OK: "success", Outcome.WRONG: "failure", Outcome.NONE: "failure"}
 _BAD, _GOOD = frozenset({"refused", "failed", "malformed"}), frozenset({"ok"})
-PARTS = ("traffic", "backends", "bgp", "bfd")
+PARTS = ("traffic", "backends", "bgp", "bfd", "fleet")
 """Parts of a document that are an event's details, and have fields of their own: to be found, or added up."""
 _NAMES: Mapping[str, tuple[str, ...]] = {
     kind: tuple(field.name.split(".")[2] for field in FIELDS if field.name.startswith(f"vc5.{kind}."))
-    for kind in (EventKind.BGP, EventKind.BFD)
+    for kind in (EventKind.BGP, EventKind.BFD, EventKind.FLEET)
 }
 """Which details of such events have fields of their own."""
 

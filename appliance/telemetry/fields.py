@@ -72,10 +72,10 @@ FIELDS: tuple[Field, ...] = (
         service__name="The service: 203.0.113.10:443/tcp.",
         network__transport="tcp or udp.",
         network__type="ipv4 or ipv6: the family of the VIP.",
-        vc5__kind="What the event is about: probe, backend, service, vip, interface, bgp, bfd, daemon, reload, "
-        "operator, alarm, traffic (what a service carried in a minute, or how it stood with a router).",
+        vc5__kind="What the event is about: probe, backend, service, vip, interface, bgp, bfd, fleet, daemon, "
+        "reload, operator, alarm, traffic (what a service carried in a minute, or how it stood with a router).",
         vc5__outcome="Of a probe ok, wrong-answer or no-answer; of an event what it came to: up, down, established, "
-        "refused, malformed, began.",
+        "refused, malformed, began, joined, gone, synced.",
     ),
     *_fields(FieldType.LONG, BOTH, event__sequence="Counts the documents of one balancer, without gaps."),
     *_fields(
@@ -123,6 +123,9 @@ FIELDS: tuple[Field, ...] = (
         vc5__bfd__state="What BFD finds: up, down, init, admin-down.",
         vc5__bfd__remote_state="What the router's BFD finds.",
         vc5__bfd__diagnostic="Why BFD changed its mind last.",
+        vc5__fleet__node="What another balancer of the fleet calls itself.",
+        vc5__fleet__version="Its version of vc5.",
+        vc5__fleet__state="What it does: learning, ready, draining, leaving.",
     ),
     *_fields(
         FieldType.LONG,
@@ -146,6 +149,6 @@ FIELDS: tuple[Field, ...] = (
         vc5__bfd__detection_ns="For how long the router may be silent before BFD finds it down, in nanoseconds.",
         vc5__bfd__flaps="How often BFD found it down so far.",
     ),
-    *_fields(FieldType.IP, EVENT, vc5__peer="The router concerned."),
+    *_fields(FieldType.IP, EVENT, vc5__peer="The router concerned, or the other balancer."),
     *_fields(FieldType.FLATTENED, EVENT, vc5__details="What else there is to say; not searched by number."),
 )

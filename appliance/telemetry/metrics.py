@@ -247,7 +247,36 @@ WEB = (
         _COUNTER, labels="reason", web_refused_total="What the web server did not answer as it was asked, by reason."
     ),
 )
-METRICS: tuple[Metric, ...] = (*OWN, *TRAFFIC, *HEALTH, *KERNEL, *DAEMON, *OUTLETS, *WEB, *ROUTING)
+FLEET = (
+    *_rows(
+        _GAUGE,
+        fleet_members="Other balancers of the fleet that are there.",
+        fleet_missing="Balancers of the fleet that have fallen silent within the last day, and have not come back.",
+        fleet_differences="Tables and configurations that differ from another balancer's, for longer than a moment.",
+        fleet_learning="Whether this balancer waits for what the others know, 1 or 0, and announces nothing yet.",
+        fleet_sync_seconds="How long it took to learn all that the others know, the last time.",
+    ),
+    *_rows(_GAUGE, labels="node address", fleet_heard_seconds="How long another balancer has been silent."),
+    *_rows(
+        _COUNTER,
+        labels="direction",
+        fleet_datagrams_total="Datagrams between balancers, by direction (sent or received).",
+        fleet_bytes_total="Bytes of datagrams between balancers, without headers of UDP.",
+        fleet_records_total="What balancers have told each other, in records.",
+    ),
+    *_rows(
+        _COUNTER, labels="reason", fleet_refused_total="Datagrams from balancers, or so it seemed, that were not used."
+    ),
+    *_rows(
+        _COUNTER,
+        fleet_lost_total="Datagrams of other balancers that had to be asked for again.",
+        fleet_repeated_total="Datagrams that other balancers asked for again.",
+        fleet_shed_flows_total="Remembered flows that others were not told of, because of `rate`.",
+        fleet_resyncs_total="How often what was lost could not be had again, and everything had to be asked for.",
+        fleet_told_slots_total="Tracked slots that other balancers were told of.",
+    ),
+)
+METRICS: tuple[Metric, ...] = (*OWN, *TRAFFIC, *HEALTH, *KERNEL, *DAEMON, *OUTLETS, *WEB, *ROUTING, *FLEET)
 
 BY_NAME = {metric.short: metric for metric in METRICS}
 

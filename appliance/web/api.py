@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 from appliance import __version__
-from appliance.web import schema_config, schema_events, schema_routing, schema_status
+from appliance.web import schema_config, schema_events, schema_fleet, schema_routing, schema_status
 from appliance.web.history import FIRST, MOST
 from appliance.web.schema import Schema, ref, text, whole
 
@@ -162,7 +162,8 @@ TAGGED = (By.PAGES,)
 
 def description() -> dict[str, Any]:
     """Return the OpenAPI description (version 3.1.0)."""
-    schemas = schema_status.SCHEMAS | schema_routing.SCHEMAS | schema_events.SCHEMAS | schema_config.SCHEMAS
+    parts = (schema_status, schema_routing, schema_fleet, schema_events, schema_config)
+    schemas: dict[str, Schema] = {name: schema for part in parts for name, schema in part.SCHEMAS.items()}
     return {
         "openapi": "3.1.0",
         "info": {

@@ -35,6 +35,7 @@ def document(body: Mapping[str, Any]) -> dict[str, Any]:
         "services": services,
         "bgp": {peer["address"]: _peer(peer, float(body.get("time") or 0.0)) for peer in routing.get("peers", ())},
         "routing": routing,
+        "fleet": body.get("fleet"),
         "vip": [_vip(vip, services.get(vip["vip"], ())) for vip in body.get("vips", ())],
         "rib": [vip["vip"] for vip in body.get("vips", ()) if vip.get("announce") != "no"] or None,
         "logging": {"elasticsearch_errors": 0, "webhook_errors": 0, **(body.get("logging") or {})},

@@ -291,6 +291,7 @@ STATUS = record(
         "services": by(array(ref("Service"), "By port and protocol."), "The services, by the VIP that they are of."),
         "bgp": by(ref("BgpPeer"), f"The routers by address, {EARLIER}."),
         "routing": ref("Routing"),
+        "fleet": {**nullable(ref("Fleet")), "description": "The other balancers; null: no fleet is configured."},
         "vip": array(
             record(
                 f"A VIP, {EARLIER}.", {**VIP_FIELDS, "stats": ref("Stats"), "for": whole("`since_s` in whole seconds.")}

@@ -23,6 +23,7 @@ NOUNS = {
     EventKind.INTERFACE: ("interface", "interfaces"),
     EventKind.BGP: ("BGP session", "BGP sessions"),
     EventKind.BFD: ("BFD session", "BFD sessions"),
+    EventKind.FLEET: ("balancer", "balancers"),
     EventKind.ALARM: ("alarm", "alarms"),
     EventKind.RELOAD: ("reload", "reloads"),
     EventKind.OPERATOR: ("operator's action", "operators' actions"),
@@ -30,7 +31,7 @@ NOUNS = {
 }
 ORDER = (
     *(EventKind.VIP, EventKind.SERVICE, EventKind.BACKEND, EventKind.INTERFACE, EventKind.BGP, EventKind.BFD),
-    *(EventKind.ALARM, EventKind.RELOAD, EventKind.OPERATOR, EventKind.DAEMON),
+    *(EventKind.FLEET, EventKind.ALARM, EventKind.RELOAD, EventKind.OPERATOR, EventKind.DAEMON),
 )
 """How kinds follow each other where nothing is graver."""
 FLAPPING = "flapping"

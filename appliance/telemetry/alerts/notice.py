@@ -23,9 +23,9 @@ TEXT_CHARACTERS = 400
 """Of a message, a reason."""
 NEVER = frozenset({EventKind.PROBE, EventKind.TRAFFIC})
 """Kinds that come all the time, and are nobody's alert however low `alert` is set."""
-GOOD = frozenset({"up", "established", "over", "ended", "end"})
+GOOD = frozenset({"up", "established", "over", "ended", "end", "joined"})
 """Outcomes after which there is nothing to do."""
-NO_STATE = frozenset({"malformed"})
+NO_STATE = frozenset({"malformed", "synced"})
 """Outcomes that say what happened to something, and leave it as it is."""
 SUBJECTS = {
     EventKind.BACKEND: "backend",
@@ -34,6 +34,7 @@ SUBJECTS = {
     EventKind.INTERFACE: "interface",
     EventKind.BGP: "BGP session",
     EventKind.BFD: "BFD session",
+    EventKind.FLEET: "balancer",
 }
 """Kinds that tell of a state of something that has a name, and what it is called."""
 
@@ -78,6 +79,7 @@ class Notice:
             EventKind.INTERFACE: self.interface,
             EventKind.BGP: self.peer,
             EventKind.BFD: self.peer,
+            EventKind.FLEET: self.peer,
         }.get(self.kind, "")
         if not name or not self.outcome or self.outcome in NO_STATE:
             return ""

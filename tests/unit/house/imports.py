@@ -82,12 +82,12 @@ PURE_HEALTH = (
 )
 PURE_TELEMETRY = (
     *("back_off", "bulk", "documents", "compat", "failures", "fields", "log_filter", "messages", "record", "streams"),
-    *("metrics", "readings", "routing", "templates"),
+    *("fleet", "metrics", "readings", "routing", "templates"),
     *(f"alerts.{name}" for name in ("answers", "grouping", "message", "muting", "notice", "rfc5424", "slack", "teams")),
 )
 PURE_WEB = (
     *("api", "document", "guard", "history", "messages", "picture"),
-    *("schema", "schema_config", "schema_events", "schema_routing", "schema_status"),
+    *("schema", "schema_config", "schema_events", "schema_fleet", "schema_routing", "schema_status"),
 )
 PURE_ROUTING = (
     *("bfd.messages", "bfd.packet", "bfd.session", "filters", "policy", "route", "status"),
@@ -111,6 +111,7 @@ PURE_CONTROL = (
     "disruption",
     "dropped",
     "drill",
+    "fleet_account",
     "fleet_differences",
     "fleet_digests",
     "fleet_others",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from appliance.routing.status import RoutingStatus
 from appliance.telemetry.compat import COMPAT
 from appliance.telemetry.exposition import OPENMETRICS, exposition
+from appliance.telemetry.fleet import fleet_numbers
 from appliance.telemetry.metrics import METRICS
 from appliance.telemetry.readings import merged
 from appliance.telemetry.routing import routing_numbers
 from tests.lab.scraping import families
+from tests.unit.fleet.fleets import HOSTILE, TROUBLED, WELL
 from tests.unit.routing.samples import ROUTING
 from tests.unit.telemetry.snapshots import SAMPLE, TLS6, WEB, backend, service, snapshot
 
@@ -137,9 +140,32 @@ def test_what_routers_are_told() -> None:
     assert routing_numbers(RoutingStatus("10.1.10.5")) == {}
 
 
+def test_what_is_told_of_a_fleet() -> None:
+    found = series({**SAMPLE, "numbers": fleet_numbers(TROUBLED)})
+    expected: Series = {
+        ("vc5_fleet_members",): 2,
+        ("vc5_fleet_missing",): 1,
+        ("vc5_fleet_differences",): 3,
+        ("vc5_fleet_learning",): 0,
+        ("vc5_fleet_heard_seconds", "10.1.1.2:9876", "lb2"): 0.3,
+        ("vc5_fleet_heard_seconds", "10.1.1.3:9876", HOSTILE): 0.3,
+        ("vc5_fleet_bytes_total", "sent"): 12_400_000,
+        ("vc5_fleet_records_total", "received"): 10_240,
+        ("vc5_fleet_refused_total", "key"): 12,
+        ("vc5_fleet_refused_total", "replayed"): 0,
+        ("vc5_fleet_told_slots_total",): 1365,
+        ("vc5_fleet_sync_seconds",): 0.42,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    twice = replace(WELL, members=(WELL.members[0], replace(WELL.members[1], name="lb2")))
+    names = [key for key in series({**SAMPLE, "numbers": fleet_numbers(twice)}) if key[0] == "vc5_fleet_heard_seconds"]
+    assert len(names) == 2, "two nodes of one name are two series"
+    assert fleet_numbers(None) == {}
+
+
 def test_every_metric_can_be_told() -> None:
     """None is in the table that nothing tells of."""
-    numbers = {one.short: 1 for one in METRICS if not one.labels} | routing_numbers(ROUTING)
+    numbers = {one.short: 1 for one in METRICS if not one.labels} | routing_numbers(ROUTING) | fleet_numbers(TROUBLED)
     numbers |= {one.short: {"some": 1} for one in METRICS if len(one.labels) == 1 and one.short not in numbers}
     body = exposition({**merged(numbers={**numbers, **SAMPLE["numbers"]}, snapshot=SAMPLE), "compat": True})[0].decode()
     told = {line.split()[2] for line in body.splitlines() if line.startswith("# HELP")}

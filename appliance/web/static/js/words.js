@@ -59,6 +59,7 @@ export const KINDS = [
   "interface",
   "bgp",
   "bfd",
+  "fleet",
   "daemon",
   "reload",
   "operator",
