@@ -107,6 +107,7 @@ class Copies:
         self._born: dict[int, float] = {}
         """When it did so last."""
         self._at = [0] * site.balancers
+        self._swept = [0] * site.balancers
         self._due = [-FOR_EVER] * site.balancers
         self._coming: list[list[tuple[float, int]]] = [[] for _ in range(site.balancers)]
         self._looked = [-FOR_EVER] * site.balancers
@@ -142,7 +143,7 @@ class Copies:
     def joined(self, who: int, time: float) -> None:
         """A balancer comes; its peers, where they talk, tell it what they track, before it answers anything."""
         self._births[who] = self._births.get(who, 0) + 1
-        self._born[who] = time
+        self._born[who], self._swept[who] = time, second(time)
         self._memory.histories.clear(who)
         table = self._begin(who, time)
         there = self._ground.history.roster.there
@@ -174,8 +175,7 @@ class Copies:
             table = self._begin(who, -FOR_EVER)
         if time >= self._due[who] or (self._diverted and self._channel):
             self._catch_up(table, who, time)
-        if table.tracked:
-            table.sweep(second(time), self._idle, self._idle)
+        self._sweep(table, who, time)
         self._looked[who] = time
         return table
 
@@ -207,8 +207,7 @@ class Copies:
         events.sort(key=lambda event: event[:2])
         for when, number, telling in events:
             coarse = second(when)
-            if table.tracked:
-                table.sweep(coarse, self._idle, self._idle)
+            self._sweep(table, who, when)
             if telling is not None:
                 sent = second(telling.time)
                 learn_slot(table, 0, None, sent - telling.changed, sent - telling.value, coarse)
@@ -217,6 +216,13 @@ class Copies:
             else:
                 self._at[who] = number
                 table.assign([self._ground.steps[number].owner], coarse)
+
+    def _sweep(self, table: SlotTable, who: int, time: float) -> None:
+        """As every second begins with one; what changes within a second waits for the next."""
+        coarse = second(time)
+        if table.tracked and coarse > self._swept[who]:
+            table.sweep(coarse, self._idle, self._idle)
+            self._swept[who] = coarse
 
     def _heard(self, who: int, time: float) -> list[tuple[float, int, Telling]]:
         """What others have said of diverted flows since this balancer was looked at."""
