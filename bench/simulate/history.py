@@ -52,6 +52,8 @@ class History:
         """By slot: after which number of events who owns it. Only slots that ever change."""
         self.changed: list[int] = []
         """By event: how many slots changed their answer."""
+        self.left: list[int] = []
+        """By event: how many owners those had."""
         now = {who: State.NONE if who in churn.absent else State.AVAILABLE for who in range(site.backends)}
         self.start = dict(now)
         self.owners = owners = self._table(now)
@@ -66,6 +68,7 @@ class History:
             for slot in moved:
                 self.changes.setdefault(slot, []).append((number, after[slot]))
             self.changed.append(len(moved))
+            self.left.append(len({owners[slot] for slot in moved}))
             owners = after
             progress(f"tables: {number} of {len(churn.backends)} events")
         self.arrivals = self._arrivals()

@@ -1,8 +1,8 @@
 """The same site once more, the plain way: whole balancers, all slots, packet by packet, everything at its own time.
 
-Each balancer has its own memory, filled by the product's `Tables`, swept every second; packets have addresses and ports, and
-the model hashes them. Each record is delivered to each balancer when it arrives. Packets come from a trace of the run
-that is to be judged, since both must meet the same.
+Each balancer has its own memory, filled by the product's `Tables`, swept every second; packets have addresses and
+ports, and the model hashes them. Each record is delivered to each balancer when it arrives. Packets come from a trace
+of the run that is to be judged, since both must meet the same.
 """
 
 from __future__ import annotations
@@ -96,7 +96,6 @@ class Balancer:
     known: int = -1
 
     def __post_init__(self) -> None:
-        site = self.history.site
         self.tables = Tables(Memory.plain(Shape(services=8, destinations=512, slots=1 << 12, sets=1 << 12)))
         self.tracking = Tracking(self.memory, self._count)
 

@@ -26,7 +26,7 @@ def site(balancers: int, seed: int) -> Site:
         balancers=balancers,
         backends=8,
         arrivals=2.0,
-        duration=900.0,
+        duration=400.0,
         idle=60,
         detection=6.0,
         rollout=12.0,
@@ -63,7 +63,7 @@ def turmoil(one: Site, *, resilient: bool) -> Churn:
     return making.made(resilient=resilient)
 
 
-@pytest.mark.parametrize(("balancers", "seed", "resilient"), [(3, 1, False), (3, 2, True), (5, 3, False)])
+@pytest.mark.parametrize(("balancers", "seed", "resilient"), [(3, 1, False), (5, 3, True)])
 def test_connection_by_connection(balancers: int, seed: int, resilient: bool) -> None:
     one = site(balancers, seed)
     churn = turmoil(one, resilient=resilient)
@@ -82,14 +82,11 @@ def test_connection_by_connection(balancers: int, seed: int, resilient: bool) ->
         for scheme in copies:
             assert scheme.refused == 0
             broken.setdefault(scheme.name, set()).update(outcome.names[scheme.name])
+    met = 0
     for scheme, plain in zip(copies, (Plain(history, channel, packets), Plain(history, None, packets)), strict=True):
         plain.run()
-        print(scheme.name, len(packets), moved, len(plain.broken), plain.remembered)
-        for n in broken[scheme.name]^plain.broken:
-            print(n, n in plain.broken, [(p.time,p.who,p.slot,p.transport.flags) for p in packets if p.flow.name==n][-6:])
-            sl=[p.slot for p in packets if p.flow.name==n][0]
-            g=Ground(history,sl)
-            print(g.steps)
-            for st in g.steps: print(st.number, [history.arrivals[st.number][w] for w in range(one.balancers)])
-            print(router.times, [e for e in churn.balancers])
+        met += len(plain.broken)
+        assert plain.remembered > 200
         assert broken[scheme.name] == plain.broken
+    assert moved > 200
+    assert met > 20
