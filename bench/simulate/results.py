@@ -155,7 +155,7 @@ def _exchange(result: Result, history: History, told: dict[str, list[float]]) ->
     slots = [count / 60 for count in told["diverted"]]
     octets = [sizes.flows(count, site.balancers, site.backends) for count in entries]
     for minute, count in enumerate(slots):
-        octets[minute] += count * (sizes.SLOT + sizes.SLOTS)
+        octets[minute] += sizes.slots(1, 1, count)
     for event, changed, left in zip(history.churn.backends, history.changed, history.left, strict=True):
         minute = int(event.time // 60)
         if changed and minute < minutes:
