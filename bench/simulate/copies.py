@@ -246,7 +246,8 @@ class Copies:
         if self._channel is None or kept is None:
             return
         for telling in reversed(kept.tellings):
-            if not telling.told or telling.sender == who:
+            own = telling.sender == who and telling.time >= self._born.get(who, 0.0)
+            if own or not telling.told:
                 continue
             arrival = telling.time + self._channel.delay(telling.name, who)
             if arrival <= time:

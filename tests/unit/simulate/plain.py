@@ -225,8 +225,11 @@ class Plain:
             learn_slot(balancer.slots, number, slot.was, coarse - slot.changed, coarse - slot.diverted, coarse)
         for telling, slot_number, packet in self._told:
             arrival = telling.time + self.channel.delay(telling.name, who)
-            if telling.time <= time and telling.sender != who and isinstance(packet, Packet) and arrival <= time:
-                self._hear(time, who, telling, slot_number, packet)
+            if isinstance(packet, Packet):
+                if arrival <= time:
+                    self._hear(time, who, telling, slot_number, packet)
+                elif telling.sender == who:
+                    self._at(arrival, "hear", who, telling, slot_number, packet)
 
     def _tell(self, time: float, telling: Telling, slot: int, packet: Packet | None) -> None:
         if telling.time > time or (telling.sender not in self.balancers):
