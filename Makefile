@@ -7,11 +7,11 @@ LIMIT   := 3600
 ARGS    :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-appliance test-vm vm check bench fuzz man deb clean
+.PHONY: help demo lab test test-appliance test-vm vm check bench simulate fuzz man deb clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1|\2/p' Makefile \
-	| while IFS='|' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+	| while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 demo: ## build a lab of network namespaces, run the daemon in it, tell what happens
 	@sh tests/setup.sh runtime lab bpffs
@@ -59,6 +59,10 @@ check: ## format, lint, types, import rules
 bench: ## benchmarks (BENCH=packet,reload selects groups); writes build/bench.json
 	@sh tests/setup.sh runtime lab bpffs browser
 	@$(PYTHON) -m bench $(ARGS)
+
+simulate: ## connections at a site of very many balancers (ARGS=--help); writes build/simulate
+	@sh tests/setup.sh runtime plots
+	@$(PYTHON) -m bench.simulate $(ARGS)
 
 fuzz: ## the long profile: 100,000 packets against the model, a million inputs per parser, 1,000 reloads
 	@sh tests/setup.sh runtime lab tools bpffs

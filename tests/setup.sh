@@ -13,6 +13,7 @@
 #   routers   the routers that what we tell routers is tested with
 #   browser   the browser that judges the console
 #   package   what the tests of the package use besides: Debian's checker, and what builds and boots systems to install it
+#   plots     what draws the pictures of the simulator
 #   elasticsearch   what runs a real Elasticsearch; its jars in build/elasticsearch (from Maven), and another client
 #   guest     what that machine has besides runtime and lab (only printed: tests.vm.image installs it there)
 #
@@ -32,6 +33,7 @@ DEB='debhelper dh-python dpkg-dev make'
 SERVERS='prometheus'
 ROUTERS='bird2 frr gobgpd'
 BROWSER='chromium fonts-dejavu-core'
+PLOTS='python3-matplotlib'
 PACKAGE='lintian mmdebstrap systemd-container util-linux'
 ELASTICSEARCH='maven default-jdk-headless python3-venv ca-certificates'
 VM='mmdebstrap e2fsprogs qemu-utils qemu-system-x86 util-linux systemd-container'
@@ -108,7 +110,7 @@ bpffs() {
 
 print=
 [ "${1-}" != --packages ] || { print=yes; shift; }
-[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|elasticsearch|servers|routers|browser|guest ...'
+[ $# -gt 0 ] || fail 'usage: tests/setup.sh [--packages] runtime|lab|tools|bpffs|vm|deb|package|elasticsearch|servers|routers|browser|plots|guest ...'
 list=
 for part; do
     case $part in
@@ -125,10 +127,11 @@ for part; do
     routers) list="$list $ROUTERS" ;;
     browser) list="$list $BROWSER" ;;
     package) list="$list $PACKAGE" ;;
+    plots) list="$list $PLOTS" ;;
     elasticsearch) list="$list $ELASTICSEARCH" ;;
     guest) [ -n "$print" ] || fail "part 'guest' is for the virtual machine; it can only be printed (--packages)"
         list="$list $GUEST" ;;
-    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, elasticsearch, servers, routers, browser, guest)" ;;
+    *) fail "unknown part '$part' (runtime, lab, tools, bpffs, vm, deb, package, elasticsearch, servers, routers, browser, plots, guest)" ;;
     esac
 done
 # shellcheck disable=SC2086  # lists of words, here and below

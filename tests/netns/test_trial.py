@@ -64,7 +64,8 @@ def test_what_is_confirmed_stays_and_what_is_not_goes_back(lab: Lab) -> None:
         assert states(daemon)["11"] == "available"
         assert [row["address"] for row in backends(daemon) if row["drained_by"] is None] == ["10.1.10.11"]
         assert warned(daemon, "is not in force: nobody confirmed it in time")
-        assert any("nobody confirmed" in event["message"] for event in events(daemon, "alarm"))
+        # What happened is on disk within a second.
+        wait_for("the alarm", lambda: any("nobody confirmed" in one["message"] for one in events(daemon, "alarm")), 10)
         assert_refused(daemon.vc5("confirm"), 1, "no configuration waits to be confirmed", "came back")
 
         # A reload that asks for no confirmation is meant.

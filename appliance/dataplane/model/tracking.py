@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 from appliance.dataplane.abi import (
@@ -124,16 +125,34 @@ class Tracking:
     def choose(self, service: Entry, ip: Ip, transport: Transport) -> Choice:
         """Decide, and remember what has to be."""
         slot, flow = self.slot(service, ip, transport)
+        previous = partial(self._previous, service, ip, transport)
+        return self.answer(service, slot, flow, transport, udp=ip.protocol == UDP, previous=previous)
+
+    def answer(
+        self,
+        service: Entry,
+        slot: int,
+        flow: int,
+        transport: Transport,
+        *,
+        udp: bool = False,
+        previous: Callable[[], int] | None = None,
+    ) -> Choice:
+        """As `choose`, for a packet whose slot, counted over all services, and whose flow's hash are known.
+
+        Of the transport header only the flags are read. `previous` says where the flow belongs by the hash of before
+        the last hash change; without it there was none.
+        """
         word = self._memory.slots[slot]
         now = word % self._memory.tracked
         if now == word:
             return Choice(now)
         was = self._memory.histories.get(slot, "was")
         asked = was == ASK_PREVIOUS and self._memory.shape.previous
-        if asked:
-            was = self._previous(service, ip, transport)
+        if asked and previous is not None:
+            was = previous()
         before = _Before(was % INDEX_LIMIT, asked)
-        return self._choose_tracked(service, slot, now, before, flow, ip.protocol == UDP, transport)
+        return self._choose_tracked(service, slot, now, before, flow, udp, transport)
 
     def peek(self, service: Entry, ip: Ip, transport: Transport) -> Choice:
         """Where an older flow belongs, as `choose` would say, but nothing is remembered, refreshed or counted."""
