@@ -21,17 +21,19 @@ from appliance.control.fleet_others import Others
 from appliance.control.fleet_slots import SlotsTold, learn_slots, learn_table
 from appliance.control.fleet_told import Told
 from appliance.control.fleet_voice import FleetVoice
+from appliance.control.fleet_watch import FleetWatch
 from appliance.control.plan import Plan, grace
 from appliance.control.trouble import some
 from appliance.dataplane.slotshare import retell
 from appliance.errors import KernelError, Vc5Error
 from appliance.fleet.members import Member
 from appliance.fleet.orders import Failed, Gone, Joined, Learn, Order, Synced, TableTold, Why
-from appliance.fleet.records import Flows, NodeState, Record, Slots, TableOf, Tables
+from appliance.fleet.records import Flows, NodeState, Record, Slots, TableOf, Tables, View
 from appliance.fleet.runner import Runner
 from appliance.fleet.session import Exchange
 from appliance.fleet.socket import without_own
-from appliance.model import Config, EventKind, Health, ServiceKey, Severity
+from appliance.model import Config, EventKind, Health, ServiceKey
+from appliance.model_address import Endpoint
 from appliance.model_fleet import Fleet
 
 if TYPE_CHECKING:
@@ -45,31 +47,31 @@ ASKED = 5.0
 """Seconds after which a node is asked again for a table that is another one than ours."""
 DIFFERENT = 1.5
 """Seconds for which it has to be another one before a node that has learnt asks for it."""
-GONE = {
-    Why.SILENT: (Severity.ERROR, "not heard any more"),
-    Why.LEFT: (Severity.NOTICE, "said goodbye"),
-    Why.RESTARTED: (Severity.NOTICE, "restarted"),
-}
 
 
 class FleetNode:
     """What a daemon does with a fleet, as long as its configuration names one."""
 
     def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+        self.daemon = daemon
         self._loop: asyncio.AbstractEventLoop
         self.runner: Runner | None = None
         self.others = Others()
         self._config: Config | None = None
         self._fleet: Fleet | None = None
-        self._trouble = ""
+        self.peers: tuple[Endpoint, ...] = ()
+        """The configured ones, without this node."""
+        self.trouble = ""
+        """Why nothing can be exchanged; empty where it can."""
         self._second = 0.0
         self._fresh()
+        self.watch = FleetWatch(self)
+        daemon.measuring.sources.append(self.watch.numbers)
 
     def _fresh(self) -> None:
         """Have told nothing and know nothing."""
         self.told = Told()
-        self.voice = FleetVoice(self._daemon, self.told)
+        self.voice = FleetVoice(self.daemon, self.told)
         self.slots = SlotsTold(self.voice.service, self.told)
         self.learnt, self._round = FlowsLearnt(), FlowRound()
         self.others = Others()
@@ -90,7 +92,7 @@ class FleetNode:
 
     def look(self, now: float) -> None:
         """Several times a second: follow the configuration, tell what is due."""
-        if self._daemon.instance.state.config is not self._config:
+        if self.daemon.instance.state.config is not self._config:
             self._follow(now)
         self._begin_to_answer(now)
         if self.runner is None:
@@ -118,14 +120,16 @@ class FleetNode:
 
     def _follow(self, now: float) -> None:
         """Go on with another configuration."""
-        config = self._config = self._daemon.instance.state.config
+        config = self._config = self.daemon.instance.state.config
         before, self._fleet = self._fleet, config.fleet
+        self.daemon.telling.showing.fleet = self.watch if config.fleet is not None else None
         if config.fleet is None:
             if before is not None:
                 self.close()
-            self.trouble("")
+            self._lacks("")
             return
         fleet = without_own(config.fleet)
+        self.peers = fleet.peers
         if self.runner is not None and before is not None:
             if before == config.fleet:
                 self._configured(config)
@@ -140,10 +144,10 @@ class FleetNode:
         try:
             runner.start()
         except OSError as error:
-            self.trouble(f"fleet: nothing can be exchanged: {error.strerror or error}")
+            self._lacks(f"fleet: nothing can be exchanged: {error.strerror or error}")
             self._config = None  # it is tried again
             return
-        self.trouble("")
+        self._lacks("")
         self.runner = runner
         self._configured(config)
 
@@ -155,14 +159,14 @@ class FleetNode:
         self.view_changed()
 
     def _services(self) -> list[ServiceKey]:
-        tables = self._daemon.instance.data.tables
+        tables = self.daemon.instance.data.tables
         return list(tables.tracked()) if tables is not None else []
 
-    def trouble(self, words: str) -> None:
+    def _lacks(self, words: str) -> None:
         """Raise an alarm for what keeps the exchange from working, once."""
-        if words and words != self._trouble:
-            self._daemon.record(EventKind.ALARM, words)
-        self._trouble = words
+        if words and words != self.trouble:
+            self.daemon.record(EventKind.ALARM, words)
+        self.trouble = words
 
     # ---- telling
 
@@ -170,8 +174,8 @@ class FleetNode:
         """Tell what a plan has changed; learn what others told before there were tables."""
         if self.runner is None:
             return
-        tables = self._daemon.instance.data.tables
-        if self._early and tables is not None and not self._daemon.instance.openings.closed:
+        tables = self.daemon.instance.data.tables
+        if self._early and tables is not None and not self.daemon.instance.openings.closed:
             early, self._early = self._early, []
             for record in early:
                 learn_slots(tables, record, joining=self.joining)
@@ -199,7 +203,7 @@ class FleetNode:
     def _tell_slots(self) -> None:
         """Tell of tables, a slice of the loop's time after the other."""
         self._slots_soon = None
-        tables = self._daemon.instance.data.tables
+        tables = self.daemon.instance.data.tables
         if tables is None:
             return
         began = time.monotonic()
@@ -212,7 +216,7 @@ class FleetNode:
 
     def _follow_program(self) -> None:
         """Listen to the ring of the program that runs."""
-        generation = self._daemon.instance.data.generation
+        generation = self.daemon.instance.data.generation
         if generation is None or (self._news is not None and self._news.generation is generation):
             return
         if self._news is not None:
@@ -223,11 +227,11 @@ class FleetNode:
         try:
             self._news = FlowNews(generation, self.tell)
         except KernelError as error:
-            self.trouble(f"fleet: remembered flows cannot be told: {error}")
+            self._lacks(f"fleet: remembered flows cannot be told: {error}")
 
     def _each_second(self, now: float) -> None:
         assert self.runner is not None
-        tables, config = self._daemon.instance.data.tables, self._daemon.instance.state.config
+        tables, config = self.daemon.instance.data.tables, self.daemon.instance.state.config
         self.view_changed()
         if tables is None:
             return
@@ -238,6 +242,8 @@ class FleetNode:
             self.tell(list(self._round.step(tables.memory)))
         self._compare(now)
         self._grow(now)
+        self._opinions()
+        self.watch.look(now)
 
     # ---- joining
 
@@ -246,13 +252,13 @@ class FleetNode:
 
         Without an exchange, or alone, that is when `learn` is over.
         """
-        instance, routing = self._daemon.instance, self._daemon.routing
+        instance, routing = self.daemon.instance, self.daemon.routing
         synced = self.runner is not None and self.runner.exchange.learnt
         if instance.openings.closed:
             if synced or not routing.learning or instance.state.config.fleet is None:
                 instance.openings.fleet_slots = self.others.slot_counts()
                 instance.openings.closed = False
-                self._daemon.plan_soon()
+                self.daemon.plan_soon()
         elif self.runner is not None and routing.learning and synced and self._verdicts_are_in():
             self._compare(now)
             if not self._open and not self.slots.waiting:
@@ -261,7 +267,7 @@ class FleetNode:
 
     def _verdicts_are_in(self) -> bool:
         """Whether there is a verdict on every backend that is to get flows, and the plan that follows."""
-        instance = self._daemon.instance
+        instance = self.daemon.instance
         plan = instance.current
         if plan is None or plan.left or instance.openings.since:
             return False
@@ -273,7 +279,7 @@ class FleetNode:
 
     def _grow(self, now: float) -> None:
         """Have as many slots for each service as the node that has most."""
-        instance = self._daemon.instance
+        instance = self.daemon.instance
         told, tables = self.others.slot_counts(), instance.data.tables
         if told == instance.openings.fleet_slots or tables is None:
             return
@@ -281,10 +287,10 @@ class FleetNode:
         entries = ((key, tables.entry(key)) for key in told)
         fewer = [key for key, entry in entries if entry is not None and entry.slot_count < told[key]]
         if fewer:
-            self._daemon.go_on(self._resize(fewer))
+            self.daemon.go_on(self._resize(fewer))
 
     async def _resize(self, services: Sequence[ServiceKey]) -> None:
-        daemon = self._daemon
+        daemon = self.daemon
         async with daemon.reloading:
             names = some(services)
             try:
@@ -319,25 +325,28 @@ class FleetNode:
             case Gone(member, why):
                 self._gone(member, why)
             case Synced(member):
-                self._daemon.record(EventKind.DAEMON, f"fleet: has learnt what {member.name} knows", outcome="synced")
+                self.watch.synced(member)
             case TableTold(member, service, table):
                 self._table(member, service, table)
             case Failed(what):
-                self._daemon.record(EventKind.ALARM, f"fleet: a record cannot be told: {what}")
+                self.daemon.record(EventKind.ALARM, f"fleet: a record cannot be told: {what}")
 
     def _table(self, member: Member, service: ServiceKey, table: TableOf | None) -> None:
-        self._open.discard((member.life, service))
-        tables = self._daemon.instance.data.tables
+        self.watch.told(member, service, table)
+        tables = self.daemon.instance.data.tables
+        if (member.life, service) not in self._open:
+            return
+        self._open.remove((member.life, service))
         if table is not None and tables is not None:
             learn_table(tables, table, joining=self.joining)
 
     def _learn(self, member: Member, record: Record) -> None:
-        tables = self._daemon.instance.data.tables
+        tables = self.daemon.instance.data.tables
         if isinstance(record, Flows):
             if tables is not None and tables.memory.shape.fleet:
                 self.learnt.learn(tables, record, time.monotonic())
         elif isinstance(record, Slots):
-            if self._daemon.instance.openings.closed:
+            if self.daemon.instance.openings.closed:
                 self._early.append(record)
             elif tables is not None:
                 learn_slots(tables, record, joining=self.joining)
@@ -345,11 +354,23 @@ class FleetNode:
             self.others.learn(member, record)
             if isinstance(record, Tables) and self.joining:
                 self._compare(time.monotonic())
+            elif isinstance(record, View):
+                self._opinions()
+
+    def _opinions(self) -> None:
+        """Let the judge of backends know what the others find."""
+        fleet = self.daemon.instance.state.config.fleet
+        own = self.told.tables
+        self.daemon.judging.heard((one.opinion(own) for one in self.others), quorum=fleet is not None and fleet.quorum)
+
+    def ask_table(self, life: int, service: ServiceKey) -> None:
+        """Ask a node for its table of a service."""
+        if self.runner is not None:
+            self.runner.act(self.runner.exchange.ask_table(life, service, time.monotonic()))
 
     def _joined(self, member: Member) -> None:
         self.others.joined(member)
-        text = f"fleet: {member.name} at {member.address} is there, version {member.facts.version}"
-        self._daemon.record(EventKind.DAEMON, text, outcome="joined")
+        self.watch.joined(member)
 
     def _gone(self, member: Member, why: Why) -> None:
         self.others.gone(member)
@@ -357,9 +378,8 @@ class FleetNode:
             for place in [place for place in known if place[0] == member.life]:
                 del known[place]
         self._open = {place for place in self._open if place[0] != member.life}
-        severity, words = GONE[why]
-        text = f"fleet: {member.name} at {member.address} {words}"
-        self._daemon.record(EventKind.DAEMON, text, outcome=str(why), severity=severity)
+        self.watch.gone(member, why)
+        self._opinions()
 
     def _compare(self, now: float) -> None:
         """Ask for tables that are other ones than ours: at once while this node learns, else where it lasts."""
@@ -377,4 +397,4 @@ class FleetNode:
                 if now - since >= wait and now - self._asked.get(place, -ASKED) >= ASKED:
                     self._asked[place] = now
                     self._open.add(place)
-                    self.runner.act(self.runner.exchange.ask_table(*place, now))
+                    self.ask_table(*place)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from appliance.control.state import Pair
 from appliance.fleet.members import Member
 from appliance.fleet.records import Announces, How, Load, NodeState, Record, TableDigest, Tables, View
+from appliance.health.quorum import Opinion
 from appliance.model import Address, ServiceKey
 
 
@@ -21,26 +22,48 @@ class Other:
     """One node, and what it said last."""
 
     member: Member
-    down: frozenset[Pair] = frozenset()
-    """The backends that it takes for down."""
+    down: Mapping[Pair, bool] = field(default_factory=dict)
+    """The backends that it takes for down; whether nothing answers there, or else wrongly."""
     heard: bool = False
     """Whether it has said so at all."""
     load: dict[ServiceKey, dict[Address, int]] = field(default_factory=dict)
     tables: dict[ServiceKey, TableDigest] = field(default_factory=dict)
     announces: dict[Address, How] = field(default_factory=dict)
+    _own: Mapping[ServiceKey, TableDigest] | None = None
+    _theirs: Mapping[ServiceKey, TableDigest] | None = None
+    _alike: frozenset[ServiceKey] = frozenset()
 
     def take(self, record: Record) -> None:
         """Take its word."""
         if isinstance(record, View):
-            self.down = frozenset((one.service, down.backend) for one in record.services for down in one.down)
+            self.down = {(one.service, down.backend): down.dead for one in record.services for down in one.down}
             self.heard = True
         elif isinstance(record, Load):
             for service in record.services:
                 self.load[service.service] = {one.backend: one.flows for one in service.backends}
         elif isinstance(record, Tables):
-            self.tables |= {one.service: one for one in record.entries}
+            self.tables = self.tables | {one.service: one for one in record.entries}
         elif isinstance(record, Announces):
             self.announces |= {one.vip: one.how for one in record.entries}
+
+    def opinion(self, own: Mapping[ServiceKey, TableDigest]) -> Opinion:
+        """Return what it says of backends; `own` are this node's tables, which tell what is configured alike."""
+        facts = self.member.facts
+        if self._own is not own or self._theirs is not self.tables:
+            self._own, self._theirs = own, self.tables
+            there = self.tables
+            self._alike = frozenset(
+                key for key, one in own.items() if key in there and there[key].configuration == one.configuration
+            )
+        return Opinion(
+            node=self.member.life,
+            name=facts.name,
+            down=self.down,
+            heard=self.member.heard_at,
+            ready=self.heard and facts.state in (NodeState.READY, NodeState.DRAINING),
+            isolated=facts.isolated,
+            checks=self._alike,
+        )
 
 
 class Others:

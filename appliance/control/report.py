@@ -76,9 +76,7 @@ def overview(facts: Facts, state: State, plan: Plan, data: DataPlane, interfaces
     used = memory.flows_used() if memory and any(tracked.values()) else 0
     announcing = Announcing(state.config)
     governor = facts.governor
-    standing = Standing(
-        facts.now, facts.learned_at, governor.isolated, governor.alone, facts.withdrawn, facts.last
-    )
+    standing = Standing(facts.now, facts.learned_at, governor.isolated, governor.alone, facts.withdrawn, facts.last)
     return {
         "version": facts.version,
         "pid": facts.pid,

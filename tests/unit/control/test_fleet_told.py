@@ -52,7 +52,7 @@ def test_who_hears_every_change_knows_what_is_true(history: list[Moment]) -> Non
         other = heard(others, who, records)
         late = heard(Others(), who, told.everything(down, 1e6))
         for one in (other, late):
-            assert one.down == frozenset(down)
+            assert one.down == {pair: health is Health.DEAD for pair, (health, _) in down.items()}
             assert {vip: how for vip, how in one.announces.items() if how is not How.NO} == {
                 vip: how for vip, how in announced.items() if how is not How.NO
             }
