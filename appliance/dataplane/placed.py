@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,3 +40,9 @@ class Plan:
 def with_values(entry: Entry, **values: Any) -> Entry:
     """The entry with these values; itself where it has them, so that comparing thousands of entries takes no time."""
     return entry if all(getattr(entry, name) == value for name, value in values.items()) else replace(entry, **values)
+
+
+def without_answers(placed: Mapping[ServiceKey, Placed], told: Mapping[ServiceKey, int]) -> set[ServiceKey]:
+    """The services that have another number of slots in the fleet than here, where they have answered nobody yet."""
+    known = ((key, placed[key]) for key in told if key in placed)
+    return {key for key, one in known if one.entry.slot_count != told[key] and one.slots.blank}

@@ -20,7 +20,7 @@ from appliance.dataplane.lookup import Entry, Keys
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.numbering import indexes_of, numbers_of, rests
 from appliance.dataplane.placed import Applied as Applied
-from appliance.dataplane.placed import Placed, Plan, with_values
+from appliance.dataplane.placed import Placed, Plan, with_values, without_answers
 from appliance.dataplane.returns import Returns
 from appliance.dataplane.rooms import Rooms, rooms
 from appliance.dataplane.shape import destination_count
@@ -68,10 +68,9 @@ class Tables:
         same, counts, anew = differing is not None, dict[ServiceKey, int](), set[ServiceKey]()
         if differing is None:
             needs = ((one.key, len(one.members), one.sticky) for one in desired.services)
-            blank = self._blank(desired.fleet_slots)
-            counts = slot_counts(
-                {key: entry for key, entry in self._entries().items() if key not in blank}, needs, desired.fleet_slots
-            )
+            blank = without_answers(self._placed, desired.fleet_slots)
+            entries = {key: entry for key, entry in self._entries().items() if key not in blank}
+            counts = slot_counts(entries, needs, desired.fleet_slots)
             anew = {key for key in blank & counts.keys() if counts[key] != self._placed[key].entry.slot_count}
             differing = [one for one in desired.services if self._differs(one, keys, counts[one.key], anew)]
         plans = self._plan(desired, differing, keys, counts, anew)
@@ -114,11 +113,6 @@ class Tables:
         if any(new.key != old.key for new, old in pairs):
             return None
         return [new for new, old in pairs if self._placed[new.key].written != new]
-
-    def _blank(self, told: Mapping[ServiceKey, int]) -> set[ServiceKey]:
-        """The services that have another number of slots in the fleet, and here have never answered anybody."""
-        differing = ((key, self._placed[key]) for key in told if key in self._placed)
-        return {key for key, one in differing if one.entry.slot_count != told[key] and one.slots.blank}
 
     def _differs(self, service: DesiredService, keys: Keys, count: int, anew: Collection[ServiceKey]) -> bool:
         placed = self._placed.get(service.key)
