@@ -103,10 +103,11 @@ def balancer(
     outlets: Mapping[int, Outlet] | None = None,
     remember_all: bool = False,
     weights: Mapping[int, int] | None = None,
+    fleet: bool = False,
 ) -> Iterator[tuple[Generation, Tables]]:
     """Load the program; its services are settled: every slot untracked, no flow remembered."""
     wanted = replace(shape(mode, family), counts_sources=counts_sources, blocks=bool(blocked))
-    wanted = replace(wanted, nat=nat, tracks_all=remember_all)
+    wanted = replace(wanted, nat=nat, tracks_all=remember_all, fleet=fleet)
     generation = Generation.load(wanted, digest(wanted, TEMPLATES), compiled(wanted).code)
     try:
         tables = Tables(generation.memory)

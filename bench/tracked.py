@@ -3,6 +3,8 @@
 tracked-hit-line    every slot is tracked and every flow remembered, beside the floor with one cache line of a table of
                     the same size: where a flow is remembered only its hash tells, so that line is the least there is
 tracked-some        a twentieth of the slots is tracked, beside the same program with none
+fleet-settled       settled flows in a program that tells a fleet of what it remembers, beside one that does not
+fleet-hit           remembered flows, likewise
 flood-established   settled flows, each round after a round of SYNs from random sources, beside rounds without
 flood-writes        words of the flow table that the flood has changed
 """
@@ -27,6 +29,7 @@ MANY = 1_000_000
 LINE_LIMIT = 1.35
 SOME_LIMIT = 1.6
 FLOOD_LIMIT = 1.1
+FLEET_LIMIT = 1.1
 """The budgets, as ratios; what is unchanged is so within a tenth."""
 WEIGHT = 3
 """Of every backend; with one less for one of ten, a twentieth of the slots is tracked."""
@@ -41,7 +44,7 @@ WAY = 8
 def run() -> list[Row]:
     """Measure; returns the rows."""
     with Driver(tcp4(VIPS, PORT)) as driver, Driver(tcp4(VIPS, PORT, flags=SYN)) as syns:
-        return [*_hits(driver), *_some(driver), *_flood(driver, syns)]
+        return [*_hits(driver), *_some(driver), *_fleet(driver), *_flood(driver, syns)]
 
 
 def _hits(driver: Driver) -> list[Row]:
@@ -86,6 +89,20 @@ def _some(driver: Driver) -> list[Row]:
         times = driver.measure(cases, rounds=ROUNDS)
         labels: dict[str, str | int] = {"flows": MANY, "tracked_percent": round(100 * share)}
         return [_row("tracked-some", times["some"], times["settled"], labels, SOME_LIMIT)]
+
+
+def _fleet(driver: Driver) -> list[Row]:
+    with balancer() as (alone, one), balancer(fleet=True) as (telling, other):
+        programs = {"alone": alone.programs["vc5_main"], "telling": telling.programs["vc5_main"]}
+        settled = driver.measure([Case(name, program, MANY) for name, program in programs.items()], rounds=ROUNDS)
+        for tables in (one, other):
+            tables.apply(desired(services(BACKENDS, draining=range(BACKENDS))))
+        cases = [Case(name, program, FLOWS[0], warm=True) for name, program in programs.items()]
+        hits = driver.measure(cases, rounds=ROUNDS)
+        return [
+            _row("fleet-settled", settled["telling"], settled["alone"], {"flows": MANY}, FLEET_LIMIT),
+            _row("fleet-hit", hits["telling"], hits["alone"], {"flows": FLOWS[0]}, FLEET_LIMIT),
+        ]
 
 
 def _flood(driver: Driver, syns: Driver) -> list[Row]:

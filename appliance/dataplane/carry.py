@@ -49,7 +49,7 @@ def copy(old: Memory, new: Memory, changed: Collection[str]) -> Carried:
     flows = None
     if "vc5_flows" in changed:
         flows = memoryview(bytes(old.raw["vc5_flows"])).cast("Q")
-        _spread(flows, new.flows, range(old.shape.sets), new.shape.sets // old.shape.sets)
+        _spread(flows, new.flows, range(old.shape.sets), new.shape.sets // old.shape.sets, owners=_owners(old, new))
     diverted = None
     if "vc5_histories" in changed:
         diverted = tuple(old.histories.get(slot, "diverted") for slot in range(old.shape.slots))
@@ -81,7 +81,7 @@ def follow(old: Memory, new: Memory, changed: Collection[str], carried: Carried)
             for number in range(old.shape.sets)
             if flows[number * WAYS : (number + 1) * WAYS] != seen[number * WAYS : (number + 1) * WAYS]
         ]
-        _spread(flows, new.flows, sets, new.shape.sets // old.shape.sets, seen)
+        _spread(flows, new.flows, sets, new.shape.sets // old.shape.sets, seen, owners=_owners(old, new))
     if carried.diverted is not None:
         for slot, before in enumerate(carried.diverted):
             now = old.histories.get(slot, "diverted")
@@ -98,14 +98,25 @@ def follow(old: Memory, new: Memory, changed: Collection[str], carried: Carried)
             new.add_reason(reason, old.reason(reason))
 
 
+def _owners(old: Memory, new: Memory) -> tuple[memoryview[int], memoryview[int]] | None:
+    """Whose flows they are, where both generations know."""
+    known = old.shape.owners > WAYS < new.shape.owners
+    return (old.owners, new.owners) if known else None
+
+
 def _spread(
     source: memoryview[int],
     target: memoryview[int],
     sets: Collection[int],
     factor: int,
     seen: memoryview[int] | None = None,
+    *,
+    owners: tuple[memoryview[int], memoryview[int]] | None = None,
 ) -> None:
-    """Copy sets; entries that the new program has written stay. `seen` are those that an earlier copy put there."""
+    """Copy sets; entries that the new program has written stay. `seen` are those that an earlier copy put there.
+
+    Whose they are (`owners`, in the source and in the target) goes with them.
+    """
     for number in sets:
         first = number * WAYS
         ways = source[first : first + WAYS].tolist()
@@ -118,3 +129,5 @@ def _spread(
                 there = target[base + way]
                 if entry and (there in (0, before[way]) or entry >> WAY_TAG_SHIFT == there >> WAY_TAG_SHIFT):
                     target[base + way] = entry
+                    if owners is not None:
+                        owners[1][base + way] = owners[0][first + way]

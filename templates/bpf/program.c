@@ -29,6 +29,9 @@
 /*% include "headers.h" %*/
 /*% include "lookup.h" %*/
 /*% include "source.h" %*/
+/*% if shape.fleet %*/
+/*% include "news.h" %*/
+/*% endif %*/
 /*% include "tracking.h" %*/
 /*% include "too_big.h" %*/
 /*% if shape.tunnels %*/

@@ -206,6 +206,26 @@ def test_both_programs_write_into_one_set(
     assert not any(flows_of(new, 3 * factor - 1) + flows_of(new, 4 * factor))
 
 
+@pytest.mark.parametrize(("before", "after"), [(True, True), (False, True), (True, False)])
+def test_whose_flows_they_are_goes_with_them(before: bool, after: bool) -> None:
+    """Where both programs keep it; where only the new one does, the next packet of each flow tells."""
+    old = Memory.plain(replace(NARROW, fleet=before))
+    for place, number in ((3 * WAYS + 2, 40), (7 * WAYS, 41)):
+        old.flows[place] = way(place, 1)
+        if before:
+            old.owners[place] = number
+    new, changed = grown(old, replace(NARROW, sets=2 * NARROW.sets, fleet=after))
+    carried = carry.copy(old, new, changed)
+    old.flows[8 * WAYS] = way(9, 1)
+    if before:
+        old.owners[8 * WAYS] = 42
+    carry.follow(old, new, changed, carried)
+    owned = {2 * first + share: number for first, number in ((24, 40), (56, 41), (64, 42)) for share in (0, 8)}
+    found = {at // WAYS * WAYS: owner for at, owner in enumerate(new.owners.tolist()) if owner}
+    assert found == (owned if before and after else {})
+    assert [at // WAYS * WAYS for at, entry in enumerate(new.flows.tolist()) if entry] == sorted(owned)
+
+
 def test_narrow_slots_become_wide_with_their_tracked_bit() -> None:
     old = Memory.plain(NARROW)
     words = [0, 1, 127, 0x80, 0x81, 0xFF]
