@@ -131,6 +131,11 @@ PURE_CONTROL = (
     "ways",
 )
 
+PURE_FLEET = (
+    *("codec", "counters", "envelope", "members", "messages", "orders", "pacing", "records", "replay"),
+    *("session", "stream", "transfer"),
+)
+
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
 # what a package does not declare pure is an adapter, and what `control` does not declare is the top.
 LAYERS: dict[str, Layer] = {
@@ -138,14 +143,14 @@ LAYERS: dict[str, Layer] = {
         (
             *("appliance", "appliance.errors", "appliance.paths", "appliance.model"),
             *("appliance.model_address", "appliance.model_bgp", "appliance.model_check", "appliance.model_event"),
-            *("appliance.model_console", "appliance.model_host", "appliance.model_logging"),
+            *("appliance.model_console", "appliance.model_fleet", "appliance.model_host", "appliance.model_logging"),
         ),
         Layer.ERRORS_AND_NOUNS,
     ),
     **dict.fromkeys(
         (
-            *("appliance.child", "appliance.dataplane", "appliance.health", "appliance.net", "appliance.routing"),
-            *("appliance.telemetry", "appliance.web"),
+            *("appliance.child", "appliance.dataplane", "appliance.fleet", "appliance.health", "appliance.net"),
+            *("appliance.routing", "appliance.telemetry", "appliance.web"),
             "appliance.control.socket",
         ),
         Layer.ADAPTER,
@@ -156,6 +161,7 @@ LAYERS: dict[str, Layer] = {
     **dict.fromkeys((f"appliance.dataplane.{name}" for name in PURE_DATAPLANE), Layer.PURE),
     **dict.fromkeys((f"appliance.health.{name}" for name in PURE_HEALTH), Layer.PURE),
     **dict.fromkeys((f"appliance.control.{name}" for name in PURE_CONTROL), Layer.PURE),
+    **{f"appliance.fleet.{name}": Layer.PURE for name in PURE_FLEET},
     **{f"appliance.routing.{name}": Layer.PURE for name in PURE_ROUTING},
     **{f"appliance.telemetry.{name}": Layer.PURE for name in PURE_TELEMETRY},
     **{f"appliance.web.{name}": Layer.PURE for name in PURE_WEB},

@@ -1,0 +1,54 @@
+"""Who is there: the other nodes, as this one knows them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from appliance.fleet.records import Facts, View
+from appliance.model_address import Endpoint
+
+SILENCE = 3.5
+"""Seconds without a word after which a member is gone; it says HELLO each second."""
+MEMBERS = 64
+"""Other nodes, at most; that many fit into a HELLO."""
+
+
+class SyncState(Enum):
+    """Whether this node has what a member knows."""
+
+    WAITING = "waiting"
+    """It is to be asked."""
+    ASKING = "asking"
+    DONE = "done"
+
+
+@dataclass(eq=False)
+class Member:
+    """One life of another node. What is in here changes as it speaks; read it, and write nothing."""
+
+    life: int
+    """64 bits, random at each start of its daemon."""
+    address: Endpoint
+    """Where its last HELLO came from."""
+    facts: Facts
+    """Of its last HELLO."""
+    joined_at: float
+    heard_at: float
+    """Seconds, of the clock that the exchange is given."""
+    view: View | None = None
+    """The last one that has come whole."""
+    sync: SyncState = SyncState.WAITING
+    told: int = 0
+    """The number of the last datagram of its stream, as its HELLO had it."""
+    taken: int = 0
+    """The number of the last one whose records this node has learnt."""
+    losses: int = 0
+    """Datagrams of its stream that had to be asked for again."""
+    resyncs: int = 0
+    """How often the stream could not be mended, and everything had to be asked for."""
+
+    @property
+    def name(self) -> str:
+        """What it calls itself."""
+        return self.facts.name
