@@ -132,8 +132,21 @@ PURE_CONTROL = (
 )
 
 PURE_FLEET = (
-    *("codec", "counters", "envelope", "members", "messages", "orders", "pacing", "records", "replay"),
-    *("session", "stream", "transfer"),
+    *(
+        "codec",
+        "counters",
+        "envelope",
+        "members",
+        "messages",
+        "orders",
+        "outbox",
+        "pacing",
+        "peer",
+        "reader",
+        "records",
+        "replay",
+    ),
+    *("session", "stream", "syncing", "table", "transfer"),
 )
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
