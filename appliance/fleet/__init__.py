@@ -10,6 +10,7 @@
     members.py    who is there (pure)
     session.py    the engine that is made of these: datagrams and `now` in, orders out (pure)
     socket.py     UDP, unicast and multicast
+    runner.py     the engine and its sockets in an event loop
 
 The engine runs in the daemon's loop: most records are one store in tables that the daemon maps, a datagram is parsed
 only once its authentication has been proved, and a budget of datagrams a turn bounds what a flood costs.
