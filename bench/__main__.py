@@ -20,6 +20,7 @@ from bench import (
     console_server,
     daemon,
     figures,
+    fleet,
     health,
     metrics,
     modes,
@@ -48,6 +49,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "metrics": metrics.run,
     "console": lambda: console.run() + console_server.run(),
     "routing": lambda: routing.run() + bfd.run(),
+    "fleet": fleet.run,
     "appliance": appliance.run,
     "shipping": shipping.run,
 }

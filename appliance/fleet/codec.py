@@ -41,13 +41,16 @@ MOST_PARTS = 256
 """Of a View."""
 
 
-def pieces(record: r.Record, room: int) -> Iterator[bytes]:
+def pieces(record: r.Record, room: int, first: int | None = None) -> Iterator[bytes]:
     """Yield a record as one or more, each of `room` (at least 256) octets at most.
+
+    Slots and flows begin with a piece of `first` octets at most, if any fit into these, so that a datagram that has
+    begun is filled.
 
     Raises ValueError where a number is out of its range, or a View does not fit into MOST_PARTS.
     """
     try:
-        yield from _ENCODERS[type(record)](record, room - _TLV.size)
+        yield from _ENCODERS[type(record)](record, room - _TLV.size, (first or room) - _TLV.size)
     except (struct.error, OverflowError) as error:
         raise ValueError(f"{type(record).__name__}: {error}") from None
 
@@ -85,22 +88,25 @@ def _many(form: str, count: int) -> struct.Struct:
 
 
 def _repeated(
-    kind: int, head: bytes, form: str, size: int, entries: Sequence[tuple[int, ...]], room: int
+    kind: int, head: bytes, form: str, size: int, entries: Sequence[tuple[int, ...]], room: int, first: int
 ) -> Iterator[bytes]:
     most = (room - len(head)) // size
-    for first in range(0, len(entries), most):
-        some = entries[first : first + most]
+    fitting = (first - len(head)) // size
+    at = 0
+    while at < len(entries):
+        some = entries[at : at + (fitting if not at and fitting > 0 else most)]
+        at += len(some)
         yield _record(kind, head, _many(form, len(some)).pack(*chain.from_iterable(some)))
 
 
-def _slots(record: r.Slots, room: int) -> Iterator[bytes]:
+def _slots(record: r.Slots, room: int, first: int) -> Iterator[bytes]:
     head = service_bytes(record.service) + _WORD.pack(record.slot_count) + address_bytes(record.was)
-    return _repeated(SLOTS, head, _SLOT, _SLOT_SIZE, record.entries, room)
+    return _repeated(SLOTS, head, _SLOT, _SLOT_SIZE, record.entries, room, first)
 
 
-def _flows(record: r.Flows, room: int) -> Iterator[bytes]:
+def _flows(record: r.Flows, room: int, first: int) -> Iterator[bytes]:
     head = service_bytes(record.service) + address_bytes(record.backend) + bytes([record.name_bits])
-    return _repeated(FLOWS, head, _FLOW, _FLOW_SIZE, record.entries, room)
+    return _repeated(FLOWS, head, _FLOW, _FLOW_SIZE, record.entries, room, first)
 
 
 def _grouped(groups: Iterable[tuple[bytes, list[bytes]]], room: int) -> Iterator[bytes]:
@@ -123,7 +129,7 @@ def _grouped(groups: Iterable[tuple[bytes, list[bytes]]], room: int) -> Iterator
         yield bytes(value)
 
 
-def _view(record: r.View, room: int) -> Iterator[bytes]:
+def _view(record: r.View, room: int, _: int) -> Iterator[bytes]:
     groups = (
         (service_bytes(one.service), [address_bytes(to) + _DOWN.pack(dead, age) for to, dead, age in one.down])
         for one in record.services
@@ -135,7 +141,7 @@ def _view(record: r.View, room: int) -> Iterator[bytes]:
         yield _record(VIEW, _PARTS.pack(record.digest, part, len(values)), value)
 
 
-def _load(record: r.Load, room: int) -> Iterator[bytes]:
+def _load(record: r.Load, room: int, _: int) -> Iterator[bytes]:
     groups = (
         (service_bytes(one.service), [address_bytes(to) + _WORD.pack(flows) for to, flows in one.backends])
         for one in record.services
@@ -154,18 +160,18 @@ def _packed(kind: int, entries: Iterable[bytes], room: int) -> Iterator[bytes]:
         yield _record(kind, value)
 
 
-def _tables(record: r.Tables, room: int) -> Iterator[bytes]:
+def _tables(record: r.Tables, room: int, _: int) -> Iterator[bytes]:
     entries = (
         service_bytes(one.service) + _TABLE.pack(one.slot_count, one.slots, one.configuration) for one in record.entries
     )
     return _packed(TABLES, entries, room)
 
 
-def _announces(record: r.Announces, room: int) -> Iterator[bytes]:
+def _announces(record: r.Announces, room: int, _: int) -> Iterator[bytes]:
     return _packed(ANNOUNCES, (address_bytes(vip) + bytes([how]) for vip, how in record.entries), room)
 
 
-_ENCODERS: dict[type[Any], Callable[[Any, int], Iterator[bytes]]] = {
+_ENCODERS: dict[type[Any], Callable[[Any, int, int], Iterator[bytes]]] = {
     r.Slots: _slots,
     r.Flows: _flows,
     r.View: _view,

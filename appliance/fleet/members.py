@@ -36,6 +36,8 @@ class Member:
     joined_at: float
     heard_at: float
     """Seconds, of the clock that the exchange is given."""
+    hears_us: bool = True
+    """Whether its last HELLO had a nonce of ours: if not, datagrams pass one way only."""
     view: View | None = None
     """The last one that has come whole."""
     sync: SyncState = SyncState.WAITING

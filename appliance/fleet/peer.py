@@ -56,6 +56,8 @@ class Peer:
     viewing: Viewing = field(default_factory=Viewing)
     own_from: int = 0
     """What its stream says of itself up to this number is older than what it has told when asked."""
+    greeted: bool = False
+    """Whether a HELLO with its nonce was sent since it has joined: before that it does not listen to us."""
     ask_after: float = -inf
     """When it may be asked for everything again."""
 

@@ -176,8 +176,8 @@ class Exchange:
             raise Unusable(Drop.CROWDED)
         if former is not None:
             self._gone([(self._peers[former.life], Why.RESTARTED)], now)
-        if self._strangers.shown.pop(header.life, None) is None:
-            self._hello_soon(now)
+        self._strangers.shown.pop(header.life, None)
+        self._hello_soon(now)
         member = Member(header.life, source, hello.facts, joined_at=now, heard_at=now)
         peer = Peer(member, Window(header.sequence), hello.nonce)
         self._peers[header.life] = peer
@@ -188,6 +188,7 @@ class Exchange:
     def _hello(self, peer: Peer, hello: m.Hello, source: Endpoint, now: float) -> None:
         member = peer.member
         member.address, member.facts, member.told = source, hello.facts, hello.last
+        member.hears_us = self.life in hello.heard
         peer.oldest = hello.oldest
         if hello.nonce != peer.nonce:
             peer.nonce = hello.nonce
@@ -235,7 +236,7 @@ class Exchange:
                 self.counters.shed += len(record.entries)
                 continue
             try:
-                for piece in list(pieces(record, m.ROOM)):
+                for piece in list(pieces(record, m.ROOM, self._stream.left)):
                     self._stream.add(piece, self._now)
                     self.counters.published += 1
             except ValueError as error:
@@ -260,10 +261,10 @@ class Exchange:
         return self.due(now)
 
     def leave(self, now: float) -> list[Order]:
-        """Say goodbye. Afterwards the exchange is over: it hears and says nothing."""
+        """Tell what the rate allows of what waits, and say goodbye. Afterwards the exchange is over."""
         self._now = max(now, self._now)
         self._stream.flush()
-        while (following := self._stream.next()) is not None and self._peers:
+        while self._peers and self._outbox.bucket.allows(self._now) and (following := self._stream.next()) is not None:
             self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
         for _ in range(FAREWELLS):
             self._say_hello(NodeState.LEAVING)
@@ -314,6 +315,8 @@ class Exchange:
     def _say_hello(self, state: NodeState | None = None) -> None:
         heard = {life: shown.nonce for life, shown in self._strangers.shown.items()}
         heard |= {life: peer.nonce for life, peer in self._peers.items()}
+        for peer in self._peers.values():
+            peer.greeted = True
         last = self._stream.sent
         facts = self._local.hello()
         if state is not None:

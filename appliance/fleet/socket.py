@@ -38,7 +38,7 @@ IP_MULTICAST_ALL, IPV6_MULTICAST_ALL = 49, 29
 """linux/in.h, linux/in6.h; Python's socket has no names for these, nor for the two below (asm-generic/socket.h)."""
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-_SCOPES = Path("/proc/net/if_inet6")
+_SCOPES = Path("/proc/thread-self/net/if_inet6")
 
 SocketAddress = tuple[Any, ...]
 

@@ -52,6 +52,11 @@ class Outgoing:
         """Datagrams that wait to be sent."""
         return self.last - self.sent
 
+    @property
+    def left(self) -> int:
+        """Octets that the datagram has room for which waits for more records."""
+        return ROOM - self._size
+
     def add(self, piece: bytes, now: float) -> None:
         """Tell a record, after all others."""
         if self._size + len(piece) > ROOM:

@@ -108,9 +108,7 @@ class Syncing:
         """Ask the next member, if one has to be asked: ready ones first, of those the one that knows most."""
         if self._asking is not None:
             return
-        waiting = [
-            peer for peer in self._peers.values() if peer.member.sync is SyncState.WAITING and now >= peer.ask_after
-        ]
+        waiting = [peer for peer in self._waiting() if now >= peer.ask_after]
         if not waiting:
             return
         peer = max(waiting, key=_worth)
@@ -119,6 +117,9 @@ class Syncing:
         peer.member.sync = SyncState.ASKING
         self._positions = {}
         self._asking = self._ask(life, What.OWN if enough else What.EVERYTHING, None, now)
+
+    def _waiting(self) -> list[Peer]:
+        return [one for one in self._peers.values() if one.member.sync is SyncState.WAITING and one.greeted]
 
     def _ask(self, life: int, what: What, service: ServiceKey | None, now: float) -> Asking:
         self._id = (self._id + 1) % STOP
@@ -262,7 +263,7 @@ class Syncing:
         waiting: list[bytes] = []
         size = 0
         for record in self._local.state(what is What.EVERYTHING):
-            for piece in self._pieces(record):
+            for piece in self._pieces(record, ROOM - size):
                 if size + len(piece) > ROOM:
                     yield 0, b"".join(waiting)
                     waiting, size = [], 0
@@ -271,9 +272,9 @@ class Syncing:
         if waiting:
             yield 0, b"".join(waiting)
 
-    def _pieces(self, record: Record) -> list[bytes]:
+    def _pieces(self, record: Record, left: int) -> list[bytes]:
         try:
-            return list(codec.pieces(record, ROOM))
+            return list(codec.pieces(record, ROOM, left))
         except ValueError as error:
             self._outbox.order(Failed(str(error)))
             return []
@@ -332,8 +333,7 @@ class Syncing:
         times = [asking.deadline(UNANSWERED) for asking in self._asked()]
         times += [telling.deadline() for telling in self._telling.values()]
         if self._asking is None:
-            waiting = (peer for peer in self._peers.values() if peer.member.sync is SyncState.WAITING)
-            times += [peer.ask_after for peer in waiting]
+            times += [peer.ask_after for peer in self._waiting()]
         return min(times, default=inf)
 
 

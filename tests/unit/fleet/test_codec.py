@@ -79,13 +79,20 @@ def joined(records: list[Any]) -> Any:
 
 
 @settings(max_examples=PARSER_INPUTS)
-@given(samples.RECORDS, st.integers(256, m.ROOM))
-def test_records_come_back_from_pieces_that_fit(record: r.Record, room: int) -> None:
-    some = list(pieces(record, room))
+@given(samples.RECORDS, st.integers(256, m.ROOM), st.integers(0, m.ROOM))
+def test_records_come_back_from_pieces_that_fit(record: r.Record, room: int, first: int) -> None:
+    some = list(pieces(record, room, min(first, room)))
     assert all(len(one) <= room for one in some)
     told = [decode(one)[0][0] for one in some]
     assert joined(told) == (joined([record]) if isinstance(record, r.Load) else record)
     assert decode(b"".join(some)) == (told, 0), "they may share a datagram"
+
+
+def test_what_is_left_of_a_datagram_is_filled() -> None:
+    record = r.Flows(FOUR, ONE, tuple(r.Flow(name, 1) for name in range(150)))
+    for first, entries in ((100, 7), (20, 120), (0, 120), (m.ROOM, 120)):
+        some = [decode(one)[0][0] for one in pieces(record, m.ROOM, first)]
+        assert next(len(one.entries) for one in some if isinstance(one, r.Flows)) == entries
 
 
 DECODERS: dict[str, Callable[[bytes], object]] = {
