@@ -184,7 +184,7 @@ def test_what_is_missing_is_asked_for_after_a_delay_and_again_after_longer_ones(
     assert len(times) == s.TRIES
     assert incoming.losses == 3
     assert taken(incoming, 2, now=20.0) == [body(2), body(3), body(4)]
-    assert not incoming.exhausted
+    assert (incoming.exhausted,) == (False,)
     assert taken(incoming, 6, 5, now=20.0) == [body(5), body(6), body(7)]
     assert incoming.nak_at == inf
 
