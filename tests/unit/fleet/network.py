@@ -288,6 +288,14 @@ class Network:
         """A node has new flows."""
         self.act(number, self.nodes[number].new_flows(flows, self.now))
 
+    def burst(self, number: int, datagrams: int) -> None:
+        """A node tells of one flow in each of so many datagrams."""
+        for _ in range(datagrams):
+            self.tell(number, 1)
+            self.nodes[number].exchange._stream.flush()
+            self.act(number, self.nodes[number].exchange.due(self.now))
+            self.now += 0.0001
+
     # ---- agreement
 
     def living(self) -> list[Node]:

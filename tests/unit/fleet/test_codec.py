@@ -78,7 +78,6 @@ def joined(records: list[Any]) -> Any:
             return type(first)(tuple(one for some in records for one in some.entries))
 
 
-@settings(max_examples=PARSER_INPUTS)
 @given(samples.RECORDS, st.integers(256, m.ROOM), st.integers(0, m.ROOM))
 def test_records_come_back_from_pieces_that_fit(record: r.Record, room: int, first: int) -> None:
     some = list(pieces(record, room, min(first, room)))

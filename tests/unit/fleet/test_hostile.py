@@ -24,7 +24,7 @@ from appliance.fleet.records import Facts, NodeState
 from appliance.fleet.replay import PENDING
 from appliance.fleet.stream import HELD
 from appliance.model_fleet import Fleet
-from tests.profile import PARSER_INPUTS
+from tests.profile import EXAMPLES
 from tests.unit.fleet.network import GROUP, KEY, OTHER_KEY, SERVICE, STORM, Network, Node, endpoint
 
 KEYS, OTHER_KEYS = Keys((KEY,)), Keys((OTHER_KEY,))
@@ -141,13 +141,12 @@ def test_what_is_truncated_or_longer_is_refused(network: Network) -> None:
     refused(network, b"", Drop.SHORT)
 
 
-@settings(max_examples=PARSER_INPUTS)
+@settings(max_examples=3 * EXAMPLES)
 @given(data=st.binary(max_size=200), head=st.sampled_from((b"", b"V5F1", b"V5F2")))
 def test_whatever_comes_changes_nothing(network: Network, data: bytes, head: bytes) -> None:
     refused(network, head + data)
 
 
-@settings(max_examples=PARSER_INPUTS)
 @given(kind=st.integers(0, 255), body=st.binary(max_size=200))
 def test_what_has_the_key_and_makes_no_sense_raises_nothing(kind: int, body: bytes) -> None:
     network = Network(2)

@@ -12,6 +12,7 @@ from appliance.fleet.envelope import Drop, Kind
 from appliance.fleet.members import SILENCE, SyncState
 from appliance.fleet.orders import Gone, Joined, Learn, Synced, Why
 from appliance.fleet.records import NodeState
+from appliance.fleet.stream import KEPT
 from appliance.model_address import ServiceKey
 from appliance.model_fleet import Fleet
 from tests.profile import EXAMPLES
@@ -193,11 +194,12 @@ def test_what_is_not_kept_any_more_is_asked_for_as_a_whole() -> None:
     network.run(0.3)
     network.ready()
     network.part({0}, {1})
-    network.tell(0, 600_000)
+    network.burst(0, KEPT + 100)
     network.run(10)
     network.cut.clear()
     network.run(4)
     assert network.disagreements() == []
+    assert network.nodes[1].exchange.counters.sent[Kind.REQUEST]
 
 
 def test_a_member_behind_by_more_than_is_kept_asks_for_everything() -> None:
@@ -207,7 +209,7 @@ def test_a_member_behind_by_more_than_is_kept_asks_for_everything() -> None:
     network.ready()
     network.weather = Weather(lost=0.99)
     for _ in range(30):
-        network.tell(0, 20_000)
+        network.burst(0, KEPT // 20)
         for kept in network.nodes.values():
             for member in kept.exchange.members.values():
                 member.heard_at = network.now
@@ -216,6 +218,30 @@ def test_a_member_behind_by_more_than_is_kept_asks_for_everything() -> None:
     network.run(5)
     assert network.disagreements() == []
     assert network.nodes[1].exchange.counters.resyncs
+
+
+def test_a_way_that_is_open_in_one_direction_only_is_seen() -> None:
+    network = Network(2)
+    network.run(0.3)
+    network.ready()
+    network.run(1)
+    member = network.nodes[1].exchange.members[network.nodes[0].exchange.life]
+    assert member.hears_us
+    node = network.nodes[0]
+    node.exchange.received = lambda *_: []  # type: ignore[method-assign]
+    network.run(SILENCE + 2)
+    assert not node.exchange.members
+    assert list(network.nodes[1].exchange.members.values()) == [member]
+    assert (member.hears_us,) == (False,)
+
+
+def test_nodes_that_all_learn_have_learnt_nothing() -> None:
+    network = Network(3)
+    network.run(2)
+    assert not any(node.exchange.learnt for node in network.living())
+    network.nodes[0].state_ = NodeState.READY
+    network.run(2)
+    assert [node.exchange.learnt for node in network.living()] == [False, True, True]
 
 
 def test_goodbye_is_believed_at_once_and_for_ever() -> None:
