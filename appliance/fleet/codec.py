@@ -3,7 +3,7 @@
     address    family 4 or 6 (1), then 4 or 16 octets; no address: 0 (1)
     service    address, port (2), protocol (1)
 
-    1 Slots      service, slot count (4), was: address; slots: number (4), changed (2), diverted (2)
+    1 Slots      service, slot count (4), was: address, now: address; slots: number (4), changed (2), diverted (2)
     2 Flows      service, backend: address, name bits (1); flows: name (8), left (2), flags (1)
     3 View       digest (8), part (2), of (2); services: service, backends (2); address, dead (1), age (4) for each
     4 Load       services: service, backends (2); address, flows (4) for each
@@ -100,7 +100,12 @@ def _repeated(
 
 
 def _slots(record: r.Slots, room: int, first: int) -> Iterator[bytes]:
-    head = service_bytes(record.service) + _WORD.pack(record.slot_count) + address_bytes(record.was)
+    head = (
+        service_bytes(record.service)
+        + _WORD.pack(record.slot_count)
+        + address_bytes(record.was)
+        + address_bytes(record.now)
+    )
     return _repeated(SLOTS, head, _SLOT, _SLOT_SIZE, record.entries, room, first)
 
 
@@ -185,17 +190,18 @@ _ENCODERS: dict[type[Any], Callable[[Any, int, int], Iterator[bytes]]] = {
 
 
 def _read_slots(reader: Reader) -> r.Slots:
-    service, count, was = reader.service(), reader.number(_WORD), reader.address_or_none()
+    service, count = reader.service(), reader.number(_WORD)
+    was, now = reader.address_or_none(), reader.address_or_none()
     entries = tuple(map(r.Slot._make, _SLOT_FORM.iter_unpack(reader.rest(_SLOT_SIZE))))
     if not 0 < count < MOST_SLOTS or any(entry.number >= count for entry in entries):
         raise ValueError(f"a slot beyond the last of {count}")
-    return r.Slots(service, count, was, entries)
+    return r.Slots(service, count, was, now, entries)
 
 
 def _read_flows(reader: Reader) -> r.Flows:
     service, backend, bits = reader.service(), reader.address(), reader.octet()
     entries = tuple(map(r.Flow._make, _FLOW_FORM.iter_unpack(reader.rest(_FLOW_SIZE))))
-    if bits > r.WHOLE_NAME or any(entry.flags > r.CANDIDATE for entry in entries):
+    if bits > r.WHOLE_NAME or any(entry.flags > r.CANDIDATE | r.OPENED for entry in entries):
         raise ValueError("flows with names or flags that cannot be")
     return r.Flows(service, backend, entries, bits)
 

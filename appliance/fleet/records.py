@@ -36,7 +36,7 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True)
 class Slots:
-    """Tracked slots of a service that have the same `was`: the backend of older flows, None where there is none.
+    """Tracked slots of a service that have the same backends: `was` for older flows, `now` for new ones; None: none.
 
     `slot_count` is how many slots the service has, at the node that tells.
     """
@@ -44,15 +44,16 @@ class Slots:
     service: ServiceKey
     slot_count: int
     was: Address | None
+    now: Address | None
     entries: tuple[Slot, ...]
 
 
-CANDIDATE = 1
-"""The flag of a flow that no second packet has confirmed yet."""
+CANDIDATE, OPENED = 1, 2
+"""Flags of a flow: no second packet has confirmed it yet; it has just begun, and chose its backend anew."""
 
 
 class Flow(NamedTuple):
-    """One remembered flow: its name (64 bits), the seconds until it is forgotten (0..OLDEST), CANDIDATE or 0."""
+    """One remembered flow: its name (64 bits), the seconds until it is forgotten (0..OLDEST), its flags."""
 
     name: int
     left: int

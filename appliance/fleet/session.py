@@ -212,10 +212,10 @@ class Exchange:
     def _gone(self, leaving: list[tuple[Peer, Why]], now: float) -> None:
         for peer, why in leaving:
             life = peer.member.life
+            self._syncing.forget(peer)
             del self._peers[life]
             del self._members[life]
             self._strangers.depart(life, now, for_ever=why is not Why.SILENT)
-            self._syncing.forget(life)
             if why is Why.SILENT and peer.stream.next is not None:
                 self._syncing.remember(life, peer.stream.next - 1)
             self._outbox.order(Gone(peer.member, why))
@@ -249,7 +249,7 @@ class Exchange:
         return self.due(now)
 
     def ask_table(self, life: int, service: ServiceKey, now: float) -> list[Order]:
-        """Ask a member for the slots of a service; a `TableTold` follows, unless there is no such member."""
+        """Ask a member for the slots of a service; a `TableTold` follows, if there is such a member."""
         if not self._syncing.ask_table(life, service, now) and life in self._members:
             self._outbox.order(TableTold(self._members[life], service, None))
         return self._outbox.taken()

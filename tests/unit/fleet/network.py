@@ -102,7 +102,7 @@ class Node:
             for first in range(0, len(names), 300):
                 some = names[first : first + 300]
                 yield Flows(SERVICE, BACKEND, tuple(Flow(name, self.flows.get(name, 0)) for name in some))
-            yield Slots(SERVICE, 65536, BACKEND, tuple(self.slots.values()))
+            yield Slots(SERVICE, 65536, BACKEND, None, tuple(self.slots.values()))
 
     def table(self, service: ServiceKey) -> TableOf | None:
         """As the daemon does."""

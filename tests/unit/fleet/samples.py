@@ -23,12 +23,12 @@ def several(one: st.SearchStrategy[object], most: int = 8) -> st.SearchStrategy[
 
 SLOTS = st.builds(
     r.Slots,
-    *(SERVICES, st.integers(1000, 2000), st.none() | ADDRESSES),
+    *(SERVICES, st.integers(1000, 2000), st.none() | ADDRESSES, st.none() | ADDRESSES),
     several(st.builds(r.Slot, st.integers(0, 999), SHORT, SHORT), 80),
 )
 FLOWS = st.builds(
     r.Flows,
-    *(SERVICES, ADDRESSES, several(st.builds(r.Flow, LONG, SHORT, st.sampled_from((0, r.CANDIDATE))), 60)),
+    *(SERVICES, ADDRESSES, several(st.builds(r.Flow, LONG, SHORT, st.integers(0, r.CANDIDATE | r.OPENED)), 60)),
     st.integers(0, r.WHOLE_NAME),
 )
 DOWN = st.builds(r.ServiceDown, SERVICES, several(st.builds(r.Down, ADDRESSES, st.booleans(), WORD)))

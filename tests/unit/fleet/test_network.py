@@ -11,7 +11,7 @@ import pytest
 from appliance.fleet.envelope import Drop, Kind
 from appliance.fleet.members import SILENCE, SyncState
 from appliance.fleet.orders import Gone, Joined, Learn, Synced, Why
-from appliance.fleet.records import NodeState
+from appliance.fleet.records import NodeState, View
 from appliance.fleet.stream import KEPT
 from appliance.model_address import ServiceKey
 from appliance.model_fleet import Fleet
@@ -107,6 +107,30 @@ def test_a_joining_node_learns_everything_from_one_and_own_facts_from_the_others
     network.tell(2, 10)
     network.run(0.1)
     assert network.disagreements() == []
+
+
+def test_what_a_member_says_of_itself_never_goes_back() -> None:
+    """One of its views is in the part of its stream that is still needed, and the next one in what it was asked for."""
+    network = Network(3)
+    network.run(0.3)
+    network.ready()
+    network.act(1, network.nodes[1].new_view([1], network.now))
+    network.run(2)
+    network.cut = {frozenset((0, 1))}
+    network.nodes[0].flows[1] = network.nodes[0].flows[2] = 5  # so that it is the one that is asked for everything
+    network.kill(2)
+    for down in ([2], [3]):
+        network.tell(1, 1)
+        network.act(1, network.nodes[1].new_view(down, network.now))
+        network.run(0.1)
+    joined = network.start(3)
+    network.run(0.5)
+    life = network.nodes[1].exchange.life
+    learnt = [order for order in joined.heard if isinstance(order, Learn) and order.member.life == life]
+    views = [one.digest[-1] for order in learnt for one in order.records if isinstance(one, View)]
+    assert views == [3]
+    assert joined.stream_of(life)[-1] == [0, 1], "but what it said of the fleet is learnt"
+    assert len(joined.of(Synced)) == 2
 
 
 def test_a_sync_survives_a_storm_while_more_is_told() -> None:
@@ -301,10 +325,25 @@ def test_a_table_is_told_to_one_who_asks() -> None:
         other: None,
     }
     assert node.exchange.ask_table(4711, SERVICE, network.now) == []
-    network.act(0, node.exchange.ask_table(life, SERVICE, network.now))
     network.kill(1)
+    many = [ServiceKey(SERVICE.vip, port, SERVICE.protocol) for port in range(1, 31)]
+    for service in many:
+        network.act(0, node.exchange.ask_table(life, service, network.now))
     network.run(5)
-    assert node.tables()[2].table is None
+    assert {one.service: one.table for one in node.tables()[2:]} == dict.fromkeys(many)
+    assert isinstance(node.heard[-1], Gone)
+
+
+def test_many_tables_are_told_one_after_the_other() -> None:
+    network = Network(3, seed=9)
+    network.run(0.3)
+    network.weather = STORM
+    for number in (1, 2):
+        life = network.nodes[number].exchange.life
+        for _ in range(50):
+            network.act(0, network.nodes[0].exchange.ask_table(life, SERVICE, network.now))
+    network.run(30)
+    assert [one.table for one in network.nodes[0].tables()] == [network.nodes[1].table(SERVICE)] * 100
 
 
 def test_keys_are_rotated_without_a_loss() -> None:
