@@ -49,6 +49,8 @@ TURN = 64
 """Datagrams sent by one `due`, besides what comes first; the rest follows at once, after whatever else waits."""
 HELD = 8192
 """Datagrams of all streams together that came too early, at most."""
+ASLEEP = 1.5
+"""Seconds between two calls after which this node was asleep, and others were not silent: it says HELLO each second."""
 FAREWELLS = 2
 """Copies of the last word."""
 
@@ -107,9 +109,8 @@ class Exchange:
         """
         if self._over:
             return []
-        self._now = max(now, self._now)
         try:
-            self._received(data, source, self._now)
+            self._received(data, source, self._at(now))
         except Unusable as unusable:
             self.counters.dropped[unusable.reason] += 1
         return self._outbox.taken()
@@ -230,14 +231,14 @@ class Exchange:
 
         Where the rate does not allow it for long, remembered flows are left out, and counted (`Counters.shed`).
         """
-        self._now = max(now, self._now)
+        now = self._at(now)
         for record in records:
             if isinstance(record, Flows) and self._stream.backlog >= BACKLOG:
                 self.counters.shed += len(record.entries)
                 continue
             try:
                 for piece in list(pieces(record, m.ROOM, self._stream.left)):
-                    self._stream.add(piece, self._now)
+                    self._stream.add(piece, now)
                     self.counters.published += 1
             except ValueError as error:
                 self._outbox.order(Failed(str(error)))
@@ -262,9 +263,9 @@ class Exchange:
 
     def leave(self, now: float) -> list[Order]:
         """Tell what the rate allows of what waits, and say goodbye. Afterwards the exchange is over."""
-        self._now = max(now, self._now)
+        now = self._at(now)
         self._stream.flush()
-        while self._peers and self._outbox.bucket.allows(self._now) and (following := self._stream.next()) is not None:
+        while self._peers and self._outbox.bucket.allows(now) and (following := self._stream.next()) is not None:
             self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
         for _ in range(FAREWELLS):
             self._say_hello(NodeState.LEAVING)
@@ -288,7 +289,7 @@ class Exchange:
         """Do what time asks for. May be called too early, and then does nothing."""
         if self._over:
             return []
-        self._now = now = max(now, self._now)
+        now = self._at(now)
         self._strangers.expire(now)
         silent = [peer for peer in self._peers.values() if now >= peer.member.heard_at + SILENCE]
         if silent:
@@ -308,6 +309,15 @@ class Exchange:
             if not bucket.allows(now) or not self._send_more(now):
                 break
         return self._outbox.taken()
+
+    def _at(self, now: float) -> float:
+        """Note what time it is; what came while this node was asleep is read only now."""
+        slept = now - self._now
+        if slept > ASLEEP:
+            for member in self._members.values():
+                member.heard_at += slept
+        self._now = max(now, self._now)
+        return self._now
 
     def _hello_soon(self, now: float) -> None:
         self._hello_at = min(self._hello_at, max(now, self._hello_sent + HELLO_PAUSE))

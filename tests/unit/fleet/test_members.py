@@ -36,6 +36,26 @@ def test_silence_ends_a_membership_and_a_word_with_a_new_nonce_begins_it_again()
     assert network.nodes[0].announces == {network.nodes[2].exchange.life: 1}
 
 
+def test_what_a_node_slept_through_is_nobodys_silence() -> None:
+    network = Network(3)
+    network.run(0.3)
+    network.ready()
+    node = network.nodes[0]
+    node.alive = False
+    network.tell(1, 10)
+    network.run(10)
+    assert node.exchange.life not in network.nodes[1].exchange.members
+    node.alive = True
+    network.act(0, node.exchange.due(network.now))
+    assert len(node.exchange.members) == 2
+    network.run(2)
+    assert network.disagreements() == []
+    assert not node.of(Gone)
+    network.kill(1)
+    network.run(SILENCE + 1.1)
+    assert len(node.of(Gone)) == 1
+
+
 def test_a_way_that_is_open_in_one_direction_only_is_seen() -> None:
     network = Network(2)
     network.run(0.3)
