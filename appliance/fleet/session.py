@@ -11,8 +11,9 @@ what it knew before, it tells to those who ask (syncing.py).
     member    --- a HELLO that says LEAVING ------------------------> gone: LEFT, for ever
     member    --- the same name at the same address has joined -----> gone: RESTARTED, for ever
 
-Whatever is sent is paid for (pacing.py). HELLOs, NAKs, requests and acknowledgements come first, then the stream, then
-what is sent again, then answers. Datagrams are only taken by `received`; what is to be sent, `due` sends.
+Whatever is sent is paid for (pacing.py). HELLOs, NAKs, requests and acknowledgements come first. Of the rest the stream
+has half, where there is so much; what was asked for again has a quarter, and so have answers. Datagrams are only taken
+by `received`; what is to be sent, `due` sends.
 
 Times are seconds of one clock that never goes back.
 """
@@ -76,6 +77,7 @@ class Exchange:
         self._hello_sent = -inf
         self._tail_at = inf
         self._now = now
+        self._turn = 0
         self._over = False
 
     # ---- what there is to see
@@ -127,7 +129,7 @@ class Exchange:
         body = self._outbox.keys.body(data, header)
         try:
             kind = Kind(header.kind)
-            message = _DECODERS[kind](body)
+            message = m.decode(kind, body)
         except ValueError:
             raise Unusable(Drop.MALFORMED) from None
         if peer is None:
@@ -140,7 +142,7 @@ class Exchange:
         self.counters.heard_octets += len(data)
         self._take(peer, message, source, now)
 
-    def _take(self, peer: Peer, message: Message, source: Endpoint, now: float) -> None:
+    def _take(self, peer: Peer, message: m.Message, source: Endpoint, now: float) -> None:
         if isinstance(message, m.Hello):
             self._hello(peer, message, source, now)
             return
@@ -282,7 +284,7 @@ class Exchange:
         first = min(self._hello_at, self._tail_at, self._syncing.deadline())
         first = min([first, *(peer.stream.nak_at for peer in self._peers.values())])
         silent = min((peer.member.heard_at + SILENCE for peer in self._peers.values()), default=inf)
-        more = bucket.ready_at() if self._has_more() else inf
+        more = max(bucket.ready_at(), -inf if self._has_more() else self._syncing.resend_at())
         return min(max(first, bucket.urgent_at()), silent, more, self._stream.flush_at, self._nonces.renewal_at)
 
     def due(self, now: float) -> list[Order]:
@@ -357,32 +359,31 @@ class Exchange:
         return self._syncing.can_tell(self._now)
 
     def _send_more(self, now: float) -> bool:
-        """Send one datagram of what does not come first; returns whether there was one."""
+        """Send one datagram of what does not come first; returns whether there was one.
+
+        Of four in a row, one is of what was asked for again, and one of answers, if there are any.
+        """
         if not self._peers:
             self._stream.skip()
             return False
+        ways = (self._send_stream, self._send_again, self._syncing.tell)
+        self._turn = (self._turn + 1) % 4
+        return any(way(now) for way in (ways[self._turn % 3], *ways))
+
+    def _send_stream(self, now: float) -> bool:
         following = self._stream.next()
-        if following is not None:
-            self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
-            self._tail_at = max(now + TAIL, self._hello_sent + HELLO_PAUSE)
-            return True
-        for peer in self._peers.values():
-            if not peer.repeats:
-                continue
-            again = self._stream.again(peer.repeats.pop())
-            if again is not None:
-                self._outbox.send(Kind.RECORDS, m.encode_records(again), peer.member.address)
-                self.counters.repeated += 1
-            return True
-        return self._syncing.tell(now)
+        if following is None:
+            return False
+        self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
+        self._tail_at = max(now + TAIL, self._hello_sent + HELLO_PAUSE)
+        return True
 
-
-Message = m.Hello | m.Records | m.Nak | m.Request | m.Part | m.Ack
-_DECODERS: Mapping[Kind, Callable[[bytes], Message]] = {
-    Kind.HELLO: m.decode_hello,
-    Kind.RECORDS: m.decode_records,
-    Kind.NAK: m.decode_nak,
-    Kind.REQUEST: m.decode_request,
-    Kind.PART: m.decode_part,
-    Kind.ACK: m.decode_ack,
-}
+    def _send_again(self, now: float) -> bool:
+        peer = next((one for one in self._peers.values() if one.repeats), None)
+        if peer is None:
+            return False
+        again = self._stream.again(peer.repeats.pop())
+        if again is not None:
+            self._outbox.send(Kind.RECORDS, m.encode_records(again), peer.member.address)
+            self.counters.repeated += 1
+        return True

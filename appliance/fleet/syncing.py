@@ -345,10 +345,14 @@ class Syncing:
         if peer is not None:
             peer.member.sync, peer.ask_after = SyncState.WAITING, now + PAUSE
 
+    def resend_at(self) -> float:
+        """When `tell` will have something to send, because nothing is acknowledged."""
+        return min((telling.resend_at for telling in self._telling.values()), default=inf)
+
     def deadline(self) -> float:
         """When `due` has something to do; that there is something to tell is not counted."""
         times = [asking.deadline(UNANSWERED) for asking in self._asked()]
-        times += [telling.deadline() for telling in self._telling.values()]
+        times += [telling.deadline for telling in self._telling.values()]
         if self._asking is None:
             times += [peer.ask_after for peer in self._waiting()]
         return min(times, default=inf)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import inf
 
 from appliance.fleet.envelope import Drop
-from appliance.fleet.members import SILENCE
+from appliance.fleet.members import SILENCE, SyncState
 from appliance.fleet.orders import Gone, Why
 from appliance.fleet.records import NodeState
 from appliance.model_fleet import Fleet
@@ -34,6 +34,23 @@ def test_silence_ends_a_membership_and_a_word_with_a_new_nonce_begins_it_again()
     runs = network.nodes[0].stream_of(network.nodes[2].exchange.life)
     assert [run for run in runs if run] == [list(range(100))]
     assert network.nodes[0].announces == {network.nodes[2].exchange.life: 1}
+
+
+def test_a_sync_beside_more_than_the_rate_allows_ends_at_last() -> None:
+    """What has to wait for the rate is not looked at all the time either: else this would never end."""
+    network = Network(2, fleet=Fleet(keys=(KEY,), group=GROUP, rate=50_000))
+    network.run(0.3)
+    network.ready()
+    network.tell(0, 5_000)
+    network.run(5)
+    joined = network.start(2)
+    for _ in range(150):
+        network.tell(0, 2_000)
+        network.run(0.1)
+    assert network.nodes[0].exchange.counters.shed
+    assert not joined.of(Gone)
+    assert joined.exchange.members[network.nodes[0].exchange.life].sync is SyncState.DONE
+    assert len(joined.flows) > 5_000
 
 
 def test_what_a_node_slept_through_is_nobodys_silence() -> None:
