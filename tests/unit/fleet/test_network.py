@@ -6,11 +6,11 @@ import pytest
 
 from appliance.fleet.envelope import Kind
 from appliance.fleet.members import SILENCE, SyncState
-from appliance.fleet.orders import Gone, Joined, Learn, Synced
-from appliance.fleet.records import View
+from appliance.fleet.orders import Failed, Gone, Joined, Learn, Synced
+from appliance.fleet.records import Flow, Flows, View
 from appliance.fleet.stream import KEPT
 from appliance.model_address import ServiceKey
-from tests.unit.fleet.network import CLEAR, SERVICE, STORM, Network
+from tests.unit.fleet.network import BACKEND, CLEAR, SERVICE, STORM, Network
 
 BOTH = pytest.mark.parametrize("multicast", [True, False], ids=["multicast", "peers"])
 
@@ -254,3 +254,16 @@ def test_many_tables_are_told_one_after_the_other() -> None:
             network.act(0, network.nodes[0].exchange.ask_table(life, SERVICE, network.now))
     network.run(30)
     assert [one.table for one in network.nodes[0].tables()] == [network.nodes[1].table(SERVICE)] * 100
+
+
+def test_what_cannot_be_told_is_said_and_all_else_is_told() -> None:
+    network = Network(2)
+    network.run(0.3)
+    network.ready()
+    exchange = network.nodes[0].exchange
+    wrong, right = Flows(SERVICE, BACKEND, (Flow(2**64, 1),)), Flows(SERVICE, BACKEND, (Flow(7, 1),))
+    (failed,) = exchange.publish([wrong, right], network.now)
+    assert isinstance(failed, Failed)
+    assert failed.what.startswith("Flows: ")
+    network.run(0.1)
+    assert list(network.nodes[1].flows) == [7]
