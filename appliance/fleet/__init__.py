@@ -8,10 +8,10 @@
     stream.py     records in order, each once, whatever is lost (pure)
     transfer.py   much at once, to one who asks (pure)
     members.py    who is there (pure)
-    status.py     what there is to say of all this, with difference.py: in what nodes differ (pure)
     session.py    the engine that is made of these: datagrams and `now` in, orders out (pure)
     socket.py     UDP, unicast and multicast
     runner.py     the engine and its sockets in an event loop
+    status.py     what there is to say of all this, with difference.py: in what nodes differ (pure)
 
 The engine runs in the daemon's loop: most records are one store in tables that the daemon maps, a datagram is parsed
 only once its authentication has been proved, and a budget of datagrams a turn bounds what a flood costs.

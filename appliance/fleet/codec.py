@@ -100,8 +100,12 @@ def _repeated(
 
 
 def _slots(record: r.Slots, room: int, first: int) -> Iterator[bytes]:
-    head = service_bytes(record.service) + _WORD.pack(record.slot_count)
-    head += address_bytes(record.was) + address_bytes(record.now)
+    head = (
+        service_bytes(record.service)
+        + _WORD.pack(record.slot_count)
+        + address_bytes(record.was)
+        + address_bytes(record.now)
+    )
     return _repeated(SLOTS, head, _SLOT, _SLOT_SIZE, record.entries, room, first)
 
 

@@ -14,11 +14,12 @@ ACK       life that has told (8), id (4), number of the next part (4); ranges th
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from appliance.fleet.envelope import BODY
+from appliance.fleet.envelope import BODY, Kind
 from appliance.fleet.reader import Reader, service_bytes
 from appliance.fleet.records import NAME, VERSION, Facts, NodeState
 from appliance.model_address import ServiceKey
@@ -238,3 +239,19 @@ def _ranges(reader: Reader, form: struct.Struct) -> tuple[Range, ...]:
 def _text(text: str, most: int) -> bytes:
     octets = text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore").encode("utf-8")
     return bytes([len(octets)]) + octets
+
+
+Message = Hello | Records | Nak | Request | Part | Ack
+_DECODERS: Mapping[Kind, Callable[[bytes], Message]] = {
+    Kind.HELLO: decode_hello,
+    Kind.RECORDS: decode_records,
+    Kind.NAK: decode_nak,
+    Kind.REQUEST: decode_request,
+    Kind.PART: decode_part,
+    Kind.ACK: decode_ack,
+}
+
+
+def decode(kind: Kind, body: bytes) -> Message:
+    """Read a body of any kind. Raises ValueError."""
+    return _DECODERS[kind](body)

@@ -36,10 +36,9 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True)
 class Slots:
-    """Tracked slots of a service that have the same `was` and the same `now`, at the node that tells.
+    """Tracked slots of a service that have the same backends: `was` for older flows, `now` for new ones; None: none.
 
-    `was` is the backend of older flows, `now` that of new ones, None where there is none; `slot_count` is how many
-    slots the service has there.
+    `slot_count` is how many slots the service has, at the node that tells.
     """
 
     service: ServiceKey
@@ -49,14 +48,12 @@ class Slots:
     entries: tuple[Slot, ...]
 
 
-CANDIDATE = 1
-"""The flag of a flow that no second packet has confirmed yet."""
-OPENED = 2
-"""That of a flow which has just begun, so that nobody knows better whose it is."""
+CANDIDATE, OPENED = 1, 2
+"""Flags of a flow: no second packet has confirmed it yet; it has just begun, and chose its backend anew."""
 
 
 class Flow(NamedTuple):
-    """One remembered flow: its name (64 bits), the seconds until it is forgotten (0..OLDEST), and its flags."""
+    """One remembered flow: its name (64 bits), the seconds until it is forgotten (0..OLDEST), its flags."""
 
     name: int
     left: int

@@ -25,12 +25,29 @@ class Runner:
         self.exchange = exchange
         self._loop, self._obey = loop, obey
         self._timer: TimerHandle | None = None
+        self._fleet = fleet
         self.socket = FleetSocket(fleet, loop, self._take, self._schedule)
 
     def start(self) -> None:
         """Begin. Raises OSError that says what an operator can do."""
         self.socket.open()
         self._schedule()
+
+    def configure(self, fleet: Fleet) -> None:
+        """Go on with another configuration. Raises OSError that says what an operator can do; then it is as before."""
+        before, self._fleet = self._fleet, fleet
+        if _places(fleet) != _places(before):
+            former = self.socket
+            former.close()  # both may want the same port
+            self.socket = FleetSocket(fleet, self._loop, self._take, self._schedule)
+            self.socket.errors = former.errors
+            try:
+                self.socket.open()
+            except OSError:
+                self._fleet, self.socket = before, former
+                former.open()
+                raise
+        self.act(self.exchange.configure(fleet, self._loop.time()))
 
     def publish(self, records: Sequence[Record]) -> None:
         """Tell all members."""
@@ -75,3 +92,8 @@ class Runner:
                 return
             self._timer.cancel()
         self._timer = self._loop.call_at(at, self._due)
+
+
+def _places(fleet: Fleet) -> tuple[object, ...]:
+    """Return what the sockets are made of."""
+    return fleet.peers, fleet.group, fleet.source, fleet.port

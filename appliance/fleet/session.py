@@ -11,8 +11,9 @@ what it knew before, it tells to those who ask (syncing.py).
     member    --- a HELLO that says LEAVING ------------------------> gone: LEFT, for ever
     member    --- the same name at the same address has joined -----> gone: RESTARTED, for ever
 
-Whatever is sent is paid for (pacing.py). HELLOs, NAKs, requests and acknowledgements come first, then the stream, then
-what is sent again, then answers. Datagrams are only taken by `received`; what is to be sent, `due` sends.
+Whatever is sent is paid for (pacing.py). HELLOs, NAKs, requests and acknowledgements come first. Of the rest the stream
+has half, where there is so much; what was asked for again has a quarter, and so have answers. Datagrams are only taken
+by `received`; what is to be sent, `due` sends.
 
 Times are seconds of one clock that never goes back.
 """
@@ -49,6 +50,8 @@ TURN = 64
 """Datagrams sent by one `due`, besides what comes first; the rest follows at once, after whatever else waits."""
 HELD = 8192
 """Datagrams of all streams together that came too early, at most."""
+ASLEEP = 1.5
+"""Seconds between two calls after which this node was asleep, and others were not silent: it says HELLO each second."""
 FAREWELLS = 2
 """Copies of the last word."""
 
@@ -74,6 +77,7 @@ class Exchange:
         self._hello_sent = -inf
         self._tail_at = inf
         self._now = now
+        self._turn = 0
         self._over = False
 
     # ---- what there is to see
@@ -107,9 +111,8 @@ class Exchange:
         """
         if self._over:
             return []
-        self._now = max(now, self._now)
         try:
-            self._received(data, source, self._now)
+            self._received(data, source, self._at(now))
         except Unusable as unusable:
             self.counters.dropped[unusable.reason] += 1
         return self._outbox.taken()
@@ -126,7 +129,7 @@ class Exchange:
         body = self._outbox.keys.body(data, header)
         try:
             kind = Kind(header.kind)
-            message = _DECODERS[kind](body)
+            message = m.decode(kind, body)
         except ValueError:
             raise Unusable(Drop.MALFORMED) from None
         if peer is None:
@@ -139,7 +142,7 @@ class Exchange:
         self.counters.heard_octets += len(data)
         self._take(peer, message, source, now)
 
-    def _take(self, peer: Peer, message: Message, source: Endpoint, now: float) -> None:
+    def _take(self, peer: Peer, message: m.Message, source: Endpoint, now: float) -> None:
         if isinstance(message, m.Hello):
             self._hello(peer, message, source, now)
             return
@@ -212,10 +215,10 @@ class Exchange:
     def _gone(self, leaving: list[tuple[Peer, Why]], now: float) -> None:
         for peer, why in leaving:
             life = peer.member.life
+            self._syncing.forget(peer)
             del self._peers[life]
             del self._members[life]
             self._strangers.depart(life, now, for_ever=why is not Why.SILENT)
-            self._syncing.forget(life)
             if why is Why.SILENT and peer.stream.next is not None:
                 self._syncing.remember(life, peer.stream.next - 1)
             self._outbox.order(Gone(peer.member, why))
@@ -230,14 +233,14 @@ class Exchange:
 
         Where the rate does not allow it for long, remembered flows are left out, and counted (`Counters.shed`).
         """
-        self._now = max(now, self._now)
+        now = self._at(now)
         for record in records:
             if isinstance(record, Flows) and self._stream.backlog >= BACKLOG:
                 self.counters.shed += len(record.entries)
                 continue
             try:
                 for piece in list(pieces(record, m.ROOM, self._stream.left)):
-                    self._stream.add(piece, self._now)
+                    self._stream.add(piece, now)
                     self.counters.published += 1
             except ValueError as error:
                 self._outbox.order(Failed(str(error)))
@@ -249,7 +252,7 @@ class Exchange:
         return self.due(now)
 
     def ask_table(self, life: int, service: ServiceKey, now: float) -> list[Order]:
-        """Ask a member for the slots of a service; a `TableTold` follows, unless there is no such member."""
+        """Ask a member for the slots of a service; a `TableTold` follows, if there is such a member."""
         if not self._syncing.ask_table(life, service, now) and life in self._members:
             self._outbox.order(TableTold(self._members[life], service, None))
         return self._outbox.taken()
@@ -262,9 +265,9 @@ class Exchange:
 
     def leave(self, now: float) -> list[Order]:
         """Tell what the rate allows of what waits, and say goodbye. Afterwards the exchange is over."""
-        self._now = max(now, self._now)
+        now = self._at(now)
         self._stream.flush()
-        while self._peers and self._outbox.bucket.allows(self._now) and (following := self._stream.next()) is not None:
+        while self._peers and self._outbox.bucket.allows(now) and (following := self._stream.next()) is not None:
             self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
         for _ in range(FAREWELLS):
             self._say_hello(NodeState.LEAVING)
@@ -281,14 +284,14 @@ class Exchange:
         first = min(self._hello_at, self._tail_at, self._syncing.deadline())
         first = min([first, *(peer.stream.nak_at for peer in self._peers.values())])
         silent = min((peer.member.heard_at + SILENCE for peer in self._peers.values()), default=inf)
-        more = bucket.ready_at() if self._has_more() else inf
+        more = max(bucket.ready_at(), -inf if self._has_more() else self._syncing.resend_at())
         return min(max(first, bucket.urgent_at()), silent, more, self._stream.flush_at, self._nonces.renewal_at)
 
     def due(self, now: float) -> list[Order]:
         """Do what time asks for. May be called too early, and then does nothing."""
         if self._over:
             return []
-        self._now = now = max(now, self._now)
+        now = self._at(now)
         self._strangers.expire(now)
         silent = [peer for peer in self._peers.values() if now >= peer.member.heard_at + SILENCE]
         if silent:
@@ -308,6 +311,15 @@ class Exchange:
             if not bucket.allows(now) or not self._send_more(now):
                 break
         return self._outbox.taken()
+
+    def _at(self, now: float) -> float:
+        """Note what time it is; what came while this node was asleep is read only now."""
+        slept = now - self._now
+        if slept > ASLEEP:
+            for member in self._members.values():
+                member.heard_at += slept
+        self._now = max(now, self._now)
+        return self._now
 
     def _hello_soon(self, now: float) -> None:
         self._hello_at = min(self._hello_at, max(now, self._hello_sent + HELLO_PAUSE))
@@ -347,32 +359,31 @@ class Exchange:
         return self._syncing.can_tell(self._now)
 
     def _send_more(self, now: float) -> bool:
-        """Send one datagram of what does not come first; returns whether there was one."""
+        """Send one datagram of what does not come first; returns whether there was one.
+
+        Of four in a row, one is of what was asked for again, and one of answers, if there are any.
+        """
         if not self._peers:
             self._stream.skip()
             return False
+        ways = (self._send_stream, self._send_again, self._syncing.tell)
+        self._turn = (self._turn + 1) % 4
+        return any(way(now) for way in (ways[self._turn % 3], *ways))
+
+    def _send_stream(self, now: float) -> bool:
         following = self._stream.next()
-        if following is not None:
-            self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
-            self._tail_at = max(now + TAIL, self._hello_sent + HELLO_PAUSE)
-            return True
-        for peer in self._peers.values():
-            if not peer.repeats:
-                continue
-            again = self._stream.again(peer.repeats.pop())
-            if again is not None:
-                self._outbox.send(Kind.RECORDS, m.encode_records(again), peer.member.address)
-                self.counters.repeated += 1
-            return True
-        return self._syncing.tell(now)
+        if following is None:
+            return False
+        self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
+        self._tail_at = max(now + TAIL, self._hello_sent + HELLO_PAUSE)
+        return True
 
-
-Message = m.Hello | m.Records | m.Nak | m.Request | m.Part | m.Ack
-_DECODERS: Mapping[Kind, Callable[[bytes], Message]] = {
-    Kind.HELLO: m.decode_hello,
-    Kind.RECORDS: m.decode_records,
-    Kind.NAK: m.decode_nak,
-    Kind.REQUEST: m.decode_request,
-    Kind.PART: m.decode_part,
-    Kind.ACK: m.decode_ack,
-}
+    def _send_again(self, now: float) -> bool:
+        peer = next((one for one in self._peers.values() if one.repeats), None)
+        if peer is None:
+            return False
+        again = self._stream.again(peer.repeats.pop())
+        if again is not None:
+            self._outbox.send(Kind.RECORDS, m.encode_records(again), peer.member.address)
+            self.counters.repeated += 1
+        return True

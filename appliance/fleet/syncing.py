@@ -12,6 +12,7 @@ any more, it is asked for everything.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from math import inf
 
@@ -47,8 +48,10 @@ PAUSE = 1.0
 """Seconds until one that has not answered is asked again."""
 TELLINGS = 8
 """Answers on their way at once, at most."""
-TABLES = 8
-"""Tables that are asked for at once, at most."""
+TABLES = 4
+"""Tables that are asked for at once, at most; the others wait."""
+WANTED = 8192
+"""Tables that wait, at most."""
 MOST_TABLE = 1 << 25
 """Octets of a table, at most."""
 COVERED = 256
@@ -64,6 +67,7 @@ class Syncing:
         self._positions: dict[int, int] = {}
         self._covered: dict[int, int] = {}
         self._tables: dict[int, tuple[Asking, bytearray]] = {}
+        self._wanted: deque[tuple[int, ServiceKey]] = deque()
         self._telling: dict[tuple[int, int], Telling] = {}
         self._id = 0
 
@@ -82,21 +86,26 @@ class Syncing:
 
     def resync(self, peer: Peer) -> None:
         """The stream of a member cannot be mended: ask for everything."""
-        self.forget(peer.member.life)
+        if self._asking is not None and self._asking.life == peer.member.life:
+            self._asking = None
         self._covered.pop(peer.member.life, None)
         peer.stream.stop()
         peer.member.sync = SyncState.WAITING
         peer.member.resyncs += 1
         self._outbox.counters.resyncs += 1
 
-    def forget(self, life: int) -> None:
+    def forget(self, peer: Peer) -> None:
         """A member is gone: neither wait for it, nor tell it anything."""
+        life = peer.member.life
         if self._asking is not None and self._asking.life == life:
             self._asking = None
         for key in [key for key in self._telling if key[0] == life]:
             del self._telling[key]
         for number in [number for number, (asking, _) in self._tables.items() if asking.life == life]:
             self._told(number, None)
+        for wanted in [one for one in self._wanted if one[0] == life]:
+            self._wanted.remove(wanted)
+            self._outbox.order(TableTold(peer.member, wanted[1], None))
 
     def remember(self, life: int, taken: int) -> None:
         """A stream has been learnt so far: should it ever go on, then from there."""
@@ -159,6 +168,7 @@ class Syncing:
         if asking.done or len(octets) > MOST_TABLE:
             self._acknowledge(asking, now)
             self._told(part.id, bytes(octets))
+            self._ask_wanted(now)
 
     def _state(self, peer: Peer, asking: Asking, part: Part) -> None:
         try:
@@ -208,12 +218,18 @@ class Syncing:
     # ---- tables
 
     def ask_table(self, life: int, service: ServiceKey, now: float) -> bool:
-        """Ask for a table; returns whether that is possible."""
-        if life not in self._peers or len(self._tables) >= TABLES:
+        """Ask for a table, in its turn; returns whether that is possible."""
+        if life not in self._peers or len(self._wanted) >= WANTED:
             return False
-        asking = self._ask(life, What.TABLE, service, now)
-        self._tables[asking.request.id] = (asking, bytearray())
+        self._wanted.append((life, service))
+        self._ask_wanted(now)
         return True
+
+    def _ask_wanted(self, now: float) -> None:
+        while self._wanted and len(self._tables) < TABLES:
+            life, service = self._wanted.popleft()
+            asking = self._ask(life, What.TABLE, service, now)
+            self._tables[asking.request.id] = (asking, bytearray())
 
     def _told(self, number: int, octets: bytes | None) -> None:
         asking, _ = self._tables.pop(number)
@@ -317,6 +333,7 @@ class Syncing:
                 self._request(asking)
         for key in [key for key, telling in self._telling.items() if telling.given_up(now)]:
             del self._telling[key]
+        self._ask_wanted(now)
         self.choose(now)
 
     def _give_up(self, asking: Asking, now: float) -> None:
@@ -328,10 +345,14 @@ class Syncing:
         if peer is not None:
             peer.member.sync, peer.ask_after = SyncState.WAITING, now + PAUSE
 
+    def resend_at(self) -> float:
+        """When `tell` will have something to send, because nothing is acknowledged."""
+        return min((telling.resend_at for telling in self._telling.values()), default=inf)
+
     def deadline(self) -> float:
         """When `due` has something to do; that there is something to tell is not counted."""
         times = [asking.deadline(UNANSWERED) for asking in self._asked()]
-        times += [telling.deadline() for telling in self._telling.values()]
+        times += [telling.deadline for telling in self._telling.values()]
         if self._asking is None:
             times += [peer.ask_after for peer in self._waiting()]
         return min(times, default=inf)

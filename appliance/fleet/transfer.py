@@ -93,10 +93,15 @@ class Telling:
         """Whether nothing was acknowledged for PATIENCE seconds."""
         return now >= self.heard_at + PATIENCE
 
+    @property
+    def resend_at(self) -> float:
+        """When parts are to be sent again, if nothing is acknowledged before."""
+        return self._moved_at + RESEND if self._window else inf
+
+    @property
     def deadline(self) -> float:
-        """When something is to be sent again, or it is given up; that there is more to be sent is not counted."""
-        again = self._moved_at + RESEND if self._window else inf
-        return min(again, self.heard_at + PATIENCE)
+        """When it is given up."""
+        return self.heard_at + PATIENCE
 
 
 class Asking:

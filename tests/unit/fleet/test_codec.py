@@ -35,8 +35,8 @@ GOLDEN = {
     "01001a" + FOUR_BYTES + "00000400" + "00" + "040a010201" + "00000007" + "0005" + "0000": r.Slots(
         FOUR, 1024, None, ONE, (r.Slot(7, 5, 0),)
     ),
-    "020024" + FOUR_BYTES + "040a010201" + "40" + "0123456789abcdef" + "0384" + "01" + "ff" * 8 + "000000": r.Flows(
-        FOUR, ONE, (r.Flow(0x0123456789ABCDEF, 900, r.CANDIDATE), r.Flow(2**64 - 1, 0))
+    "020024" + FOUR_BYTES + "040a010201" + "40" + "0123456789abcdef" + "0384" + "03" + "ff" * 8 + "000000": r.Flows(
+        FOUR, ONE, (r.Flow(0x0123456789ABCDEF, 900, r.CANDIDATE | r.OPENED), r.Flow(2**64 - 1, 0))
     ),
     "030020" + "0001020304050607" + "0000" + "0001" + FOUR_BYTES + "0001" + "040a010201" + "01" + "0000000a": r.View(
         DIGEST, (r.ServiceDown(FOUR, (r.Down(ONE, True, 10),)),)
@@ -63,8 +63,13 @@ def joined(records: list[Any]) -> Any:
     first = records[0]
     match first:
         case r.Slots():
-            entries = tuple(one for some in records for one in some.entries)
-            return r.Slots(first.service, first.slot_count, first.was, first.now, entries)
+            return r.Slots(
+                first.service,
+                first.slot_count,
+                first.was,
+                first.now,
+                tuple(one for some in records for one in some.entries),
+            )
         case r.Flows():
             entries = tuple(one for some in records for one in some.entries)
             return r.Flows(first.service, first.backend, entries, first.name_bits)
@@ -187,7 +192,7 @@ def test_a_record_of_a_later_version_is_passed_over() -> None:
 
 
 WRONG = {
-    "010019" + FOUR_BYTES + "00000007" + "040a010201" + "00000007" + "0005" + "ffff": "a slot that is not there",
+    "01001a" + FOUR_BYTES + "00000007" + "040a010201" + "00" + "00000007" + "0005" + "ffff": "a slot that is not there",
     "020019" + FOUR_BYTES + "040a010201" + "41" + "0123456789abcdef" + "0384" + "01": "more than 64 bits",
     "020019" + FOUR_BYTES + "040a010201" + "40" + "0123456789abcdef" + "0384" + "04": "an unknown flag",
     "020018" + FOUR_BYTES + "040a010201" + "40" + "0123456789abcdef" + "0384": "half a flow",
@@ -211,7 +216,7 @@ def test_what_cannot_be_is_refused(text: str) -> None:
 IMPOSSIBLE = [
     r.Flows(FOUR, ONE, (r.Flow(2**64, 1),)),
     r.Flows(FOUR, ONE, (r.Flow(1, r.OLDEST + 1),)),
-    r.Slots(FOUR, 10, ONE, TWO, (r.Slot(-1, 0, 0),)),
+    r.Slots(FOUR, 10, ONE, ONE, (r.Slot(-1, 0, 0),)),
     r.Load((r.ServiceLoad(FOUR, (r.BackendLoad(ONE, -1),)),)),
     r.View(DIGEST, (r.ServiceDown(FOUR, (r.Down(TWO, True, 1),) * (MOST_PARTS * 61)),)),
 ]

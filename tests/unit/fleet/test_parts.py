@@ -15,8 +15,9 @@ from appliance.fleet import stream as s
 from appliance.fleet.envelope import BODY, MOST, OVERHEAD, Drop, Header, Keys, Kind, Unusable, key_id
 from appliance.fleet.messages import LAST, ROOM, STOP, Ack, Part, Range, Records, Request, What
 from appliance.fleet.pacing import HEADERS, Bucket
-from appliance.fleet.replay import DEPARTED, MEMORY, PATIENCE, PENDING, RENEWAL, WINDOW, Nonces, Strangers, Window
-from appliance.fleet.transfer import ASK_AGAIN, EACH, RESEND, Asking, Telling
+from appliance.fleet.replay import DEPARTED, MEMORY, PENDING, RENEWAL, WINDOW, Nonces, Strangers, Window
+from appliance.fleet.replay import PATIENCE as NONCE_PATIENCE
+from appliance.fleet.transfer import ASK_AGAIN, EACH, PATIENCE, RESEND, Asking, Telling
 from appliance.fleet.transfer import WINDOW as PARTS
 
 KEY, OTHER = b"a secret of the fleet", b"another secret of it"
@@ -101,7 +102,7 @@ def test_strangers_are_remembered_for_a_while_and_in_a_bounded_place() -> None:
         strangers.show(life, 1, 2.0)
     assert 1 not in strangers.shown
     assert len(strangers.shown) == PENDING
-    strangers.expire(2.0 + PATIENCE + 0.1)
+    strangers.expire(2.0 + NONCE_PATIENCE + 0.1)
     assert not strangers.shown
 
 
@@ -308,7 +309,8 @@ def test_the_last_ones_are_told_again_after_a_while() -> None:
     told = telling(3)
     assert [told.next(0.0).flags for _ in range(3)] == [0, 0, LAST]
     assert not told.has_next(RESEND / 2)
-    assert told.deadline() == RESEND
+    assert told.resend_at == RESEND
+    assert told.deadline == PATIENCE
     assert told.has_next(RESEND)
     assert [told.next(RESEND).number for _ in range(3)] == [0, 1, 2]
     assert not told.has_next(RESEND)

@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from appliance.fleet.orders import Gone, Why
 from appliance.fleet.socket import BUDGET, FleetSocket, without_own
 from appliance.model_address import Endpoint
 from appliance.model_fleet import Fleet
-from tests.unit.fleet.network import KEY, SERVICE
+from tests.unit.fleet.network import KEY, OTHER_KEY, SERVICE
 from tests.unit.fleet.scene import Scene, scene
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -64,6 +65,29 @@ def test_three_nodes_on_one_host_tell_each_other(stage: Scene, host: str) -> Non
     stage.runners[2].stop()
     stage.wait_for("two members", lambda: stage.together(0, 1))
     assert [order.why for order in stage.nodes[0].heard if isinstance(order, Gone)] == [Why.LEFT]
+
+
+def test_a_node_goes_on_with_another_configuration_or_with_the_one_before(stage: Scene) -> None:
+    first, second = fleets("127.0.0.1", 2)
+    stage.start(0, first)
+    stage.start(1, second)
+    stage.wait_for("two members", lambda: stage.together(0, 1))
+    runner = stage.runners[0]
+    before = runner.socket
+    runner.configure(replace(first, keys=(OTHER_KEY, KEY), rate=100_000))
+    assert runner.socket is before, "other keys need no other sockets"
+    stage.runners[1].configure(replace(second, keys=(KEY, OTHER_KEY)))
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as other:
+        other.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match="is used by another program"):
+            runner.configure(replace(first, port=other.getsockname()[1]))
+    runner.act(stage.nodes[0].new_flows(10, stage.loop.time()))
+    stage.wait_for("flows", lambda: len(stage.nodes[1].flows) == 10)
+    (port,) = free_ports("127.0.0.1", 1)
+    runner.configure(replace(first, keys=(OTHER_KEY,), port=port))
+    (member,) = stage.nodes[1].exchange.members.values()
+    stage.wait_for("words from its new port", lambda: member.address.port == port)
+    assert not stage.nodes[1].of(Gone)
 
 
 def test_a_flood_of_garbage_is_read_in_turns_and_counted(stage: Scene) -> None:

@@ -162,6 +162,7 @@ PURE_FLEET = (
         "replay",
     ),
     *("session", "status", "stream", "syncing", "table", "transfer"),
+    *("session", "stream", "syncing", "table", "transfer"),
 )
 
 # The longest name that is a prefix decides. A package's own name stands for all of its modules that are not named:
