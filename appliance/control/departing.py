@@ -200,13 +200,12 @@ class Departing:
         until = found.until
         if self._stop is not None:
             until = round(time.time() + self._stop.by - time.monotonic(), 3)
-        rate = self.rate()
         return Drained(
             found.who,
             found.since,
             str(found.stage),
-            None if rate is None else round(rate, 1),
-            None if found.first is None else round(found.first, 1),
+            self.rate(),
+            found.first,
             found.ceiling,
             until,
         )

@@ -162,4 +162,4 @@ class Meter:
         if len(self._looks) < 2:
             return None
         (first, before), (last, after) = self._looks[0], self._looks[-1]
-        return (after - before) / (last - first) if last > first else None
+        return round((after - before) / (last - first), 1) if last > first else None

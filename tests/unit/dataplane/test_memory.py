@@ -48,6 +48,8 @@ def test_counts_are_the_counters(rows: list[tuple[int, ...]], first: int) -> Non
     assert told == [
         tuple(memory.counter(number, name) for name in COUNTERS) for number in range(first - 1, first + len(rows) + 1)
     ]
+    assert memory.packets(first - 1, len(rows) + 2) == sum(row[0] for row in told) % (1 << 64)
+    assert memory.packets(first, 1) == memory.counter(first, "packets")
 
 
 def test_bytes_copy_clear_and_column() -> None:
