@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from appliance.control.announcing import Announcement, Announcements, Announcing, Standing, learned_at
 from appliance.control.bfd import PathsWatched
 from appliance.control.capturing import Capturing
+from appliance.control.misroutes import Cause
 from appliance.control.plan import Plan
 from appliance.control.routers import last_error, peer_status
 from appliance.control.sessions import Sessions
@@ -95,6 +96,7 @@ class Routing:
             if drained != self._drained:
                 self._policies.clear()
             self._isolated, self._drained = isolated, drained
+            self._daemon.measuring.misrouting.happened(Cause.ROUTER, "routes of this node were announced otherwise")
             self._announce(now)
         elif self.announced.until is not None and now >= self.announced.until:
             self._announce(now)

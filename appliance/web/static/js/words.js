@@ -40,6 +40,13 @@ export const REASONS = {
   "refused": "a flow could not be remembered: its set is full of living flows",
   "fragment-followed": "a later fragment followed the first one of its datagram"
 };
+export const CAUSES = {
+  "router": "routers send flows by other nodes than before",
+  "refused": "there was no room to remember flows",
+  "restart": "the daemon or the program was started anew",
+  "pool": "backends came or went",
+  "idle": "nothing had happened: silent for longer than is remembered, or no connection"
+};
 export const SEVERITIES = [
   "emergency",
   "alert",
