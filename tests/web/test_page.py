@@ -92,6 +92,7 @@ def test_hostile_text_stays_text(show: Show, dark: bool) -> None:
     overview = replay.picture.overview()
     overview["warnings"] = [{"severity": "warning", "message": HOSTILE}]
     overview["interfaces"][0] = {**overview["interfaces"][0], "name": HOSTILE, "driver": HOSTILE}
+    overview["misroutes"]["happenings"][0] |= {"cause": HOSTILE, "text": HOSTILE}
     replay.send("overview", overview)
     shown(page, ".row.backend.wrong .diagnostic", HOSTILE_SHOWN)
     shown(page, "#notices", HOSTILE_SHOWN)
@@ -101,6 +102,8 @@ def test_hostile_text_stays_text(show: Show, dark: bool) -> None:
     for part, selector in (("routers", "#peers-body"), ("interfaces", "#interfaces-body"), ("log", "#log-body")):
         go(page, part)
         shown(page, selector, HOSTILE_SHOWN)
+    go(page, "interfaces")
+    shown(page, "#misroutes-body", HOSTILE_SHOWN)
     go(page, "drops")
     page.click("#drops-body summary")
     page.click(".packets summary")
@@ -108,6 +111,28 @@ def test_hostile_text_stays_text(show: Show, dark: bool) -> None:
     assert (
         page.evaluate("document.querySelectorAll('main img, main script, main b, aside img, #notices img').length") == 0
     )
+
+
+def test_connections_that_are_not_known_are_shown_with_what_had_happened(show: Show) -> None:
+    replay, page = show(backends=3, part="interfaces")
+    shown(page, "#misroutes-count", "412 connections")
+    shown(page, "#misroutes-body tr:first-child", "10.1.0.1 established with AS 65000")
+    shown(page, "#misroutes-body tr:first-child", "17.55/s")
+    shown(page, "#misroutes-body tr:nth-child(2)", "26")
+    overview = replay.picture.overview()
+    overview["misroutes"] = {"total": 0, "per_second": 0, "causes": {"idle": 0}, "happenings": []}
+    replay.send("overview", overview)
+    page.wait("nothing to tell", "document.getElementById('misroutes').hidden")
+
+
+def test_what_other_nodes_have_taken_out_is_said(show: Show) -> None:
+    replay, page = show(backends=3)
+    frame = replay.picture.kill(0, 1, "", "up")
+    replay.picture.services[0]["backends"][1] |= {"state": "dead", "taken_out_by": "quorum: 2 of 3 nodes say down"}
+    replay.send("services", frame)
+    page.click(".row.backend.dead")
+    shown(page, "#details-facts", "Taken out of service")
+    shown(page, "#details-facts", "2 of 3 nodes say down")
 
 
 def test_marks_and_details(show: Show) -> None:
