@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from appliance.cli import bgp_view
-from appliance.cli.tables import GAP, Screen, Style, count, duration, printable
+from appliance.cli.tables import GAP, Screen, Style, count, duration, moment, printable
 
 
 def dicts(value: object) -> list[dict[str, Any]]:
@@ -43,6 +43,7 @@ def head(body: dict[str, Any], to: Screen) -> Iterator[str]:
         line = f"flow table {count(table_.get('used'))} of {count(table_.get('size'))}"
         refused = table_.get("refused")
         yield line + (GAP + to.paint(f"{count(refused)} refused", Style.BAD) if refused else "")
+    yield from _misroutes(dict_(body.get("misroutes")), to)
     yield from bgp_view.summary(body.get("bgp"), to)
     yield from _fleet(body.get("fleet"), to)
     yield from _vips(body, to)
@@ -76,6 +77,20 @@ def _fleet(body: object, to: Screen) -> Iterator[str]:
         from appliance.cli import fleet_view  # which most nodes have no use for
 
         yield from fleet_view.summary(body, to)
+
+
+def _misroutes(meter: dict[str, Any], to: Screen) -> Iterator[str]:
+    """Yield a line about connections that are not known here, where there were any."""
+    if not meter.get("total"):
+        return
+    causes = {cause: number for cause, number in dict_(meter.get("causes")).items() if number}
+    put_down = ", ".join(f"{count(number)} {text(cause)}" for cause, number in causes.items())
+    yield to.paint(f"connections not known here {count(meter.get('total'))}", Style.WORRY) + f": {put_down}"
+    for one in dicts(meter.get("happenings"))[:1]:
+        share = one.get("share_of_flows")
+        of = f", {100 * share:.2g}% of the flows then" if isinstance(share, int | float) else ""
+        much = f"{count(one.get('connections'))} within {duration(one.get('for_s'))}{of}"
+        yield f"  the last after {moment(one.get('at'))}, {text(one.get('text'))}: {much}"
 
 
 def _vips(body: dict[str, Any], to: Screen) -> Iterator[str]:

@@ -129,7 +129,7 @@ class Daemon:
             signal.SIGTERM: self.departing.asked_to_stop,
             signal.SIGINT: self.departing.asked_to_stop,
             signal.SIGUSR1: self._stop.set,
-            signal.SIGHUP: self._hup,
+            signal.SIGHUP: lambda: self.go_on(reload_quietly(self)),
         }
         for number, action in actions.items():
             self._loop.add_signal_handler(number, action)
@@ -267,6 +267,7 @@ class Daemon:
             self.plan_soon(service)
         self.upkeep.look()
         self.judging.look()
+        self.measuring.misrouting.look(now)
         self.trials.look()
         self.telling.look(now)
         self.tell_summary()
@@ -338,9 +339,6 @@ class Daemon:
         """Tell the service manager how things are."""
         self.notifier.status(standing.summary(self))
 
-    def _hup(self) -> None:
-        self.go_on(reload_quietly(self))
-
     def go_on(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done while the loop goes on."""
         task = asyncio.create_task(work)
@@ -389,6 +387,7 @@ class Daemon:
     def record(self, kind: EventKind, message: str, **more: Any) -> None:
         """Write down an event for the operator."""
         self.recorder.event(kind, message, **more)
+        self.measuring.misrouting.recorded(kind, message, more)
 
 
 def run(root: Root, file: config.Source, prober_user: str | None = None) -> int:

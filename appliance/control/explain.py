@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from appliance.dataplane.shape import Shape
 from appliance.dataplane.tables import Tables
 from appliance.dataplane.tunnels import leg_of
 from appliance.errors import EXIT_OK, ControlError
-from appliance.model import Config, Interface, Mode, Service, ServiceKey
+from appliance.model import Config, Health, Interface, Mode, Service, ServiceKey
 from appliance.paths import Root
 
 if TYPE_CHECKING:
@@ -158,9 +159,21 @@ def explain_live(daemon: Daemon, given: Mapping[str, Any]) -> dict[str, Any]:
             _lend(data.generation.memory, twin.memory, flow)
         state = daemon.instance.state
         answer = examine(twin, Tables(twin.memory), frame, interface, state.services(), watch.interfaces)
-        return answer | _blocked(answer, frame, state)
+        return answer | _blocked(answer, frame, state) | _kept(answer, daemon)
     finally:
         twin.close()
+
+
+def _kept(answer: Mapping[str, Any], daemon: Daemon) -> dict[str, Any]:
+    """Why the backend is not treated as its checks say; nothing where it is."""
+    if not answer["service"] or not answer["backend"]:
+        return {}
+    pair = ServiceKey.parse(answer["service"]), ip_address(answer["backend"])
+    found = daemon.instance.found(*pair)
+    kept = daemon.instance.governor.kept_for(*pair, found)
+    return (
+        {"kept": f"{found} by its checks, yet {'taken out' if found is Health.UP else 'kept'}: {kept}"} if kept else {}
+    )
 
 
 def _lend(live: Memory, twin: Memory, flow: Flow) -> None:

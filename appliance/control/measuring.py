@@ -15,6 +15,7 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__
+from appliance.control.misrouting import Misrouting
 from appliance.control.rates import Rates
 from appliance.control.socket import Encoded
 from appliance.control.tally import Tally
@@ -47,7 +48,8 @@ class Measuring:
         self.tally = Tally()
         self.rates = Rates()
         self.timing = Timing(daemon)
-        self.sources: list[Callable[[], Mapping[str, Any]]] = []
+        self.misrouting = Misrouting(daemon)
+        self.sources: list[Callable[[], Mapping[str, Any]]] = [self.misrouting.meter.numbers]
         """Whoever else counts: each gives numbers by the names of telemetry/metrics.py, without the prefix."""
         self._since: dict[ServiceKey, tuple[bool, float]] = {}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from appliance.control.announcing import Announcement, Announcements, Announcing, Standing, learned_at
 from appliance.control.bfd import PathsWatched
 from appliance.control.capturing import Capturing
+from appliance.control.misroutes import Cause
 from appliance.control.plan import Plan
 from appliance.control.routers import last_error, peer_status
 from appliance.control.sessions import Sessions
@@ -93,7 +94,10 @@ class Routing:
         config = instance.state.config
         if config is not self._config:
             self._follow(config, now)
-        elif self._look_around() or (self.announced.until is not None and now >= self.announced.until):
+        elif self._look_around():
+            self._daemon.measuring.misrouting.happened(Cause.ROUTER, "routes of this node were announced otherwise")
+            self._announce(now)
+        elif self.announced.until is not None and now >= self.announced.until:
             self._announce(now)
         if now < self._second:
             return

@@ -67,6 +67,7 @@ async def status(daemon: Daemon) -> Encoded:
     head["waiting_for"] = waiting(daemon)
     head |= daemon.measuring.timing.told()
     head["logging"] = _logging(daemon)
+    head["misroutes"] = daemon.measuring.misrouting.meter.as_json()
     for one in head["interfaces"]:
         one |= link(one["name"])
     head["bgp"] = daemon.routing.status().as_json()

@@ -178,6 +178,7 @@ def _standing(answer: Answer) -> str:
     """How the backend is, where that is not the usual, and how many of the service's take new flows."""
     state, states = str(answer.get("standing") or "available"), answer.get("states")
     parts = [STATES.get(state, state)] if state != "available" else []
+    parts += [str(answer["kept"])] if answer.get("kept") else []
     if isinstance(states, Mapping) and answer.get("service"):
         parts.append(f"{states.get('available', 0)} of {sum(states.values())} backends take new flows")
     return f" ({'; '.join(parts)})" if parts else ""

@@ -101,6 +101,11 @@ TRAFFIC = (
         "decision",
         tracking_total="Packets whose flow was looked for or remembered, beside the reason for which they left.",
     ),
+    *_rows(
+        _COUNTER,
+        labels="cause",
+        misroutes_total="Connections that this node should know and does not, by what they are put down to.",
+    ),
 )
 HEALTH = (
     *_rows(

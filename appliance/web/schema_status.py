@@ -6,6 +6,7 @@ Spans end in `_s` or `_ms`; what has no unit in its name has it in its meaning. 
 from __future__ import annotations
 
 from appliance.control.confirmation import Phase
+from appliance.control.misroutes import Cause
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.enums import State as Receives
 from appliance.model import Health, Mode, OnDead, OnDown, Scheduler, XdpMode
@@ -202,6 +203,36 @@ PROBER = record(
     },
 )
 
+MISROUTES = record(
+    "Connections that this node should know and does not. They may have broken, or be none.",
+    {
+        "total": whole("How many, since the daemon's start."),
+        "per_second": number("How many in the last second."),
+        "causes": by(whole("Connections."), f"By what they are put down to: {', '.join(map(str, Cause))}."),
+        "happenings": array(
+            record(
+                "Something that they are put down to.",
+                {
+                    "cause": text("What kind of thing it was.", values=Cause),
+                    "text": text("What happened."),
+                    "at": number("When: seconds since 1970."),
+                    "connections": whole("How many are put down to it."),
+                    "for_s": number("For how many seconds they came."),
+                    "per_second": number("How many in a second, on average over that time."),
+                    "peak_per_second": whole("How many in the worst second."),
+                    "share_of_flows": nullable(
+                        number("Their share of the flows that were remembered when it happened; null: none were.")
+                    ),
+                    "share_of_packets": nullable(
+                        number("Their share of the packets in tracked slots in that time; null: there were none.")
+                    ),
+                },
+            ),
+            "The latest first, of the last 32 that happened those that anything is put down to.",
+        ),
+    },
+)
+
 LOOP = record(
     "How long the daemon's event loop was busy at a stretch, milliseconds: by the clock, and by processor time.",
     {
@@ -263,6 +294,7 @@ STATUS = record(
                 "refused": whole("How many found none."),
             },
         ),
+        "misroutes": MISROUTES,
         "loop": LOOP,
         "clock_s": whole("The program's clock, seconds."),
         "config": record(

@@ -65,6 +65,24 @@ class Picture:
             ],
             "reasons": {"forward": 981_223_112, "not-vip": 4411, "echo": 381, "unknown-port": int(self.time) % 100_000},
             "flow_table": {"size": 1_048_576, "used": 52_311, "refused": 0},
+            "misroutes": {
+                "total": 412,
+                "per_second": 0.0,
+                "causes": {"router": 386, "refused": 0, "restart": 0, "pool": 0, "idle": 26},
+                "happenings": [
+                    {
+                        "cause": "router",
+                        "text": "10.1.0.1 established with AS 65000, router id 10.1.0.1",
+                        "at": self.time - 700,
+                        "connections": 386,
+                        "for_s": 22.0,
+                        "per_second": 17.55,
+                        "peak_per_second": 141,
+                        "share_of_flows": 0.007379,
+                        "share_of_packets": 0.000312,
+                    }
+                ],
+            },
             "loop": {},
             "config": {
                 "file": "/etc/vc5/config.yaml",

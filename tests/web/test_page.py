@@ -92,6 +92,7 @@ def test_hostile_text_stays_text(show: Show, dark: bool) -> None:
     overview = replay.picture.overview()
     overview["warnings"] = [{"severity": "warning", "message": HOSTILE}]
     overview["interfaces"][0] = {**overview["interfaces"][0], "name": HOSTILE, "driver": HOSTILE}
+    overview["misroutes"]["happenings"][0] |= {"cause": HOSTILE, "text": HOSTILE}
     replay.send("overview", overview)
     shown(page, ".row.backend.wrong .diagnostic", HOSTILE_SHOWN)
     shown(page, "#notices", HOSTILE_SHOWN)
@@ -101,6 +102,8 @@ def test_hostile_text_stays_text(show: Show, dark: bool) -> None:
     for part, selector in (("routers", "#peers-body"), ("interfaces", "#interfaces-body"), ("log", "#log-body")):
         go(page, part)
         shown(page, selector, HOSTILE_SHOWN)
+    go(page, "interfaces")
+    shown(page, "#misroutes-body", HOSTILE_SHOWN)
     go(page, "drops")
     page.click("#drops-body summary")
     page.click(".packets summary")

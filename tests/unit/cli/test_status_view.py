@@ -218,6 +218,35 @@ def test_a_refused_flow_is_said() -> None:
     assert "flow table 1.02k of 1.02k  7 refused" in status_view.lines(body, Screen())
 
 
+@pytest.mark.parametrize(
+    ("row", "note"),
+    [
+        (
+            {"state": "available", "health": "dead", "kept_by": "quorum: 2 of 3 nodes say up"},
+            "dead, yet kept (quorum: 2",
+        ),
+        (
+            {"state": "dead", "health": "up", "taken_out_by": "quorum: 2 of 3 nodes say down"},
+            "up here, yet taken out (quorum: 2 of 3",
+        ),
+    ],
+)
+def test_what_other_nodes_say_is_told(row: dict[str, Any], note: str) -> None:
+    one = backend("10.1.10.11", row.pop("state"), **row)
+    body = {"services": [{"service": "203.0.113.10:80/tcp", "up": True, "backends": [one]}]}
+    assert note in "\n".join(status_view.lines(body, Screen()))
+
+
+def test_connections_that_are_not_known_are_told_where_there_are_any() -> None:
+    happening = {"cause": "router", "text": "10.1.0.1 down", "at": 1e9, "connections": 386, "for_s": 22.0}
+    causes = {"router": 386, "pool": 0, "idle": 26}
+    meter = {"total": 412, "causes": causes, "happenings": [happening | {"share_of_flows": 0.0074}]}
+    text = "\n".join(status_view.lines({"misroutes": meter}, Screen()))
+    assert "connections not known here 412: 386 router, 26 idle" in text
+    assert "10.1.0.1 down: 386 within 22s, 0.74% of the flows then" in text
+    assert "not known" not in "\n".join(status_view.lines({"misroutes": meter | {"total": 0}}, Screen()))
+
+
 def test_an_empty_body() -> None:
     assert status_view.lines({}, Screen(80)) == ["vc5 ?", "", "no services are configured"]
 

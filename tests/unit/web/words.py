@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from appliance.control.misroutes import CAUSE_TEXT
 from appliance.dataplane.enums import REASON_TEXT
 from appliance.model_event import EventKind, Severity
 from appliance.web.history import QUIET
@@ -21,6 +22,7 @@ def text() -> str:
     """Return the script."""
     tables = {
         "REASONS": {str(reason): meaning for reason, meaning in REASON_TEXT.items()},
+        "CAUSES": {str(cause): meaning for cause, meaning in CAUSE_TEXT.items()},
         "SEVERITIES": [severity.name.lower() for severity in sorted(Severity)],
         "KINDS": [str(kind) for kind in EventKind if str(kind) not in QUIET],
     }

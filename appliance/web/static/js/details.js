@@ -153,6 +153,7 @@ function ofBackend(service, backend) {
     ["Check took", milliseconds(backend.took_ms)],
     ["Checks say", backend.health || NOTHING],
     ...(backend.kept_by ? [["Kept in service", backend.kept_by]] : []),
+    ...(backend.taken_out_by ? [["Taken out of service", backend.taken_out_by]] : []),
     ...(backend.drained_by ? [["Drained by", backend.drained_by]] : []),
     ...(backend.troubles ?? []).map((trouble) => ["Trouble", trouble.message]),
     ["Weight", `${backend.weight}${backend.enabled === false ? ", disabled" : ""}${backend.fallback ? ", fallback" : ""}`],

@@ -2,6 +2,7 @@
 
 import { badge, byId, element, text, visible } from "./dom.js";
 import { amount, count, NOTHING, plural, printable } from "./format.js";
+import { Misroutes } from "./misroutes.js";
 import { REASONS } from "./words.js";
 
 const ATTACH_TONES = { native: "good", generic: "worry", none: "quiet", missing: "bad" };
@@ -13,6 +14,7 @@ export class Interfaces {
     this._seen = -1;
     this._drawn = "";
     this._reasons = new Map();
+    this._misroutes = new Misroutes(model);
   }
 
   show() {
@@ -20,6 +22,7 @@ export class Interfaces {
     this._seen = this._model.changes.overview;
     this._showInterfaces(this._model.overview?.interfaces ?? []);
     this._showReasons();
+    this._misroutes.show();
   }
 
   _showInterfaces(interfaces) {

@@ -42,6 +42,13 @@ export const REASONS = {
   "untold": "a flow was remembered, and there was no room to tell the rest of the fleet",
   "tracked-unknown": "in a tracked slot: a connection that should be remembered, and is not known here"
 };
+export const CAUSES = {
+  "router": "routers send flows by other nodes than before",
+  "refused": "there was no room to remember flows",
+  "restart": "the daemon or the program was started anew",
+  "pool": "backends came or went",
+  "idle": "nothing had happened: silent for longer than is remembered, or no connection"
+};
 export const SEVERITIES = [
   "emergency",
   "alert",
