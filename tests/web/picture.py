@@ -35,6 +35,8 @@ class Picture:
     generation: int = 7
     services: list[dict[str, Any]] = field(default_factory=list)
     logged: int = 0
+    fleet: dict[str, Any] | None = None
+    """What is told of a fleet; None: there is none."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -94,6 +96,7 @@ class Picture:
             "waiting_for": [],
             "bgp": {"router_id": "10.1.0.5", "learning": 0, "listening": True, "drained": None, "peers": self._peers()},
             "latency_ns": 61.4,
+            "fleet": self.fleet,
         }
 
     def service_frames(self) -> list[dict[str, Any]]:

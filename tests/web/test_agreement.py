@@ -1,4 +1,4 @@
-"""What the console shows of a fleet that does not agree: connections that are not known, backends that are voted out."""
+"""What the console shows of a fleet that does not agree: unknown connections, backends that are voted out."""
 
 from __future__ import annotations
 

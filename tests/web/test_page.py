@@ -11,7 +11,7 @@ from tests.lab.patience import wait_for
 from tests.web.conftest import Show
 from tests.web.picture import HOSTILE
 
-PARTS = ("services", "vips", "routers", "interfaces", "log", "map", "drops")
+PARTS = ("services", "vips", "routers", "fleet", "interfaces", "log", "map", "drops")
 HOSTILE_SHOWN = '<img src=x onerror="window.broken=1"><script>window.broken=2</script>\\u202e\\x1b[31m'
 
 
@@ -180,7 +180,7 @@ def test_the_keyboard_reaches_everything(show: Show) -> None:
     page.press("Escape")
     page.wait("the row to have the focus again", f"{focused}.startsWith('b ')")
     replay.tick()
-    page.press("5")
+    page.press("6")
     page.wait("the log", "location.hash === '#log'")
     page.press("/")
     assert page.evaluate("document.activeElement.id") == "log-search"

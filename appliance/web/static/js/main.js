@@ -3,6 +3,7 @@
 import { Details } from "./details.js";
 import { attribute, byId, setClock, text, tick, visible } from "./dom.js";
 import { Drops } from "./drops.js";
+import { Fleet } from "./fleet.js";
 import { printable, span } from "./format.js";
 import { Interfaces } from "./interfaces.js";
 import { Log } from "./log.js";
@@ -36,6 +37,7 @@ const parts = {
   services: new Services(model, (kind, key, byKeyboard) => details.open(kind, key, byKeyboard)),
   vips: new Vips(model, (words) => go("services", words)),
   routers: new Routers(model),
+  fleet: new Fleet(model),
   interfaces: new Interfaces(model),
   log: new Log(model, now, (query) => ask(`/log?${query}`)),
   map: new TrafficMap(now),
@@ -160,7 +162,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     return;
   }
-  const tab = "1234567".indexOf(event.key);
+  const tab = "12345678".indexOf(event.key);
   if (tab >= 0 && event.key.length === 1) location.hash = Object.keys(parts)[tab];
 });
 

@@ -1,7 +1,7 @@
 // The top of the page: what the balancer is, what it carries, and what is wrong.
 
 import { attribute, byId, draw, element, icon, setSince, since, spark, SPARK, text, visible } from "./dom.js";
-import { amount, bits, count, percent, printable, span } from "./format.js";
+import { amount, bits, count, percent, plural, printable, span } from "./format.js";
 import { path } from "./history.js";
 import { ACTIVE, DROPS, FLOWS, OCTETS, orderedVips, PACKETS } from "./model.js";
 
@@ -126,6 +126,7 @@ export function notices(overview) {
       found.push({ tone: "worry", message, at: peer.since, href: "#routers" });
     }
   }
+  found.push(...ofFleet(overview.fleet));
   const drained = overview.bgp?.drained;
   if (drained) {
     const message = `This node is drained by ${printable(drained.who)}: ${drainText(drained)}`;
@@ -150,6 +151,23 @@ function drainText({ stage, packets_per_second: rate }) {
   if (stage === "detached") return "its routes are withdrawn, and the program is detached";
   const comes = Number.isFinite(rate) ? `; ${amount(rate)} packets/s still come` : "";
   return stage === "withdrawn" ? `its routes are withdrawn${comes}` : `routers take it as a last resort${comes}`;
+}
+
+function ofFleet(fleet) {
+  const found = (fleet?.absent ?? [])
+    .filter((one) => one.missing)
+    .map((one) => ({ tone: "bad", message: `Balancer ${printable(one.name)} is missing`, at: one.since, href: "#fleet" }));
+  if (fleet?.trouble) {
+    found.push({ tone: "bad", message: `Nothing is exchanged with other balancers: ${printable(fleet.trouble)}`, href: "#fleet" });
+  }
+  if (fleet?.lasting) {
+    found.push({ tone: "worry", message: `The fleet does not answer alike: ${plural(fleet.lasting, "difference")}`, href: "#fleet" });
+  }
+  if (fleet?.waiting_for?.length) {
+    const message = `Nothing is announced yet: waiting for ${fleet.waiting_for.map(printable).join(", ")}`;
+    found.push({ tone: "worry", message, href: "#fleet" });
+  }
+  return found;
 }
 
 function trialText(trial) {
