@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 def test_a_slot_that_is_settled_too_early_shows() -> None:
     """Where a slot's only flow is a quiet one, nothing but time keeps it tracked."""
     lonely = {"arrivals": 5.0, "sample": 200}
-    assert result("scale", HastyTable, **lonely).per_million(OURS) > 1_000.0
+    assert result("scale", HastyTable, **lonely).per_million(OURS) > 100.0
     assert result("scale", **lonely).per_million(OURS) == 0.0
 
 
