@@ -8,6 +8,7 @@
     stream.py     records in order, each once, whatever is lost (pure)
     transfer.py   much at once, to one who asks (pure)
     members.py    who is there (pure)
+    receipts.py   what members have taken in, and when it was told (pure)
     session.py    the engine that is made of these: datagrams and `now` in, orders out (pure)
     socket.py     UDP, unicast and multicast
     runner.py     the engine and its sockets in an event loop

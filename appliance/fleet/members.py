@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 from appliance.fleet.records import Facts, View
 from appliance.model_address import Endpoint
 
 SILENCE = 3.5
 """Seconds without a word after which a member is gone; it says HELLO each second."""
-MEMBERS = 64
+MEMBERS = 56
 """Other nodes, at most; that many fit into a HELLO."""
 
 
@@ -49,6 +50,11 @@ class Member:
     """Datagrams of its stream that had to be asked for again."""
     resyncs: int = 0
     """How often the stream could not be mended, and everything had to be asked for."""
+
+    whole_at: float = -inf
+    """When its latest HELLO came that was taken in as a whole, with all that its stream had said before."""
+    knows_since: float = -inf
+    """When this node said what that member had taken in, as a whole, before its latest HELLO."""
 
     @property
     def name(self) -> str:

@@ -2,7 +2,8 @@
 
 HELLO     name: length (1), UTF-8; version: likewise; state (1), flags (1), nonce (8), digests of configuration, tables
           and health (8 each), number of the last datagram of the stream (8), of the oldest one that is kept (8),
-          tracked slots (4), flows (4), packets a second (4), lives heard (1): life (8), nonce (8) for each.
+          tracked slots (4), flows (4), packets a second (4), lives heard (1): life (8), nonce (8), mark
+          (2) of its latest HELLO that was taken in as a whole (receipts.py) for each.
           What follows is of later versions, and passed over
 RECORDS   number in the stream (8), records as codec.py has them
 NAK       life whose stream it is (8); ranges: first (8), count (2)
@@ -25,7 +26,8 @@ from appliance.fleet.records import NAME, VERSION, Facts, NodeState
 from appliance.model_address import ServiceKey
 
 _HELLO = struct.Struct("!BBQ8s8s8sQQIIIB")
-_HEARD = struct.Struct("!QQ")
+_HEARD = struct.Struct("!QQH")
+_POSITION = struct.Struct("!QQ")
 _NUMBER = struct.Struct("!Q")
 _RANGE = struct.Struct("!QH")
 _REQUEST = struct.Struct("!QIB")
@@ -43,13 +45,21 @@ LAST, POSITIONS = 1, 2
 """Flags of a PART: none follows; its octets are stream positions, not records."""
 
 
+class Heard(NamedTuple):
+    """A node that is heard: its nonce, as proof that this is not of yesterday, and what of it was taken in."""
+
+    nonce: int
+    mark: int = 0
+    """Of its latest HELLO that was taken in as a whole (receipts.py); 0: none was."""
+
+
 @dataclass(frozen=True)
 class Hello:
-    """I am here. `heard`: the nonces of others, by life, as proof that this is not of yesterday."""
+    """I am here. `heard`: the others, by life."""
 
     facts: Facts
     nonce: int
-    heard: dict[int, int]
+    heard: dict[int, Heard]
     last: int
     """Number of the last datagram of the stream that was sent; 0: none."""
     oldest: int
@@ -133,7 +143,7 @@ def encode_hello(hello: Hello) -> bytes:
                 *(min(max(number, 0), 0xFFFFFFFF) for number in (facts.tracked_slots, facts.flows, facts.packets)),
                 len(hello.heard),
             ),
-            *(_HEARD.pack(life, nonce) for life, nonce in hello.heard.items()),
+            *(_HEARD.pack(life, one.nonce, one.mark) for life, one in hello.heard.items()),
         )
     )
 
@@ -151,7 +161,8 @@ def decode_hello(body: bytes) -> Hello:
         raise ValueError(f"datagrams {oldest} to {last} of a stream")
     digests, isolated = (configuration, tables, health), bool(flags & _ISOLATED)
     facts = Facts(name, version, NodeState(state), *digests, slots, flows, packets, isolated)
-    return Hello(facts, nonce, dict(reader.unpack(_HEARD) for _ in range(heard)), last, oldest)
+    others = (reader.unpack(_HEARD) for _ in range(heard))
+    return Hello(facts, nonce, {life: Heard(nonce, mark) for life, nonce, mark in others}, last, oldest)
 
 
 def encode_records(records: Records) -> bytes:
@@ -220,13 +231,13 @@ def decode_ack(body: bytes) -> Ack:
 
 def encode_positions(positions: dict[int, int]) -> bytes:
     """Return how far streams have been learnt, by life: what a PART with the flag POSITIONS has."""
-    return b"".join(_HEARD.pack(*one) for one in positions.items())
+    return b"".join(_POSITION.pack(*one) for one in positions.items())
 
 
 def decode_positions(octets: bytes) -> dict[int, int]:
     """Read it. Raises ValueError."""
     reader = Reader(octets)
-    return dict(_HEARD.iter_unpack(reader.rest(_HEARD.size)))
+    return dict(_POSITION.iter_unpack(reader.rest(_POSITION.size)))
 
 
 def _ranges(reader: Reader, form: struct.Struct) -> tuple[Range, ...]:

@@ -27,8 +27,11 @@ class Outbox:
         self.bucket.retime(fleet.rate)
         self._copies = len(fleet.peers) + (fleet.group is not None)
 
-    def send(self, kind: Kind, body: bytes, to: Endpoint | None) -> None:
-        """Send a datagram; `to` None: to all. It is sealed now, so that its number is greater than all before."""
+    def send(self, kind: Kind, body: bytes, to: Endpoint | None) -> int:
+        """Send a datagram; `to` None: to all. It is sealed now, so that its number is greater than all before.
+
+        Returns the number.
+        """
         self._sequence += 1
         data = self.keys.seal(self.life, self._sequence, kind, body)
         copies = self._copies if to is None else 1
@@ -37,6 +40,7 @@ class Outbox:
         self.counters.sent[kind] += copies
         self.counters.sent_octets += len(data) * copies
         self._orders.append(Send(data, to))
+        return self._sequence
 
     def order(self, order: Order) -> None:
         """Want something done, after all before."""

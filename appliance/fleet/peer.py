@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
-from appliance.fleet.members import Member
+from appliance.fleet.members import Member, SyncState
+from appliance.fleet.receipts import Taken
 from appliance.fleet.records import Record, ServiceDown, View
 from appliance.fleet.replay import Window
 from appliance.fleet.stream import Incoming, Repeats
@@ -54,12 +55,19 @@ class Peer:
     stream: Incoming = field(default_factory=Incoming)
     repeats: Repeats = field(default_factory=Repeats)
     viewing: Viewing = field(default_factory=Viewing)
+    taken: Taken = field(default_factory=Taken)
     own_from: int = 0
     """What its stream says of itself up to this number is older than what it has told when asked."""
     greeted: bool = False
     """Whether a HELLO with its nonce was sent since it has joined: before that it does not listen to us."""
     ask_after: float = -inf
     """When it may be asked for everything again."""
+
+    def note(self) -> None:
+        """Note what has been taken in of it."""
+        if self.stream.next is not None and self.member.sync is SyncState.DONE:
+            self.taken.have(self.stream.next - 1)
+            self.member.whole_at = self.taken.at
 
     def whole(self, records: list[Record]) -> list[Record]:
         """Return records with views whole; the latest is remembered."""

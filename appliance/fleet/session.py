@@ -33,6 +33,7 @@ from appliance.fleet.members import MEMBERS, SILENCE, Member, SyncState
 from appliance.fleet.orders import Failed, Gone, Joined, Local, Order, TableTold, Why
 from appliance.fleet.outbox import Outbox
 from appliance.fleet.peer import Peer
+from appliance.fleet.receipts import Said
 from appliance.fleet.records import Flows, NodeState, Record
 from appliance.fleet.replay import Nonces, Strangers, Window
 from appliance.fleet.stream import BACKLOG, Outgoing
@@ -72,6 +73,7 @@ class Exchange:
         self._peers: dict[int, Peer] = {}
         self._members: dict[int, Member] = {}
         self._stream = Outgoing()
+        self._said = Said()
         self._syncing = Syncing(local, self._peers, self._stream, self._outbox)
         self._hello_at = now
         self._hello_sent = -inf
@@ -140,7 +142,10 @@ class Exchange:
         peer.member.heard_at = now
         self.counters.heard[kind] += 1
         self.counters.heard_octets += len(data)
+        if isinstance(message, m.Hello):
+            peer.taken.heard(header.sequence, message.last, now)
         self._take(peer, message, source, now)
+        peer.note()
 
     def _take(self, peer: Peer, message: m.Message, source: Endpoint, now: float) -> None:
         if isinstance(message, m.Hello):
@@ -168,7 +173,7 @@ class Exchange:
         if hello.facts.state is NodeState.LEAVING or since == inf:
             raise Unusable(Drop.UNPROVED)
         echo = hello.heard.get(self.life)
-        if echo is None or not self._nonces.accepts(echo, since):
+        if echo is None or not self._nonces.accepts(echo.nonce, since):
             if self._strangers.show(header.life, hello.nonce, now):
                 self._hello_soon(now)
             raise Unusable(Drop.UNPROVED)
@@ -191,7 +196,10 @@ class Exchange:
     def _hello(self, peer: Peer, hello: m.Hello, source: Endpoint, now: float) -> None:
         member = peer.member
         member.address, member.facts, member.told = source, hello.facts, hello.last
-        member.hears_us = self.life in hello.heard
+        echo = hello.heard.get(self.life)
+        member.hears_us = echo is not None
+        if echo is not None and echo.mark:
+            member.knows_since = max(member.knows_since, self._said.when(echo.mark))
         peer.oldest = hello.oldest
         if hello.nonce != peer.nonce:
             peer.nonce = hello.nonce
@@ -325,8 +333,8 @@ class Exchange:
         self._hello_at = min(self._hello_at, max(now, self._hello_sent + HELLO_PAUSE))
 
     def _say_hello(self, state: NodeState | None = None) -> None:
-        heard = {life: shown.nonce for life, shown in self._strangers.shown.items()}
-        heard |= {life: peer.nonce for life, peer in self._peers.items()}
+        heard = {life: m.Heard(shown.nonce) for life, shown in self._strangers.shown.items()}
+        heard |= {life: m.Heard(peer.nonce, peer.taken.mark) for life, peer in self._peers.items()}
         for peer in self._peers.values():
             peer.greeted = True
         last = self._stream.sent
@@ -334,7 +342,7 @@ class Exchange:
         if state is not None:
             facts = replace(facts, state=state)
         hello = m.Hello(facts, self._nonces.current, heard, last, min(self._stream.oldest, last + 1))
-        self._outbox.send(Kind.HELLO, m.encode_hello(hello), None)
+        self._said.add(self._outbox.send(Kind.HELLO, m.encode_hello(hello), None), self._now)
         self._hello_sent = self._now
         self._hello_at = self._now + HELLO_INTERVAL
         self._tail_at = inf

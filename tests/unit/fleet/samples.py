@@ -6,6 +6,9 @@ from hypothesis import strategies as st
 
 from appliance.fleet import messages as m
 from appliance.fleet import records as r
+from appliance.fleet.members import MEMBERS
+from appliance.fleet.receipts import MARKS
+from appliance.fleet.replay import PENDING
 from appliance.model import Protocol
 from appliance.model_address import ServiceKey
 
@@ -53,9 +56,8 @@ FACTS = st.builds(
     packets=WORD,
     isolated=st.booleans(),
 )
-HELLOS = st.builds(
-    m.Hello, FACTS, LONG, st.dictionaries(LONG, LONG, max_size=72), st.integers(10, 2**63), st.integers(1, 11)
-)
+HEARD = st.dictionaries(LONG, st.builds(m.Heard, LONG, st.integers(0, MARKS)), max_size=MEMBERS + PENDING)
+HELLOS = st.builds(m.Hello, FACTS, LONG, HEARD, st.integers(10, 2**63), st.integers(1, 11))
 RANGES = st.lists(st.builds(m.Range, WORD, st.integers(1, 0xFFFF)), max_size=m.RANGES).map(tuple)
 NAKS = st.builds(m.Nak, LONG, RANGES)
 REQUESTS = st.one_of(

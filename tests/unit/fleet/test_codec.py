@@ -112,7 +112,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
 TABLE = r.TableOf(FOUR, (ONE, TWO), (0, 1, 2, 2, 1))
 GOOD = [
     *(bytes.fromhex(text) for text in GOLDEN),
-    m.encode_hello(m.Hello(r.Facts("node", "1.0", r.NodeState.READY), 1, {2: 3, 4: 5}, 9, 1)),
+    m.encode_hello(m.Hello(r.Facts("node", "1.0", r.NodeState.READY), 1, {2: m.Heard(3), 4: m.Heard(5, 6)}, 9, 1)),
     m.encode_records(m.Records(7, b"x")),
     m.encode_nak(m.Nak(1, (m.Range(2, 3),))),
     m.encode_request(m.Request(1, 2, m.What.TABLE, SIX)),

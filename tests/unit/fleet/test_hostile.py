@@ -90,8 +90,9 @@ def fresh(network: Network, kind: Kind, body: bytes, *, sequence: int = 2**40, l
 
 
 def hello(network: Network, heard: dict[int, int], state: NodeState = NodeState.READY) -> bytes:
-    """Return the body of a HELLO."""
-    return m.encode_hello(m.Hello(Facts("stranger", "1", state), 4711, heard, 0, 1))
+    """Return the body of a HELLO that echoes these nonces."""
+    others = {life: m.Heard(nonce) for life, nonce in heard.items()}
+    return m.encode_hello(m.Hello(Facts("stranger", "1", state), 4711, others, 0, 1))
 
 
 def test_the_picture_sees_what_changes(network: Network) -> None:
