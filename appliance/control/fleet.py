@@ -17,22 +17,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from appliance.control.fleet_flows import FlowNews, FlowRound, FlowsLearnt
+from appliance.control.fleet_last import Last
 from appliance.control.fleet_others import Others
 from appliance.control.fleet_slots import SlotsTold, learn_slots, learn_table
+from appliance.control.fleet_tables import FleetTables
 from appliance.control.fleet_told import Told
 from appliance.control.fleet_voice import FleetVoice
 from appliance.control.fleet_watch import FleetWatch
 from appliance.control.plan import Plan, grace
-from appliance.control.trouble import some
+from appliance.dataplane.flowcount import nobody
 from appliance.dataplane.slotshare import retell
-from appliance.errors import KernelError, Vc5Error
+from appliance.errors import KernelError
 from appliance.fleet.members import Member
 from appliance.fleet.orders import Failed, Gone, Joined, Learn, Order, Synced, TableTold, Why
 from appliance.fleet.records import Flows, NodeState, Record, Slots, TableOf, Tables, View
 from appliance.fleet.runner import Runner
 from appliance.fleet.session import Exchange
 from appliance.fleet.socket import without_own
-from appliance.model import Config, EventKind, Health, ServiceKey
+from appliance.model import Config, EventKind, ServiceKey
 from appliance.model_address import Endpoint
 from appliance.model_fleet import Fleet
 
@@ -43,10 +45,6 @@ SOON = 0.02
 """Seconds for which verdicts gather before the view of them is told."""
 SLICE = 0.005
 """Seconds of the loop's time that telling may take in one turn."""
-ASKED = 5.0
-"""Seconds after which a node is asked again for a table that is another one than ours."""
-DIFFERENT = 1.5
-"""Seconds for which it has to be another one before a node that has learnt asks for it."""
 
 
 class FleetNode:
@@ -78,10 +76,9 @@ class FleetNode:
         self._news: FlowNews | None = None
         self._view_soon: asyncio.TimerHandle | None = None
         self._slots_soon: asyncio.Handle | None = None
-        self._asked: dict[tuple[int, ServiceKey], float] = {}
-        self._differs: dict[tuple[int, ServiceKey], float] = {}
-        self._open: set[tuple[int, ServiceKey]] = set()
+        self.tables = FleetTables(self)
         self._early: list[Slots] = []
+        self._last = Last()
 
     # ---- beginning and end
 
@@ -94,9 +91,10 @@ class FleetNode:
         """Several times a second: follow the configuration, tell what is due."""
         if self.daemon.instance.state.config is not self._config:
             self._follow(now)
-        self._begin_to_answer(now)
+        self.tables.look(now)
         if self.runner is None:
             return
+        self._keep_last(now)
         self._follow_program()
         self.learnt.look(now)
         if now < self._second:
@@ -116,6 +114,7 @@ class FleetNode:
                 handle.cancel()
         self.runner.stop()
         self.runner = None
+        self.daemon.instance.flows.foreign, self.daemon.instance.flows.elsewhere = None, nobody
         self._fresh()
 
     def _follow(self, now: float) -> None:
@@ -153,6 +152,7 @@ class FleetNode:
 
     def _configured(self, config: Config) -> None:
         self.voice.configured(config)
+        self._last.configured(config)
         self.told.forget_tables(self._services())
         self.slots.changed(self._services())
         self._slots_later()
@@ -240,67 +240,35 @@ class FleetNode:
             self._slots_later()
         if any(tables.tracked().values()) and tables.memory.shape.fleet:
             self.tell(list(self._round.step(tables.memory)))
-        self._compare(now)
-        self._grow(now)
+        self.tables.compare(now)
+        self.tables.grow(now)
+        self._tell_load()
         self._opinions()
         self.watch.look(now)
 
-    # ---- joining
-
-    def _begin_to_answer(self, now: float) -> None:
-        """Fill the first tables when the others have told what theirs are like; announce when ours have been compared.
-
-        Without an exchange, or alone, that is when `learn` is over.
-        """
-        instance, routing = self.daemon.instance, self.daemon.routing
-        synced = self.runner is not None and self.runner.exchange.learnt
-        if instance.openings.closed:
-            if synced or not routing.learning or instance.state.config.fleet is None:
-                instance.openings.fleet_slots = self.others.slot_counts()
-                instance.openings.closed = False
-                self.daemon.plan_soon()
-        elif self.runner is not None and routing.learning and synced and self._verdicts_are_in():
-            self._compare(now)
-            if not self._open and not self.slots.waiting:
-                routing.learned(now)
-                self.runner.act(self.runner.exchange.announce(now))
-
-    def _verdicts_are_in(self) -> bool:
-        """Whether there is a verdict on every backend that is to get flows, and the plan that follows."""
-        instance = self.daemon.instance
-        plan = instance.current
-        if plan is None or plan.left or instance.openings.since:
-            return False
-        return not any(
-            backend.enabled and instance.verdict(service.key, backend.address) is Health.UNKNOWN
-            for service in plan.ordered
-            for backend in service.backends
-        )
-
-    def _grow(self, now: float) -> None:
-        """Have as many slots for each service as the node that has most."""
-        instance = self.daemon.instance
-        told, tables = self.others.slot_counts(), instance.data.tables
-        if told == instance.openings.fleet_slots or tables is None:
+    def _keep_last(self, now: float) -> None:
+        """Say which VIPs that are down stay with this node as a last resort, and have routers hear of it."""
+        assert self.runner is not None
+        routing = self.daemon.routing
+        if not self._last.keeps:
+            routing.last = None
             return
-        instance.openings.fleet_slots = told
-        entries = ((key, tables.entry(key)) for key in told)
-        fewer = [key for key, entry in entries if entry is not None and entry.slot_count < told[key]]
-        if fewer:
-            self.daemon.go_on(self._resize(fewer))
+        how = {vip: one.how for vip, one in routing.announced.by_vip.items()}
+        told = self._last.look(self.runner.exchange.life, how, self.others, now)
+        if told.entries:
+            self.tell([told])
+        if routing.last != self._last.kept:
+            routing.last = self._last.kept
+            routing.look(now)
 
-    async def _resize(self, services: Sequence[ServiceKey]) -> None:
-        daemon = self.daemon
-        async with daemon.reloading:
-            names = some(services)
-            try:
-                await daemon.reconfigure(daemon.instance.state.config)
-            except Vc5Error as error:
-                text = f"fleet: other nodes have more slots, and this one cannot follow, for {names}: {error}"
-                daemon.record(EventKind.ALARM, text)
-                return
-        text = f"fleet: has as many slots as the other nodes now, for {names}; older flows are answered as before"
-        daemon.record(EventKind.DAEMON, text)
+    def _tell_load(self) -> None:
+        """Tell how many flows this node counts, of services that share them out by that."""
+        instance = self.daemon.instance
+        instance.flows.foreign, instance.flows.elsewhere = self.learnt.foreign, self.others.flows
+        if instance.current is not None and instance.flows.known:
+            counted = [one.key for one in instance.current.desired.services if one.remember_all]
+            load = {key: instance.active_flows(key, own=True) for key in counted}
+            self.tell(list(self.told.changed_load(load)))
 
     def tell(self, records: Sequence[Record]) -> None:
         """Tell all others."""
@@ -334,9 +302,9 @@ class FleetNode:
     def _table(self, member: Member, service: ServiceKey, table: TableOf | None) -> None:
         self.watch.told(member, service, table)
         tables = self.daemon.instance.data.tables
-        if (member.life, service) not in self._open:
+        if (member.life, service) not in self.tables.open:
             return
-        self._open.remove((member.life, service))
+        self.tables.open.remove((member.life, service))
         if table is not None and tables is not None:
             learn_table(tables, table, joining=self.joining)
 
@@ -353,7 +321,7 @@ class FleetNode:
         else:
             self.others.learn(member, record)
             if isinstance(record, Tables) and self.joining:
-                self._compare(time.monotonic())
+                self.tables.compare(time.monotonic())
             elif isinstance(record, View):
                 self._opinions()
 
@@ -374,27 +342,6 @@ class FleetNode:
 
     def _gone(self, member: Member, why: Why) -> None:
         self.others.gone(member)
-        for known in (self._asked, self._differs):
-            for place in [place for place in known if place[0] == member.life]:
-                del known[place]
-        self._open = {place for place in self._open if place[0] != member.life}
+        self.tables.gone(member)
         self.watch.gone(member, why)
         self._opinions()
-
-    def _compare(self, now: float) -> None:
-        """Ask for tables that are other ones than ours: at once while this node learns, else where it lasts."""
-        assert self.runner is not None
-        mine, wait = self.told.tables, 0.0 if self.joining else DIFFERENT
-        for other in self.others:
-            if other.member.facts.state not in (NodeState.READY, NodeState.DRAINING):
-                continue
-            for key, table in other.tables.items():
-                own, place = mine.get(key), (other.member.life, key)
-                if own is None or own.slot_count != table.slot_count or own.slots == table.slots:
-                    self._differs.pop(place, None)
-                    continue
-                since = self._differs.setdefault(place, now)
-                if now - since >= wait and now - self._asked.get(place, -ASKED) >= ASKED:
-                    self._asked[place] = now
-                    self._open.add(place)
-                    self.ask_table(*place)

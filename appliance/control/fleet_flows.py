@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from appliance.dataplane.abi import HALF_TIME
-from appliance.dataplane.flowshare import PIECE, FlowLearner, News, flows_of, name_bits, round_time, whose
+from appliance.dataplane.flowshare import PIECE, FlowLearner, Foreign, News, flows_of, name_bits, round_time, whose
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.newsring import NewsRing
@@ -128,7 +128,10 @@ class FlowsLearnt:
     """Stores what others tell of flows. It holds the flow table for as long as it is used."""
 
     def __init__(self) -> None:
+        self.foreign = Foreign()
+        """What was learnt into the memory in use."""
         self._learner: FlowLearner | None = None
+        self._of: Memory | None = None
         self._memory: Memory | None = None
         self._time = -1
         self._used = 0.0
@@ -145,7 +148,9 @@ class FlowsLearnt:
             return
         self._used, memory = now, tables.memory
         if self._learner is None or self._memory is not memory or self._time != memory.time:
-            self._learner, self._memory, self._time = FlowLearner(memory), memory, memory.time
+            if self._of is not memory:
+                self._of, self.foreign = memory, Foreign()
+            self._learner, self._memory, self._time = FlowLearner(memory, self.foreign), memory, memory.time
         index, bits, learn = number - entry.destinations, min(record.name_bits, WHOLE_NAME), self._learner.learn
         found = sum(
             learn(

@@ -351,12 +351,13 @@ class Instance:
             due |= self.shares.observe(services, members, self.active_flows)
         return due
 
-    def active_flows(self, key: ServiceKey) -> dict[Address, int]:
-        """About how many flows each backend of a service that remembers all has (flowcount.py); nothing for others."""
+    def active_flows(self, key: ServiceKey, *, own: bool = False) -> dict[Address, int]:
+        """About how many flows each backend of a service that remembers all has (flowcount.py): all nodes', or `own`."""
         entry = self.data.tables.entry(key) if self.data.tables is not None else None
         if self.data.tables is None or entry is None or not entry.remember_all or not self.flows.known:
             return {}
-        return {address: self.flows.flows(number) for address, number in self.data.tables.numbers(key).items()}
+        found, others = self.data.tables.numbers(key), {} if own else self.flows.elsewhere(key)
+        return {one: self.flows.flows(number) + others.get(one, 0) for one, number in found.items()}
 
     def configured(self, key: ServiceKey, address: Address) -> Backend:
         """Return a backend as the configuration has it. Raises HostError if it has none such."""

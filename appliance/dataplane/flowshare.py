@@ -27,6 +27,7 @@ an older flow there. So is a 5-tuple that is used again at another node sooner t
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -127,11 +128,33 @@ def whose(memory: Memory, number: int) -> tuple[ServiceKey, Address] | None:
     return ServiceKey(memory.address(number, "vip"), get(number, "port"), protocol), memory.backend(number)
 
 
+class Foreign:
+    """What was stored of flows that others told of. As long as a way is as it was stored, its flow goes by another node.
+
+    Of the flow table, pieces of PIECE ways are kept, those in which anything was stored.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, array[int]] = {}
+
+    def note(self, way: int, word: int) -> None:
+        """A word has been stored."""
+        first = way - way % PIECE
+        if first not in self._pieces:
+            self._pieces[first] = array("Q", bytes(8 * PIECE))
+        self._pieces[first][way - first] = word
+
+    def piece(self, first: int) -> array[int] | None:
+        """Return what was stored from a multiple of PIECE on; None: nothing."""
+        return self._pieces.get(first)
+
+
 class FlowLearner:
     """Learns flows. It holds the whole flow table mapped, so it is made for a batch, and let go of after that."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, memory: Memory, foreign: Foreign | None = None) -> None:
+        """What is stored is noted in `foreign`."""
+        self._memory, self._foreign = memory, foreign
         self._flows = memory.flows
         self._owners = memory.owners if memory.shape.owners > WAYS else None
         self._bits = name_bits(memory)
@@ -195,6 +218,8 @@ class FlowLearner:
                 self._owners[first + place] = owner
         if fresh != ways[place]:
             self._flows[first + place] = fresh
+            if self._foreign is not None:
+                self._foreign.note(first + place, fresh)
         return True
 
     def _lives(self, service: Entry, index: int) -> bool:

@@ -114,6 +114,7 @@ PURE_CONTROL = (
     "fleet_account",
     "fleet_differences",
     "fleet_digests",
+    "fleet_last",
     "fleet_others",
     "fleet_told",
     "forecast",
