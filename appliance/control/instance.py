@@ -352,7 +352,7 @@ class Instance:
         return due
 
     def active_flows(self, key: ServiceKey, *, own: bool = False) -> dict[Address, int]:
-        """About how many flows each backend of a service that remembers all has (flowcount.py): all nodes', or `own`."""
+        """About how many flows each backend has of a service that remembers all: of all nodes, or this one's `own`."""
         entry = self.data.tables.entry(key) if self.data.tables is not None else None
         if self.data.tables is None or entry is None or not entry.remember_all or not self.flows.known:
             return {}
