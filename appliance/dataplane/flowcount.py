@@ -3,8 +3,8 @@
 A flow counts from its second packet on, until it is reset, said good-bye to (FIN), or silent for `idle` less FIN_LIFE
 seconds. The figure is too high by flows that ended without a packet of the client's, for as long as that; it is too low
 by flows that were refused for want of room (they are counted as such) and by those that have been silent for longer. It
-is as old as a round takes: a second for every 25,000 flows. Flows that another node of a fleet told of, and that have sent
-nothing here since, are that node's to count.
+is as old as a round takes: a second for every 25,000 flows. Flows that another node of a fleet told of, and that have
+sent nothing here since, are that node's to count.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def whose(memory: Memory, number: int) -> tuple[ServiceKey, Address] | None:
 
 
 class Foreign:
-    """What was stored of flows that others told of. As long as a way is as it was stored, its flow goes by another node.
+    """What was stored of flows that others told of. As long as a way is as it was stored, its flow comes elsewhere.
 
     Of the flow table, pieces of PIECE ways are kept, those in which anything was stored.
     """
