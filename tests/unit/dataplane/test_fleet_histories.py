@@ -19,20 +19,21 @@ from appliance.dataplane.desired import Desired
 from appliance.dataplane.enums import State
 from appliance.dataplane.flowshare import WHOLE
 from appliance.dataplane.frame import Flow
-from appliance.dataplane.shape import Shape
 from appliance.dataplane.slots import SlotTable, ToldSlot
 from appliance.model import Address, Protocol, ServiceKey
 from tests.profile import FUZZ
 from tests.unit.dataplane.clients import ACK, SYN, flow, key_of
 from tests.unit.dataplane.desires import AVAILABLE, DEAD, DRAINING, GRACE, IDLE, LOG, TLS, WEB, desired, member, service
-from tests.unit.dataplane.fleet_nodes import FLEET, RETELL, ROUND, Exchange, Node, Record, ToldFlow, ToldSlots, tracking
+from tests.unit.dataplane.fleet_nodes import RETELL, ROUND, Exchange, Node, Record, ToldFlow, ToldSlots, tracking
 
-HISTORIES = 200 if FUZZ else 6
+HISTORIES = 200 if FUZZ else 3
 SECONDS = 900
 SKEW = 4.0
 """Seconds that a change may take until a node sees it, where it does not look at it for long as something else."""
-LONG = 2.5 * IDLE
+LONG = 4 * IDLE
 """Seconds for which a node may see a backend otherwise than the others do."""
+BUSY = 150, 450
+"""For so many of so many seconds there are many changes."""
 DELAY = 3.0
 """Seconds that a record takes at most."""
 SILENCE = {Protocol.TCP: 0.7 * IDLE, Protocol.UDP: 0.5 * GRACE}
@@ -50,6 +51,7 @@ class Followed:
     node: Node
     record: int
     at: float
+    until: float
 
 
 @dataclass
@@ -74,12 +76,12 @@ def every(record: Record) -> bool:
 class History:
     """One history; all chance comes from the seed."""
 
-    def __init__(self, seed: int, seen: Outcome, nodes: int = 2, keep: Keep = every, shape: Shape = FLEET) -> None:
+    def __init__(self, seed: int, seen: Outcome, nodes: int = 2, keep: Keep = every) -> None:
         self.random, self.seen, self.keep = Random(seed), seen, keep
         self.now = 0.0
         self.sticky, self.all = self.random.random() < 0.3, self.random.random() < 0.5
         self.view: View = dict.fromkeys(BACKENDS, (1, AVAILABLE))
-        self.nodes = [Node(number, shape) for number in range(nodes)]
+        self.nodes = [Node(number) for number in range(nodes)]
         self.views: list[View] = [dict(self.view) for _ in self.nodes]
         self.exchange = Exchange(self.nodes, self.random, DELAY)
         self.changes: list[tuple[float, int, int]] = []
@@ -123,7 +125,7 @@ class History:
     def change(self, second: int) -> None:
         """Let something happen to a backend now and then; every node sees it at its own moment."""
         random = self.random
-        if random.random() > (0.06 if second // (4 * IDLE) % 2 == 0 else 0.004):
+        if random.random() > (0.1 if second % BUSY[1] < BUSY[0] else 0.002):
             return
         number = random.choice(BACKENDS)
         weight, state = self.view[number]
@@ -158,7 +160,9 @@ class History:
                 self.go_on(one)
 
     def begin(self) -> None:
-        one = flow(self.random.choice((WEB, TLS, LOG)), self.random.randrange(60))
+        # 5-tuples are used again at once, and later no more, so that slots come to rest.
+        number = int(self.now // IDLE) * 40 + self.random.randrange(40)
+        one = flow(self.random.choice((WEB, TLS, LOG)), number)
         known = self.flows.get(one)
         # A 5-tuple is not used again before its records have arrived.
         before = known or self.ended.get(one)
@@ -175,7 +179,8 @@ class History:
         assert first == second, f"{one} begins at {first} and goes on at {second}"
         if first is not None:
             self.seen.to_draining += node.state(key_of(one), first) is DRAINING and not udp
-            self.flows[one] = Followed(first, node, node.told, self.now)
+            until = self.now + self.random.expovariate(1 / IDLE)
+            self.flows[one] = Followed(first, node, node.told, self.now, until)
 
     def go_on(self, one: Flow) -> None:
         """A packet of a flow, by any node to which all has been told."""
@@ -183,7 +188,7 @@ class History:
         nodes = [node for node in self.nodes if self.exchange.has_come(known.node, known.record, node)]
         node = self.random.choice(nodes)
         key = key_of(one)
-        if node.state(key, known.owner) < DRAINING:
+        if node.state(key, known.owner) < DRAINING or self.now > known.until:
             self.ended[one] = self.flows.pop(one)
             return
         slots = node.tables.slots(key)
@@ -210,7 +215,7 @@ def test_no_flow_moves(nodes: int) -> None:
     print(seen)
     assert (seen.lost, seen.to_draining) == ([], 0)
     assert seen.through_tracked > seen.moved // 4 > 500
-    assert seen.settled > 100
+    assert seen.settled > 30
 
 
 def no_flows(record: Record) -> bool:
@@ -244,25 +249,22 @@ class Forgetful(SlotTable):
         return super().learn(number, ages, time, joining=joining)
 
 
-WRONG: dict[str, tuple[Keep, type[SlotTable], Shape]] = {
-    "flows are not told": (no_flows, SlotTable, FLEET),
-    "slots are not told": (no_slots, SlotTable, FLEET),
-    "flows are not told again": (only_at_once, SlotTable, FLEET),
-    "a slot settles while another node answers otherwise": (every, Indifferent, FLEET),
-    "times of others do not count": (every, Forgetful, FLEET),
-    "only flows that go elsewhere are remembered": (every, SlotTable, replace(FLEET, fleet=False)),
+WRONG: dict[str, tuple[Keep, type[SlotTable]]] = {
+    "flows are not told": (no_flows, SlotTable),
+    "slots are not told": (no_slots, SlotTable),
+    "flows are not told again": (only_at_once, SlotTable),
+    "a slot settles while another node answers otherwise": (every, Indifferent),
+    "times of others do not count": (every, Forgetful),
 }
 
 
-@pytest.mark.parametrize(("keep", "table", "shape"), WRONG.values(), ids=WRONG)
-def test_simpler_rules_are_found_out(
-    keep: Keep, table: type[SlotTable], shape: Shape, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("keep", "table"), WRONG.values(), ids=WRONG)
+def test_simpler_rules_are_found_out(keep: Keep, table: type[SlotTable], monkeypatch: pytest.MonkeyPatch) -> None:
     """The histories are hard enough to tell right rules from wrong ones."""
     monkeypatch.setattr(tables, "SlotTable", table)
     seen = Outcome()
-    for seed in range(4 * HISTORIES):
-        History(seed, seen, 2, keep, shape).play(SECONDS)
+    for seed in range(12):
+        History(seed, seen, 2, keep).play(SECONDS)
         if seen.lost:
             return
     raise AssertionError(f"{seen.packets} packets did not show it")
