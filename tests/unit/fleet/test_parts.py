@@ -166,6 +166,7 @@ def test_in_whatever_order_they_come_they_are_taken_in_theirs(numbers: list[int]
     learnt = incoming.begin(5, 0.0) + taken(incoming, *numbers, *numbers)
     assert learnt == [body(number) for number in range(5, 30)]
     assert incoming.nak_at == inf
+    assert not incoming.held, "what comes twice is not kept"
 
 
 def test_what_is_missing_is_asked_for_after_a_delay_and_again_after_longer_ones() -> None:
