@@ -12,7 +12,7 @@ from math import inf
 
 from appliance.fleet.messages import LAST, RANGES, STOP, Ack, Part, Range, Request, What
 
-WINDOW = 64
+WINDOW = 128
 """Parts on their way, at most."""
 EACH = 16
 """Parts after which they are acknowledged."""
@@ -20,7 +20,7 @@ ACK_DELAY = 0.005
 """Seconds after which they are, in any case."""
 GAP_DELAY = 0.02
 """Seconds between two acknowledgements that tell of the same gap."""
-RESEND = 0.1
+RESEND = 0.2
 """Seconds without an acknowledgement after which parts are sent again."""
 RESENT = 8
 """So many at most."""

@@ -62,6 +62,8 @@ def busy() -> Network:
     for turn in range(60):
         network.tell(turn % 3, 100)
         network.run(0.001)
+    for number, node in network.nodes.items():
+        network.act(number, node.exchange.due(network.now))  # so that all know what time it is
     return network
 
 
