@@ -164,8 +164,8 @@ class Departing:
             daemon.keep()
         if made.stage is before.stage:
             return
-        rate = self._now.rate() or 0.0
-        daemon.record(EventKind.OPERATOR, f"the whole node is drained: {TOLD[made.stage]} ({rate:.0f} packets/s)")
+        rate, kind = self._now.rate() or 0.0, EventKind.DAEMON if self._stop else EventKind.OPERATOR
+        daemon.record(kind, f"the whole node is drained: {TOLD[made.stage]} ({rate:.0f} packets/s)")
         daemon.recorder.flush_soon()
         daemon.routing.look(time.monotonic())
         if made.detached and self._stop is None:

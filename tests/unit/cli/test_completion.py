@@ -60,7 +60,7 @@ TABLE: list[tuple[str, list[str]]] = [
     (f"drain --json {SERVICE} ", BACKENDS),
     ("drain 203.0.113.99:1/tcp ", []),
     (f"drain {SERVICE} {BACKENDS[0]} ", []),
-    ("drain --", ["--all", "--json", "--root"]),
+    ("drain --", ["--all", "--wait", "--no-wait", "--deadline", "--json", "--root"]),
     ("undrain --a", ["--all"]),
     ("health ", HEALTH),
     ("block ", ["add", "remove", "list"]),
