@@ -272,12 +272,12 @@ def test_a_stop_waits_no_longer_than_it_may_and_the_second_one_does_not_wait(sta
     with stage.requests() as requests:
         more_packets(first, 1500)
         stage.allow(SHORT)
+        begun = len(first.notifications)
         first.signal(signal.SIGTERM)
         stage.bird.wait("a last resort", lambda: stage.told() == DEMOTED)
         wait_for("its end", lambda: not first.running, SHORT + 15.0)
-        stopping = next(one.at for one in reversed(first.notifications) if one.name == "STOPPING")
-        waited = [one.at for one in first.notifications if one.name == "EXTEND_TIMEOUT_USEC" and one.at >= stopping]
-        assert waited[-1] - waited[0] >= SHORT - 2
+        said = [one.name for one in first.notifications[begun:]]
+        assert said.count("EXTEND_TIMEOUT_USEC") >= SHORT - 1, "one at the beginning, and one in each second"
         first.configuration_file.write_text(configuration(stage.site, BALANCER, leave=LEAVE))
         first.start()
         stage.wait_ways(*FIRST)
