@@ -38,6 +38,8 @@ ROUTER, ROUTER_AS, BALANCERS_AS = "10.1.10.1", 65000, 65001
 SEED = "8d969eef6ecad3c29a3a629280e686cf"
 FIRST, BOTH = (own(BALANCER),), (own(BALANCER), own(SECOND))
 DEMOTED = (LARGEST_MED, frozenset({"65535:0"}))
+MARK = "65001:99"
+LAST = (LARGEST_MED, frozenset({"65535:0", MARK}))
 LEAVE, SHORT = 120, 4
 
 
@@ -86,13 +88,15 @@ class Stage:
 SIX = {own(host): own6(host) for host in (BALANCER, SECOND)}
 
 
-def configuration(site: Site, host: int, leave: int = 0) -> str:
+def configuration(site: Site, host: int, leave: int = 0, **settings: Any) -> str:
+    """The configuration; `settings` are those of both services."""
     rows = []
     for vip in (VIP, VIP6):
         servers = [str(site.address(name, vip.version)) for name in site.backends]
-        rows.append(service(str(vip), servers))
+        rows.append(service(str(vip), servers, **settings))
     bgp = {"as_number": BALANCERS_AS, "remote_as": ROUTER_AS, "hold_time": 9, "next_hop_6": own6(host)}
-    return document(rows, {**bgp, "peers": [ROUTER], "listen": True}, host, hash_seed=SEED, leave=leave)
+    bgp |= {"peers": [ROUTER], "listen": True, "last_communities": [MARK]}
+    return document(rows, bgp, host, hash_seed=SEED, leave=leave)
 
 
 @pytest.fixture(scope="module")
@@ -290,4 +294,20 @@ def test_a_stop_waits_no_longer_than_it_may_and_the_second_one_does_not_wait(sta
     stage.second.start()
     first.configuration_file.write_text(configuration(stage.site, BALANCER))
     first.start()
+    stage.wait_ways(*BOTH)
+
+
+def test_the_last_route_to_a_vip_that_is_down_is_kept_and_marked(stage: Stage) -> None:
+    """Without a fleet nothing is known of others, so that each node takes itself for the last one."""
+    first, more_than_there_are = stage.first, len(stage.site.backends) + 1
+    down = configuration(stage.site, BALANCER, need=more_than_there_are, last_announcer="keep")
+    assert first.reload(down).returncode == 0
+    stage.bird.wait("a marked route", lambda: stage.told() == LAST)
+    stage.wait_ways(own(SECOND))
+    assert {(row["up"], row["announce"]) for row in first.status()["vips"]} == {(False, "last")}
+    said = f"vip {VIP} is announced as a last resort, by this node alone"
+    assert said in first.vc5("status").stdout
+    assert first.reload(configuration(stage.site, BALANCER, need=more_than_there_are)).returncode == 0
+    stage.bird.wait("no route", lambda: stage.told() is None)
+    assert first.reload(configuration(stage.site, BALANCER)).returncode == 0
     stage.wait_ways(*BOTH)
