@@ -79,8 +79,8 @@ SAFETY = {
     "Connections": """None breaks when a backend is added, drained, removed or weighted anew, on a reload, a
     restart of the daemon, or its sudden end. `systemctl stop vc5` ends the forwarding, as asked.""",
     "Health": """Where the prober is gone, is itself broken, or an operator says so (`vc5 health freeze`), the
-    last verdicts stand. `max_removal` bounds what health may take out; `on_isolation` says what becomes of routes
-    where the node itself seems cut off.""",
+    last verdicts stand. `max_removal` bounds what health may take out, most nodes of a fleet can outvote one
+    (`fleet.quorum`), and `on_isolation` says what becomes of routes where the node itself seems cut off.""",
     "Rights": """Nothing that stays runs as root. The daemon holds CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and
     CAP_NET_BIND_SERVICE for `listen`; the prober CAP_NET_RAW in its namespace; the others none.""",
     "Who may change things": """Whoever can write to the control socket: root, and the group `vc5`. Console,

@@ -144,6 +144,7 @@ class Measuring:
             "prober_restarts_total": daemon.prober.restarts,
             "health_frozen": int(bool(daemon.judging.frozen())),
             "isolated": int(daemon.instance.governor.isolated),
+            "outvoted_backends": len(daemon.instance.governor.quorum.rulings),
             "interface_attached": {name: int(name in links) for name in daemon.instance.state.config.interfaces},
             "sync_pending": len(plan.left) if plan else 0,
             "event_loop_lag_seconds": turns.recent,

@@ -150,7 +150,8 @@ HEALTH = (
         node_drained="Whether the whole node is drained (`vc5 drain --all`, or `leave` of a stop), 1 or 0.",
         node_withdrawn="Whether routers have no routes of this node because it is drained, 1 or 0.",
         node_detached="Whether the program is off the interfaces because the node is drained, 1 or 0.",
-        isolated="Whether this node takes itself for cut off, 1 or 0, since nearly no backend answers.",
+        isolated="Whether this node takes itself for cut off, 1 or 0: few backends answer, or others find most up.",
+        outvoted_backends="Backends of services of which most nodes of the fleet say otherwise than this one finds.",
     ),
     *_rows(_COUNTER, prober_restarts_total="How often the prober had to be started again, or has come back."),
 )

@@ -76,8 +76,7 @@ def test_checks_alone_take_out_no_more_than_max_removal(lab: Lab) -> None:
             for name in ("b1", "b2"):
                 lab.backends[name].start_servers(lab.content)
                 lab.backends[name].wait_ready()
-        wait_states(daemon, b11="available", b12="available")
-        assert seen(daemon) == [("up", "available", None)] * 2
+        wait_for("both to be up", lambda: seen(daemon) == [("up", "available", None)] * 2)
         assert daemon.stop() == 0
 
 

@@ -1,4 +1,4 @@
-"""What the console shows of a fleet that does not agree: unknown connections, backends that are voted out."""
+"""What the console shows where a fleet does not agree: connections that are not known, backends voted out."""
 
 from __future__ import annotations
 

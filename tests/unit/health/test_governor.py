@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.health.governor import AT_ONCE, Freeze, Governor, cut_off
+from appliance.health.quorum import Ruling, Votes
 from appliance.model import Address, Backend, Check, CheckKind, Health, Service, ServiceKey
 
 WEB, TLS, DNS = (ServiceKey.parse(text) for text in ("192.0.2.1:80/tcp", "192.0.2.1:443/tcp", "192.0.2.2:53/tcp"))
@@ -248,10 +249,12 @@ def test_a_restart_changes_nothing() -> None:
     site.see(TLS, 5, "d", 10.0)
     site.step(10.0)
     site.governor.frozen = Freeze("ann", 5.0, dict(site.health))
+    site.governor.quorum.rulings[WEB, address(4)] = Ruling(Health.DEAD, Votes(1, 2))
     again = Governor()
     assert again.restore(json.loads(json.dumps(site.governor.snapshot())), 11.0) == 0
     for name in ("frozen", "held", "stranded", "removed", "isolated"):
         assert getattr(again, name) == getattr(site.governor, name), name
+    assert {pair: one.health for pair, one in again.quorum.rulings.items()} == {(WEB, address(4)): Health.DEAD}
 
 
 JSON = st.recursive(
@@ -261,7 +264,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["held", "stranded", "removed", "frozen"]), JSON) | JSON)
+@given(st.dictionaries(st.sampled_from(["held", "stranded", "removed", "voted", "frozen"]), JSON) | JSON)
 def test_garbage_is_left_out(saved: Any) -> None:
     governor = Governor()
     governor.restore(saved, 5.0)
