@@ -79,6 +79,8 @@ class FleetNode:
         self.tables = FleetTables(self)
         self._early: list[Slots] = []
         self._last = Last()
+        self._viewed = False
+        """Whether another node has said what it finds since the judge was told."""
 
     # ---- beginning and end
 
@@ -95,6 +97,8 @@ class FleetNode:
         if self.runner is None:
             return
         self._keep_last(now)
+        if self._viewed:
+            self._opinions()
         self._follow_program()
         self.learnt.look(now)
         if now < self._second:
@@ -235,11 +239,11 @@ class FleetNode:
         self.view_changed()
         if tables is None:
             return
-        self.slots.due(tables, lambda key: retell(round(config.idle), grace(config, key)), now)
+        self.slots.due(tables, lambda key: retell(round(config.idle), grace(config, key)), self.others.differs, now)
         if self.slots.waiting:
             self._slots_later()
         if any(tables.tracked().values()) and tables.memory.shape.fleet:
-            self.tell(list(self._round.step(tables.memory)))
+            self.tell(list(self._round.step(tables.memory, self.learnt.foreign)))
         self.tables.compare(now)
         self.tables.grow(now)
         self._tell_load()
@@ -322,14 +326,14 @@ class FleetNode:
             self.others.learn(member, record)
             if isinstance(record, Tables) and self.joining:
                 self.tables.compare(time.monotonic())
-            elif isinstance(record, View):
-                self._opinions()
+            self._viewed |= isinstance(record, View)
 
     def _opinions(self) -> None:
         """Let the judge of backends know what the others find."""
-        fleet = self.daemon.instance.state.config.fleet
-        own = self.told.tables
-        self.daemon.judging.heard((one.opinion(own) for one in self.others), quorum=fleet is not None and fleet.quorum)
+        self._viewed = False
+        fleet, own = self.daemon.instance.state.config.fleet, self.told.tables
+        opinions = [one.opinion(own, self.voice.digest) for one in self.others]
+        self.daemon.judging.heard(opinions, quorum=fleet is not None and fleet.quorum)
 
     def ask_table(self, life: int, service: ServiceKey) -> None:
         """Ask a node for its table of a service."""

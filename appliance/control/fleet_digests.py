@@ -1,7 +1,7 @@
 """What nodes of a fleet tell of their configuration: short digests, made and compared here. Pure.
 
-There are two. Of a service, what its table depends on by configuration; it is told with the digest of the table
-(`TableDigest.configuration`). Of the whole, what all nodes of a fleet have in common; HELLO has it
+There are two. Of a service, what its table depends on by configuration, checks included; it is told with the digest of
+the table (`TableDigest.configuration`). Of the whole, what all nodes of a fleet have in common; HELLO has it
 (`Facts.configuration`), its first SEED octets being of the hash seed alone, so that another seed is told apart from
 another file. The seed has 128 bits of chance (RFC 4086), of which a digest gives nothing away.
 
@@ -70,6 +70,7 @@ def service_digest(service: Service) -> bytes:
             *(f"{one.address} {one.weight} {one.enabled:d} {one.fallback:d}" for one in backends),
             f"{service.need} {service.sticky:d} {service.scheduler} {service.eject_most_loaded:d} {service.tracking}",
             f"{service.slow_start!r} {service.max_removal!r} {service.removal_window!r}",
+            *(repr(check) for check in service.checks),
         ),
         DIGEST,
     )

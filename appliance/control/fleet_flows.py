@@ -92,13 +92,13 @@ def told_at_once(memory: Memory, news: Iterable[News]) -> Iterator[Flows]:
             yield Flows(*owner, tuple(flows))
 
 
-def remembered(memory: Memory, first: int, count: int, least: int = 1) -> Iterator[Flows]:
-    """Yield the confirmed flows in some ways that have at least so many seconds left, a record for each piece."""
+def remembered(memory: Memory, first: int, count: int, least: int = 1, but: Foreign | None = None) -> Iterator[Flows]:
+    """Yield the flows in some ways that have at least so many seconds left, `but` for those that go by other nodes."""
     owner_of = lru_cache(None)(lambda number: whose(memory, number))
     bits = name_bits(memory)
     for start in range(first, first + count, PIECE):
         found: dict[int, list[Flow]] = {}
-        for name, number, left, candidate in flows_of(memory, start, min(PIECE, first + count - start), least):
+        for name, number, left, candidate in flows_of(memory, start, min(PIECE, first + count - start), least, but):
             found.setdefault(number, []).append(Flow(name, left, CANDIDATE if candidate else 0))
         for number, flows in found.items():
             owner = owner_of(number)
@@ -113,15 +113,15 @@ class FlowRound:
     def __init__(self) -> None:
         self._at = 0
 
-    def step(self, memory: Memory) -> Iterator[Flows]:
-        """Yield the flows of the next second's part of the table."""
+    def step(self, memory: Memory, foreign: Foreign) -> Iterator[Flows]:
+        """Yield the flows of the next second's part of the table, but for those that go by other nodes."""
         ways, idle = memory.shape.owners, min(memory.settings.get(0, "idle"), HALF_TIME)
         seconds = round_time(idle)
         count = -(-ways // seconds // PIECE) * PIECE
         first, self._at = self._at, self._at + count
         if self._at >= ways:
             self._at = 0
-        return remembered(memory, first, min(count, ways - first), max(1, idle - seconds - 1))
+        return remembered(memory, first, min(count, ways - first), max(1, idle - seconds - 1), foreign)
 
 
 class FlowsLearnt:

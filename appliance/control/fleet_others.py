@@ -46,8 +46,11 @@ class Other:
         elif isinstance(record, Announces):
             self.announces |= {one.vip: one.how for one in record.entries}
 
-    def opinion(self, own: Mapping[ServiceKey, TableDigest]) -> Opinion:
-        """Return what it says of backends; `own` are this node's tables, which tell what is configured alike."""
+    def opinion(self, own: Mapping[ServiceKey, TableDigest], configuration: bytes) -> Opinion:
+        """Return what it says of backends.
+
+        `own` are this node's tables, and `configuration` the digest of its configuration: they tell what is alike.
+        """
         facts = self.member.facts
         if self._own is not own or self._theirs is not self.tables:
             self._own, self._theirs = own, self.tables
@@ -62,7 +65,7 @@ class Other:
             heard=self.member.heard_at,
             ready=self.heard and facts.state in (NodeState.READY, NodeState.DRAINING),
             isolated=facts.isolated,
-            checks=self._alike,
+            checks=None if facts.configuration == configuration else self._alike,
         )
 
 
@@ -108,6 +111,10 @@ class Others:
             for key, table in other.tables.items():
                 most[key] = max(table.slot_count, most.get(key, 0))
         return most
+
+    def differs(self, own: TableDigest) -> bool:
+        """Whether another node's table of a service is another one than this."""
+        return any(other.tables.get(own.service, own)[:3] != own[:3] for other in self._by_life.values())
 
     def announced(self, vip: Address) -> dict[int, How]:
         """How each node announces a VIP, by its life; those that have not said so are left out."""

@@ -1,14 +1,15 @@
 """Tracked slots and digests of tables, between this node and the fleet. slotshare.py has the theory.
 
-What has changed is told at once, a slice of the loop's time after the other; tracked slots are told again as long as
-they are tracked. Where another node's table is another one, it is asked for whole, and the slots in which the two
-differ are tracked.
+What has changed is told at once, a slice of the loop's time after the other. Later, from time to time, those slots are
+told again by which flows went elsewhere; and as long as another node's table is another one, all that are tracked.
+Where it stays so, the other is asked for its whole table, and the slots in which the two differ are tracked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from math import ceil
 
 from appliance.control.fleet_told import Told
 from appliance.dataplane import slotshare
@@ -17,16 +18,16 @@ from appliance.dataplane.tables import Tables
 from appliance.fleet.records import OLDEST, Record, Slot, Slots, TableDigest, TableOf
 from appliance.model import Address, ServiceKey
 
-FRESH = 1
-"""Seconds of the coarse clock within which a slot has just changed."""
+FRESH = 5
+"""Seconds of the coarse clock within which a slot has just changed; a busy daemon tells of it a little later."""
 
 
-def slots_of(tables: Tables, key: ServiceKey, within: int | None = None) -> Iterator[Slots]:
-    """Yield the tracked slots of a service, or those that changed in the last `within` seconds."""
+def slots_of(tables: Tables, key: ServiceKey, within: int | None = None, diverted: int = -1) -> Iterator[Slots]:
+    """Yield the tracked slots of a service, or those that changed `within` so many seconds, or were `diverted` then."""
     table = tables.slots(key)
     if table is None:
         return
-    for group in slotshare.shared(tables, key, within):
+    for group in slotshare.shared(tables, key, within, diverted):
         entries = tuple(
             Slot(number, min(OLDEST, changed), min(OLDEST, diverted)) for number, changed, diverted in group.entries
         )
@@ -63,8 +64,8 @@ class SlotsTold:
     digest: Callable[[ServiceKey], bytes]
     """Of a service's configuration."""
     told: Told
-    _changed: dict[ServiceKey, bool] = field(default_factory=dict)
-    """The services to tell of; whether all their slots are to be told, or those that have just changed."""
+    _changed: dict[ServiceKey, tuple[int | None, int]] = field(default_factory=dict)
+    """The services to tell of; how recently slots must have changed (None: it does not matter), or were diverted."""
     _again: dict[ServiceKey, float] = field(default_factory=dict)
     slots: int = 0
     """How many tracked slots were told."""
@@ -77,24 +78,34 @@ class SlotsTold:
     def changed(self, services: Iterable[ServiceKey]) -> None:
         """Have these told of."""
         for key in services:
-            self._changed.setdefault(key, False)
+            self._changed.setdefault(key, (FRESH, -1))
 
-    def due(self, tables: Tables, period: Callable[[ServiceKey], float], now: float) -> None:
-        """Have those told of again whose slots are tracked and whose time has come; `period` in seconds."""
+    def due(
+        self,
+        tables: Tables,
+        period: Callable[[ServiceKey], float],
+        differs: Callable[[TableDigest], bool],
+        now: float,
+    ) -> None:
+        """Have those told of again whose slots are tracked and whose time has come; `period` in seconds.
+
+        `differs` says whether another node's table is another one.
+        """
         tracked = {key for key, count in tables.tracked().items() if count}
         for key in self._again.keys() - tracked:
             del self._again[key]
         for key in tracked:
             if now >= self._again.setdefault(key, now + period(key)):
                 self._again[key] = now + period(key)
-                self._changed[key] = True
+                own = self.told.tables.get(key)
+                lately = (FRESH, ceil(period(key)) + FRESH)
+                self._changed[key] = (None, -1) if own is None or differs(own) else lately
 
     def records(self, tables: Tables) -> Iterator[list[Record]]:
         """Yield what there is to tell of one service after the other, and forget each when it has been yielded."""
         while self._changed:
             key = next(iter(self._changed))
-            whole = self._changed.pop(key)
-            found: list[Record] = list(slots_of(tables, key, None if whole else FRESH))
+            found: list[Record] = list(slots_of(tables, key, *self._changed.pop(key)))
             self.slots += sum(len(one.entries) for one in found if isinstance(one, Slots))
             count, digest = slotshare.digest(tables, key)
             found += self.told.changed_tables([TableDigest(key, count, digest, self.digest(key))])

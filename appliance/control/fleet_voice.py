@@ -38,7 +38,8 @@ class FleetVoice:
         self._daemon = daemon
         self._told = told
         self._config: Config | None = None
-        self._digest = bytes(DIGEST)
+        self.digest = bytes(DIGEST)
+        """Of the configuration."""
         self._digests: dict[ServiceKey, bytes] = {}
         self._flows, self._counted_at = 0, 0.0
 
@@ -52,7 +53,7 @@ class FleetVoice:
     def configured(self, config: Config) -> None:
         """Speak of another configuration."""
         self._config = config
-        self._digest = configuration_digest(config, self._daemon.instance.seed)
+        self.digest = configuration_digest(config, self._daemon.instance.seed)
         self._digests = {service.key: service_digest(service) for service in config.services}
 
     def service(self, key: ServiceKey) -> bytes:
@@ -60,12 +61,12 @@ class FleetVoice:
         return self._digests.get(key, bytes(DIGEST))
 
     def down(self) -> DownSince:
-        """Return which backends this node takes for down, by its checks alone."""
-        health, found = self._daemon.instance.health, {}
-        for pair in health:
-            verdict = health.health(*pair)
+        """Return which backends this node takes for down, by its own checks and whatever others say."""
+        instance, found = self._daemon.instance, {}
+        for pair in instance.health:
+            verdict = instance.found(*pair)
             if verdict in (Health.DEAD, Health.WRONG):
-                found[pair] = verdict, health.changes(*pair)[1] or 0.0
+                found[pair] = verdict, instance.health.changes(*pair)[1] or 0.0
         return found
 
     def announces(self) -> Mapping[Address, How]:
@@ -94,7 +95,7 @@ class FleetVoice:
             name=config.host_id or socket.gethostname(),
             version=__version__,
             state=self.doing,
-            configuration=self._digest,
+            configuration=self.digest,
             tables=self._told.digest(),
             health=self._told.view,
             tracked_slots=sum(tables.tracked().values()) if tables is not None else 0,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from appliance.control.fleet_account import Account, others, own
 from appliance.control.fleet_differences import LISTED, Differences, Said, Side, ranges
 from appliance.control.fleet_told import view
+from appliance.control.misroutes import Cause
 from appliance.control.overrides import word
 from appliance.fleet.difference import Ranges
 from appliance.fleet.envelope import key_id
@@ -49,11 +50,13 @@ class FleetWatch:
         if member.facts.state is not NodeState.LEARNING:
             self._account.asked(time.monotonic())
         self._record(joined(member, time.time()))
+        self._daemon.measuring.misrouting.happened(Cause.ROUTER, f"{member.name} joined the fleet")
 
     def gone(self, member: Member, why: Why) -> None:
         """Tell that a node is not there any more."""
         self._account.gone(member, why, time.time())
         self._record(gone(member, why, time.time()))
+        self._daemon.measuring.misrouting.happened(Cause.ROUTER, f"{member.name} left the fleet")
 
     def synced(self, member: Member) -> None:
         """Tell that all is learnt that a node knows."""

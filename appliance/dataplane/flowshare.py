@@ -30,6 +30,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import NamedTuple
 
 from appliance.dataplane.abi import (
@@ -96,38 +97,6 @@ def round_time(idle: int) -> int:
     return max(1, idle // 3)
 
 
-def flows_of(memory: Memory, first: int, count: int, least: int = 1) -> Iterator[Remembered]:
-    """The living flows with at least so many seconds left in some ways; `first` and `count` are multiples of PIECE, or
-    `count` is the whole table's.
-
-    A flow has no owner, and is passed over, from the start of a program that is in a fleet until its next packet.
-    """
-    time, bits = memory.time, name_bits(memory)
-    for start in range(first, min(first + count, memory.shape.owners), PIECE):
-        size = min(PIECE, memory.shape.owners - start)
-        owners = memory.owner_part(start, size)
-        if not any(bytes(owners)):
-            continue
-        pairs = zip(memory.flow_part(start, size).tolist(), owners.tolist(), strict=True)
-        for at, (way, owner) in enumerate(pairs, start):
-            left = (way - time) & _MASK
-            if owner and way and least <= left <= HALF_TIME:
-                name = at // WAYS << (WHOLE - bits) | way >> WAY_TAG_SHIFT
-                yield Remembered(name, owner, left, bool(way & CANDIDATE))
-
-
-def whose(memory: Memory, number: int) -> tuple[ServiceKey, Address] | None:
-    """The service and the backend that a destination's number stands for, or stood for until a moment ago."""
-    get = memory.identities.get
-    if not 0 < number < memory.shape.destinations or not get(number, "used"):
-        return None
-    try:
-        protocol = Protocol(get(number, "protocol"))
-    except ValueError:
-        return None
-    return ServiceKey(memory.address(number, "vip"), get(number, "port"), protocol), memory.backend(number)
-
-
 class Foreign:
     """What was stored of flows that others told of. As long as a way is as it was stored, its flow comes elsewhere.
 
@@ -147,6 +116,42 @@ class Foreign:
     def piece(self, first: int) -> array[int] | None:
         """Return what was stored from a multiple of PIECE on; None: nothing."""
         return self._pieces.get(first)
+
+
+def flows_of(
+    memory: Memory, first: int, count: int, least: int = 1, but: Foreign | None = None
+) -> Iterator[Remembered]:
+    """The living flows with at least so many seconds left in some ways, `but` for those that go by other nodes.
+
+    `first` and `count` are multiples of PIECE, or `count` is the whole table's.
+
+    A flow has no owner, and is passed over, from the start of a program that is in a fleet until its next packet.
+    """
+    time, bits = memory.time, name_bits(memory)
+    for start in range(first, min(first + count, memory.shape.owners), PIECE):
+        size = min(PIECE, memory.shape.owners - start)
+        owners = memory.owner_part(start, size)
+        if not any(bytes(owners)):
+            continue
+        others = but.piece(start) if but is not None else None
+        parts = zip(memory.flow_part(start, size).tolist(), owners.tolist(), others or repeat(0), strict=False)
+        for at, (way, owner, other) in enumerate(parts, start):
+            left = (way - time) & _MASK
+            if owner and way and way != other and least <= left <= HALF_TIME:
+                name = at // WAYS << (WHOLE - bits) | way >> WAY_TAG_SHIFT
+                yield Remembered(name, owner, left, bool(way & CANDIDATE))
+
+
+def whose(memory: Memory, number: int) -> tuple[ServiceKey, Address] | None:
+    """The service and the backend that a destination's number stands for, or stood for until a moment ago."""
+    get = memory.identities.get
+    if not 0 < number < memory.shape.destinations or not get(number, "used"):
+        return None
+    try:
+        protocol = Protocol(get(number, "protocol"))
+    except ValueError:
+        return None
+    return ServiceKey(memory.address(number, "vip"), get(number, "port"), protocol), memory.backend(number)
 
 
 class FlowLearner:

@@ -14,7 +14,8 @@ they learn of a change at different moments:
 
 So of the times `changed` and `diverted` the later one holds. As long as another node's `now` differs, the slot counts
 as changed just now: nodes that see a backend's health differently for hours keep the slots concerned tracked for so
-long. That costs what tracking costs, and no flow. Every node tells its tracked slots again every `retell` seconds.
+long. That costs what tracking costs, and no flow. Every `retell` seconds a node tells again of the tracked slots by
+which flows went elsewhere, and of all of them while another node's table is another one.
 
 After `was` has become `now` at one node and not yet at another, the two answer older flows differently for some
 seconds. Nothing depends on it: what is older is remembered by then, and what is new is remembered until un-tracking.
@@ -72,8 +73,11 @@ def retell(idle: int, grace: int) -> int:
     return max(1, min(idle // 20, grace // 4))
 
 
-def shared(tables: Tables, key: ServiceKey, within: int | None = None) -> list[SharedSlots]:
-    """The tracked slots of a service, or those of them that changed in the last `within` seconds."""
+def shared(tables: Tables, key: ServiceKey, within: int | None = None, diverted: int = -1) -> list[SharedSlots]:
+    """The tracked slots of a service, or those of them that changed in the last `within` seconds.
+
+    Or, with `diverted`, by which a packet went elsewhere within that many.
+    """
     slots, entry, memory = tables.slots(key), tables.entry(key), tables.memory
     if slots is None or entry is None or slots.since is not None:
         return []
@@ -82,8 +86,9 @@ def shared(tables: Tables, key: ServiceKey, within: int | None = None) -> list[S
         at = slots.first + number
         now, was = memory.slots[at] & (memory.tracked - 1), get(at, "was")
         changed = max(0, time - get(at, "changed"))
-        if within is None or changed <= within:
-            ages = SharedSlot(number, changed, max(0, time - get(at, "diverted")))
+        astray = max(0, time - get(at, "diverted"))
+        if within is None or changed <= within or astray <= diverted:
+            ages = SharedSlot(number, changed, astray)
             found.setdefault((now if was == ASK_PREVIOUS else was, now), []).append(ages)
     who = _addresses(memory, entry)
     return [SharedSlots(who.get(was), who.get(now), tuple(each)) for (was, now), each in found.items()]

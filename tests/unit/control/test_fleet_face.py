@@ -16,7 +16,7 @@ from appliance.fleet.difference import Ranges
 from appliance.fleet.status import FleetStatus
 from appliance.model import ServiceKey
 from tests.unit.control.sample import DNS, TLS, WEB, config, service
-from tests.unit.fleet.samples import RANGES, TROUBLED
+from tests.unit.fleet.fleets import RANGES, TROUBLED
 
 
 class Face:
