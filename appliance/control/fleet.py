@@ -157,7 +157,7 @@ class FleetNode:
     def _configured(self, config: Config) -> None:
         self.voice.configured(config)
         self._last.configured(config)
-        self.told.forget_tables(self._services())
+        self.tell(list(self.told.changed_services(self._services())))
         self.slots.changed(self._services())
         self._slots_later()
         self.view_changed()

@@ -42,7 +42,8 @@ class Other:
             for service in record.services:
                 self.load[service.service] = {one.backend: one.flows for one in service.backends}
         elif isinstance(record, Tables):
-            self.tables = self.tables | {one.service: one for one in record.entries}
+            found = self.tables | {one.service: one for one in record.entries}
+            self.tables = {key: one for key, one in found.items() if one.slot_count}
         elif isinstance(record, Announces):
             self.announces |= {one.vip: one.how for one in record.entries}
 

@@ -72,10 +72,13 @@ class Told:
         for piece in pieces(changed):
             yield Tables(piece)
 
-    def forget_tables(self, kept: Iterable[ServiceKey]) -> None:
-        """Forget the tables of all other services."""
+    def changed_services(self, kept: Iterable[ServiceKey]) -> Iterator[Record]:
+        """Yield which services are gone; all but these are."""
         staying = set(kept)
+        gone = [TableDigest(key, 0, bytes(DIGEST), bytes(DIGEST)) for key in self.tables if key not in staying]
         self.tables = {key: one for key, one in self.tables.items() if key in staying}
+        for piece in pieces(gone):
+            yield Tables(piece)
 
     def changed_announces(self, now: Mapping[Address, How]) -> Iterator[Record]:
         """Yield how VIPs are announced, those that are announced otherwise than was told."""

@@ -128,7 +128,10 @@ class Load:
 
 
 class TableDigest(NamedTuple):
-    """What a service's table is like: digests of the slots by backend address, and of the service's configuration."""
+    """What a service's table is like: digests of the slots by backend address, and of the service's configuration.
+
+    A service that is gone has 0 slots.
+    """
 
     service: ServiceKey
     slot_count: int

@@ -17,6 +17,10 @@ its service. So nothing has to be computed balancer by balancer, or slot by slot
                        the order of time, each after a sweep. Sweeping before every change is as good as every second:
                        the conditions of a sweep, once true, remain true until something changes.
 
+What balancers tell is counted as told by those who saw the packets, once for each round. What each tells of the slots
+that it tracks is counted from the share of slots that is tracked, and so is the most that it can be: as long as tables
+are the same, only those slots are told again by which flows go elsewhere.
+
 What is left out: the flow table never runs full (how many flows it holds is reported), packets are lost only where a
 balancer is dead and still routed to, clients do not come back after a break, and UDP. Of an LRU table of bounded size
 there is only the time after which it pushes a silent flow out (`schemes.patience`).

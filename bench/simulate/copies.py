@@ -1,30 +1,33 @@
 """Settled slots: all balancers' copies of one slot, in one memory, with the product's rules for both halves.
 
 What comes to a balancer: its own sight of each change; from the exchange that others track the slot, what they have
-`diverted`, and their remembered flows. A record is on its way for `delay`, and `repair` longer each time that it is
-lost. Where all say the same at about the same time (that a slot has changed), the first and the last stand for all.
+`diverted`, and their remembered flows: at once what the program tells as news, and the rest in the daemon's rounds, by
+those who saw the packets. A record is on its way for `delay`, and `repair` longer each time that it is lost. Where all
+say the same at about the same time (that a slot has changed), the first and the last stand for all.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from itertools import islice
 
 from appliance.dataplane.abi import FIN_LIFE
 from appliance.dataplane.enums import DeadPolicy, Reason
+from appliance.dataplane.flowshare import round_time
 from appliance.dataplane.hashing import MASK
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
 from appliance.dataplane.model.packet import FIN, Transport
 from appliance.dataplane.model.tracking import Tracking
 from appliance.dataplane.shape import Shape, power_of_two
-from appliance.dataplane.slots import SlotTable
+from appliance.dataplane.slots import SlotTable, ToldSlot
+from appliance.dataplane.slotshare import retell
 from appliance.model import Protocol, ServiceKey
 from bench.simulate.ground import Ground
-from bench.simulate.learning import learn_flow, learn_slot
+from bench.simulate.learning import learn_flow, learn_slot, told_slot
 from bench.simulate.router import FOR_EVER
 from bench.simulate.schemes import Connection, Kept, Telling, hash_at
 from bench.simulate.site import Site
@@ -37,6 +40,18 @@ ROOM = 12
 def second(time: float) -> int:
     """The coarse clock at a time; it never stands at 0."""
     return int(time) + 1
+
+
+def next_round(flow: Connection, who: int, time: float, idle: int) -> float:
+    """When a balancer's round comes to a flow next. A round takes all the time there is, so each flow has its own."""
+    every = round_time(idle)
+    begins = ((flow.name + who * 0x9E3779B97F4A7C15) * 0xD6E8FEB86659FD93 >> 16 & 0xFFFFFFFF) * every / 2**32
+    return begins + ((time - begins) // every + 1) * every
+
+
+def first_retelling(who: int, idle: int) -> float:
+    """When a balancer says all about its tracked slots for the first time; from then on it does so regularly."""
+    return (who * 0xD6E8FEB86659FD93 & 0xFFFFFFFF) * retell(idle, idle) / 2**32
 
 
 @dataclass(frozen=True)
@@ -56,22 +71,6 @@ class Channel:
             taken += self.site.repair
 
 
-@dataclass
-class Told:
-    """How many entries the exchange carried."""
-
-    flows: dict[int, int] = field(default_factory=dict)
-    """By minute: entries about flows."""
-    diverted: dict[int, int] = field(default_factory=dict)
-    """By minute: entries about slots, to say that flows still go elsewhere."""
-
-    @staticmethod
-    def count(where: dict[int, int], time: float) -> None:
-        """One more."""
-        minute = int(time // 60)
-        where[minute] = where.get(minute, 0) + 1
-
-
 class Copies:
     """Settled slots; with a channel balancers tell each other, without one they do not."""
 
@@ -82,7 +81,7 @@ class Copies:
         site = ground.history.site
         self.name = "settled slots" if channel else "settled slots, no exchange"
         self._ground, self._channel, self._rules = ground, channel, rules
-        self._idle, self._refresh = site.idle, site.refresh
+        self._idle, self._round, self._retell = site.idle, round_time(site.idle), retell(site.idle, site.idle)
         capacity, steps = power_of_two(len(ground.backends), 2), len(ground.steps)
         shape = Shape(
             services=2,
@@ -90,6 +89,7 @@ class Copies:
             slots=power_of_two(site.balancers, 4),
             sets=power_of_two(int(ROOM * (flows + 100)) // 8, 64),
             fragment_sets=2,
+            fleet=channel is not None,
         )
         self._memory = Memory.plain(shape)
         self._memory.settings.put(0, "idle", site.idle)
@@ -113,7 +113,8 @@ class Copies:
         self._looked = [-FOR_EVER] * site.balancers
         self._diverted: list[Telling] = []
         self._last_diverted: dict[int, Telling] = {}
-        self.told = Told()
+        self.told: dict[int, int] = {}
+        """By minute: entries about flows that the exchange carried."""
         self.kept: list[tuple[float, float]] = []
         """From when to when a balancer remembered a flow; with an exchange, all of them."""
 
@@ -150,16 +151,18 @@ class Copies:
         peer = next((one for one in range(len(self._at)) if one != who and there(one, time)), None)
         if self._channel is None or peer is None:
             return
-        other = self._current(peer, time)
+        other, coarse = self._current(peer, time), second(time)
         if other.tracked:
-            slot, coarse = other.slot(0), second(time)
-            learn_slot(table, 0, slot.was, coarse - slot.changed, coarse - slot.diverted, coarse)
+            learn_slot(table, 0, told_slot(other, 0, coarse), coarse, self._idle, joining=True)
+        elif other.owners() != table.owners():  # as `slotshare.learn_table`
+            now = other.owners()[0]
+            learn_slot(table, 0, ToldSlot(now, now, 0, self._idle), coarse, self._idle, joining=True)
 
     def closed(self, flow: Connection, time: float) -> None:
         """Note for how long the flow was remembered."""
         kept = flow.kept.pop(self.name, None)
         if kept is not None:
-            told = kept.tellings[-1].value + self._idle if kept.tellings else kept.until
+            told = max((telling.value + self._idle for telling in kept.tellings if telling.told), default=kept.until)
             self.kept.append((kept.since, told))
 
     def _hash(self, flow: Connection, who: int) -> int:
@@ -193,7 +196,7 @@ class Copies:
             others = ground.history.seen(step.number).by_others(who) if self._channel and step.moved else None
             if self._channel and others:
                 delay = self._channel.delay(step.number, who)
-                coming += [(seen + delay, -1) for seen in others if seen + delay > born]
+                coming += [(seen + delay, -number) for seen in others if seen + delay > born]
         self._coming[who] = sorted(coming, reverse=True)
         self._due[who] = self._coming[who][-1][0] if coming else FOR_EVER
         self._looked[who] = born
@@ -208,11 +211,12 @@ class Copies:
         for when, number, telling in events:
             coarse = second(when)
             self._sweep(table, who, when)
-            if telling is not None:
-                sent = second(telling.time)
-                learn_slot(table, 0, None, sent - telling.changed, sent - telling.value, coarse)
+            if telling is not None and telling.slot is not None:
+                told = replace(telling.slot, diverted=second(telling.time) - telling.value)
+                learn_slot(table, 0, told, coarse, self._idle)
             elif number < 0:
-                learn_slot(table, 0, None, 0, None, coarse)
+                step = self._ground.steps[-number]
+                learn_slot(table, 0, ToldSlot(step.former, step.owner, 0, 2 * self._idle), coarse, self._idle)
             else:
                 self._at[who] = number
                 table.assign([self._ground.steps[number].owner], coarse)
@@ -237,7 +241,7 @@ class Copies:
             if telling.sender != who and telling.told:
                 arrival = telling.time + self._channel.delay(telling.name, who)
                 if self._looked[who] < arrival <= time:
-                    found.append((arrival, -2, telling))
+                    found.append((arrival, 0, telling))
         return found
 
     def _learn(self, flow: Connection, who: int, time: float) -> None:
@@ -245,62 +249,68 @@ class Copies:
         kept = flow.kept.get(self.name)
         if self._channel is None or kept is None:
             return
-        for telling in reversed(kept.tellings):
+        coarse = second(time)
+        self._clock(coarse)
+        for telling in kept.tellings:
             own = telling.sender == who and telling.time >= self._born.get(who, 0.0)
-            if own or not telling.told:
-                continue
-            arrival = telling.time + self._channel.delay(telling.name, who)
-            if arrival <= time:
-                coarse = second(time)
+            if telling.told and not own and telling.time + self._channel.delay(telling.name, who) <= time:
                 left = telling.value + self._idle - coarse
-                learn_flow(self._memory, self._hash(flow, who), flow.owner, left, coarse)
-                return
+                learn_flow(self._memory, self._entries[self._at[who]], self._hash(flow, who), flow.owner, telling, left)
 
     def _note(self, flow: Connection, who: int, time: float, transport: Transport, table: SlotTable) -> None:
         """After a packet of a tracked slot: what is remembered now, and what will be told of it, and when."""
-        coarse = second(time)
-        kept = flow.kept.get(self.name)
+        coarse, kept = second(time), flow.kept.get(self.name)
+        news = list(self._tracking.news)
+        self._tracking.news.clear()
         if self._remembered:
             if kept is None:
                 kept = flow.kept[self.name] = Kept(time, who)
             elif self._channel is None and kept.where != who:
                 self.kept.append((kept.since, kept.until))
                 kept.since = time
-            kept.where, kept.confirmed = who, False
+            kept.where = who
         if kept is None:
             return
-        kept.until = time + (min(FIN_LIFE, self._idle) if transport.flags & FIN else self._idle)
+        closing = bool(transport.flags & FIN) and self._idle > FIN_LIFE
+        kept.until = time + (FIN_LIFE if closing else self._idle)
         if self._channel is None:
             return
-        last = kept.tellings[-1] if kept.tellings else None
-        if self._remembered or last is None:
-            kept.tellings.append(Telling(time, who, coarse))
-            Told.count(self.told.flows, time)
-        elif last.sender == who and last.time >= time:
-            last.value = coarse
-        else:
-            since = last.time if last.sender == who else min(last.time, time)
-            kept.tellings.append(self._later(since, who, time, coarse))
-            Told.count(self.told.flows, kept.tellings[-1].time)
-        if not self._remembered and not kept.confirmed:
-            kept.confirmed = True
-            Told.count(self.told.flows, time)
-        del kept.tellings[:-4]
+        for one in news:
+            value = one.expiry - self._idle
+            kept.tellings.append(Telling(time, who, value, news=True, candidate=one.candidate, opened=one.opened))
+            self._count_entry(time)
+        self._in_round(kept, flow, who, time, closing=closing)
+        del kept.tellings[:-6]
         if self._memory.histories.get(who, "diverted") == coarse:
             self._divert(who, time, coarse, table)
 
-    def _later(self, last: float, who: int, time: float, coarse: int) -> Telling:
-        when = max(time, last + self._refresh)
-        return Telling(when, who, coarse, 0, self._ground.history.roster.goes(who, time) > when)
+    def _count_entry(self, time: float) -> None:
+        minute = int(time // 60)
+        self.told[minute] = self.told.get(minute, 0) + 1
+
+    def _in_round(self, kept: Kept, flow: Connection, who: int, time: float, *, closing: bool) -> None:
+        """The daemon's next round tells of the flow again, if it is still alive then; what has ended it leaves out."""
+        pending = next((one for one in reversed(kept.tellings) if one.sender == who and one.time >= time), None)
+        if pending is not None and not pending.news:
+            pending.value = second(time)
+            pending.told = pending.told and not closing
+            return
+        when = next_round(flow, who, time, self._idle)
+        told = not closing and self._ground.history.roster.goes(who, time) > when
+        kept.tellings.append(Telling(when, who, second(time), told))
+        if told:
+            self._count_entry(when)
 
     def _divert(self, who: int, time: float, coarse: int, table: SlotTable) -> None:
-        """A flow went elsewhere than the present answer: others have to go on tracking."""
+        """A flow went elsewhere than the present answer: others hear of it with the tracked slots, again and again."""
         last = self._last_diverted.get(who)
         if last is not None and last.time >= time:
             last.value = coarse
             return
-        telling = self._later(last.time if last else -FOR_EVER, who, time, coarse)
-        telling.changed = table.slot(0).changed
-        self._last_diverted[who] = telling
+        when = first_retelling(who, self._idle)
+        while when <= time:
+            when += self._retell
+        slot = replace(told_slot(table, 0, coarse), changed=second(when) - table.slot(0).changed)
+        told = self._ground.history.roster.goes(who, time) > when
+        self._last_diverted[who] = telling = Telling(when, who, coarse, told, slot=slot)
         insort(self._diverted, telling)
-        Told.count(self.told.diverted, telling.time)

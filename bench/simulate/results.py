@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from appliance.dataplane.flowshare import round_time
 from appliance.dataplane.slots import SlotTable
+from appliance.dataplane.slotshare import retell
 from bench.simulate import sizes
 from bench.simulate.churn import Cause, Churn
 from bench.simulate.copies import Channel, Copies
@@ -20,7 +22,7 @@ from bench.simulate.slot import Run
 OURS, ALONE = "settled slots", "settled slots, no exchange"
 FULL, SHARED = FullTracking.name, SharedTracking.name
 SCHEMES = (OURS, ALONE, FULL, SHARED, SecondChance.name, Stateless.name)
-CALM = 8
+CALM = 3
 """Slots that never change of which so many are simulated, to show that nothing happens in them."""
 
 
@@ -61,7 +63,7 @@ def shared_entries(site: Site) -> float:
     """Entries a second where every flow is told at its beginning, confirmed, and told again while it lives."""
     again = 0.0
     for kind in site.kinds:
-        again += kind.share * sum(1 + life // site.refresh for life in kind.lifetimes) / len(kind.lifetimes)
+        again += kind.share * sum(1 + life // round_time(site.idle) for life in kind.lifetimes) / len(kind.lifetimes)
     return site.arrivals * again
 
 
@@ -99,7 +101,7 @@ def run(
     result = Result(name, site, broken={scheme: {} for scheme in SCHEMES})
     result.tracked = {scheme: [0.0] * minutes for scheme in (OURS, ALONE)}
     result.flows = {scheme: [0.0] * minutes for scheme in (OURS, ALONE)}
-    told = {"flows": [0.0] * minutes, "diverted": [0.0] * minutes}
+    told = [0.0] * minutes
     waits = patience(site, site.lru * site.balancers), patience(site, site.lru)
     groups = _groups(history)
     total = sum(len(group.slots) for group in groups)
@@ -118,7 +120,7 @@ def _slot(
     router: Router,
     waits: tuple[float, float],
     weight: float,
-    told: dict[str, list[float]],
+    told: list[float],
     rules: Callable[..., SlotTable],
 ) -> None:
     site, views = result.site, Views(ground)
@@ -141,27 +143,28 @@ def _slot(
         for since, until in copies.kept:
             for minute in range(int(since // 60) + 1, min(int(until // 60) + 1, len(series))):
                 series[minute] += weight * share
-    for name, counts in (("flows", ours.told.flows), ("diverted", ours.told.diverted)):
-        for minute, count in counts.items():
-            if minute < len(told[name]):
-                told[name][minute] += count * weight
+    for minute, count in ours.told.items():
+        if minute < len(told):
+            told[minute] += count * weight
 
 
-def _exchange(result: Result, history: History, told: dict[str, list[float]]) -> None:
-    """From entries to bytes. A change is told by every balancer, in one burst of its own."""
+def _exchange(result: Result, history: History, told: list[float]) -> None:
+    """From entries to bytes. Every balancer tells what changes, in one burst, and what it tracks, again and again."""
     site = history.site
-    minutes = len(told["flows"])
-    entries = [count / 60 for count in told["flows"]]
-    slots = [count / 60 for count in told["diverted"]]
+    minutes = len(told)
+    entries = [count / 60 for count in told]
+    every = retell(site.idle, site.idle)
+    slots = [share * site.table * site.balancers / every for share in result.tracked[OURS]]
     octets = [sizes.flows(count, site.balancers, site.backends) for count in entries]
-    for minute, count in enumerate(slots):
-        octets[minute] += sizes.slots(1, 1, count)
+    for minute, share in enumerate(result.tracked[OURS]):
+        tracked = share * site.table
+        octets[minute] += sizes.slots(tracked, min(tracked, site.backends), site.balancers) / every
     for event, changed, left in zip(history.churn.backends, history.changed, history.left, strict=True):
         minute = int(event.time // 60)
         if changed and minute < minutes:
             result.events.append((event.time, changed))
             slots[minute] += changed * site.balancers / 60
             octets[minute] += sizes.slots(changed, left, site.balancers) / 60
-    every = shared_entries(site)
-    result.entries = {OURS: entries, "slots": slots, SHARED: [every] * minutes}
-    result.received = {OURS: octets, SHARED: [sizes.flows(every, site.balancers, site.backends)] * minutes}
+    full = shared_entries(site)
+    result.entries = {OURS: entries, "slots": slots, SHARED: [full] * minutes}
+    result.received = {OURS: octets, SHARED: [sizes.flows(full, site.balancers, site.backends)] * minutes}

@@ -11,6 +11,7 @@ from typing import Protocol
 from appliance.dataplane.enums import State
 from appliance.dataplane.hashing import MASK
 from appliance.dataplane.model.packet import ACK, FIN, SYN, Transport
+from appliance.dataplane.slots import ToldSlot
 from bench.simulate.ground import Views
 from bench.simulate.site import Site
 
@@ -28,8 +29,13 @@ class Telling:
     time: float
     sender: int
     value: int = field(compare=False)
-    changed: int = field(compare=False, default=0)
     told: bool = field(compare=False, default=True)
+    news: bool = field(compare=False, default=False)
+    """Told by the program at once; otherwise by the daemon, in its round."""
+    candidate: bool = field(compare=False, default=False)
+    opened: bool = field(compare=False, default=False)
+    slot: ToldSlot | None = field(compare=False, default=None)
+    """What is said of a slot, but for `diverted`, which `value` is."""
 
     @property
     def name(self) -> int:
@@ -44,7 +50,6 @@ class Kept:
     since: float
     where: int
     tellings: list[Telling] = field(default_factory=list)
-    confirmed: bool = False
     until: float = 0.0
 
 

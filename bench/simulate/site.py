@@ -32,7 +32,6 @@ class Site:
     delay: float = field(default=0.02, metadata={"help": "seconds that a record of the exchange takes"})
     loss: float = field(default=0.01, metadata={"help": "share of datagrams that are lost and sent again"})
     repair: float = field(default=0.05, metadata={"help": "seconds that sending again takes"})
-    refresh: float = field(default=300.0, metadata={"help": "seconds after which what still lives is told again"})
     lru: int = field(default=1_000_000, metadata={"help": "flows that a balancer holds at most where it tracks all"})
     kinds: tuple[Kind, ...] = DEFAULT
     seed: int = field(default=1, metadata={"help": "the same seed gives the same figures"})
@@ -53,7 +52,6 @@ class Site:
             ("delay", 1e-6, self.idle / 4),
             ("loss", 0, 0.9),
             ("repair", 0, self.idle / 4),
-            ("refresh", 1, 1e6),
             ("lru", 1, 10**10),
         ):
             value = getattr(self, name)

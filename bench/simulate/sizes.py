@@ -23,13 +23,13 @@ ADDRESS = 5
 FLOWS = RECORD + SERVICE + ADDRESS + 1
 FLOW = 8 + 2 + 1
 """Flows of one backend, and each of them: name, life, flags."""
-SLOTS = RECORD + SERVICE + 4 + ADDRESS
+SLOTS = RECORD + SERVICE + 4 + 2 * ADDRESS
 SLOT = 4 + 2 + 2
-"""Slots with one `was`, and each of them: number, `changed`, `diverted`."""
-HELLO = IP_UDP + ENVELOPE + 2 + 8 + 6 + 62
+"""Slots with one `was` and one `now`, and each of them: number, `changed`, `diverted`."""
+HELLO = IP_UDP + ENVELOPE + 2 + 8 + 6 + 63
 """With names of some 14 octets."""
-HEARD = 16
-"""For each balancer heard: its life and nonce."""
+HEARD = 18
+"""For each balancer heard: its life, nonce and mark."""
 HELLO_ROOM = (MOST + IP_UDP - HELLO) // HEARD
 """So many balancers fit into a HELLO."""
 BATCH = 0.005

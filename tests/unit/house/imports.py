@@ -157,6 +157,7 @@ PURE_FLEET = (
         "orders",
         "outbox",
         "pacing",
+        "receipts",
         "peer",
         "reader",
         "records",

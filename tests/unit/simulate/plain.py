@@ -13,19 +13,21 @@ from heapq import heapify, heappop, heappush
 from ipaddress import IPv4Address
 from random import Random
 
+from appliance.dataplane.abi import FIN_LIFE
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
 from appliance.dataplane.enums import Reason, State
 from appliance.dataplane.hashing import coefficients, flow_hash, slot_of
 from appliance.dataplane.lookup import Entry
 from appliance.dataplane.memory import Memory
-from appliance.dataplane.model.packet import TCP, Ip, Transport
+from appliance.dataplane.model.packet import FIN, TCP, Ip, Transport
 from appliance.dataplane.model.tracking import Tracking
 from appliance.dataplane.shape import Shape
-from appliance.dataplane.slots import SlotTable
+from appliance.dataplane.slots import SlotTable, ToldSlot
+from appliance.dataplane.slotshare import learn_table, retell
 from appliance.dataplane.tables import Tables
-from bench.simulate.copies import SERVICE, Channel, second
+from bench.simulate.copies import SERVICE, Channel, first_retelling, next_round, second
 from bench.simulate.history import FIRST_BACKEND, History
-from bench.simulate.learning import learn_flow, learn_slot
+from bench.simulate.learning import learn_flow, learn_slot, told_slot
 from bench.simulate.schemes import Connection, Telling
 
 SEED = bytes(range(16))
@@ -89,6 +91,7 @@ class Balancer:
 
     number: int
     history: History
+    talks: bool
     tables: Tables = field(init=False)
     tracking: Tracking = field(init=False)
     remembered: bool = False
@@ -96,7 +99,8 @@ class Balancer:
     known: int = -1
 
     def __post_init__(self) -> None:
-        self.tables = Tables(Memory.plain(Shape(services=8, destinations=512, slots=1 << 12, sets=1 << 12)))
+        shape = Shape(services=8, destinations=512, slots=1 << 12, sets=1 << 12, fleet=self.talks)
+        self.tables = Tables(Memory.plain(shape))
         self.tracking = Tracking(self.memory, self._count)
 
     @property
@@ -159,9 +163,9 @@ class Plain:
         self.remembered = 0
         self._owners: dict[int, int] = {}
         self._clients = Clients(site.table)
-        self._told: list[tuple[Telling, int, object]] = []
-        self._flow_last: dict[int, Telling] = {}
-        self._slot_last: dict[tuple[int, int], Telling] = {}
+        self._told: list[tuple[Telling, Packet]] = []
+        self._ever: set[int] = set()
+        self._pending: dict[tuple[int, int], Telling] = {}
         self._order = 0
         self._queue: list[tuple[float, int, str, tuple[object, ...]]] = []
         for packet in sorted(packets, key=lambda packet: (packet.time, packet.order)):
@@ -172,12 +176,17 @@ class Plain:
         for event in history.churn.balancers:
             for who in event.balancers:
                 self._at(event.time, "join" if event.up else "go", who)
+        for who in range(site.balancers if channel else 0):
+            time, every = first_retelling(who, site.idle), retell(site.idle, site.idle)
+            while time < site.duration:
+                self._at(time, "retell", who)
+                time += every
         for tick in range(int(site.duration) + 1):
             self._at(float(tick), "tick")
         heapify(self._queue)
 
     def _new(self, who: int, time: float) -> Balancer:
-        balancer = Balancer(who, self.history)
+        balancer = Balancer(who, self.history, self.channel is not None)
         balancer.clock(max(1, second(time)))
         balancer.see(self.history.known(who, time))
         return balancer
@@ -206,52 +215,61 @@ class Plain:
         if self.channel:
             for other in range(self.history.site.balancers):
                 if other != who:
-                    self._at(time + self.channel.delay(number, other), "changed", other, changed)
+                    said = {slot: told_slot(balancer.slots, slot, second(time)) for slot in changed}
+                    self._at(time + self.channel.delay(number, other), "slots", other, said)
 
-    def _changed(self, time: float, who: int, changed: list[int]) -> None:
+    def _slots(self, time: float, who: int, said: dict[int, ToldSlot]) -> None:
         balancer = self.balancers.get(who)
         if balancer:
-            for slot in changed:
-                learn_slot(balancer.slots, slot, None, 0, None, second(time))
+            for slot, told in said.items():
+                learn_slot(balancer.slots, slot, told, second(time), self.history.site.idle)
+
+    def _retell(self, time: float, who: int) -> None:
+        """Say everything about tracked slots again."""
+        balancer = self.balancers.get(who)
+        if balancer is None or self.channel is None:
+            return
+        balancer.clock(second(time))
+        said = {slot: told_slot(balancer.slots, slot, second(time)) for slot in sorted(balancer.slots.tracked)}
+        name = Telling(time, who, 0).name
+        for other in range(self.history.site.balancers):
+            if other != who:
+                self._at(time + self.channel.delay(name, other), "slots", other, said)
 
     def _join(self, time: float, who: int) -> None:
         self.balancers[who] = balancer = self._new(who, time)
         others = [one for number, one in sorted(self.balancers.items()) if number != who]
         if self.channel is None or not others:
             return
-        coarse = second(time)
+        coarse, idle = second(time), self.history.site.idle
+        others[0].clock(coarse)
         for number in sorted(others[0].slots.tracked):
-            slot = others[0].slots.slot(number)
-            learn_slot(balancer.slots, number, slot.was, coarse - slot.changed, coarse - slot.diverted, coarse)
-        for telling, slot_number, packet in self._told:
+            learn_slot(balancer.slots, number, told_slot(others[0].slots, number, coarse), coarse, idle, joining=True)
+        addresses = {index: FIRST_BACKEND + index - 1 for index in range(1, balancer.entry.capacity)}
+        learn_table(balancer.tables, SERVICE, [addresses.get(one) for one in others[0].slots.owners()], joining=True)
+        for telling, packet in self._told:
             arrival = telling.time + self.channel.delay(telling.name, who)
-            if isinstance(packet, Packet):
-                if arrival <= time:
-                    self._hear(time, who, telling, slot_number, packet)
-                elif telling.sender == who:
-                    self._at(arrival, "hear", who, telling, slot_number, packet)
+            if arrival <= time:
+                self._hear(time, who, telling, packet)
+            elif telling.sender == who:
+                self._at(arrival, "hear", who, telling, packet)
 
-    def _tell(self, time: float, telling: Telling, slot: int, packet: Packet | None) -> None:
-        if telling.time > time or (telling.sender not in self.balancers):
+    def _tell(self, time: float, telling: Telling, packet: Packet) -> None:
+        if telling.sender not in self.balancers or not telling.told:
             return
-        self._told.append((telling, slot, packet))
+        self._told.append((telling, packet))
         assert self.channel is not None
         for other in range(self.history.site.balancers):
             if other != telling.sender:
-                arrival = time + self.channel.delay(telling.name, other)
-                self._at(arrival, "hear", other, telling, slot, packet)
+                self._at(time + self.channel.delay(telling.name, other), "hear", other, telling, packet)
 
-    def _hear(self, time: float, who: int, telling: Telling, slot: int, packet: Packet | None) -> None:
+    def _hear(self, time: float, who: int, telling: Telling, packet: Packet) -> None:
         balancer, coarse = self.balancers.get(who), second(time)
-        if balancer is None:
-            return
-        if packet is None:
-            sent = second(telling.time)
-            learn_slot(balancer.slots, slot, None, sent - telling.changed, sent - telling.value, coarse)
-        elif packet.flow.name not in self.broken:
+        if balancer is not None and packet.flow.name not in self.broken:
+            balancer.clock(coarse)
             left = telling.value + self.history.site.idle - coarse
-            flow = self._hash(packet)
-            learn_flow(balancer.memory, flow, self._owners[packet.flow.name], left, coarse)
+            owner = self._owners[packet.flow.name]
+            learn_flow(balancer.memory, balancer.entry, self._hash(packet), owner, telling, left)
 
     def _hash(self, packet: Packet) -> int:
         source, port = self._clients.of(packet)
@@ -276,31 +294,23 @@ class Plain:
             self._note(time, packet, balancer)
 
     def _note(self, time: float, packet: Packet, balancer: Balancer) -> None:
-        """What is told of a flow and of its slot, and when."""
-        coarse, who, name = second(time), packet.who, packet.flow.name
-        last = self._flow_last.get(name)
-        if not balancer.remembered and last is None:
+        """What is told of a flow, and when: news at once, the rest in the daemon's round."""
+        who, name, idle = packet.who, packet.flow.name, self.history.site.idle
+        news = list(balancer.tracking.news)
+        balancer.tracking.news.clear()
+        for one in news:
+            telling = Telling(time, who, one.expiry - idle, news=True, candidate=one.candidate, opened=one.opened)
+            self._tell(time, telling, packet)
+        if balancer.remembered:
+            self._ever.add(name)
+        if name not in self._ever:
             return
-        if balancer.remembered or last is None:
-            self._flow_last[name] = telling = Telling(time, who, coarse)
-            self._tell(time, telling, packet.slot, packet)
-        elif last.sender == who and last.time >= time:
-            last.value = coarse
-        else:
-            since = last.time if last.sender == who else min(last.time, time)
-            self._flow_last[name] = telling = self._later(since, who, time, coarse)
-            self._at(telling.time, "tell", telling, packet.slot, packet)
-        place = balancer.slots.first + packet.slot
-        if balancer.memory.histories.get(place, "diverted") == coarse:
-            previous = self._slot_last.get((packet.slot, who))
-            if previous is not None and previous.time >= time:
-                previous.value = coarse
-                return
-            telling = self._later(previous.time if previous else -1e9, who, time, coarse)
-            telling.changed = balancer.slots.slot(packet.slot).changed
-            self._slot_last[packet.slot, who] = telling
-            self._at(telling.time, "tell", telling, packet.slot, None)
-
-    def _later(self, last: float, who: int, time: float, coarse: int) -> Telling:
-        when = max(time, last + self.history.site.refresh)
-        return Telling(when, who, coarse, 0, self.history.roster.goes(who, time) > when)
+        closing = bool(packet.transport.flags & FIN) and idle > FIN_LIFE
+        pending = self._pending.get((name, who))
+        if pending is not None and pending.time >= time:
+            pending.value, pending.told = second(time), pending.told and not closing
+            return
+        when = next_round(packet.flow, who, time, idle)
+        telling = Telling(when, who, second(time), not closing and self.history.roster.goes(who, time) > when)
+        self._pending[name, who] = telling
+        self._at(when, "tell", telling, packet)

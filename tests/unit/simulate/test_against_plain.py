@@ -30,10 +30,9 @@ def site(balancers: int, seed: int) -> Site:
         idle=60,
         detection=6.0,
         rollout=12.0,
-        delay=1.0,
+        delay=0.3,
         loss=0.2,
-        repair=2.0,
-        refresh=20.0,
+        repair=0.3,
         kinds=KINDS,
         seed=seed,
     )

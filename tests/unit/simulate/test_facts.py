@@ -28,7 +28,7 @@ SMALL = {"balancers": 30, "backends": 20, "arrivals": 40.0, "duration": 1200.0, 
 @lru_cache(maxsize=16)
 def result(scenario: str, rules: type[SlotTable] = SlotTable, **more: float) -> Result:
     """A scenario on a small site."""
-    site = Site(**{"refresh": 30.0, "loss": 0.0, "kinds": KINDS, **SMALL, **more})  # type: ignore[arg-type]
+    site = Site(**{"loss": 0.0, "kinds": KINDS, **SMALL, **more})  # type: ignore[arg-type]
     churn = SCENARIOS[scenario].churn(site)
     return run(scenario, History(site, churn, lambda text: None), churn, lambda text: None, rules)
 
