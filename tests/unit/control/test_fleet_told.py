@@ -81,8 +81,9 @@ def test_tables_that_are_as_they_were_are_not_told_again() -> None:
     other = first[2]._replace(slots=b"8 octets")
     assert list(told.changed_tables([first[0], other])) == [Tables((other,))]
     assert told.digest() != before
-    other = heard(Others(), member(), [*told.changed_tables(first), *told.changed_services(KEYS[:2])])
-    assert told.tables.keys() == other.tables.keys() == set(KEYS[:2])
+    hearer, who = Others(), member()
+    assert heard(hearer, who, told.everything({}, 0.0)).tables.keys() == set(KEYS)
+    assert heard(hearer, who, told.changed_services(KEYS[:2])).tables.keys() == told.tables.keys() == set(KEYS[:2])
 
 
 def test_many_are_told_in_pieces() -> None:
