@@ -165,7 +165,8 @@ def _differences(body: Json, now: float, to: Screen, *, service: str | None) -> 
         said.setdefault(same, []).append(one)
     for (_, message, lasting), found in list(said.items())[:SENTENCES]:
         about = text(found[0].get("service"))
-        more = f" and {len(found) - 1:,} more services" if len(found) > 1 else ""
+        others = len(found) - 1
+        more = f" and {others:,} more service{'s' if others > 1 else ''}" if others else ""
         since = min((_number(one.get("since")) for one in found), default=0.0)
         age = f", for {duration(max(0.0, now - since))}" if lasting else ", since a moment ago"
         subject = f"{about}{more}: " if about and service is None else ""

@@ -73,6 +73,12 @@ class FleetTables:
             for backend in service.backends
         )
 
+    def _blank(self, key: ServiceKey) -> bool:
+        """Whether a service has no table yet that could differ."""
+        tables = self._daemon.instance.data.tables
+        slots = tables.slots(key) if tables is not None else None
+        return slots is None or slots.blank
+
     def grow(self, now: float) -> None:
         """Have as many slots for each service as the node that has most."""
         instance = self._daemon.instance
@@ -107,7 +113,8 @@ class FleetTables:
                 continue
             for key, table in other.tables.items():
                 own, place = mine.get(key), (other.member.life, key)
-                if own is None or own.slot_count != table.slot_count or own.slots == table.slots:
+                alike = own is None or own.slot_count != table.slot_count or own.slots == table.slots
+                if alike or self._blank(key):
                     self._differs.pop(place, None)
                     continue
                 since = self._differs.setdefault(place, now)

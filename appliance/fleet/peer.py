@@ -66,7 +66,8 @@ class Peer:
     def note(self) -> None:
         """Note what has been taken in of it."""
         if self.stream.next is not None and self.member.sync is SyncState.DONE:
-            self.taken.have(self.stream.next - 1)
+            self.member.taken = self.stream.next - 1
+            self.taken.have(self.member.taken)
             self.member.whole_at = self.taken.at
 
     def whole(self, records: list[Record]) -> list[Record]:

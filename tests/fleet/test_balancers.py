@@ -12,6 +12,7 @@ from tests.fleet.checks import (
     named,
     nothing_breaks,
 )
+from tests.fleet.performance import Performance
 from tests.fleet.scenario import Scenario
 from tests.fleet.scenes_balancers import SCENES
 from tests.lab.routers import Frr, missing_daemons
@@ -65,3 +66,18 @@ def test_a_cut_costs_at_most_the_tracked_share(scenario: Scenario) -> None:
 @pytest.mark.parametrize("scenario", named(SCENES))
 def test_what_breaks_without_an_exchange(scenario: Scenario) -> None:
     breaks_without_exchange(scenario)
+
+
+@EXCHANGE
+def test_nothing_is_tracked_and_no_flow_told_before_something_changes() -> None:
+    with Performance(Scenario("quiet", (), needs_exchange=False), exchange=True) as performance:
+        for node in performance.fleet.nodes.values():
+            told = node.ask("fleet")
+            assert [one["state"] for one in told["nodes"]] == ["ready"] * 3
+            assert [one["tracked_slots"] for one in told["nodes"]] == [0] * 3
+            assert len({one["tables"] for one in told["nodes"]}) == 1
+            assert [one["behind"] for one in told["nodes"]] == [0] * 3
+            assert told["well"]
+            reasons = node.ask("status")["reasons"]
+            assert reasons.keys() >= {"probe-answer"}
+            assert not reasons.keys() & {"remembered", "untold", "tracked-hit", "tracked-old", "tracked-new"}
