@@ -21,6 +21,7 @@ from bench import (
     daemon,
     figures,
     fleet,
+    fleet_tables,
     health,
     metrics,
     modes,
@@ -49,7 +50,7 @@ GROUPS: dict[str, Callable[[], list[report.Row]]] = {
     "metrics": metrics.run,
     "console": lambda: console.run() + console_server.run(),
     "routing": lambda: routing.run() + bfd.run(),
-    "fleet": fleet.run,
+    "fleet": lambda: fleet.run() + fleet_tables.run(),
     "appliance": appliance.run,
     "shipping": shipping.run,
 }
