@@ -52,7 +52,9 @@ def breaks_at_most_the_tracked_share(scenario: Scenario, *, cut: bool = True) ->
         for moment in moments:
             performance.perform(moment)
         verdict = _finish(performance)
+        told = performance.fleet.exchange.passed()
     assert len(verdict.broken) <= verdict.at_stake, verdict.text()
+    assert sum(each.cut for each in told) > 0
     _plausible(scenario, verdict)
 
 

@@ -130,6 +130,7 @@ class Performance(Standing):
         """Do one thing, and wait for nothing."""
         fleet, who = self.fleet, step.who
         actions: dict[Do, Callable[[], object]] = {
+            Do.NOTHING: lambda: None,
             Do.BALANCER_DIES: lambda: fleet.nodes[who].lose_power(fleet.exchange),
             Do.BALANCER_STOPS: lambda: fleet.nodes[who].stop(),
             Do.BALANCER_STARTS: lambda: fleet.nodes[who].start(fleet.exchange),
