@@ -24,6 +24,9 @@ WITH_BALANCERS = frozenset({Do.BALANCER_DIES, Do.BALANCER_STOPS, Do.BALANCER_STA
 EXPLAINED = 2
 """Flows at stake of each protocol that every balancer is asked about at the end."""
 
+SHOWN = 8
+"""Broken flows that are told of one by one."""
+
 
 def named(scenarios: Iterable[Scenario]) -> list[object]:
     """Return parameters with the scenarios' names."""
@@ -52,7 +55,9 @@ def breaks_at_most_the_tracked_share(scenario: Scenario, *, cut: bool = True) ->
         for moment in moments:
             performance.perform(moment)
         verdict = _finish(performance)
+        told = performance.fleet.exchange.passed()
     assert len(verdict.broken) <= verdict.at_stake, verdict.text()
+    assert sum(each.cut for each in told) > 0
     _plausible(scenario, verdict)
 
 
@@ -72,6 +77,10 @@ def _finish(performance: Performance) -> Verdict:
     verdict = performance.finish()
     print(f"{performance.scenario.name}: {verdict.text()}")
     print("\n".join(f"   {line}" for line in performance.said))
+    for name, flow in verdict.broken[:SHOWN]:
+        print(
+            f"   {name.protocol} {flow.source}:{flow.port} of {flow.backend} {performance.story(flow)}: {flow.reason}"
+        )
     return verdict
 
 

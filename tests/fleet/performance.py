@@ -58,6 +58,8 @@ class Performance(Standing):
         self._deaths: list[Death] = []
         self._at_stake: set[Name] = set()
         self._moved: set[Name] = set()
+        self._steps: list[tuple[float, str]] = []
+        """When each step was begun, and what it was."""
         self.flows: dict[str, LongFlows] = {}
 
     def stand(self) -> None:
@@ -90,6 +92,7 @@ class Performance(Standing):
             flows.begin_more(NEW[protocol], NEW_FOR)
         began = time.monotonic()
         for step in moment:
+            self._steps.append((time.monotonic(), f"{step.do.name.lower()} {step.who}".strip()))
             self.do(step)
         done = time.monotonic()
         self.wait_noticed()
@@ -117,6 +120,11 @@ class Performance(Standing):
                 wanted = str(self.fleet.address(flow.backend))
                 assert {name: answer["backend"] for name, answer in asked.items()} == dict.fromkeys(asked, wanted), text
 
+    def story(self, flow: FlowRecord) -> str:
+        """Return what the last step before a flow broke was, and when the flow began."""
+        at, step = max((each for each in self._steps if each[0] <= flow.broken_at), default=(0.0, "the beginning"))
+        return f"began {flow.opened_at - at:+.3f} s and broke {flow.broken_at - at:+.3f} s after {step}"
+
     def finish(self) -> Verdict:
         """End all flows, and judge."""
         final = {protocol: flows.stop().flows for protocol, flows in self.flows.items()}
@@ -130,6 +138,7 @@ class Performance(Standing):
         """Do one thing, and wait for nothing."""
         fleet, who = self.fleet, step.who
         actions: dict[Do, Callable[[], object]] = {
+            Do.NOTHING: lambda: None,
             Do.BALANCER_DIES: lambda: fleet.nodes[who].lose_power(fleet.exchange),
             Do.BALANCER_STOPS: lambda: fleet.nodes[who].stop(),
             Do.BALANCER_STARTS: lambda: fleet.nodes[who].start(fleet.exchange),

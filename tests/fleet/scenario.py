@@ -14,6 +14,8 @@ from enum import Enum, auto
 class Do(Enum):
     """What can be done to somebody."""
 
+    NOTHING = auto()
+    """Every flow speaks, new ones begin."""
     BALANCER_DIES = auto()
     """Its machine loses its power: nobody is told, nothing is left."""
     BALANCER_STOPS = auto()
@@ -113,8 +115,7 @@ def well(name: str) -> Step:
     return Step(Do.BACKEND_WELL, name)
 
 
-QUIET = Step(Do.EXCHANGE_MENDED)
-"""Nothing but time: every flow speaks, new ones begin."""
+QUIET = Step(Do.NOTHING)
 FORGOTTEN = Step(Do.FORMER_FORGOTTEN)
 BAD = Step(Do.EXCHANGE_BAD)
 CUT = Step(Do.EXCHANGE_CUT)
