@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from appliance.control.fleet_flows import FlowNews, FlowRound, FlowsLearnt
@@ -56,7 +56,6 @@ class FleetNode:
         self.runner: Runner | None = None
         self.others = Others()
         self._config: Config | None = None
-        self._fleet: Fleet | None = None
         self.peers: tuple[Endpoint, ...] = ()
         """The configured ones, without this node."""
         self.trouble = ""
@@ -104,6 +103,8 @@ class FleetNode:
         if now < self._second:
             return
         self._second = now + 1
+        if not self.others and self.runner.socket is not None:
+            self._try(self.runner.socket.rejoin)  # a membership of a group ends with its interface
         self._each_second(now)
 
     def close(self) -> None:
@@ -124,35 +125,37 @@ class FleetNode:
     def _follow(self, now: float) -> None:
         """Go on with another configuration."""
         config = self._config = self.daemon.instance.state.config
-        before, self._fleet = self._fleet, config.fleet
         self.daemon.telling.showing.fleet = self.watch if config.fleet is not None else None
         if config.fleet is None:
-            if before is not None:
-                self.close()
+            self.close()
             self._lacks("")
             return
         fleet = without_own(config.fleet)
         self.peers = fleet.peers
-        if self.runner is not None and before is not None:
-            if before == config.fleet:
-                self._configured(config)
-                return
-            self.close()
-        self._join(config, fleet, now)
+        self._try(lambda: self._go_on(fleet) if self.runner is not None else self._join(config, fleet, now))
+        if self.runner is not None:
+            self._configured(config)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """Do something to the sockets; what fails is told, and tried again."""
+        try:
+            work()
+        except OSError as error:
+            self._lacks(f"fleet: nothing can be exchanged: {error.strerror or error}")
+            self._config = None
+        else:
+            self._lacks("")
+
+    def _go_on(self, fleet: Fleet) -> None:
+        assert self.runner is not None
+        self.runner.configure(fleet)
 
     def _join(self, config: Config, fleet: Fleet, now: float) -> None:
         exchange = Exchange(fleet, self.voice, secrets.randbits(64), lambda: secrets.randbits(64), now)
         runner = Runner(fleet, exchange, self._loop, self._obey)
         self.voice.configured(config)
-        try:
-            runner.start()
-        except OSError as error:
-            self._lacks(f"fleet: nothing can be exchanged: {error.strerror or error}")
-            self._config = None  # it is tried again
-            return
-        self._lacks("")
+        runner.start()
         self.runner = runner
-        self._configured(config)
 
     def _configured(self, config: Config) -> None:
         self.voice.configured(config)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from appliance.control import forwarding, requirements, store
+from appliance.control import forwarding, kept_slots, requirements, store
 from appliance.control.clock import CoarseClock
 from appliance.control.links import Links
 from appliance.control.overrides import Overrides
@@ -143,11 +143,10 @@ class Instance:
         return running
 
     def restore(self, saved: Mapping[str, Any]) -> int:
-        """Take over the state file; returns how many entries made no sense.
-
-        Verdicts on backends that were configured then and are not now are no mistake, and not counted.
-        """
-        refused = self.state.restore(saved) + self.shares.ramps.restore(saved.get("ramps"))
+        """Take over the state file; returns how many entries made no sense, but for backends that have gone since."""
+        slots, refused = kept_slots.restore(saved.get("slots"))
+        self.openings.fleet_slots = slots if self.state.config.fleet is not None else {}
+        refused += self.state.restore(saved) + self.shares.ramps.restore(saved.get("ramps"))
         refused += self.governor.restore(saved.get("governor"), time.monotonic())
         self.links.stripping.restore(saved.get("vlan_stripping"))
         living = [pair for pair, health in self.assumed.items() if health is not Health.DEAD]
@@ -175,6 +174,7 @@ class Instance:
             "vlan_stripping": self.links.stripping.snapshot(),
             "ramps": self.shares.ramps.snapshot(),
             "governor": self.governor.snapshot(),
+            "slots": kept_slots.snapshot(self.data.tables),
         }
 
     def seed_for(self, config: Config) -> bytes:

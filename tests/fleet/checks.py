@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fleet.configuration import exchange_is_there
 from tests.fleet.judge import Verdict
 from tests.fleet.performance import Performance
 from tests.fleet.scenario import BAD, CUT, Do, Scenario, one_by_one
@@ -19,7 +18,6 @@ MARKS = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=MISSING or "it is there"),
 ]
-EXCHANGE = pytest.mark.skipif(not exchange_is_there(), reason="this version has no exchange to configure")
 WITH_BALANCERS = frozenset({Do.BALANCER_DIES, Do.BALANCER_STOPS, Do.BALANCER_STARTS})
 EXPLAINED = 2
 """Flows at stake of each protocol that every balancer is asked about at the end."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from appliance.config.settings import SETTINGS
 from appliance.model import Protocol, ServiceKey
 from tests.lab.addresses import ECHO, HTTP, ROUTER, VIP
 from tests.lab.lossy import address as exchange_address
@@ -24,11 +23,6 @@ BFD_INTERVAL, BFD_MULTIPLIER = 0.1, 3
 """Seconds, and how many packets in a row are missing when a balancer counts as dead."""
 LEARN = "5s"
 """The longest that a starting node waits for the others' state before it announces anything."""
-
-
-def exchange_is_there() -> bool:
-    """Whether this version of the program has an exchange to configure."""
-    return any(setting.name == "fleet" for setting in SETTINGS)
 
 
 @dataclass(frozen=True)

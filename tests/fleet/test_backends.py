@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.fleet.checks import (
-    EXCHANGE,
     MARKS,
     breaks_at_most_the_tracked_share,
     breaks_without_exchange,
@@ -19,27 +18,23 @@ pytestmark = list(MARKS)
 SHORT = [scenario for scenario in BOTH if scenario.name == "a backend recovers while a balancer dies"]
 
 
-@EXCHANGE
 @pytest.mark.parametrize("scenario", named(SHORT))
 def test_nothing_breaks_in_the_short_set(scenario: Scenario) -> None:
     nothing_breaks(scenario)
 
 
-@EXCHANGE
 @pytest.mark.appliance
 @pytest.mark.parametrize("scenario", named((*ALONE, *BOTH)))
 def test_nothing_breaks(scenario: Scenario) -> None:
     nothing_breaks(scenario)
 
 
-@EXCHANGE
 @pytest.mark.appliance
 @pytest.mark.parametrize("scenario", named(BOTH))
 def test_nothing_breaks_on_a_bad_network(scenario: Scenario) -> None:
     nothing_breaks(scenario, bad=True)
 
 
-@EXCHANGE
 @pytest.mark.appliance
 @pytest.mark.parametrize("scenario", named(BOTH))
 def test_a_cut_costs_at_most_the_tracked_share(scenario: Scenario) -> None:

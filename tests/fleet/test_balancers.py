@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
+
 import pytest
 
 from tests.fleet.checks import (
-    EXCHANGE,
     MARKS,
     breaks_at_most_the_tracked_share,
     breaks_without_exchange,
     named,
     nothing_breaks,
 )
+from tests.fleet.configuration import KEY
+from tests.fleet.node import Node
 from tests.fleet.performance import Performance
 from tests.fleet.scenario import Scenario
 from tests.fleet.scenes_balancers import SCENES
+from tests.lab.patience import wait_for
 from tests.lab.routers import Frr, missing_daemons
 
 pytestmark = list(MARKS)
@@ -22,7 +27,6 @@ SHORT = [scenario for scenario in SCENES if scenario.name == "one dies after a b
 NEEDING = [scenario for scenario in SCENES if scenario.needs_exchange]
 
 
-@EXCHANGE
 @pytest.mark.parametrize("scenario", named(SHORT))
 def test_nothing_breaks_in_the_short_set(scenario: Scenario) -> None:
     nothing_breaks(scenario, bad=True)
@@ -33,21 +37,18 @@ def test_the_short_set_breaks_without_an_exchange(scenario: Scenario) -> None:
     breaks_without_exchange(scenario)
 
 
-@EXCHANGE
 @pytest.mark.appliance
 @pytest.mark.parametrize("scenario", named(SCENES))
 def test_nothing_breaks(scenario: Scenario) -> None:
     nothing_breaks(scenario)
 
 
-@EXCHANGE
 @pytest.mark.appliance
 @pytest.mark.parametrize("scenario", named(NEEDING))
 def test_nothing_breaks_on_a_bad_network(scenario: Scenario) -> None:
     nothing_breaks(scenario, bad=True)
 
 
-@EXCHANGE
 @pytest.mark.appliance
 @pytest.mark.skipif(bool(missing_daemons([Frr])), reason=missing_daemons([Frr]) or "it is there")
 @pytest.mark.parametrize("scenario", named(SHORT))
@@ -55,7 +56,6 @@ def test_nothing_breaks_behind_frr(scenario: Scenario) -> None:
     nothing_breaks(scenario, router=Frr)
 
 
-@EXCHANGE
 @pytest.mark.appliance
 @pytest.mark.parametrize("scenario", named(NEEDING))
 def test_a_cut_costs_at_most_the_tracked_share(scenario: Scenario) -> None:
@@ -68,7 +68,6 @@ def test_what_breaks_without_an_exchange(scenario: Scenario) -> None:
     breaks_without_exchange(scenario)
 
 
-@EXCHANGE
 def test_nothing_is_tracked_and_no_flow_told_before_something_changes() -> None:
     with Performance(Scenario("quiet", (), needs_exchange=False), exchange=True) as performance:
         for node in performance.fleet.nodes.values():
@@ -81,3 +80,27 @@ def test_nothing_is_tracked_and_no_flow_told_before_something_changes() -> None:
             reasons = node.ask("status")["reasons"]
             assert reasons.keys() >= {"probe-answer"}
             assert not reasons.keys() & {"remembered", "untold", "tracked-hit", "tracked-old", "tracked-new"}
+
+
+def test_another_key_is_taken_up_one_by_one_and_nobody_is_missed() -> None:
+    with Performance(Scenario("keys", (), needs_exchange=False), exchange=True) as performance:
+        nodes = performance.fleet.nodes.values()
+        before = {one["life"] for node in nodes for one in node.ask("fleet")["nodes"]}
+        for keys in ([KEY, "the key that comes next"], ["the key that comes next", KEY], ["the key that comes next"]):
+            for node in nodes:
+                document = json.loads(node.daemon.configuration_file.read_text())
+                document["fleet"]["key"] = keys
+                assert node.daemon.reload(json.dumps(document)).returncode == 0
+                heard = node.ask("fleet")
+                assert len(heard["keys"]) == len(keys)
+                assert {one["life"] for one in heard["nodes"]} == before
+        for node in nodes:
+            wait_for("word by the new key", partial(_all_heard, node), 10)
+            told = node.ask("fleet")
+            assert {one["life"] for one in told["nodes"]} == before
+            assert told["traffic"]["refused"]["key"] == 0, "every key was known wherever it was used"
+            assert not told["absent"]
+
+
+def _all_heard(node: Node) -> bool:
+    return all(one["heard"] < 1.2 for one in node.ask("fleet")["nodes"])

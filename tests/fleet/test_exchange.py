@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fleet.checks import EXCHANGE, MARKS, breaks_at_most_the_tracked_share, named, nothing_breaks
+from tests.fleet.checks import MARKS, breaks_at_most_the_tracked_share, named, nothing_breaks
 from tests.fleet.scenario import Scenario
 from tests.fleet.scenes_exchange import MENDED_IN_TIME, TOO_LATE
 
-pytestmark = [*MARKS, EXCHANGE, pytest.mark.appliance]
+pytestmark = [*MARKS, pytest.mark.appliance]
 
 
 @pytest.mark.parametrize("scenario", named(MENDED_IN_TIME))

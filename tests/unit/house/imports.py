@@ -121,6 +121,7 @@ PURE_CONTROL = (
     "heritage",
     "host_faults",
     "kept_config",
+    "kept_slots",
     "last_announcer",
     "learning",
     "misroutes",
