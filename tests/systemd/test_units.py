@@ -74,7 +74,7 @@ def text_of(system: Booted) -> str:
     return system.attempt("systemctl", "status", "--no-pager", "--lines=0", "vc5").stdout
 
 
-def test_telemetry_runs_beside_it_and_holds_nothing(site: Site) -> None:
+def test_the_web_process_runs_beside_it_and_holds_nothing(site: Site) -> None:
     system = site.system
     started(site)
 
@@ -86,12 +86,12 @@ def test_telemetry_runs_beside_it_and_holds_nothing(site: Site) -> None:
     except LabError as error:
         raise AssertionError(f"{error}\n{system.journal('vc5*')}") from None
     assert "vc5_service_up{" in text
-    child = system.run("pgrep", "-P", str(pid(system)), "-f", "appliance.telemetry.process").strip()
+    child = system.run("pgrep", "-P", str(pid(system)), "-f", "appliance.web.process").strip()
     lines = system.run("cat", f"/proc/{child}/status").splitlines()
     held = {name: int(value, 16) for name, _, value in (line.partition(":\t") for line in lines) if name[:3] == "Cap"}
     assert (held["CapEff"], held["CapPrm"], held["CapAmb"]) == (0, 0, 0)
     assert system.run("ps", "-o", "user=", "-p", child).strip() == "vc5"
-    assert [one for one in status(system)["warnings"] if "telemetry" in one["message"]] == []
+    assert [one for one in status(system)["warnings"] if "web process" in one["message"]] == []
 
 
 def test_it_starts_serves_and_leaves_nothing(site: Site) -> None:
