@@ -19,6 +19,8 @@ from tests.lab.routers.terms import prefix_of
 
 pytestmark = [*MARKS, pytest.mark.appliance]
 MARK = "65000:99"
+LOOKS = 100
+"""Some seconds: many times what a decision takes."""
 
 
 @contextmanager
@@ -66,6 +68,10 @@ def test_one_balancer_keeps_the_route_and_all_come_back() -> None:
             wait_for("one to keep it", lambda: sorted(announced(performance).values()) == ["last", "no", "no"], 20)
             keeper = next(str(own(name)) for name, how in announced(performance).items() if how == "last")
             wait_for("its way alone", lambda: seen[-1] == (keeper,), 20)
+            settled = announced(performance)
+            for _ in range(LOOKS):
+                assert announced(performance) == settled, "one that has decided stays with that"
+            assert seen[-1] == (keeper,)
             routes = [one for learned in fleet.router.routes(4).values() for one in learned]
             assert any(MARK in str(one) for one in routes), routes
             for name in fleet.lab.backends:
