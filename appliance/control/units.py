@@ -120,15 +120,22 @@ def _state(unit: Unit, shown: Shown, *, runs: bool) -> Iterator[Finding]:
         if unit.name == DAEMON and shown.get("ExecMainStatus") == BAD_CONFIGURATION:
             remedy = "vc5 check names every mistake; then systemctl start vc5"
         yield Finding(Severity.PROBLEM, f"it has failed ({ended})", unit.purpose, remedy)
-    elif state == "activating" and shown.get("SubState") == "auto-restart":
+    elif state == "activating" and (shown.get("SubState") == "auto-restart" or _again(shown)):
         count = shown.get("NRestarts", "?")
-        what = f"it ends and is started again, {count} times so far ({ended})"
-        yield Finding(Severity.PROBLEM, what, unit.purpose, log)
+        # While it is being started systemd does not tell any more how it ended.
+        how = f" ({ended})" if shown.get("SubState") == "auto-restart" else ""
+        yield Finding(Severity.PROBLEM, f"it ends and is started again, {count} times so far{how}", unit.purpose, log)
     elif state == "inactive" and unit.name == DAEMON:
         yield Finding(Severity.WARNING, "it is not running", unit.purpose, "systemctl start vc5")
     elif state == "inactive" and runs and not unit.on_demand:
         why = f"{unit.purpose}, and {DAEMON} runs"
         yield Finding(Severity.PROBLEM, "it is not running", why, f"systemctl start {unit.name}; {log}")
+
+
+def _again(shown: Shown) -> bool:
+    """Whether it has been started again more than once."""
+    count = shown.get("NRestarts", "")
+    return count.isdecimal() and int(count) > 1
 
 
 def _ended(shown: Shown) -> str:

@@ -34,7 +34,7 @@ cp -r {ahead.PLACE} /var/lib/vc5/programs
 systemd-sysusers
 systemctl enable vc5.service
 """
-CAPABILITIES = {"vc5.service": 1 << 12 | 1 << 38 | 1 << 39, "vc5-prober.service": 1 << 13}
+CAPABILITIES = {"vc5.service": 1 << 10 | 1 << 12 | 1 << 38 | 1 << 39, "vc5-prober.service": 1 << 13}
 BOND = """\
 link add bond0 type bond mode active-backup miimon 100
 link set card0 master bond0

@@ -85,6 +85,12 @@ CHANGES: list[tuple[str, dict[str, str], list[tuple[str, str]]]] = [
     ),
     (DAEMON, {"ActiveState": "reloading", "SubState": "reload"}, []),
     (DAEMON, {"ActiveState": "activating", "SubState": "start"}, []),
+    (DAEMON, {"ActiveState": "activating", "SubState": "start", "NRestarts": "1"}, []),
+    (
+        DAEMON,
+        {"ActiveState": "activating", "SubState": "start", "NRestarts": "7", "Result": "success"},
+        [(PROBLEM, "it ends and is started again, 7 times so far")],
+    ),
     (
         DAEMON,
         {"NeedDaemonReload": "yes", "UnitFileState": "disabled"},
