@@ -40,7 +40,7 @@ class Other:
             self.heard = True
         elif isinstance(record, Load):
             for service in record.services:
-                self.load[service.service] = {one.backend: one.flows for one in service.backends}
+                self.load.setdefault(service.service, {}).update(service.backends)
         elif isinstance(record, Tables):
             found = self.tables | {one.service: one for one in record.entries}
             self.tables = {key: one for key, one in found.items() if one.slot_count}

@@ -89,11 +89,16 @@ class Told:
             yield Announces(piece)
 
     def changed_load(self, now: Mapping[ServiceKey, Mapping[Address, int]]) -> Iterator[Record]:
-        """Yield the active flows of services in which they have changed."""
-        changed = {key: dict(flows) for key, flows in now.items() if self._load.get(key) != flows}
-        changed |= {key: {} for key in self._load.keys() - now.keys()}
+        """Yield the active flows of backends of which there are more or fewer; of one that is gone there are 0."""
+        changed: list[ServiceLoad] = []
+        for key in sorted(self._load.keys() | now.keys()):
+            before, after = self._load.get(key, {}), now.get(key, {})
+            every = sorted(before.keys() | after.keys(), key=int)
+            counts = {one: after.get(one, 0) for one in every if before.get(one, 0) != after.get(one, 0)}
+            if counts:
+                changed.append(_service_load(key, counts))
         self._load = {key: dict(flows) for key, flows in now.items()}
-        for piece in pieces([_service_load(key, flows) for key, flows in changed.items()]):
+        for piece in pieces(changed):
             yield Load(piece)
 
     def everything(self, down: DownSince, now: float) -> Iterator[Record]:

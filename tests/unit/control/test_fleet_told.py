@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from appliance.control.fleet_others import Other, Others
 from appliance.control.fleet_told import PIECE, Told, view
 from appliance.control.state import Pair
+from appliance.fleet.codec import decode, pieces
 from appliance.fleet.members import Member
 from appliance.fleet.records import Announces, Facts, How, NodeState, Record, TableDigest, Tables
 from appliance.model import Address, Health, Protocol, ServiceKey
@@ -56,7 +57,11 @@ def test_who_hears_every_change_knows_what_is_true(history: list[Moment]) -> Non
             assert {vip: how for vip, how in one.announces.items() if how is not How.NO} == {
                 vip: how for vip, how in announced.items() if how is not How.NO
             }
-            assert {key: flows for key, flows in one.load.items() if flows} == load
+            counts = {(key, address): count for key, flows in one.load.items() for address, count in flows.items()}
+            wanted = {(key, address): count for key, flows in load.items() for address, count in flows.items()}
+            assert {place: count for place, count in counts.items() if count} == {
+                place: count for place, count in wanted.items() if count
+            }
         again = [*told.changed_view(down, 2e6), *told.changed_announces(announced), *told.changed_load(load)]
         assert again == []
 
@@ -70,6 +75,15 @@ def test_a_view_says_who_is_down_and_since_when() -> None:
     ]
     assert found.digest == view(down, 5000.0).digest
     assert found.digest != view({}, 1000.0).digest == bytes(8)
+
+
+def test_a_load_that_takes_several_datagrams_is_heard_whole() -> None:
+    flows: dict[Address, int] = {ip_address(f"10.0.{n // 250}.{n % 250}"): n + 1 for n in range(1000)}
+    told = [piece for record in Told().changed_load({KEYS[0]: flows}) for piece in pieces(record, 1300)]
+    assert len(told) > 3
+    hearer = Others()
+    heard(hearer, member(), [record for piece in told for record in decode(piece)[0]])
+    assert hearer.flows(KEYS[0]) == flows
 
 
 def test_tables_that_are_as_they_were_are_not_told_again() -> None:
