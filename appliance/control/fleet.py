@@ -200,6 +200,7 @@ class FleetNode:
         records = [
             *self.told.changed_view(self.voice.down(), time.time()),
             *self.told.changed_announces(self.voice.announces()),
+            *self.told.changed_overrides(self.voice.overrides()),
         ]
         self.tell(records)
 

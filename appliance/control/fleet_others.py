@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from appliance.control.state import Pair
 from appliance.fleet.members import Member
-from appliance.fleet.records import Announces, How, Load, NodeState, Record, TableDigest, Tables, View
+from appliance.fleet.records import Announces, How, Load, NodeState, Overrides, Record, TableDigest, Tables, View
 from appliance.health.quorum import Opinion
 from appliance.model import Address, ServiceKey
 
@@ -29,6 +29,8 @@ class Other:
     load: dict[ServiceKey, dict[Address, int]] = field(default_factory=dict)
     tables: dict[ServiceKey, TableDigest] = field(default_factory=dict)
     announces: dict[Address, How] = field(default_factory=dict)
+    overrides: dict[ServiceKey, dict[Address, tuple[str, ...]]] = field(default_factory=dict)
+    """What operators said there of backends, in the words of the commands."""
     _own: Mapping[ServiceKey, TableDigest] | None = None
     _theirs: Mapping[ServiceKey, TableDigest] | None = None
     _alike: frozenset[ServiceKey] = frozenset()
@@ -46,6 +48,9 @@ class Other:
             self.tables = {key: one for key, one in found.items() if one.slot_count}
         elif isinstance(record, Announces):
             self.announces |= {one.vip: one.how for one in record.entries}
+        elif isinstance(record, Overrides):
+            for key, address, words in record.entries:
+                self.overrides.setdefault(key, {})[address] = tuple(words.split(", ")) if words else ()
 
     def opinion(self, own: Mapping[ServiceKey, TableDigest], configuration: bytes) -> Opinion:
         """Return what it says of backends.

@@ -19,6 +19,8 @@ from appliance.fleet.records import (
     Down,
     How,
     Load,
+    Override,
+    Overrides,
     Record,
     ServiceDown,
     ServiceLoad,
@@ -57,6 +59,7 @@ class Told:
         self.tables: dict[ServiceKey, TableDigest] = {}
         self._announces: dict[Address, How] = {}
         self._load: dict[ServiceKey, dict[Address, int]] = {}
+        self._said: dict[Pair, str] = {}
 
     def changed_view(self, down: DownSince, now: float) -> Iterator[Record]:
         """Yield the view, if it is another one."""
@@ -101,6 +104,14 @@ class Told:
         for piece in pieces(changed):
             yield Load(piece)
 
+    def changed_overrides(self, now: Mapping[Pair, str]) -> Iterator[Record]:
+        """Yield what operators say of backends, where they say something else, or nothing any more."""
+        every = sorted(self._said.keys() | now.keys(), key=lambda pair: (pair[0], int(pair[1])))
+        changed = [Override(*pair, now.get(pair, "")) for pair in every if self._said.get(pair) != now.get(pair)]
+        self._said = dict(now)
+        for piece in pieces(changed):
+            yield Overrides(piece)
+
     def everything(self, down: DownSince, now: float) -> Iterator[Record]:
         """Yield all that was told of this node, for one that knows nothing."""
         yield view(down, now)
@@ -110,6 +121,8 @@ class Told:
             yield Announces(announced)
         for load in pieces([_service_load(key, flows) for key, flows in self._load.items()]):
             yield Load(load)
+        for said in pieces([Override(*pair, words) for pair, words in self._said.items()]):
+            yield Overrides(said)
 
     def digest(self) -> bytes:
         """The digest of all tables."""

@@ -12,6 +12,8 @@ from appliance.control import fleet_slots
 from appliance.control.fleet_digests import configuration_digest, service_digest
 from appliance.control.fleet_flows import remembered
 from appliance.control.fleet_told import DownSince, Told
+from appliance.control.overrides import word
+from appliance.control.state import Pair
 from appliance.dataplane.flowshare import PIECE
 from appliance.fleet.records import DIGEST, Facts, How, NodeState, Record, TableOf
 from appliance.model import Address, Config, Health, ServiceKey
@@ -77,6 +79,15 @@ class FleetVoice:
         demoted = gone.current is not None
         how = {vip: HOW[one.how] for vip, one in routing.announced.by_vip.items()}
         return {vip: How.DEMOTE if demoted and one is How.YES else one for vip, one in how.items() if one is not How.NO}
+
+    def overrides(self) -> Mapping[Pair, str]:
+        """Return what operators say of backends here, in the words of the commands."""
+        entries = self._daemon.instance.state.overrides.entries
+        return {
+            pair: ", ".join(word(what, one) for what, one in found.items() if not one.passing)
+            for pair, found in entries.items()
+            if not all(one.passing for one in found.values())
+        }
 
     def flows(self) -> int:
         """About how many flows are remembered."""

@@ -11,17 +11,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from appliance.control.fleet_account import Account, others, own
-from appliance.control.fleet_differences import LISTED, Differences, Said, Side, ranges
+from appliance.control.fleet_differences import LISTED, Differences, Side, ranges
 from appliance.control.fleet_told import view
 from appliance.control.misroutes import Cause
-from appliance.control.overrides import word
 from appliance.fleet.difference import Ranges
 from appliance.fleet.envelope import key_id
 from appliance.fleet.members import Member, SyncState
 from appliance.fleet.orders import Why
 from appliance.fleet.records import NodeState, TableOf
 from appliance.fleet.status import FleetStatus, Traffic
-from appliance.model import Event, ServiceKey
+from appliance.model import Address, Event, ServiceKey
 from appliance.telemetry.fleet import Alarms, fleet_numbers, gone, joined, synced
 
 if TYPE_CHECKING:
@@ -138,17 +137,16 @@ class FleetWatch:
 
     def _side(self) -> Side:
         node = self._node
-        said: dict[ServiceKey, dict[object, tuple[str, ...]]] = {}
-        for (key, address), found in self._daemon.instance.state.overrides.entries.items():
-            said.setdefault(key, {})[address] = tuple(word(what, one) for what, one in found.items())
-        overrides: Said = said  # type: ignore[assignment]
+        said: dict[ServiceKey, dict[Address, tuple[str, ...]]] = {}
+        for (key, address), words in node.voice.overrides().items():
+            said.setdefault(key, {})[address] = tuple(words.split(", "))
         assert node.runner is not None
         return Side(
             node.runner.exchange.life,
             node.voice.hello(),
             node.told.tables,
             view(node.voice.down(), time.time()),
-            overrides=overrides,
+            overrides=said,
         )
 
     def _sides(self) -> list[Side]:
@@ -160,6 +158,7 @@ class FleetWatch:
                 one.member.view,
                 one.member.address,
                 synced=one.member.sync is SyncState.DONE,
+                overrides=one.overrides,
             )
             for one in self._node.others
         ]

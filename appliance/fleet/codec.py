@@ -9,6 +9,7 @@
     4 Load       services: service, backends (2); address, flows (4) for each
     5 Tables     service, slot count (4), digest of slots (8), digest of configuration (8)
     6 Announces  address, how (1)
+    7 Overrides  service, backend: address, words: length (1), UTF-8
 
 What repeats goes to the end of the value. A record that is too long for a datagram is told in several, each of which
 can be understood alone; only a View has numbered parts.
@@ -34,7 +35,7 @@ _PARTS = struct.Struct("!8sHH")
 _TABLE = struct.Struct("!I8s8s")
 _WORD = struct.Struct("!I")
 _DOWN = struct.Struct("!BI")
-SLOTS, FLOWS, VIEW, LOAD, TABLES, ANNOUNCES = range(1, 7)
+SLOTS, FLOWS, VIEW, LOAD, TABLES, ANNOUNCES, OVERRIDES = range(1, 8)
 MOST_SLOTS = 1 << 24
 """A service has fewer slots than that."""
 MOST_PARTS = 256
@@ -176,6 +177,17 @@ def _announces(record: r.Announces, room: int, _: int) -> Iterator[bytes]:
     return _packed(ANNOUNCES, (address_bytes(vip) + bytes([how]) for vip, how in record.entries), room)
 
 
+def _overrides(record: r.Overrides, room: int, _: int) -> Iterator[bytes]:
+    return _packed(OVERRIDES, (_override(one) for one in record.entries), room)
+
+
+def _override(one: r.Override) -> bytes:
+    words = one.words.encode()
+    if len(words) > r.WORDS:
+        raise ValueError(f"Overrides: words of {len(words)} octets")
+    return service_bytes(one.service) + address_bytes(one.backend) + bytes([len(words)]) + words
+
+
 _ENCODERS: dict[type[Any], Callable[[Any, int, int], Iterator[bytes]]] = {
     r.Slots: _slots,
     r.Flows: _flows,
@@ -183,6 +195,7 @@ _ENCODERS: dict[type[Any], Callable[[Any, int, int], Iterator[bytes]]] = {
     r.Load: _load,
     r.Tables: _tables,
     r.Announces: _announces,
+    r.Overrides: _overrides,
 }
 
 
@@ -246,6 +259,16 @@ def _read_announces(reader: Reader) -> r.Announces:
     return r.Announces(tuple(entries))
 
 
+def _read_overrides(reader: Reader) -> r.Overrides:
+    entries = []
+    while reader:
+        one = r.Override(reader.service(), reader.address(), reader.text())
+        if len(one.words.encode()) > r.WORDS:
+            raise ValueError("words that are too long")
+        entries.append(one)
+    return r.Overrides(tuple(entries))
+
+
 _DECODERS: dict[int, Callable[[Reader], r.Record]] = {
     SLOTS: _read_slots,
     FLOWS: _read_flows,
@@ -253,4 +276,5 @@ _DECODERS: dict[int, Callable[[Reader], r.Record]] = {
     LOAD: _read_load,
     TABLES: _read_tables,
     ANNOUNCES: _read_announces,
+    OVERRIDES: _read_overrides,
 }

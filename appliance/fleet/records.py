@@ -171,7 +171,24 @@ class Announces:
     entries: tuple[Announced, ...]
 
 
-Record = Slots | Flows | View | Load | Tables | Announces
+class Override(NamedTuple):
+    """What operators said of a backend, in the words of the commands (`drain, weight 3`); empty: nothing any more."""
+
+    service: ServiceKey
+    backend: Address
+    words: str
+    """At most WORDS octets of UTF-8."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What operators said at a node. What is told of a backend of a service holds until something else is told."""
+
+    entries: tuple[Override, ...]
+
+
+WORDS = 64
+Record = Slots | Flows | View | Load | Tables | Announces | Overrides
 SHARED = (Slots, Flows)
 """What any node may tell of the whole fleet; all else is of the node that tells."""
 

@@ -86,6 +86,17 @@ def test_a_load_that_takes_several_datagrams_is_heard_whole() -> None:
     assert hearer.flows(KEYS[0]) == flows
 
 
+def test_what_operators_say_is_told_and_taken_back() -> None:
+    told, hearer, who = Told(), Others(), member()
+    pair, other = (KEYS[0], BACKENDS[0]), (KEYS[1], BACKENDS[1])
+    found = heard(hearer, who, told.changed_overrides({pair: "drain, weight 3", other: "disable"}))
+    assert found.overrides == {KEYS[0]: {BACKENDS[0]: ("drain", "weight 3")}, KEYS[1]: {BACKENDS[1]: ("disable",)}}
+    assert heard(Others(), who, told.everything({}, 0.0)).overrides == found.overrides
+    assert list(told.changed_overrides({pair: "drain, weight 3", other: "disable"})) == []
+    heard(hearer, who, told.changed_overrides({other: "enable"}))
+    assert found.overrides == {KEYS[0]: {BACKENDS[0]: ()}, KEYS[1]: {BACKENDS[1]: ("enable",)}}
+
+
 def test_tables_that_are_as_they_were_are_not_told_again() -> None:
     told = Told()
     first = [TableDigest(key, 509, bytes(8), bytes(8)) for key in KEYS]

@@ -41,7 +41,9 @@ LOADS = st.builds(
 )
 TABLES = st.builds(r.Tables, several(st.builds(r.TableDigest, SERVICES, WORD, DIGESTS, DIGESTS), 20))
 ANNOUNCES = st.builds(r.Announces, several(st.builds(r.Announced, ADDRESSES, st.sampled_from(r.How)), 80))
-RECORDS = st.one_of(SLOTS, FLOWS, VIEWS, LOADS, TABLES, ANNOUNCES)
+WORDS = st.text(max_size=16).filter(lambda text: len(text.encode(errors="replace")) <= r.WORDS)
+OVERRIDES = st.builds(r.Overrides, several(st.builds(r.Override, SERVICES, ADDRESSES, WORDS), 20))
+RECORDS = st.one_of(SLOTS, FLOWS, VIEWS, LOADS, TABLES, ANNOUNCES, OVERRIDES)
 
 FACTS = st.builds(
     r.Facts,

@@ -49,6 +49,7 @@ GOLDEN = {
         (r.TableDigest(SIX, 65537, DIGEST, DIGEST[::-1]),)
     ),
     "060006" + "04cb00710a" + "02": r.Announces((r.Announced(FOUR.vip, r.How.DEMOTE),)),
+    "070013" + FOUR_BYTES + "040a010201" + "05" + b"drain".hex(): r.Overrides((r.Override(FOUR, ONE, "drain"),)),
 }  # fmt: skip
 
 
@@ -218,6 +219,7 @@ IMPOSSIBLE = [
     r.Flows(FOUR, ONE, (r.Flow(1, r.OLDEST + 1),)),
     r.Slots(FOUR, 10, ONE, ONE, (r.Slot(-1, 0, 0),)),
     r.Load((r.ServiceLoad(FOUR, (r.BackendLoad(ONE, -1),)),)),
+    r.Overrides((r.Override(FOUR, ONE, "x" * 65),)),
     r.View(DIGEST, (r.ServiceDown(FOUR, (r.Down(TWO, True, 1),) * (MOST_PARTS * 61)),)),
 ]
 
