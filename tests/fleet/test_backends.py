@@ -18,6 +18,7 @@ pytestmark = list(MARKS)
 SHORT = [scenario for scenario in BOTH if scenario.name == "a backend recovers while a balancer dies"]
 
 
+@pytest.mark.appliance
 @pytest.mark.parametrize("scenario", named(SHORT))
 def test_nothing_breaks_in_the_short_set(scenario: Scenario) -> None:
     nothing_breaks(scenario)

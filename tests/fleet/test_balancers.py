@@ -32,6 +32,7 @@ def test_nothing_breaks_in_the_short_set(scenario: Scenario) -> None:
     nothing_breaks(scenario, bad=True)
 
 
+@pytest.mark.appliance
 @pytest.mark.parametrize("scenario", named(SHORT))
 def test_the_short_set_breaks_without_an_exchange(scenario: Scenario) -> None:
     breaks_without_exchange(scenario)

@@ -216,6 +216,7 @@ def test_who_waits_is_told_of_each_step(stage: Stage) -> None:
         well(requests)
 
 
+@pytest.mark.appliance
 def test_alone_it_withdraws_at_the_deadline_and_forwards_what_still_comes(stage: Stage) -> None:
     """The router keeps a last resort while it knows no other route; a static one is left, as a slow router is."""
     first = stage.first
@@ -269,6 +270,7 @@ def test_a_stop_waits_until_the_traffic_has_gone_elsewhere(stage: Stage) -> None
         well(requests)
 
 
+@pytest.mark.appliance
 def test_a_stop_waits_no_longer_than_it_may_and_the_second_one_does_not_wait(stage: Stage) -> None:
     first = stage.first
     assert stage.second.stop() == 0

@@ -77,6 +77,7 @@ def test_an_outer_header_that_is_not_taken_off(site: Site, kind: str) -> None:
         assert told(daemon, "--all") == {}
 
 
+@pytest.mark.appliance
 def test_a_way_too_narrow_for_the_outer_header(site: Site) -> None:
     host = site.backends[SICK].namespace
     with tunnelling(site, "ipip") as daemon:
@@ -90,6 +91,7 @@ def test_a_way_too_narrow_for_the_outer_header(site: Site) -> None:
             host.run("ip", "link", "set", "eth0", "mtu", "1500")
 
 
+@pytest.mark.appliance
 def test_a_dscp_code_that_nobody_knows(site: Site) -> None:
     """The command that the doctor tells makes the backend know it."""
     with Daemon(site.balancer, site.root(), configuration(site, "tunnel-type: dscp", "dscp: 46")) as daemon:

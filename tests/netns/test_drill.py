@@ -187,6 +187,7 @@ ENDS = {"443/tcp": "https", f"{ECHO}/tcp": None, f"{ECHO}/udp": "udp", "53/udp":
 # ---- what fails
 
 
+@pytest.mark.appliance
 def test_flows_that_are_not_remembered_break_and_are_told(lab: Lab) -> None:
     """The fault is a real one: without tracking, what a disabled backend had goes to the other one, which resets it."""
     with running(lab, "untracked", configuration(service="tracking: none")) as daemon:

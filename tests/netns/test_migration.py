@@ -106,6 +106,7 @@ def upgrade(scenario: Scenario, version: str) -> str:
     return done.stdout
 
 
+@pytest.mark.appliance
 def test_there_and_back(copy: Path) -> None:
     with Scenario(Lab(backends=3), environment={"PYTHONPATH": str(copy)}) as scenario:
         scenario.configure(weights=scenario.weights(b1=6))
