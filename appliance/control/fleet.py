@@ -153,12 +153,12 @@ class FleetNode:
     def _join(self, config: Config, fleet: Fleet, now: float) -> None:
         exchange = Exchange(fleet, self.voice, secrets.randbits(64), lambda: secrets.randbits(64), now)
         runner = Runner(fleet, exchange, self._loop, self._obey)
-        self.voice.configured(config)
         runner.start()
         self.runner = runner
 
     def _configured(self, config: Config) -> None:
         self.voice.configured(config)
+        self.daemon.go_on(self.voice.digested())
         self._last.configured(config)
         self.tell(list(self.told.changed_services(self._services())))
         self.slots.changed(self._services())

@@ -71,7 +71,7 @@ class Other:
             heard=self.member.heard_at,
             ready=self.heard and facts.state in (NodeState.READY, NodeState.DRAINING),
             isolated=facts.isolated,
-            checks=None if facts.configuration == configuration else self._alike,
+            checks=None if any(configuration) and facts.configuration == configuration else self._alike,
         )
 
 

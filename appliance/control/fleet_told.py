@@ -55,15 +55,19 @@ class Told:
     def __init__(self) -> None:
         self.view = bytes(DIGEST)
         """The digest of the view that was told; before the first one, of a view in which all are up."""
+        self.whole = View(bytes(DIGEST), ())
+        """The view as it was when it was looked at last."""
         self._said_view = False
         self.tables: dict[ServiceKey, TableDigest] = {}
+        self._digest: bytes | None = None
+        """Of all tables; None: they have changed since it was made."""
         self._announces: dict[Address, How] = {}
         self._load: dict[ServiceKey, dict[Address, int]] = {}
         self._said: dict[Pair, str] = {}
 
     def changed_view(self, down: DownSince, now: float) -> Iterator[Record]:
         """Yield the view, if it is another one."""
-        found = view(down, now)
+        found = self.whole = view(down, now)
         if not self._said_view or found.digest != self.view:
             self._said_view, self.view = True, found.digest
             yield found
@@ -71,7 +75,8 @@ class Told:
     def changed_tables(self, some: Iterable[TableDigest]) -> Iterator[Record]:
         """Yield those of some tables that are other ones."""
         changed = [one for one in some if self.tables.get(one.service) != one]
-        self.tables |= {one.service: one for one in changed}
+        if changed:
+            self.tables, self._digest = self.tables | {one.service: one for one in changed}, None
         for piece in pieces(changed):
             yield Tables(piece)
 
@@ -79,7 +84,8 @@ class Told:
         """Yield which services are gone; all but these are."""
         staying = set(kept)
         gone = [TableDigest(key, 0, bytes(DIGEST), bytes(DIGEST)) for key in self.tables if key not in staying]
-        self.tables = {key: one for key, one in self.tables.items() if key in staying}
+        if gone:
+            self.tables, self._digest = {key: one for key, one in self.tables.items() if key in staying}, None
         for piece in pieces(gone):
             yield Tables(piece)
 
@@ -126,11 +132,13 @@ class Told:
 
     def digest(self) -> bytes:
         """The digest of all tables."""
-        found = blake2b(digest_size=DIGEST)
-        for key in sorted(self.tables):
-            one = self.tables[key]
-            found.update(f"{key} {one.slot_count} ".encode() + one.slots)
-        return found.digest()
+        if self._digest is None:
+            found = blake2b(digest_size=DIGEST)
+            for key in sorted(self.tables):
+                one = self.tables[key]
+                found.update(f"{key} {one.slot_count} ".encode() + one.slots)
+            self._digest = found.digest()
+        return self._digest
 
 
 def _service_load(key: ServiceKey, flows: Mapping[Address, int]) -> ServiceLoad:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -53,10 +54,19 @@ class FleetVoice:
         return NodeState.LEARNING if self._daemon.routing.learning else NodeState.READY
 
     def configured(self, config: Config) -> None:
-        """Speak of another configuration."""
-        self._config = config
-        self.digest = configuration_digest(config, self._daemon.instance.seed)
+        """Speak of another configuration; its digest is not known before `digested`."""
+        if config is self._config:
+            return
+        self._config, self.digest = config, bytes(DIGEST)
         self._digests = {service.key: service_digest(service) for service in config.services}
+
+    async def digested(self) -> None:
+        """Make the digest of the configuration, which takes too long for the loop."""
+        config = self._config
+        assert config is not None
+        found = await asyncio.to_thread(configuration_digest, config, self._daemon.instance.seed)
+        if config is self._config:
+            self.digest = found
 
     def service(self, key: ServiceKey) -> bytes:
         """Return the digest of a service's configuration; of one that only drains, nothing."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from appliance.control.fleet_account import Account, others, own
 from appliance.control.fleet_differences import LISTED, Differences, Side, ranges
-from appliance.control.fleet_told import view
 from appliance.control.misroutes import Cause
 from appliance.fleet.difference import Ranges
 from appliance.fleet.envelope import key_id
@@ -145,7 +144,7 @@ class FleetWatch:
             node.runner.exchange.life,
             node.voice.hello(),
             node.told.tables,
-            view(node.voice.down(), time.time()),
+            node.told.whole,
             overrides=said,
         )
 
