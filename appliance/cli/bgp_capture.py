@@ -38,13 +38,13 @@ def run(root: Root, arguments: Namespace, peer: str | None) -> int:
     # The first answer comes at once: a daemon that is not there, or that does not know the peer, leaves no file.
     after = _ask(root, peer, 0.0, None)["after"]
     known = {str(one.get("address")): one for one in peers_of(ask(root, "bgp"))}
-    with _writer(arguments, known) as write:
-        if sys.stderr.isatty():
-            print("vc5: capturing; interrupt this to end it", file=sys.stderr, flush=True)
-        try:
+    try:
+        with _writer(arguments, known) as write:
+            if sys.stderr.isatty():
+                print("vc5: capturing; interrupt this to end it", file=sys.stderr, flush=True)
             _follow(root, peer, after, seconds, write)
-        except KeyboardInterrupt:
-            pass
+    except KeyboardInterrupt:
+        pass
     return 0
 
 

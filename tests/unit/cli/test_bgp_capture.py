@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import signal
 import subprocess
@@ -107,6 +108,21 @@ def test_in_a_pipe_until_it_is_interrupted(root: Root) -> None:
         child.send_signal(signal.SIGINT)
         assert child.communicate(timeout=30) == (b"", b"")
     assert child.returncode == 0
+
+
+class Impatient(io.StringIO):
+    """A terminal at which somebody interrupts as soon as there is a word."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_interrupted_at_its_first_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Impatient())
+    assert main(["bgp", "capture"]) == 0
 
 
 def test_a_peer_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
