@@ -1,8 +1,9 @@
 """Remembered flows on their way between this node's flow table and the fleet. flowshare.py has the theory.
 
-The program puts each flow that it remembers or confirms into a ring. What has gathered there for a moment is told
-together. As long as slots are tracked, flows that live are told again, a piece of the table in each second, and once in
-each round. What others tell is stored into the table.
+The program puts each flow that it remembers or confirms into a ring. The first after a pause is told at once: should
+this node die, others have it; what follows gathers there for a moment, and is told together. As long as slots are
+tracked, flows that live are told again, a piece of the table in each second, and once in each round. What others tell
+is stored into the table.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from math import inf
 
 from appliance.dataplane.abi import HALF_TIME
 from appliance.dataplane.flowshare import PIECE, FlowLearner, Foreign, News, flows_of, name_bits, round_time, whose
@@ -21,7 +23,7 @@ from appliance.fleet.records import CANDIDATE, OLDEST, OPENED, WHOLE_NAME, Flow,
 from appliance.model import Address, ServiceKey
 
 GATHERED = 0.003
-"""Seconds for which news gathers before it is told: flows that begin together share a datagram."""
+"""Seconds at least between two looks into the ring: flows that begin together share a datagram."""
 AT_ONCE = 2000
 """Flows that are told in one turn of the loop, a few milliseconds."""
 ENTRIES = 500
@@ -44,6 +46,7 @@ class FlowNews:
         self._loop = asyncio.get_running_loop()
         self._ring = NewsRing(generation.maps["vc5_news"])
         self._later: asyncio.TimerHandle | None = None
+        self._looked = -inf
         self._listen()
 
     def close(self) -> None:
@@ -59,10 +62,11 @@ class FlowNews:
 
     def _wait(self) -> None:
         self._loop.remove_reader(self._ring.fileno())
-        self._later = self._loop.call_later(GATHERED, self.take)
+        self._later = self._loop.call_at(self._looked + GATHERED, self.take)
 
     def take(self) -> None:
         """Tell the next news."""
+        self._looked = self._loop.time()
         news = self._ring.take(AT_ONCE)
         self.taken += len(news)
         if news:

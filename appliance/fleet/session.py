@@ -274,8 +274,8 @@ class Exchange:
     def leave(self, now: float) -> list[Order]:
         """Tell what the rate allows of what waits, and say goodbye. Afterwards the exchange is over."""
         now = self._at(now)
-        self._stream.flush()
-        while self._peers and self._outbox.bucket.allows(now) and (following := self._stream.next()) is not None:
+        self._stream.flush(now)
+        while self._peers and self._outbox.bucket.allows(now) and (following := self._stream.next(now)) is not None:
             self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
         for _ in range(FAREWELLS):
             self._say_hello(NodeState.LEAVING)
@@ -292,7 +292,8 @@ class Exchange:
         first = min(self._hello_at, self._tail_at, self._syncing.deadline())
         first = min([first, *(peer.stream.nak_at for peer in self._peers.values())])
         silent = min((peer.member.heard_at + SILENCE for peer in self._peers.values()), default=inf)
-        more = max(bucket.ready_at(), -inf if self._has_more() else self._syncing.resend_at())
+        later = min(self._syncing.resend_at(), self._stream.second_at)
+        more = max(bucket.ready_at(), -inf if self._has_more() else later)
         return min(max(first, bucket.urgent_at()), silent, more, self._stream.flush_at, self._nonces.renewal_at)
 
     def due(self, now: float) -> list[Order]:
@@ -308,7 +309,7 @@ class Exchange:
             self._nonces.renew(now)
             self._hello_soon(now)
         if now >= self._stream.flush_at:
-            self._stream.flush()
+            self._stream.flush(now)
         bucket = self._outbox.bucket
         if bucket.urgent(now):
             if now >= min(self._hello_at, self._tail_at):
@@ -379,12 +380,14 @@ class Exchange:
         return any(way(now) for way in (ways[self._turn % 3], *ways))
 
     def _send_stream(self, now: float) -> bool:
-        following = self._stream.next()
-        if following is None:
-            return False
-        self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
-        self._tail_at = max(now + TAIL, self._hello_sent + HELLO_PAUSE)
-        return True
+        following = self._stream.next(now)
+        if following is not None:
+            self._tail_at = max(now + TAIL, self._hello_sent + HELLO_PAUSE)
+        else:
+            following = self._stream.second(now)
+        if following is not None:
+            self._outbox.send(Kind.RECORDS, m.encode_records(following), None)
+        return following is not None
 
     def _send_again(self, now: float) -> bool:
         peer = next((one for one in self._peers.values() if one.repeats), None)

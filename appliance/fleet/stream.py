@@ -4,6 +4,9 @@ The datagrams of a stream have numbers, from 1. Who tells keeps the latest KEPT 
 and keeps what comes too early; what is missing after NAK_DELAY he asks for by its number, until it comes. That
 something is missing he knows from a later datagram, or from a HELLO, which has the last number. What cannot be had any
 more ends the stream: he has to ask for everything, and goes on from there.
+
+Who tells may die before anybody misses a datagram. So the latest ones are sent a second time, unasked; and what is told
+after a pause is sent at once, while of more that follows as much as comes within PACKING shares a datagram.
 """
 
 from __future__ import annotations
@@ -26,7 +29,11 @@ TRIES = 10
 ASKED = 256
 """Datagrams that are asked for at once, at most."""
 PACKING = 0.003
-"""Seconds that a record may wait for others that share its datagram."""
+"""Seconds from one datagram to the next, in which records gather that share it; one that is full goes at once."""
+AGAIN = 0.005
+"""Seconds after which a datagram is sent a second time: not lost in the same burst, and before it would be missed."""
+LATEST = 4
+"""So many wait for that; with more, the oldest go without: no burst is sent twice as a whole."""
 BACKLOG = 1024
 """Datagrams that wait to be sent: with more, remembered flows are not told."""
 
@@ -40,6 +47,8 @@ class Outgoing:
         self._kept: dict[int, bytes] = {}
         self._open: list[bytes] = []
         self._size = 0
+        self._flushed = -inf
+        self._second: deque[tuple[float, int]] = deque(maxlen=LATEST)
         self.flush_at = inf
 
     @property
@@ -60,32 +69,44 @@ class Outgoing:
     def add(self, piece: bytes, now: float) -> None:
         """Tell a record, after all others."""
         if self._size + len(piece) > ROOM:
-            self.flush()
+            self.flush(now)
         if not self._open:
-            self.flush_at = now + PACKING
+            self.flush_at = max(now, self._flushed + PACKING)
         self._open.append(piece)
         self._size += len(piece)
 
-    def flush(self) -> None:
+    def flush(self, now: float) -> None:
         """Close the datagram that waits for more records, if there is one."""
         if not self._open:
             return
+        self._flushed = now
         self.last += 1
         self._kept[self.last] = b"".join(self._open)
         if len(self._kept) > KEPT:
             del self._kept[self.last - KEPT]
         self._open, self._size, self.flush_at = [], 0, inf
 
-    def next(self) -> Records | None:
+    def next(self, now: float) -> Records | None:
         """Return the next datagram that was not sent yet; it counts as sent. One that is not kept is passed over."""
         if self.sent >= self.last:
             return None
         self.sent = max(self.sent + 1, self.oldest)
+        self._second.append((now + AGAIN, self.sent))
         return Records(self.sent, self._kept[self.sent])
+
+    @property
+    def second_at(self) -> float:
+        """When there will be a datagram to send a second time."""
+        return self._second[0][0] if self._second else inf
+
+    def second(self, now: float) -> Records | None:
+        """Return a datagram that is to be sent a second time now, unasked."""
+        return self.again(self._second.popleft()[1]) if now >= self.second_at else None
 
     def skip(self) -> None:
         """There is nobody who could hear what waits: it counts as sent."""
         self.sent = self.last
+        self._second.clear()
 
     def again(self, number: int) -> Records | None:
         """Return a datagram that was sent before; None where it is not kept, or not sent."""

@@ -32,7 +32,7 @@ HEARD = 18
 """For each balancer heard: its life, nonce and mark."""
 HELLO_ROOM = (MOST + IP_UDP - HELLO) // HEARD
 """So many balancers fit into a HELLO."""
-BATCH = 0.005
+BATCH = 0.003
 """Seconds for which entries are gathered."""
 WAY = 8
 """A remembered flow in the product's flow table."""
@@ -43,9 +43,12 @@ LRU_ENTRY = 190
 
 
 def _datagrams(octets: float, full: float) -> float:
-    """The bytes of records with what goes around them; `full`: how many gatherings there are anything in."""
+    """The bytes of records with what goes around them; `full`: how many gatherings there are anything in.
+
+    Each is taken to be sent twice; where a balancer has many at once, it only does so with some.
+    """
     room = MOST - ENVELOPE - STREAM
-    return octets + max(full, octets / room) * (IP_UDP + ENVELOPE + STREAM)
+    return 2 * (octets + max(full, octets / room) * (IP_UDP + ENVELOPE + STREAM))
 
 
 def flows(entries: float, senders: float, backends: float) -> float:

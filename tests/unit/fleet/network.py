@@ -292,7 +292,7 @@ class Network:
         """A node tells of one flow in each of so many datagrams."""
         for _ in range(datagrams):
             self.tell(number, 1)
-            self.nodes[number].exchange._stream.flush()
+            self.nodes[number].exchange._stream.flush(self.now)
             self.act(number, self.nodes[number].exchange.due(self.now))
             self.now += 0.0001
 

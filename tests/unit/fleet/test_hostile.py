@@ -59,9 +59,11 @@ def busy() -> Network:
     network.run(0.1)
     asked = network.nodes[0].exchange.ask_table(network.nodes[1].exchange.life, SERVICE, network.now)
     network.act(0, asked)
-    for turn in range(60):
+    turn = 0
+    while turn < 60 or not any(peer.stream.held for peer in network.nodes[0].exchange._peers.values()):
         network.tell(turn % 3, 100)
         network.run(0.001)
+        turn += 1
     for number, node in network.nodes.items():
         network.act(number, node.exchange.due(network.now))  # so that all know what time it is
     return network

@@ -44,7 +44,7 @@ def test_records_of_a_few_milliseconds_share_a_datagram() -> None:
         network.tell(0, 1)
         network.run(0.0001)
     network.run(0.1)
-    assert network.nodes[0].exchange.counters.sent[Kind.RECORDS] - before <= 5
+    assert network.nodes[0].exchange.counters.sent[Kind.RECORDS] - before <= 2 * 5, "each of them twice"
     assert network.disagreements() == []
 
 
@@ -66,7 +66,7 @@ def test_a_storm_loses_nothing(multicast: bool) -> None:
             assert member.sync is SyncState.DONE
             assert not member.resyncs
             lost += member.losses
-    assert lost > 50
+    assert lost > 20, "of some both copies"
 
 
 def test_the_lost_end_of_a_burst_is_missed_within_milliseconds() -> None:
@@ -74,11 +74,34 @@ def test_the_lost_end_of_a_burst_is_missed_within_milliseconds() -> None:
     network.run(0.5)
     network.part({0}, {1})
     network.tell(0, 5)
-    network.run(0.004)
+    network.run(0.01)
     network.cut.clear()
     network.run(0.06)
     assert network.disagreements() == []
     assert network.nodes[1].exchange.counters.lost == 1
+
+
+def test_what_was_lost_is_told_again_before_anybody_misses_it() -> None:
+    network = Network(2)
+    network.run(0.5)
+    network.part({0}, {1})
+    network.tell(0, 5)
+    network.run(0.002)
+    network.cut.clear()
+    network.run(0.005)
+    network.kill(0)
+    assert len(network.nodes[1].flows) == 5
+    assert network.nodes[1].exchange.counters.lost == 0
+
+
+def test_what_is_told_after_a_pause_leaves_at_once() -> None:
+    network = Network(2)
+    network.run(0.5)
+    network.tell(0, 5)
+    network.run(0.001)
+    network.kill(0)
+    network.run(0.01)
+    assert len(network.nodes[1].flows) == 5
 
 
 def test_a_joining_node_learns_everything_from_one_and_own_facts_from_the_others() -> None:

@@ -224,21 +224,21 @@ def test_the_latest_are_kept_and_the_open_one_is_filled() -> None:
     outgoing = s.Outgoing()
     for number in range(s.KEPT + 10):
         outgoing.add(body(number), 1.0)
-        assert outgoing.flush_at == 1.0 + s.PACKING
-        outgoing.flush()
-        assert outgoing.next() == Records(number + 1, body(number))
+        assert outgoing.flush_at == (1.0 + s.PACKING if number else 1.0), "the first one does not wait"
+        outgoing.flush(1.0)
+        assert outgoing.next(1.0) == Records(number + 1, body(number))
     assert (outgoing.oldest, outgoing.last, outgoing.backlog) == (11, s.KEPT + 10, 0)
     assert outgoing.again(10) is None
     assert outgoing.again(11) == Records(11, body(10))
     assert outgoing.again(s.KEPT + 11) is None
-    outgoing.flush()
-    assert outgoing.next() is None, "an empty one is none"
+    outgoing.flush(1.0)
+    assert outgoing.next(1.0) is None, "an empty one is none"
     outgoing.add(bytes(1000), 2.0)
     assert outgoing.left == ROOM - 1000
     outgoing.add(bytes(ROOM - 1000), 2.5)
     assert outgoing.last == s.KEPT + 10
     outgoing.add(b"x", 3.0)
-    assert outgoing.last == s.KEPT + 11
+    assert outgoing.last == s.KEPT + 11, "a full one does not wait"
     assert outgoing.flush_at == 3.0 + s.PACKING
     assert outgoing.again(outgoing.last) is None, "it was not sent yet"
 
@@ -247,8 +247,30 @@ def test_what_waits_for_too_long_is_passed_over() -> None:
     outgoing = s.Outgoing()
     for number in range(s.KEPT + 5):
         outgoing.add(body(number), 0.0)
-        outgoing.flush()
-    assert outgoing.next() == Records(6, body(5))
+        outgoing.flush(0.0)
+    assert outgoing.next(0.0) == Records(6, body(5))
+
+
+def test_the_latest_are_sent_a_second_time() -> None:
+    outgoing = s.Outgoing()
+    for number in range(s.LATEST + 2):
+        outgoing.add(body(number), 1.0 + number / 1000)
+        outgoing.flush(1.0 + number / 1000)
+        assert outgoing.next(1.0 + number / 1000)
+    assert outgoing.second_at == 1.002 + s.AGAIN
+    assert outgoing.second(1.002) is None, "it is too early"
+    assert outgoing.second(1.002 + s.AGAIN) == Records(3, body(2))
+    assert outgoing.second(1.002 + s.AGAIN) is None
+    assert [outgoing.second(2.0) for _ in range(s.LATEST)] == [
+        *(Records(one, body(one - 1)) for one in (4, 5, 6)),
+        None,
+    ]
+    assert outgoing.second_at == inf
+    outgoing.add(b"x", 3.0)
+    outgoing.flush(3.0)
+    outgoing.next(3.0)
+    outgoing.skip()
+    assert outgoing.second_at == inf, "there is nobody who could hear it"
 
 
 def test_what_is_asked_for_again_is_remembered_once_and_bounded() -> None:
