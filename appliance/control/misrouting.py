@@ -13,8 +13,6 @@ from appliance.model import EventKind
 if TYPE_CHECKING:
     from appliance.control.daemon import Daemon
 
-UNKNOWN = next((reason for reason in Reason if str(reason) == "tracked-unknown"), None)
-
 
 class Misrouting:
     """Reads and asks; what it means is found in misroutes.py."""
@@ -31,12 +29,14 @@ class Misrouting:
         memory = data.generation.memory
         tracked = data.tables.tracked()
         reading = Reading(
-            unknown=memory.reason(UNKNOWN) if UNKNOWN is not None else 0,
+            unknown=memory.reason(Reason.TRACKED_UNKNOWN),
+            first=memory.reason(Reason.TRACKED_FIRST),
             refused=memory.reason(Reason.REFUSED),
             packets=memory.reason(Reason.TRACKED_HIT)
             + memory.reason(Reason.TRACKED_OLD)
             + memory.reason(Reason.TRACKED_NEW),
             flows=memory.flows_used() if any(tracked.values()) else 0,
+            tracked=sum(tracked.values()),
         )
         self.meter.count(reading, now, time.time())
 

@@ -37,6 +37,8 @@ NO_DESTINATION = 0
 FIN_LIFE = 60
 RST_LIFE = 10
 """Seconds that a remembered flow lives on after FIN or RST, unless another packet follows."""
+SETTLING = 10
+"""Seconds after a slot has changed within which most connections that live send a packet."""
 CANDIDATE = 1 << EXPIRY_BITS
 HALF_TIME = 1 << (EXPIRY_BITS - 1)
 """Expiry times are compared modulo 2^15 s: up to half of that lies ahead, the rest is past."""

@@ -49,6 +49,7 @@ class Reason(IntEnum):
     FRAGMENT_FOLLOWED = 37
     UNTOLD = 38
     TRACKED_UNKNOWN = 39
+    TRACKED_FIRST = 40
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", "-")
@@ -95,6 +96,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.FRAGMENT_FOLLOWED: "a later fragment followed the first one of its datagram",
     Reason.UNTOLD: "a flow was remembered, and there was no room to tell the rest of the fleet",
     Reason.TRACKED_UNKNOWN: "in a tracked slot: a connection that should be remembered, and is not known here",
+    Reason.TRACKED_FIRST: "in a tracked slot, seconds after it changed: an older connection, or one not known here",
 }
 
 

@@ -345,9 +345,17 @@ static __always_inline struct vc5_choice vc5_choose_tracked(const struct vc5_ser
 			choice.index = was;
 			vc5_count(VC5_REASON_TRACKED_OLD);
 /*% if shape.fleet %*/
-			/* By now every living connection has sent a packet, and is remembered. */
-			if (!udp && !(flags & VC5_TCP_RST) && time - vc5_histories[slot].changed > vc5_settings->idle)
-				vc5_count(VC5_REASON_TRACKED_UNKNOWN);
+			/* After `idle` every living connection has sent a packet, and is remembered; most of them soon
+			 * after the change.
+			 */
+			if (!udp && !(flags & VC5_TCP_RST)) {
+				u32 age = time - vc5_histories[slot].changed;
+
+				if (age > vc5_settings->idle)
+					vc5_count(VC5_REASON_TRACKED_UNKNOWN);
+				else if (age > VC5_SETTLING)
+					vc5_count(VC5_REASON_TRACKED_FIRST);
+			}
 /*% endif %*/
 			if ((was != now || asked || all) && !(flags & VC5_TCP_RST))
 				vc5_remember(service, name, slot, first, place, was, 0, expiry, time);

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.dataplane.abi import SETTLING
 from appliance.dataplane.desired import Desired, DesiredService, Hop, Member
 from appliance.dataplane.enums import Reason, State
 from appliance.dataplane.flowshare import News, whose
@@ -39,25 +40,25 @@ def fleet() -> Iterator[Pair]:
         yield pair
 
 
-def desired(up: IPv4Address) -> Desired:
+def desired(up: IPv4Address, idle: int = IDLE) -> Desired:
     """One of the two backends is in service; the other one keeps what it has."""
     members = []
     for address in (A, B):
         state = State.AVAILABLE if address == up else State.DRAINING
         hop = Hop(2, bytes((2, 0, 0, 0, 0, int(address) & 255)) + BALANCER, IPv4Address("10.1.10.5"))
         members.append(Member(address, int(address == up), state, hop))
-    return Desired((DesiredService(KEY, tuple(members), IDLE),), {VIP: True}, bytes(range(16)), IDLE)
+    return Desired((DesiredService(KEY, tuple(members), idle),), {VIP: True}, bytes(range(16)), idle)
 
 
-def begin(pair: Pair) -> None:
+def begin(pair: Pair, idle: int = IDLE) -> None:
     """A is in service, and all is settled; then B."""
     pair.clear()
     pair.reads = True
     pair.at(START)
-    pair.apply("A", desired(A))
+    pair.apply("A", desired(A, idle))
     pair.at(START + 100)
-    pair.sweep(desired(A))
-    pair.apply("B", desired(B))
+    pair.sweep(desired(A, idle))
+    pair.apply("B", desired(B, idle))
 
 
 def packet(port: int, flags: str) -> bytes:
@@ -96,6 +97,27 @@ def test_news_tell_all_that_another_node_needs(fleet: Pair) -> None:
     (old,) = told(fleet, 4001, "A")
     assert (whose(fleet.real, old.destination), old.candidate, old.opened) == ((KEY, A), True, False)
     assert told(fleet, 4002, "R") == []
+
+
+def test_connections_that_are_not_known_are_counted_by_how_long_the_slot_has_been_tracked(fleet: Pair) -> None:
+    idle = 2 * SETTLING
+    begin(fleet, idle)
+
+    def counted(port: int, flags: str, after: int) -> tuple[int, int]:
+        fleet.at(START + 100 + after)
+        before = [fleet.real.reason(reason) for reason in (Reason.TRACKED_FIRST, Reason.TRACKED_UNKNOWN)]
+        told(fleet, port, flags)
+        first, unknown = (fleet.real.reason(reason) for reason in (Reason.TRACKED_FIRST, Reason.TRACKED_UNKNOWN))
+        return first - before[0], unknown - before[1]
+
+    assert counted(4000, "A", SETTLING) == (0, 0), "older ones come in the first seconds"
+    assert counted(4000, "A", SETTLING + 1) == (0, 0), "it is known by now"
+    assert counted(4001, "R", SETTLING + 1) == (0, 0)
+    assert counted(4002, "S", SETTLING + 1) == (0, 0)
+    assert counted(4003, "A", SETTLING + 1) == (1, 0)
+    assert counted(4003, "A", SETTLING + 1) == (0, 0), "each once"
+    assert counted(4004, "A", idle) == (1, 0)
+    assert counted(4005, "A", idle + 1) == (0, 1)
 
 
 def test_nothing_is_told_where_nothing_is_tracked(fleet: Pair) -> None:

@@ -22,6 +22,7 @@ from appliance.dataplane.abi import (
     INDEX_LIMIT,
     NO_DESTINATION,
     RST_LIFE,
+    SETTLING,
     WAYS,
 )
 from appliance.dataplane.aside import NEWS
@@ -232,10 +233,14 @@ class Tracking:
         if not transport.opens and state >= State.DRAINING:
             # Nothing is remembered of an older flow: it began when `was` was the answer.
             self._count(Reason.TRACKED_OLD)
-            age = (time - memory.histories.get(slot, "changed")) % TIMES
-            if memory.shape.fleet and not udp and not transport.flags & RST and age > memory.settings.get(0, "idle"):
-                # By now every living connection has sent a packet, and is remembered.
-                self._count(Reason.TRACKED_UNKNOWN)
+            if memory.shape.fleet and not udp and not transport.flags & RST:
+                age = (time - memory.histories.get(slot, "changed")) % TIMES
+                if age > memory.settings.get(0, "idle"):
+                    # By now every living connection has sent a packet, and is remembered.
+                    self._count(Reason.TRACKED_UNKNOWN)
+                elif age > SETTLING:
+                    # Most of them have.
+                    self._count(Reason.TRACKED_FIRST)
             worth = (was != now or every) and not transport.flags & RST
             if worth and self._remember(service, first, found, Flow(tag, was, True, expiry)):
                 self._tell(service, slot, flow, was, transport)

@@ -89,7 +89,7 @@ def _never(what: Shape) -> set[Reason]:
     """Reasons that no frame can have in a program of this shape, or only by what a test run does not have."""
     never = {Reason.INCOMPLETE, Reason.NO_INTERFACE, Reason.NO_ROOM, Reason.TAGGED if what.tagged else Reason.UNTAGGED}
     # No play is so long that the ring of news fills up; test_packets_fleet.py has that.
-    never |= {Reason.UNTOLD} if what.fleet else {Reason.UNTOLD, Reason.TRACKED_UNKNOWN}
+    never |= {Reason.UNTOLD} if what.fleet else {Reason.UNTOLD, Reason.TRACKED_UNKNOWN, Reason.TRACKED_FIRST}
     if not what.resets:
         never.add(Reason.RESET)
     if not what.narrow and not what.tunnels:

@@ -40,7 +40,8 @@ export const REASONS = {
   "refused": "a flow could not be remembered: its set is full of living flows",
   "fragment-followed": "a later fragment followed the first one of its datagram",
   "untold": "a flow was remembered, and there was no room to tell the rest of the fleet",
-  "tracked-unknown": "in a tracked slot: a connection that should be remembered, and is not known here"
+  "tracked-unknown": "in a tracked slot: a connection that should be remembered, and is not known here",
+  "tracked-first": "in a tracked slot, seconds after it changed: an older connection, or one not known here"
 };
 export const CAUSES = {
   "router": "routers send flows by other nodes than before",
