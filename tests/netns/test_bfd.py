@@ -175,7 +175,7 @@ def test_when_the_grace_is_over_the_routers_are_told(scene: Scene, routers: tupl
 def test_another_program_takes_over_and_no_session_notices(scene: Scene, routers: tuple[Bird, Bfdd]) -> None:
     with Daemon(scene) as first:
         process = begin(first, routers)
-        before = routers[0].since()
+        before, drops = routers[0].since(), first.ask()["drops"]
         first.kill9()
     with Daemon(scene, version="0.0.0-other") as second:
         assert begin(second, routers) == process
@@ -186,7 +186,8 @@ def test_another_program_takes_over_and_no_session_notices(scene: Scene, routers
         assert up(routers)
         assert routers[0].since() == pytest.approx(before, abs=0.01)
         assert {one["changed"][1] for one in second.changes} == {"up"}
-        assert not second.ask()["drops"]
+        # A router may go on for a moment with the sessions that a process before had; nothing else is lost.
+        assert second.ask()["drops"] == drops
         second.stop(farewell=True)
         gone(second)
 

@@ -24,7 +24,7 @@ LONG = 4000
 """Bytes of a datagram that is sent in several pieces."""
 
 
-@pytest.mark.parametrize("mode", ["simple", "multi-nic", "mixed"])
+@pytest.mark.parametrize("mode", ["simple", pytest.param("multi-nic", marks=pytest.mark.appliance), "mixed"])
 def test_traffic_through_nat(mode: str) -> None:
     with Site(MODES[mode], 2 if mode == "simple" else 1) as site, translating(site, mode) as daemon:
         for version in VIPS:

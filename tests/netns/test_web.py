@@ -234,6 +234,7 @@ def _counted(daemon: Daemon, reason: str) -> float:
     return 0.0
 
 
+@pytest.mark.appliance
 def test_who_is_gone_without_a_word_is_let_go(lab: Lab) -> None:
     text = configuration(top="webserver: '10.1.10.5:9191'")
     with Daemon(lab.balancer, lab.root("gone"), text) as daemon:
