@@ -20,6 +20,7 @@ import pytest
 from appliance.model_address import Endpoint
 from appliance.net.listener import listener
 from appliance.telemetry.compat import COMPAT
+from appliance.telemetry.fleet import fleet_numbers
 from appliance.telemetry.metrics import METRICS, OUTLETS
 from appliance.telemetry.routing import routing_numbers
 from tests.lab.addresses import VIP
@@ -29,6 +30,7 @@ from tests.lab.patience import wait_for
 from tests.lab.scraping import Prometheus, Serving, asking, families
 from tests.lab.topology import Lab
 from tests.netns.scenario_operator import SERVICE, configuration, fetch, prepared, running, wait_states
+from tests.unit.fleet.fleets import TROUBLED
 from tests.unit.routing.samples import ROUTING
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -37,8 +39,8 @@ DASHBOARD = REPOSITORY / "packaging/grafana/vc5.json"
 TARGET = Endpoint(IPv4Address("127.0.0.1"), 9090)
 ELSEWHERE: dict[str, Any] = {
     one.short: {"some": 1} if one.labels else 1 for one in OUTLETS if one.short != "spool_dropped_total"
-} | routing_numbers(ROUTING)
-"""What a shipper and a speaker of BGP would say."""
+} | {**routing_numbers(ROUTING), **fleet_numbers(TROUBLED)}
+"""What a shipper, a speaker of BGP and a fleet would say."""
 
 
 @pytest.fixture(scope="module")
