@@ -79,7 +79,18 @@ def _figures() -> tuple[Figure, ...]:
         for of, text in (("processor", "processor time"), ("clock", "by the clock")):
             title = f"the same, main thread while all rates change: {view}, {text}"
             lines.append((title, "console-main-thread", {"view": view, "of": of}))
-    lines.append(("ten consoles of 2,000 backends, daemon and web process", "console-cpu", {}))
+    lines += [
+        ("ten consoles of 2,000 backends, daemon and web process", "console-cpu", {}),
+        ("packet, settled, in a fleet, against one that is in none", "fleet-settled", {}),
+        ("packet of a remembered flow, likewise", "fleet-hit", {}),
+        ("100,000 remembered flows to a joining balancer: sent and heard, worst", "fleet-sync", {}),
+        ("the same: read out of the flow table", "fleet-sweep", {}),
+        ("the same: stored", "fleet-store", {}),
+    ]
+    for name, what in (("records", "exchange"), ("daemon", "tables")):
+        for side in ("tells", "hears"):
+            lines.append((f"5,000 new flows/s in a fleet, who {side}, {what}", f"fleet-{name}-cpu", {"side": side}))
+    lines.append(("exchange of three balancers, nothing tracked, each", "fleet-quiet", {}))
     return tuple(Figure(*line) for line in lines)
 
 

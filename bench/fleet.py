@@ -5,7 +5,7 @@ refuse          µs for a datagram of a stranger, by how far it gets: another ma
 sync            from the start of a node to the last of 100,000 remembered flows that another one has: two processes,
                 records made, sent, acknowledged, read. Processor time of either
 records         processor time of either while one tells 5,000 new flows a second, of 200 backends, as they come every
-                5 ms, and one more hears them
+                3 ms, and one more hears them
 quiet           octets a second that each of three nodes sends when nothing happens, to two peers, headers included
 """
 
@@ -40,7 +40,7 @@ HOST = IPv4Address("127.0.0.1")
 FLOWS = 100_000
 RATE = 5_000
 """New flows a second."""
-EVERY = 0.005
+EVERY = 0.003
 """Seconds between two looks for new flows, as a daemon looks."""
 SECONDS = 10.0
 SERVICES, BACKENDS = 10, 20
