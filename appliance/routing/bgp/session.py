@@ -168,10 +168,19 @@ class Session:
         return connection.serial
 
     def opened(self, serial: int, local_address: Address, now: float) -> None:
-        """A connection of ours is open."""
-        if serial in self.connections:
-            self.connections[serial].opened(local_address, now)
-            self._look(now)
+        """A connection of ours is open.
+
+        Where the peer may take another one for established by now, since our KEEPALIVE has been sent there, an OPEN
+        would have both ends choose, and perhaps not alike: a session would end that has just begun.
+        """
+        connection = self.connections.get(serial)
+        if connection is None:
+            return
+        if any(one.state is State.OPEN_CONFIRM for one in self.connections.values()):
+            connection.collide("the peer's own connection is further", now)
+        else:
+            connection.opened(local_address, now)
+        self._look(now)
 
     def received(self, serial: int, data: bytes, now: float) -> None:
         """Take bytes of the peer."""

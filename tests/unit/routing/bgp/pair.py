@@ -63,6 +63,9 @@ class Pair:
         self.left, self.right = End(sessions[0], LEFT), End(sessions[1], RIGHT)
         self.refuses = False
         """Whether nobody listens."""
+        self.lateness = 0.0
+        """Seconds by which what is on its way is late, at most; each connection keeps its own order."""
+        self._last: dict[tuple[int, int], float] = {}
 
     def start(self) -> None:
         """Have both want a session."""
@@ -95,8 +98,11 @@ class Pair:
             for serial in links:
                 end.session.closed(serial, "cut", self.now)
 
-    def _later(self, work: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (self.now + LATENCY, next(self._order), work))
+    def _later(self, work: Callable[[], None], way: tuple[int, int] = (0, 0)) -> None:
+        at = max(self.now + LATENCY + self.lateness * self.random.random(), self._last.get(way, 0.0))
+        if way != (0, 0):
+            self._last[way] = at
+        heapq.heappush(self._events, (at, next(self._order), work))
 
     def _act(self) -> None:
         busy = True
@@ -131,7 +137,7 @@ class Pair:
             case Close(serial):
                 theirs = end.links.pop(serial, None)
                 if theirs is not None:
-                    self._later(lambda: self._close(other, theirs))
+                    self._later(lambda: self._close(other, theirs), (id(other), theirs))
 
     def _connect(self, end: End, other: End, serial: int) -> None:
         if serial not in end.session.connections:
@@ -141,7 +147,10 @@ class Pair:
             end.session.closed(serial, "refused", self.now)
             return
         end.links[serial], other.links[theirs] = theirs, serial
-        end.session.opened(serial, end.address, self.now)
+        if self.lateness:
+            self._later(lambda: end.session.opened(serial, end.address, self.now), (id(end), serial))
+        else:
+            end.session.opened(serial, end.address, self.now)
 
     def _send(self, end: End, other: End, serial: int, data: bytes) -> None:
         theirs = end.links.get(serial)
@@ -155,7 +164,7 @@ class Pair:
                     other.session.received(theirs, data[start : start + cut], self.now)
 
         cut = self.random.choice((1, 7, 19, 100, 5000))
-        self._later(arrive)
+        self._later(arrive, (id(other), theirs))
 
     def _close(self, end: End, serial: int) -> None:
         if end.links.pop(serial, None) is not None:

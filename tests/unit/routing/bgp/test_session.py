@@ -17,7 +17,7 @@ from appliance.routing.bgp.session import Session
 from appliance.routing.route import Attributes
 from appliance.routing.status import Direction
 from appliance.routing.status import SessionState as State
-from tests.unit.routing.bgp.pair import LEFT, RIGHT, End, Pair, peer
+from tests.unit.routing.bgp.pair import LATENCY, LEFT, RIGHT, End, Pair, peer
 
 VIP = ip_address("203.0.113.10")
 
@@ -55,6 +55,17 @@ def test_both_open_at_once_and_one_connection_is_left(seed: int, ids: tuple[str,
     assert (lab.left.session.established_count, lab.right.session.established_count) == (1, 1)
     # That of the speaker with the higher id is kept, and with equal ids that of the higher AS (RFC 6286).
     assert right.inbound == (ids[0] > ids[1])
+
+
+@pytest.mark.parametrize("ids", [("1.1.1.1", "2.2.2.2"), ("2.2.2.2", "1.1.1.1")])
+def test_whatever_comes_late_a_session_that_has_begun_goes_on(ids: tuple[str, str]) -> None:
+    for seed in range(600):
+        lab = pair(seed, ids)
+        lab.lateness = 5 * LATENCY
+        lab.start()
+        lab.run(20)
+        assert states(lab) == BOTH_UP
+        assert (lab.left.session.established_count, lab.right.session.established_count) == (1, 1), seed
 
 
 @given(
