@@ -160,5 +160,17 @@ def test_links_are_cut_and_mended() -> None:
         assert wait_arrived(ends, "n2", 7) == list(range(7))
 
 
+def test_who_speaks_to_a_group_hears_himself_where_it_is_reflected() -> None:
+    with standing() as (network, ends):
+        network.reflect()
+        ends.send("n3", "group", 10)
+        assert wait_arrived(ends, "n3", 10) == wait_arrived(ends, "n1", 10) == list(range(10))
+        network.mend()
+        ends.send("n3", "group", 10)
+        assert wait_arrived(ends, "n1", 10) == list(range(10))
+        ends.send("n2", "n3", 1)
+        assert wait_arrived(ends, "n3", 1) == [0], "nothing of its own came before"
+
+
 def _cut(network: LossyNetwork, source: str, destination: str) -> int:
     return passed(network, source, destination).cut

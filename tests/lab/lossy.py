@@ -3,9 +3,11 @@
     with LossyNetwork("vc5lab-1-1-exchange", {"n1": first, "n2": second}, seed=1) as network:
         network.impair(Impairment(drop=0.1))
         network.cut("n1", "n2")
+    network.reflect()                whoever speaks to a group hears himself
         network.passed()                 what went which way, and what became of it
 
-Host N of it has 10.1.99.N on its interface `exchange`. What does all that is tests.lab.relay.
+Host N of it has 10.1.99.N on its interface `exchange`, and fd00:1:99::N after `number_six`. What does all that is
+tests.lab.relay.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
 
 from tests.lab.addresses import mac_of
@@ -31,6 +33,11 @@ PATIENCE = 15.0
 def address(host: int) -> IPv4Address:
     """The address of a host on this network."""
     return IPv4Address(f"10.1.99.{host}")
+
+
+def address6(host: int) -> IPv6Address:
+    """The address of a host on this network, where it has IPv6."""
+    return IPv6Address(f"fd00:1:99::{host}")
 
 
 class LossyNetwork(Standing):
@@ -57,6 +64,15 @@ class LossyNetwork(Standing):
         self._tool = Tool(self._relay, "relay", "--seed", str(self._seed), *self._hosts)
         self._tool.expect("ready", PATIENCE)
 
+    def number_six(self) -> None:
+        """Give every host an IPv6 address as well; elsewhere the lab has none."""
+        for space, host in self._hosts.values():
+            self._set(space, f"net/ipv6/conf/{INTERFACE}/disable_ipv6", 0)
+            space.run("ip", "address", "add", f"{address6(host)}/64", "dev", INTERFACE, "nodad")
+
+    def _set(self, space: Namespace, name: str, value: int) -> None:
+        space.run("sh", text=f"echo {value} > /proc/sys/{name}\n")
+
     def close(self) -> None:
         """End the relay; its namespace goes with the lab."""
         if self._tool:
@@ -82,6 +98,12 @@ class LossyNetwork(Standing):
         for other in self._hosts:
             if other != name:
                 self._tell(f"cut {name} {other}")
+
+    def reflect(self) -> None:
+        """Give what is for a group back to its sender as well, until `mend`; the hosts' kernels let it pass."""
+        for space, _ in self._hosts.values():
+            self._set(space, f"net/ipv4/conf/{INTERFACE}/accept_local", 1)
+        self._tell("reflect")
 
     def mend(self) -> None:
         """Let everything arrive again."""

@@ -3,7 +3,8 @@
 It passes frames from one interface to the others, by the MACs that it has seen, and treats those with UDP as it is told
 (tests.lab.impairment); others, such as ARP, arrive. Between two interfaces that are cut nothing does.
 
-Commands, each answered by `status`: `impair {"drop": 0.1, ...}`; `cut x1 x2`, in both directions; `mend`; `status`.
+Commands, each answered by `status`: `impair {"drop": 0.1, ...}`; `cut x1 x2`, in both directions; `reflect`, which
+gives datagrams to a group back to their sender as well; `mend`; `status`.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Relay:
     def __init__(self, interfaces: list[str], seed: int) -> None:
         self.impairment = GOOD
         self.cut: set[frozenset[str]] = set()
+        self.reflects = False
         self._ports = {name: self._listen(name) for name in interfaces}
         self._places: dict[bytes, str] = {}
         pairs = [(one, other) for one in interfaces for other in interfaces if one != other]
@@ -91,7 +93,10 @@ class Relay:
                 continue
             destination, source, _ = ETHERNET.unpack_from(frame)
             self._places[source] = name
-            place = None if destination[0] & MULTICAST else self._places.get(destination)
+            group = destination[0] & MULTICAST
+            place = None if group else self._places.get(destination)
+            if group and self.reflects and is_datagram(frame):
+                self._send(name, frame)
             for other in [place] if place else self._ports:
                 if other != name:
                     self._pass(frame, name, other)
@@ -136,8 +141,11 @@ async def run(interfaces: list[str], seed: int) -> None:
             relay.impairment = Impairment(**json.loads(rest))
         elif verb == "cut":
             relay.cut.add(frozenset(rest.split()))
+        elif verb == "reflect":
+            relay.reflects = True
         elif verb == "mend":
             relay.cut.clear()
+            relay.reflects = False
         emit("status", passed=relay.account())
     emit("report", passed=relay.account())
 
