@@ -71,6 +71,10 @@ class SlotTable:
     since: int | None = None
     _open: set[int] = field(default_factory=set)
     """Where every flow is remembered: tracked slots whose `was` may still differ."""
+    _filled: int = 0
+    """The coarse time at which the table got its first answers; 0 where nobody knows."""
+    _later: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Slots whose older flows others know better: their `was`, and the coarse time from which on it holds here."""
 
     def adopt(self, *, remember_all: bool = False) -> None:
         """Find the tracked slots in memory that another process has written. Since when, nobody knows any more."""
@@ -156,6 +160,8 @@ class SlotTable:
         words = array("H" if self.memory.shape.wide else "B", owners)
         self.memory.slots[self.first : self.first + self.count] = memoryview(words)
         self.tracked.clear()
+        self._later.clear()
+        self._filled = self.memory.time
         return self.count - owners.count(NO_DESTINATION)
 
     def hold(self, living: Collection[int]) -> None:
@@ -181,6 +187,7 @@ class SlotTable:
             memory.slots[self.first + number] = memory.tracked | owner
         self.tracked = set(range(self.count))
         self._open = set(self.tracked)
+        self._later.clear()
 
     def asks(self) -> bool:
         """Whether any slot still needs the generation before."""
@@ -191,6 +198,10 @@ class SlotTable:
         """Settle what has become safe to settle; returns how many slots were un-tracked."""
         slots, histories = self.memory.slots, self.memory.histories
         settled, closed = [], []
+        for number in [number for number, (_, at) in self._later.items() if time >= at]:
+            was, _ = self._later.pop(number)
+            if number in self.tracked:
+                histories.put(self.first + number, "was", was)
         for number in self.tracked if self.since is None else self._open:
             at = self.first + number
             age = time - histories.get(at, "changed")
@@ -228,6 +239,9 @@ class SlotTable:
             self.memory.fence()
             self.memory.slots[at] = self.memory.tracked | now
             self.tracked.add(number)
+            if not differs and adopted == now and told.was is not None and told.was not in (NO_DESTINATION, now):
+                # Flows that began here since the change are given as long again to be remembered.
+                self._later[number] = told.was, time + min(told.changed, time - self._filled)
             return True
         if joining and told.was is not None and histories.get(at, "was") != ASK_PREVIOUS:
             histories.put(at, "was", told.was)
@@ -243,3 +257,4 @@ class SlotTable:
         self.memory.slots[self.first : self.first + self.count] = empty.cast("H") if wide else empty
         self.tracked.clear()
         self._open.clear()
+        self._later.clear()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from appliance.dataplane import slotshare
 from appliance.dataplane.desired import Desired
+from appliance.dataplane.frame import Flow
 from appliance.dataplane.slots import SLACK, SlotTable, ToldSlot
 from appliance.dataplane.slotshare import SharedSlot, SharedSlots
 from appliance.dataplane.tables import Tables
@@ -144,6 +145,46 @@ def test_a_joining_node_takes_over_what_older_flows_are_answered() -> None:
     other.clients.owners = dict(one.clients.owners)
     assert other.clients.lost() == []
     assert slotshare.learn_table(other.tables, WEB, told) == 0, "once is enough"
+
+
+def late_starter(age: int) -> tuple[Node, Node]:
+    """One node has drained a backend `age` seconds ago; the other has begun after that, and hears of it only now.
+
+    Flows 0 to 99 are older, and silent since; flows 100 to 199 began by the other one, which remembers none of them.
+    """
+    one, late = Node(0), Node(1)
+    one.open(web(1, 2, 3, 4))
+    one.clients.open_many(WEB, range(100))
+    one.apply(web(1, 2, 3, 4, drained=2))
+    one.pass_time(age)
+    late.open(web(1, 2, 3, 4, drained=2))
+    late.clients.open_many(WEB, range(100, 200))
+    for record in one.slots():
+        late.learn(record)
+    return one, late
+
+
+def drained_flows(node: Node) -> dict[Flow, Address]:
+    return {flow: owner for flow, owner in node.clients.owners.items() if owner == backend(2)}
+
+
+def test_a_late_starter_is_right_about_its_own_flows_first_and_then_about_older_ones() -> None:
+    one, late = late_starter(10)
+    older = drained_flows(one)
+    assert len(older) > 10
+    assert late.clients.lost() == [], "who began here goes on here, and is remembered from now on"
+    late.pass_time(10)
+    assert late.clients.lost() == []
+    late.clients.owners |= older
+    assert late.clients.lost() == [], "who is not remembered by then is older, and the others know better"
+
+
+def test_a_late_starter_takes_over_nothing_that_settles_before() -> None:
+    one, late = late_starter(IDLE - 5)
+    for node in (one, late) * IDLE:
+        node.pass_time(1)
+        assert late.clients.lost() == []
+    assert [was for _, was, _ in states(late)] == [now for _, _, now in states(late)]
 
 
 def test_what_cannot_be_learnt_changes_nothing() -> None:
