@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from tests.fleet.judge import Verdict
+from tests.fleet.node import Node
 from tests.fleet.performance import Performance
-from tests.fleet.scenario import BAD, CUT, Do, Scenario, one_by_one
+from tests.fleet.scenario import BAD, CUT, MENDED, Do, Scenario, one_by_one
+from tests.fleet.site import Fleet
+from tests.lab.patience import wait_for
 from tests.lab.routers import Bird, Router, missing_daemons
 
 MISSING = missing_daemons([Bird])
@@ -31,14 +35,17 @@ def named(scenarios: Iterable[Scenario]) -> list[object]:
     return [pytest.param(scenario, id=scenario.name) for scenario in scenarios]
 
 
-def nothing_breaks(scenario: Scenario, *, bad: bool = False, router: type[Router] = Bird) -> None:
-    """Where balancers tell each other, no connection breaks whose backend lives; the network may be `bad`."""
+def nothing_breaks(scenario: Scenario, *, bad: bool = False, router: type[Router] = Bird, group: str = "") -> None:
+    """Where balancers tell each other, no connection breaks whose backend lives; the network may be `bad`.
+
+    They do so by a multicast `group`, or else each names the others.
+    """
     moments = (*one_by_one(BAD), *scenario.moments) if bad else scenario.moments
-    with Performance(replace(scenario, moments=moments), exchange=True, router=router) as performance:
+    with Performance(replace(scenario, moments=moments), exchange=True, router=router, group=group) as performance:
         for moment in moments:
             performance.perform(moment)
         performance.explain(EXPLAINED)
-        verdict = _finish(performance)
+        verdict = finished(performance)
         told = performance.fleet.exchange.passed()
     assert verdict.broken == (), verdict.text()
     assert sum(each.datagrams for each in told) > 0
@@ -52,7 +59,7 @@ def breaks_at_most_the_tracked_share(scenario: Scenario, *, cut: bool = True) ->
     with Performance(replace(scenario, moments=moments), exchange=True) as performance:
         for moment in moments:
             performance.perform(moment)
-        verdict = _finish(performance)
+        verdict = finished(performance)
         told = performance.fleet.exchange.passed()
     assert len(verdict.broken) <= verdict.at_stake, verdict.text()
     assert sum(each.cut for each in told) > 0
@@ -66,12 +73,45 @@ def breaks_without_exchange(scenario: Scenario) -> None:
     with Performance(scenario, exchange=False) as performance:
         for moment in scenario.moments:
             performance.perform(moment)
-        verdict = _finish(performance)
+        verdict = finished(performance)
     assert bool(verdict.broken) is scenario.needs_exchange, verdict.text()
     _plausible(scenario, verdict)
 
 
-def _finish(performance: Performance) -> Verdict:
+def breaks_nothing_once_mended(scenario: Scenario) -> None:
+    """Where the exchange is mended, all balancers come to agree and are well, and what breaks has broken before."""
+    with Performance(scenario, exchange=True) as performance:
+        for moment in scenario.moments:
+            performance.perform(moment)
+            if MENDED in moment:
+                wait_well(performance.fleet)
+                before = performance.broken()
+        verdict = finished(performance)
+    later = [f"{name}: {flow.reason}" for name, flow in verdict.broken if name not in before]
+    assert later == [], verdict.text()
+    assert len(before) <= verdict.at_stake, verdict.text()
+    _plausible(scenario, verdict)
+
+
+def wait_well(fleet: Fleet) -> None:
+    """Wait until each balancer that runs says that it has all from all others, that all agree, and that all is well."""
+    running = [node for node in fleet.nodes.values() if node.runs]
+
+    def agree(node: Node) -> bool:
+        nodes = node.ask("fleet")["nodes"]
+        return (
+            len(nodes) == len(running)
+            and {(one["state"], one["sync"], one["behind"]) for one in nodes} == {("ready", "done", 0)}
+            and len({one["tables"] for one in nodes}) == len({one["configuration"] for one in nodes}) == 1
+        )
+
+    for node in running:
+        wait_for(f"{node.name} to agree with all", partial(agree, node), 20)
+        wait_for(f"`vc5 fleet` of {node.name}", lambda node=node: node.daemon.vc5("fleet").returncode == 0, 20)  # type: ignore[misc]
+
+
+def finished(performance: Performance) -> Verdict:
+    """End all flows, judge, and print what has happened."""
     verdict = performance.finish()
     print(f"{performance.scenario.name}: {verdict.text()}")
     print("\n".join(f"   {line}" for line in performance.said))

@@ -11,6 +11,7 @@ from typing import Any
 from appliance.model import Protocol, ServiceKey
 from tests.lab.addresses import ECHO, HTTP, ROUTER, VIP
 from tests.lab.lossy import address as exchange_address
+from tests.lab.lossy import address6 as exchange_address6
 
 TCP = ServiceKey(VIP, ECHO, Protocol.TCP)
 UDP = ServiceKey(VIP, ECHO, Protocol.UDP)
@@ -37,6 +38,13 @@ class Pool:
     scheduler: str = "maglev"
     hosts: tuple[int, ...] = ()
     """Of the nodes that tell each other of flows, on their own network; none: nobody does."""
+    group: str = ""
+    """By which they do, with its port; empty: each names the others."""
+
+    @property
+    def six(self) -> bool:
+        """Whether they speak over IPv6."""
+        return self.group.startswith("[")
 
     def without(self, address: IPv4Address) -> Pool:
         """The pool without a backend."""
@@ -85,6 +93,10 @@ class Pool:
             },
         }
         if self.hosts:
-            peers = [str(exchange_address(each)) for each in self.hosts]
-            document["fleet"] = {"key": KEY, "peers": peers, "source": str(exchange_address(host))}
+            of = exchange_address6 if self.six else exchange_address
+            document["fleet"] = {"key": KEY, "source": str(of(host))}
+            if self.group:
+                document["multicast"] = self.group
+            else:
+                document["fleet"]["peers"] = [str(of(each)) for each in self.hosts]
         return json.dumps(document, indent=1)

@@ -77,6 +77,11 @@ class Node:
         """Kill the daemon; the data plane works on, and routers that restart gracefully keep its routes."""
         self.daemon.kill9()
 
+    def reexecute(self) -> None:
+        """Have the daemon become the program that is installed, which is the same one; it comes back working."""
+        done = self.daemon.vc5("reexec", timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr + self.daemon.errors[-4000:]
+
     def lose_power(self, exchange: LossyNetwork) -> None:
         """Be gone at once: nobody is told anything, and nothing is left but the disk."""
         self._lab.switch.run("ip", "link", "set", _port(self.name), "down")

@@ -41,14 +41,19 @@ PAUSE: Final = 0.05
 
 
 class Performance(Standing):
-    """One scenario, with all that it needs. Without `exchange`, balancers tell each other nothing."""
+    """One scenario, with all that it needs. Without `exchange`, balancers tell each other nothing.
 
-    def __init__(self, scenario: Scenario, *, exchange: bool, router: type[Router] = Bird, seed: int = 1) -> None:
+    With a `group`, and its port, none names another.
+    """
+
+    def __init__(
+        self, scenario: Scenario, *, exchange: bool, router: type[Router] = Bird, seed: int = 1, group: str = ""
+    ) -> None:
         self.scenario = scenario
         self.said: list[str] = []
         """What happened, and how long it took to be noticed."""
         first = {FIRST_BACKEND + number: 1 for number in range(BACKENDS - 1)}
-        pool = Pool(first, scenario.idle, scenario.udp_grace, scenario.scheduler)
+        pool = Pool(first, scenario.idle, scenario.udp_grace, scenario.scheduler, group=group)
         self.fleet = Fleet(pool, router, seed, exchange=exchange)
         self.exchange_works = exchange
         self._pool = self.fleet.pool
@@ -120,6 +125,10 @@ class Performance(Standing):
                 wanted = str(self.fleet.address(flow.backend))
                 assert {name: answer["backend"] for name, answer in asked.items()} == dict.fromkeys(asked, wanted), text
 
+    def broken(self) -> set[Name]:
+        """Return which flows are broken by now."""
+        return {Name(protocol, flow.number) for protocol, flows in self.flows.items() for flow in flows.status().broken}
+
     def story(self, flow: FlowRecord) -> str:
         """Return what the last step before a flow broke was, and when the flow began."""
         at, step = max((each for each in self._steps if each[0] <= flow.broken_at), default=(0.0, "the beginning"))
@@ -143,6 +152,7 @@ class Performance(Standing):
             Do.BALANCER_STOPS: lambda: fleet.nodes[who].stop(),
             Do.BALANCER_STARTS: lambda: fleet.nodes[who].start(fleet.exchange),
             Do.DAEMON_DIES: lambda: fleet.nodes[who].kill_daemon(),
+            Do.DAEMON_REEXECUTED: lambda: fleet.nodes[who].reexecute(),
             Do.BACKEND_ADDED: lambda: self._configure(self._pool.having(fleet.address(who))),
             Do.BACKEND_REMOVED: lambda: self._configure(self._pool.without(fleet.address(who))),
             Do.BACKEND_DRAINED: lambda: self._configure(self._pool.having(fleet.address(who), 0)),

@@ -22,6 +22,8 @@ class Do(Enum):
     """Its daemon is ended as a service is, and takes routes and data plane along."""
     DAEMON_DIES = auto()
     """It is killed; the data plane is left."""
+    DAEMON_REEXECUTED = auto()
+    """It becomes the program that is installed; routes and data plane stay."""
     BALANCER_STARTS = auto()
     """It has been stopped, has lost its power, or has never been there."""
     BACKEND_ADDED = auto()
@@ -93,6 +95,10 @@ def stops(name: str) -> Step:
 
 def daemon_dies(name: str) -> Step:
     return Step(Do.DAEMON_DIES, name)
+
+
+def reexecuted(name: str) -> Step:
+    return Step(Do.DAEMON_REEXECUTED, name)
 
 
 def added(name: str) -> Step:

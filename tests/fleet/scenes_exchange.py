@@ -32,6 +32,16 @@ MENDED_IN_TIME = (
 )
 """Once balancers hear each other again they tell all that was missed."""
 
+HEARD_LATER = (
+    Scenario(
+        "one starts that hears nobody and is heard before another dies",
+        one_by_one(drained("b1"), QUIET, isolated("n3"), starts("n3"), QUIET, MENDED, dies("n1")),
+        needs_exchange=True,
+        absent=("n3",),
+    ),
+)
+"""A balancer that was told nothing learns what it can, and breaks nothing from then on."""
+
 TOO_LATE = (
     Scenario(
         "one dies that nobody has heard for a while",

@@ -82,6 +82,8 @@ class Fleet(Standing):
         lab.router.run("sh", text="echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy")
         hosts = {name: (spaces[name], host) for name, host in NODES.items()}
         self.exchange = enter(LossyNetwork(f"{lab.name}-exchange", hosts, self._seed))
+        if self.pool.six:
+            self.exchange.number_six()
         pairs = [f"{name}={backend.namespace.name}" for name, backend in lab.backends.items()]
         self.crowd = enter(Tool(lab.switch, "crowd", "--vip", str(VIP), *pairs))
         self.crowd.expect("ready", PATIENCE)
