@@ -1,4 +1,4 @@
-"""Balancers die, stop, restart and are added, while long flows go on; the scenarios are in scenes_balancers.py."""
+"""Balancers behind FRR, in a quiet fleet, and with another key; what happens to balancers is in test_scenes.py."""
 
 from __future__ import annotations
 
@@ -7,66 +7,23 @@ from functools import partial
 
 import pytest
 
-from tests.fleet.checks import (
-    MARKS,
-    breaks_at_most_the_tracked_share,
-    breaks_without_exchange,
-    named,
-    nothing_breaks,
-)
+from tests.fleet.checks import MARKS, named, nothing_breaks
 from tests.fleet.configuration import KEY
 from tests.fleet.node import Node
 from tests.fleet.performance import Performance
 from tests.fleet.scenario import Scenario
-from tests.fleet.scenes_balancers import SCENES
+from tests.fleet.test_scenes import SHORT
 from tests.lab.patience import wait_for
 from tests.lab.routers import Frr, missing_daemons
 
 pytestmark = list(MARKS)
-SHORT = [scenario for scenario in SCENES if scenario.name == "one dies after a backend was added and comes back"]
-NEEDING = [scenario for scenario in SCENES if scenario.needs_exchange]
-
-
-@pytest.mark.parametrize("scenario", named(SHORT))
-def test_nothing_breaks_in_the_short_set(scenario: Scenario) -> None:
-    nothing_breaks(scenario, bad=True)
-
-
-@pytest.mark.appliance
-@pytest.mark.parametrize("scenario", named(SHORT))
-def test_the_short_set_breaks_without_an_exchange(scenario: Scenario) -> None:
-    breaks_without_exchange(scenario)
-
-
-@pytest.mark.appliance
-@pytest.mark.parametrize("scenario", named(SCENES))
-def test_nothing_breaks(scenario: Scenario) -> None:
-    nothing_breaks(scenario)
-
-
-@pytest.mark.appliance
-@pytest.mark.parametrize("scenario", named(NEEDING))
-def test_nothing_breaks_on_a_bad_network(scenario: Scenario) -> None:
-    nothing_breaks(scenario, bad=True)
 
 
 @pytest.mark.appliance
 @pytest.mark.skipif(bool(missing_daemons([Frr])), reason=missing_daemons([Frr]) or "it is there")
-@pytest.mark.parametrize("scenario", named(SHORT))
+@pytest.mark.parametrize("scenario", named([SHORT]))
 def test_nothing_breaks_behind_frr(scenario: Scenario) -> None:
     nothing_breaks(scenario, router=Frr)
-
-
-@pytest.mark.appliance
-@pytest.mark.parametrize("scenario", named(NEEDING))
-def test_a_cut_costs_at_most_the_tracked_share(scenario: Scenario) -> None:
-    breaks_at_most_the_tracked_share(scenario)
-
-
-@pytest.mark.appliance
-@pytest.mark.parametrize("scenario", named(SCENES))
-def test_what_breaks_without_an_exchange(scenario: Scenario) -> None:
-    breaks_without_exchange(scenario)
 
 
 def test_nothing_is_tracked_and_no_flow_told_before_something_changes() -> None:
