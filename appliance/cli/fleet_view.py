@@ -107,7 +107,7 @@ def _node(node: Json, mine: Json, now: float) -> list[Cell | str]:
         style = Style.WORRY
     own = bool(node.get("own"))
     return [
-        Cell(text(node.get("name")), Style.HEAD if own else Style.PLAIN),
+        Cell(_called(node), Style.HEAD if own else Style.PLAIN),
         text(node.get("address")),
         Cell(state, style),
         _age(node.get("since"), now),
@@ -126,7 +126,7 @@ def _absent(node: Json, now: float) -> list[Cell | str]:
     missing = bool(node.get("missing"))
     state = Cell("MISSING", Style.BAD) if missing else Cell("left", Style.FAINT)
     since = _age(node.get("since"), now)
-    return [text(node.get("name")), text(node.get("address")), state, since, "", "", "", "", "", "", f"{since} ago", ""]
+    return [_called(node), text(node.get("address")), state, since, "", "", "", "", "", "", f"{since} ago", ""]
 
 
 def _digest(value: object, *, other: bool) -> Cell:
@@ -143,12 +143,12 @@ def _notes(body: Json, now: float, to: Screen) -> Iterator[str]:
     for node in dicts(body.get("nodes")):
         behind = _number(node.get("behind"))
         if node.get("sync") not in (None, "done"):
-            yield f"{text(node.get('name'))}: what it knows is being learnt"
+            yield f"{_called(node)}: what it knows is being learnt"
         elif behind > 1:
-            yield f"{text(node.get('name'))}: {count(behind)} datagrams of it are still to come"
+            yield f"{_called(node)}: {count(behind)} datagrams of it are still to come"
     for one in dicts(body.get("absent")):
         if one.get("missing"):
-            words = f"{text(one.get('name'))} has been silent for {_age(one.get('since'), now)}"
+            words = f"{_called(one)} has been silent for {_age(one.get('since'), now)}"
             yield f"{to.paint(words, Style.BAD)}; is it up, and does UDP from {text(one.get('address'))} get here?"
     for peer in _list(body.get("unheard")):
         yield f"{text(peer)} has never been heard; does a node with our key live there?"
@@ -159,11 +159,11 @@ def _notes(body: Json, now: float, to: Screen) -> Iterator[str]:
 
 def _differences(body: Json, now: float, to: Screen, *, service: str | None) -> Iterator[str]:
     """What differs and why; the same said of several services by one node is said once."""
-    said: dict[tuple[str, str, bool], list[Json]] = {}
+    said: dict[tuple[str, str, str, bool], list[Json]] = {}
     for one in dicts(body.get("differences")):
-        same = (text(one.get("node")), text(one.get("message")), bool(one.get("lasting")))
-        said.setdefault(same, []).append(one)
-    for (_, message, lasting), found in list(said.items())[:SENTENCES]:
+        message, lasting = text(one.get("message")), bool(one.get("lasting"))
+        said.setdefault((text(one.get("node")), text(one.get("address")), message, lasting), []).append(one)
+    for (_, _, message, lasting), found in list(said.items())[:SENTENCES]:
         about = text(found[0].get("service"))
         others = len(found) - 1
         more = f" and {others:,} more service{'s' if others > 1 else ''}" if others else ""
@@ -196,7 +196,7 @@ def _ranges(body: Json, to: Screen) -> Iterator[str]:
         else:
             yield f"{head}: {to.paint(f'{differing:,.0f} of {_number(here):,.0f} slots differ', Style.WORRY)}"
             pairs = dicts(one.get("pairs"))
-            yield from (f"  {_pair(pair, node)}" for pair in pairs[:PAIRS])
+            yield from (f"  {_pair(pair, _called(one))}" for pair in pairs[:PAIRS])
             if rest := sum(_number(pair.get("slots")) for pair in pairs[PAIRS:]):
                 yield f"  and {rest:,.0f} more (--json)"
 
@@ -208,6 +208,11 @@ def _pair(pair: Json, node: str) -> str:
     plural = "" if runs and len(runs) == 1 and runs[0][0] == runs[0][1] else "s"
     here, there = (text(pair.get(side)) or "no backend" for side in ("here", "there"))
     return f"slot{plural} {', '.join(words)}{more}: {here} here, {there} at {node}"
+
+
+def _called(node: Json) -> str:
+    """What to call a node; an older daemon gives names alone."""
+    return text(node.get("label") or node.get("name") or node.get("node"))
 
 
 def _age(at: object, now: float) -> str:

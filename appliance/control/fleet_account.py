@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from appliance.control.fleet_digests import differing
 from appliance.fleet.counters import Counters
-from appliance.fleet.members import MEMBERS, Member
+from appliance.fleet.members import MEMBERS, Member, SyncState
+from appliance.fleet.naming import Named
 from appliance.fleet.orders import Why
-from appliance.fleet.records import Facts
+from appliance.fleet.records import Facts, NodeState
 from appliance.fleet.status import Absent, Flow, NodeStatus, Traffic
 from appliance.model_address import Endpoint
 
@@ -140,6 +141,15 @@ def others(members: Mapping[int, Member], mine: Facts, now: float, wall: float) 
         )
         found.append(_node(facts, status))
     return tuple(sorted(found, key=lambda one: (one.name, str(one.address), one.life)))
+
+
+def awaited(members: Iterable[Member], called: Mapping[Named, str]) -> tuple[str, ...]:
+    """Return what a node that learns waits for, in words; `called` is what to call the others (naming.py)."""
+    ready = [one for one in members if one.facts.state in (NodeState.READY, NodeState.DRAINING)]
+    if not ready:
+        return ("a node that has learnt",)
+    missing = tuple(f"what {called[one.name, one.address]} knows" for one in ready if one.sync is not SyncState.DONE)
+    return missing or ("the first verdicts of the checks",)
 
 
 def _node(facts: Facts, status: NodeStatus) -> NodeStatus:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from appliance.control.fleet_account import Account, others, own
+from appliance.control.fleet_account import Account, awaited, others, own
 from appliance.control.fleet_differences import LISTED, Differences, Side, ranges
 from appliance.control.misroutes import Cause
 from appliance.fleet.difference import Ranges
 from appliance.fleet.envelope import key_id
 from appliance.fleet.members import Member, SyncState
+from appliance.fleet.naming import Named
 from appliance.fleet.orders import Why
 from appliance.fleet.records import NodeState, TableOf
 from appliance.fleet.status import FleetStatus, Traffic
@@ -102,7 +104,7 @@ class FleetWatch:
         routing = self._daemon.routing
         members = node.runner.exchange.members if node.runner is not None else {}
         facts, since = node.voice.hello(), round(wall - (now - self._daemon.started), 3)
-        return FleetStatus(
+        found = FleetStatus(
             node=own(facts, node.runner.exchange.life if node.runner is not None else 0, since),
             members=others(members, facts, now, wall),
             absent=self._account.absent(wall),
@@ -111,26 +113,22 @@ class FleetWatch:
             group=fleet.group if fleet is not None else None,
             peers=fleet.peers if fleet is not None else (),
             trouble=node.trouble,
-            waiting_for=self._waits(members.values()),
             learning=round(routing.standing(now).learning, 3),
             traffic=self._account.traffic(node.runner.exchange.counters) if node.runner is not None else Traffic(),
             differences=listed,
             more_differences=more,
             lasting=self._differences.lasting(now),
         )
+        return replace(found, waiting_for=self._waits(members.values(), found.labels))
 
     def numbers(self) -> dict[str, object]:
         """Return what is counted, by the names of telemetry/metrics.py."""
         return fleet_numbers(self.status(most=0) if self._node.runner is not None else None)
 
-    def _waits(self, members: Iterable[Member]) -> tuple[str, ...]:
+    def _waits(self, members: Iterable[Member], called: Mapping[Named, str]) -> tuple[str, ...]:
         if self._node.voice.doing is not NodeState.LEARNING:
             return ()
-        ready = [one for one in members if one.facts.state in (NodeState.READY, NodeState.DRAINING)]
-        if not ready:
-            return ("a node that has learnt",)
-        missing = tuple(f"what {one.name} knows" for one in ready if one.sync is not SyncState.DONE)
-        return missing or ("the first verdicts of the checks",)
+        return awaited(members, called)
 
     # ---- in what nodes differ
 

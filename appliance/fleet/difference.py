@@ -94,11 +94,14 @@ class Difference:
     overrides: tuple[Overridden, ...] = ()
     slow_start: tuple[Address, ...] = ()
     """The backends that gain their share."""
+    label: str = ""
+    """What sentences call the other node (naming.py); empty: by its name."""
 
     def as_json(self) -> dict[str, Any]:
         """As JSON carries it: the same members for all."""
         return {
             "node": self.node,
+            "label": self.label or self.node,
             "address": str(self.address),
             "service": None if self.service is None else str(self.service),
             "since": self.since,
@@ -114,7 +117,7 @@ class Difference:
 
 
 def message(found: Difference) -> str:
-    """Return why the two differ, in a sentence without its full stop; names are as the nodes say them."""
+    """Return why the two differ, in a sentence without its full stop."""
     parts = [part for cause in found.causes if (part := _words(found, cause))]
     return "; ".join(parts)
 
@@ -139,7 +142,7 @@ _MENDS = {
 
 
 def _words(found: Difference, cause: Cause) -> str:
-    node = found.node
+    node = found.label or found.node
     if cause is Cause.HASH_SEED:
         return f"{node} has another hash_seed, so it sends flows elsewhere"
     if cause is Cause.SLOTS:
@@ -159,7 +162,8 @@ def _words(found: Difference, cause: Cause) -> str:
     if cause is Cause.OVERRIDES:
         return _some([_overridden(one, node) for one in found.overrides])
     if cause is Cause.SLOW_START:
-        return f"{_some([str(one) for one in found.slow_start])} gains its share here (slow_start)"
+        backends = _some([str(one) for one in found.slow_start])
+        return f"{backends} gains its share here (slow_start) from another moment on than at {node}"
     if cause is Cause.ON_ITS_WAY:
         return f"what has changed is on its way to {node} or from there"
     return f"nothing that {node} tells explains it"
@@ -224,11 +228,14 @@ class Ranges:
     """Those of most slots first; none where the numbers of slots differ, since then no slot has its like."""
     answered: bool = True
     """Whether the other node has told its table."""
+    label: str = ""
+    """What to call the other node (naming.py); empty: by its name."""
 
     def as_json(self) -> dict[str, Any]:
         """As JSON carries it."""
         return {
             "node": self.node,
+            "label": self.label or self.node,
             "address": str(self.address),
             "answered": self.answered,
             "slots": {"here": self.slots_here, "there": self.slots_there},

@@ -8,11 +8,12 @@ octets of their SHA-256 (envelope.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.fleet.difference import Difference, Ranges
 from appliance.fleet.members import SyncState
+from appliance.fleet.naming import Named, labels
 from appliance.fleet.orders import Why
 from appliance.fleet.records import NodeState
 from appliance.model_address import Endpoint
@@ -56,10 +57,11 @@ class NodeStatus:
     differs: bool = False
     """Whether its configuration or its hash seed is another than this node's (control/fleet_digests.py)."""
 
-    def as_json(self) -> dict[str, Any]:
-        """As JSON carries it."""
+    def as_json(self, label: str) -> dict[str, Any]:
+        """As JSON carries it; `label` is what to call it (naming.py)."""
         return {
             "name": self.name,
+            "label": label,
             "address": None if self.address is None else str(self.address),
             "own": self.own,
             "life": f"{self.life:016x}",
@@ -96,10 +98,11 @@ class Absent:
         """Whether nobody meant it: it has not said goodbye."""
         return self.why is Why.SILENT
 
-    def as_json(self) -> dict[str, Any]:
-        """As JSON carries it."""
+    def as_json(self, label: str) -> dict[str, Any]:
+        """As JSON carries it; `label` is what to call it (naming.py)."""
         return {
             "name": self.name,
+            "label": label,
             "address": str(self.address),
             "since": self.since,
             "why": str(self.why),
@@ -213,12 +216,19 @@ class FleetStatus:
         """Whether all that were there are there, and do not differ for longer than a moment; and all can be told."""
         return not (self.missing or self.lasting or self.trouble)
 
+    @property
+    def labels(self) -> Mapping[Named, str]:
+        """What to call each node of which anything is said."""
+        there: list[Named] = [(one.name, one.address) for one in (self.node, *self.members)]
+        return labels([*there, *((one.name, one.address) for one in self.absent)])
+
     def as_json(self, ranges: tuple[Ranges, ...] | None = None) -> dict[str, Any]:
         """As JSON carries it; with `ranges` in the answer to a request for one service, without in all others."""
+        called = self.labels
         found: dict[str, Any] = {
             "well": self.well,
-            "nodes": [self.node.as_json(), *(member.as_json() for member in self.members)],
-            "absent": [one.as_json() for one in self.absent],
+            "nodes": [one.as_json(called[one.name, one.address]) for one in (self.node, *self.members)],
+            "absent": [one.as_json(called[one.name, one.address]) for one in self.absent],
             "unheard": [str(one) for one in self.unheard],
             "keys": [key.hex() for key in self.keys],
             "group": None if self.group is None else str(self.group),
@@ -227,12 +237,19 @@ class FleetStatus:
             "waiting_for": list(self.waiting_for),
             "learning": self.learning,
             "traffic": self.traffic.as_json(),
-            "differences": [one.as_json() for one in self.differences],
+            "differences": [replace(one, label=_other(one, called)).as_json() for one in self.differences],
             "more_differences": self.more_differences,
             "lasting": self.lasting,
             "missing": self.missing,
         }
-        return found if ranges is None else found | {"ranges": [one.as_json() for one in ranges]}
+        if ranges is not None:
+            found["ranges"] = [replace(one, label=_other(one, called)).as_json() for one in ranges]
+        return found
+
+
+def _other(one: Difference | Ranges, called: Mapping[Named, str]) -> str:
+    """Return what to call the other node, which may have gone since; empty: by its name."""
+    return called.get((one.node, one.address), "")
 
 
 def hexadecimal(digest: bytes) -> str:

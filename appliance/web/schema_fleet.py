@@ -12,6 +12,7 @@ from appliance.web.schema_status import ADDRESS, SERVICE
 
 AT = "Seconds since 1970."
 ENDPOINT = text("Address and port.")
+LABEL = text("What to call the node: its name, and its address where others have the same name.")
 DIGEST = "^([0-9a-f]{16})?$"
 _HEALTH = ("up", "wrong", "dead")
 
@@ -19,6 +20,7 @@ NODE = record(
     "A node of the fleet. What another one says of itself is its own word.",
     {
         "name": text("What it calls itself."),
+        "label": LABEL,
         "address": nullable({**ENDPOINT, "description": "Where it speaks from; null of this node."}),
         "own": flag("Whether it is this node."),
         "life": text("Random for each start of its daemon.", pattern="^[0-9a-f]{16}$"),
@@ -45,6 +47,7 @@ ABSENT = record(
     "A node that was there.",
     {
         "name": text("What it called itself."),
+        "label": LABEL,
         "address": ENDPOINT,
         "since": number(f"Since when it is gone. {AT}"),
         "why": text("Why.", values=Why),
@@ -91,6 +94,7 @@ DIFFERENCE = record(
     "Something in which another node differs from this one.",
     {
         "node": text("What the other calls itself."),
+        "label": LABEL,
         "address": ENDPOINT,
         "service": nullable({**SERVICE, "description": "The service; null: the configuration as a whole."}),
         "since": number(f"Since when. {AT}"),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.unit.fleet.fleets import TROUBLED, WELL
+from tests.unit.fleet.fleets import ALIKE, TROUBLED, WELL
 from tests.web.conftest import Show
 from tests.web.test_page import shown
 
@@ -47,3 +47,14 @@ def test_a_fleet_that_is_well_has_nothing_to_say(show: Show) -> None:
         True,
     ]
     assert page.evaluate("document.getElementById('notices').innerText.includes('fleet')") is False
+
+
+def test_nodes_of_one_name_are_told_apart(show: Show) -> None:
+    replay, page = show(backends=3, part="fleet")
+    replay.picture.fleet = json.loads(json.dumps(ALIKE.as_json()))
+    replay.send("overview", replay.picture.overview())
+    shown(page, "#fleet-count", "4 nodes, 1 missing")
+    others = [f"lb1 (10.1.1.{number})" for number in (2, 3, 5, 6)]
+    assert page.texts("#fleet-body th") == ["lb1 (this node)", *others[:2], "lb4", *others[2:]]
+    shown(page, "#fleet-differences", "10.1.1.5 is dead here and up at lb1 (10.1.1.3)")
+    shown(page, "#notices", "Balancer lb1 (10.1.1.5) is missing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,28 @@ from appliance.cli import fleet_view, status_head
 from appliance.cli.main import main
 from appliance.cli.tables import Screen, printable, width
 from appliance.control.socket import Request
+from appliance.fleet.difference import Ranges
 from appliance.fleet.status import FleetStatus
 from tests.profile import EXAMPLES
 from tests.unit.control.running import running
-from tests.unit.fleet.fleets import ALONE, HOSTILE, MANY, NOW, RANGES, SHOP, TROUBLED, WELL
+from tests.unit.fleet.fleets import ALIKE, ALIKE_RANGES, ALONE, HOSTILE, MANY, NOW, RANGES, SHOP, TROUBLED, WELL
 
 GOLDEN = Path(__file__).parent / "golden"
-VIEWS: dict[str, tuple[FleetStatus, bool]] = {
-    "1": (ALONE, False),
-    "3": (WELL, False),
-    "3_troubled": (TROUBLED, False),
-    "3_service": (TROUBLED, True),
-    "30": (MANY, False),
+VIEWS: dict[str, tuple[FleetStatus, tuple[Ranges, ...] | None]] = {
+    "1": (ALONE, None),
+    "3": (WELL, None),
+    "3_troubled": (TROUBLED, None),
+    "3_service": (TROUBLED, RANGES),
+    "30": (MANY, None),
+    "alike": (ALIKE, None),
+    "alike_service": (ALIKE, ALIKE_RANGES),
 }
 
 
 def view(name: str, to: Screen) -> list[str]:
     """Return the lines of one of the views, after a trip through JSON."""
     status, ranges = VIEWS[name]
-    body = json.loads(json.dumps(status.as_json(RANGES if ranges else None)))
+    body = json.loads(json.dumps(status.as_json(ranges)))
     return fleet_view.lines(body, NOW, to, str(SHOP) if ranges else None)
 
 
@@ -51,6 +55,21 @@ def test_a_name_is_text_whatever_is_in_it() -> None:
         assert "\x1b" not in text
         assert "\u202e" not in text
     assert printable(HOSTILE) in "\n".join(view("3_troubled", Screen(200)))
+
+
+def test_no_name_stands_alone_that_several_nodes_have() -> None:
+    text = "\n".join([*view("alike", Screen(200)), *view("alike_service", Screen(200))])
+    assert re.findall(r"\blb1\b(?! \((?:10\.1\.1\.[2356](?::9876)?|this node)\))", text) == []
+    assert "120 at lb4;" in text, "there is one lb4"
+
+
+def test_an_older_daemon_gives_names_alone() -> None:
+    body = json.loads(json.dumps(ALIKE.as_json(ALIKE_RANGES)))
+    rows = [one for part in ("nodes", "absent", "differences", "ranges") for one in body[part]]
+    assert [one.pop("label") for one in rows]
+    nodes = [line.split()[0] for line in fleet_view.lines(body, NOW, Screen(200)) if "10.1.1." in line][:5]
+    assert nodes == ["lb1", "lb1", "lb4", "lb1", "lb1"]
+    assert "  slots 0-17: 10.1.1.5 here, 10.1.1.6 at lb1" in fleet_view.lines(body, NOW, Screen(200), str(SHOP))
 
 
 def test_what_is_wrong_stands_out() -> None:

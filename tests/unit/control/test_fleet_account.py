@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from appliance.control.fleet_account import FORGOTTEN, OVER, Account, others, own
+from appliance.control.fleet_account import FORGOTTEN, OVER, Account, awaited, others, own
 from appliance.fleet.counters import Counters
 from appliance.fleet.envelope import Drop, Kind
 from appliance.fleet.members import MEMBERS, Member, SyncState
+from appliance.fleet.naming import labels
 from appliance.fleet.orders import Why
 from appliance.fleet.records import DIGEST, Facts, NodeState
 from appliance.model_address import Endpoint
 
+AWAITED = (SyncState.ASKING, SyncState.DONE, SyncState.ASKING)
 CONFIGURED = bytes(range(1, DIGEST + 1))
 
 
@@ -44,6 +46,15 @@ def test_two_of_one_name_are_two() -> None:
     account.gone(member(2, "lb"), Why.SILENT, 2.0)
     account.joined(member(2, "lb"))
     assert [str(one.address) for one in account.absent(3.0)] == ["10.1.0.1:9876"]
+
+
+def test_who_learns_says_of_whom_it_waits_for_what() -> None:
+    asked, done, alike = (member(number, "lb", sync=sync) for number, sync in enumerate(AWAITED, 1))
+    everybody = (asked, done, alike)
+    called = labels((one.name, one.address) for one in everybody)
+    assert awaited(everybody, called) == ("what lb (10.1.0.1) knows", "what lb (10.1.0.3) knows")
+    assert awaited([done], called) == ("the first verdicts of the checks",)
+    assert awaited([], called) == ("a node that has learnt",)
 
 
 def test_the_absent_are_bounded() -> None:

@@ -228,7 +228,7 @@ WHY: dict[str, tuple[Side, Side, tuple[Cause, ...], str]] = {
         side(slow_start={WEB: [address(2)]}),
         side(2, tables=OTHER),
         (Cause.SLOW_START,),
-        "10.1.10.2 gains its share here (slow_start)",
+        "10.1.10.2 gains its share here (slow_start) from another moment on than at lb2",
     ),
     "nothing that is known": (side(), side(2, tables=OTHER), (Cause.UNKNOWN,), "nothing that lb2 tells explains it"),
     "all but the seed": (
@@ -238,7 +238,7 @@ WHY: dict[str, tuple[Side, Side, tuple[Cause, ...], str]] = {
         (
             "120 slots here, 240 at lb2; the smaller table grows by itself; lb2 has another configuration of it; "
             "10.1.10.1 is dead here and up at lb2; operators said of 10.1.10.1: drain here, not known at lb2; "
-            "10.1.10.2 gains its share here (slow_start)"
+            "10.1.10.2 gains its share here (slow_start) from another moment on than at lb2"
         ),
     ),
 }

@@ -108,6 +108,29 @@ TROUBLED = FleetStatus(
     lasting=3,
 )
 """Three of which nothing is well."""
+ALIKE = FleetStatus(
+    OWN,
+    (node(2, name="lb1"), node(3, name="lb1", tables=OTHER, sync=SyncState.ASKING), node(4)),
+    absent=(Absent("lb1", where(5), NOW - 75.0, Why.SILENT), Absent("lb1", where(6), NOW - 4000.0, Why.LEFT)),
+    keys=KEYS[:1],
+    group=Endpoint(IPv4Address("239.255.76.5"), 9876),
+    traffic=QUIET,
+    differences=(
+        Difference("lb1", where(2), NOW - 192.0, True, (Cause.CONFIGURATION,)),
+        Difference("lb1", where(3), NOW - 192.0, True, (Cause.CONFIGURATION,)),
+        Difference("lb1", where(3), NOW - 12.0, True, (Cause.HEALTH,), SHOP, 120, 120, health=(HERE_NOT_THERE,)),
+        Difference("lb1", where(2), NOW - 8.0, True, (Cause.SLOW_START,), SHOP, 120, 120, slow_start=BACKENDS[:1]),
+        Difference("lb1", where(3), NOW - 8.0, True, (Cause.SLOW_START,), MAIL, 120, 120, slow_start=BACKENDS[:1]),
+        Difference("lb4", where(4), NOW - 8.0, True, (Cause.SLOTS,), SHOP, 240, 120),
+    ),
+    lasting=6,
+)
+"""Four that are, and two that were; all but one of them have one name."""
+ALIKE_RANGES = (
+    Ranges("lb1", where(2), 120, 120, (Pair(BACKENDS[0], BACKENDS[1], ((0, 17),)),)),
+    Ranges("lb1", where(3), 120, 120, (Pair(BACKENDS[0], BACKENDS[2], ((4, 4),)),)),
+    Ranges("lb4", where(4), 240, 120),
+)
 RANGES = (
     Ranges(
         "lb2",

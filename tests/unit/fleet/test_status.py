@@ -17,9 +17,9 @@ from appliance.model import Event, EventKind, Severity
 from appliance.telemetry.documents import Documents, read
 from appliance.telemetry.fleet import BULK, MINUTE, Alarms, gone, joined, synced
 from tests.lab.described import problems
-from tests.unit.fleet.fleets import ALONE, HOSTILE, MANY, RANGES, TROUBLED, WELL, where
+from tests.unit.fleet.fleets import ALIKE, ALONE, HOSTILE, MANY, RANGES, TROUBLED, WELL, where
 
-EVERY = {"alone": ALONE, "well": WELL, "troubled": TROUBLED, "many": MANY}
+EVERY = {"alone": ALONE, "well": WELL, "troubled": TROUBLED, "many": MANY, "alike": ALIKE}
 
 
 @pytest.mark.parametrize("status", EVERY.values(), ids=EVERY)
@@ -43,7 +43,7 @@ def test_only_who_asks_for_a_service_gets_its_ranges() -> None:
 
 
 def test_all_is_well_when_nobody_is_missing_and_nothing_lasts() -> None:
-    assert [status.well for status in EVERY.values()] == [True, True, False, False]
+    assert [status.well for status in EVERY.values()] == [True, True, False, False, False]
 
 
 def test_a_key_is_told_by_its_id() -> None:

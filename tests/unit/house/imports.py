@@ -155,6 +155,7 @@ PURE_FLEET = (
         "envelope",
         "members",
         "messages",
+        "naming",
         "orders",
         "outbox",
         "pacing",

@@ -51,7 +51,7 @@ function row(node, mine) {
   return element(
     "tr",
     { "data-tone": tone === "good" ? null : tone },
-    element("th", { scope: "row" }, element("span", { class: "mono", text: printable(node.name) })),
+    element("th", { scope: "row" }, element("span", { class: "mono", text: printable(node.label) })),
     element("td", {}, state(`${word}${learnt}`, tone, node.isolated ? "wrong" : ICONS[node.state] ?? "unknown")),
     element("td", { class: "mono", text: node.own ? "this node" : printable(node.address ?? "") }),
     element("td", {}, since(node.since)),
@@ -71,7 +71,7 @@ function absent(node) {
   return element(
     "tr",
     { "data-tone": tone },
-    element("th", { scope: "row" }, element("span", { class: "mono", text: printable(node.name) })),
+    element("th", { scope: "row" }, element("span", { class: "mono", text: printable(node.label) })),
     element("td", {}, state(node.missing ? "missing" : "left", tone, node.missing ? "down" : "standby")),
     element("td", { class: "mono", text: printable(node.address) }),
     element("td", {}, since(node.since)),

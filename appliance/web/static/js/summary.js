@@ -156,7 +156,7 @@ function drainText({ stage, packets_per_second: rate }) {
 function ofFleet(fleet) {
   const found = (fleet?.absent ?? [])
     .filter((one) => one.missing)
-    .map((one) => ({ tone: "bad", message: `Balancer ${printable(one.name)} is missing`, at: one.since, href: "#fleet" }));
+    .map((one) => ({ tone: "bad", message: `Balancer ${printable(one.label)} is missing`, at: one.since, href: "#fleet" }));
   if (fleet?.trouble) {
     found.push({ tone: "bad", message: `Nothing is exchanged with other balancers: ${printable(fleet.trouble)}`, href: "#fleet" });
   }
