@@ -3,7 +3,7 @@
     with LossyNetwork("vc5lab-1-1-exchange", {"n1": first, "n2": second}, seed=1) as network:
         network.impair(Impairment(drop=0.1))
         network.cut("n1", "n2")
-    network.reflect()                whoever speaks to a group hears himself
+        network.reflect()                whoever speaks to a group hears himself
         network.passed()                 what went which way, and what became of it
 
 Host N of it has 10.1.99.N on its interface `exchange`, and fd00:1:99::N after `number_six`. What does all that is
