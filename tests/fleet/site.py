@@ -33,6 +33,9 @@ from tests.lab.xdp_pass import XdpPass
 
 NODES = {"n1": 5, "n2": 6, "n3": 7}
 """The balancers, and the last number of their addresses."""
+HASHING = "cd /proc/sys/net/ipv4 && echo 3 > fib_multipath_hash_policy && echo 0x37 > fib_multipath_hash_fields"
+"""By addresses, protocol and ports of the packet, as `ip route get` has them. Policy 1 would take the hash that a veth's
+packet brings along from its sender's socket, which has nothing to do with these (ip-sysctl.rst; fib_multipath_hash)."""
 BACKENDS = 6
 PATIENCE = 20.0
 
@@ -79,7 +82,7 @@ class Fleet(Standing):
             # What is meant for a dead balancer is not for the others, which a veth would let have it.
             lab.switch.run("bridge", "link", "set", "dev", name, "flood", "off")
         lab.router.run("ip", "route", "delete", str(VIP))
-        lab.router.run("sh", text="echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy")
+        lab.router.run("sh", text=HASHING)
         hosts = {name: (spaces[name], host) for name, host in NODES.items()}
         self.exchange = enter(LossyNetwork(f"{lab.name}-exchange", hosts, self._seed))
         if self.pool.six:
