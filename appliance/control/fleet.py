@@ -186,6 +186,8 @@ class FleetNode:
             early, self._early = self._early, []
             for record in early:
                 learn_slots(tables, record, joining=self.joining)
+        if tables is not None and tables.memory.shape.fleet:
+            self.learnt.again(tables, time.monotonic())
         self.slots.changed(plan.looks)
         self._slots_later()
         self.view_changed()

@@ -9,9 +9,11 @@ is stored into the table.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from math import inf
+from math import ceil, inf
 
 from appliance.dataplane.abi import HALF_TIME
 from appliance.dataplane.flowshare import PIECE, FlowLearner, Foreign, News, flows_of, name_bits, round_time, whose
@@ -30,6 +32,9 @@ ENTRIES = 500
 """Flows in one record of those that a joining node is told."""
 UNUSED = 2.0
 """Seconds after which the flow table is let go of: mapped as a whole, all of it counts as this process's memory."""
+
+EARLY, EARLY_FLOWS = 60.0, 10_000
+"""Seconds for which flows of a backend are kept that this node does not know yet, and how many, at most."""
 
 Owner = tuple[ServiceKey, Address]
 
@@ -129,7 +134,10 @@ class FlowRound:
 
 
 class FlowsLearnt:
-    """Stores what others tell of flows. It holds the flow table for as long as it is used."""
+    """Stores what others tell of flows. It holds the flow table for as long as it is used.
+
+    Nodes get a new configuration one after the other: flows of a backend that this one does not know yet wait for it.
+    """
 
     def __init__(self) -> None:
         self.foreign = Foreign()
@@ -143,12 +151,15 @@ class FlowsLearnt:
         """Flows that are remembered as they were told."""
         self.passed = 0
         """Those that are not: something better was known, there was no room, or no such backend."""
+        self._early: deque[tuple[float, Flows]] = deque()
+        self._waiting = 0
+        """How many flows wait for their backend."""
 
     def learn(self, tables: Tables, record: Flows, now: float) -> None:
         """Remember flows, as far as they fit with what is known."""
         entry, number = tables.entry(record.service), tables.numbers(record.service).get(record.backend)
         if entry is None or number is None:
-            self.passed += len(record.entries)
+            self._wait(record, now)
             return
         self._used, memory = now, tables.memory
         if self._learner is None or self._memory is not memory or self._time != memory.time:
@@ -170,6 +181,25 @@ class FlowsLearnt:
         )
         self.learnt += found
         self.passed += len(record.entries) - found
+
+    def _wait(self, record: Flows, at: float) -> None:
+        if self._waiting + len(record.entries) > EARLY_FLOWS:
+            self.passed += len(record.entries)
+            return
+        self._waiting += len(record.entries)
+        self._early.append((at, record))
+
+    def again(self, tables: Tables, now: float) -> None:
+        """Remember those whose backends are known by now: the tables have changed."""
+        early, self._early, self._waiting = self._early, deque(), 0
+        for at, record in early:
+            if now - at > EARLY:
+                self.passed += len(record.entries)
+            elif record.backend in tables.numbers(record.service):
+                entries = tuple(one._replace(left=one.left - ceil(now - at)) for one in record.entries)
+                self.learn(tables, replace(record, entries=entries), now)
+            else:
+                self._wait(record, at)
 
     def look(self, now: float) -> None:
         """Let go of the table where nobody has told of flows for a while."""

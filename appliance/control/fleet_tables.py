@@ -7,7 +7,7 @@ service as the node that has most.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from appliance.control.trouble import some
@@ -52,7 +52,7 @@ class FleetTables:
         synced = self._node.runner is not None and self._node.runner.exchange.learnt
         if instance.openings.closed:
             if synced or not routing.learning or instance.state.config.fleet is None:
-                instance.openings.fleet_slots = self._node.others.slot_counts()
+                instance.openings.fleet_slots = self._slot_counts()
                 instance.openings.closed = False
                 self._daemon.plan_soon()
         elif self._node.runner is not None and routing.learning and synced and self._verdicts_are_in():
@@ -79,10 +79,14 @@ class FleetTables:
         slots = tables.slots(key) if tables is not None else None
         return slots is None or slots.blank
 
+    def _slot_counts(self) -> Mapping[ServiceKey, int]:
+        """How many slots each service should have: as the others say, else as this node had before it was stopped."""
+        return {**self._daemon.instance.openings.fleet_slots, **self._node.others.slot_counts()}
+
     def grow(self, now: float) -> None:
         """Have as many slots for each service as the node that has most."""
         instance = self._daemon.instance
-        told, tables = self._node.others.slot_counts(), instance.data.tables
+        told, tables = self._slot_counts(), instance.data.tables
         if told == instance.openings.fleet_slots or tables is None:
             return
         instance.openings.fleet_slots = told

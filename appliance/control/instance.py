@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from appliance.control import forwarding, kept_slots, requirements, store
+from appliance.control import forwarding, requirements, store
 from appliance.control.clock import CoarseClock
+from appliance.control.kept_slots import KeptSlots
 from appliance.control.links import Links
 from appliance.control.overrides import Overrides
 from appliance.control.plan import Openings, Plan, dead_while_leaving, plan
@@ -76,6 +77,7 @@ class Instance:
     """Whether the program is to look at sources although nothing is blocked yet."""
     apart: bool = False
     """Whether the probe namespace is somebody else's to make, enter and remove (groundwork.py)."""
+    slots: KeptSlots = field(default_factory=KeptSlots)
     links: Links = field(init=False)
 
     def __post_init__(self) -> None:
@@ -144,8 +146,7 @@ class Instance:
 
     def restore(self, saved: Mapping[str, Any]) -> int:
         """Take over the state file; returns how many entries made no sense, but for backends that have gone since."""
-        slots, refused = kept_slots.restore(saved.get("slots"))
-        self.openings.fleet_slots = slots if self.state.config.fleet is not None else {}
+        self.openings.fleet_slots, refused = self.slots.restore(saved.get("slots"))
         refused += self.state.restore(saved) + self.shares.ramps.restore(saved.get("ramps"))
         refused += self.governor.restore(saved.get("governor"), time.monotonic())
         self.links.stripping.restore(saved.get("vlan_stripping"))
@@ -174,7 +175,7 @@ class Instance:
             "vlan_stripping": self.links.stripping.snapshot(),
             "ramps": self.shares.ramps.snapshot(),
             "governor": self.governor.snapshot(),
-            "slots": kept_slots.snapshot(self.data.tables),
+            "slots": self.slots.snapshot(self.data.tables),
         }
 
     def seed_for(self, config: Config) -> bytes:
