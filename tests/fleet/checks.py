@@ -82,10 +82,11 @@ def breaks_nothing_once_mended(scenario: Scenario) -> None:
     """Where the exchange is mended, all balancers come to agree and are well, and what breaks has broken before."""
     with Performance(scenario, exchange=True) as performance:
         for moment in scenario.moments:
+            if MENDED in moment:
+                before = performance.broken()
             performance.perform(moment)
             if MENDED in moment:
                 wait_well(performance.fleet)
-                before = performance.broken()
         verdict = finished(performance)
     later = [f"{name}: {flow.reason}" for name, flow in verdict.broken if name not in before]
     assert later == [], verdict.text()

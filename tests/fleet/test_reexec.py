@@ -12,7 +12,7 @@ from tests.fleet.node import Node
 from tests.fleet.performance import Performance
 from tests.fleet.scenario import Scenario, at_once, dies, one_by_one, reexecuted
 from tests.fleet.scenes_balancers import CHANGED
-from tests.fleet.site import NODES, Fleet
+from tests.fleet.site import NODES, Fleet, own
 from tests.lab.addresses import VIP
 from tests.lab.patience import wait_for
 
@@ -32,7 +32,8 @@ def test_each_is_re_executed_and_neither_flows_nor_the_router_nor_tables_notice(
             performance.perform(moment)
         assert tracked(fleet) > 0
         for name, node in fleet.nodes.items():
-            lives, pid, routes = lives_of(fleet), node.daemon.pid, fleet.router.changes(VIP)
+            lives, pid = lives_of(fleet), node.daemon.pid
+            routes, sessions = fleet.router.changes(VIP), sessions_of(fleet)
             performance.perform(at_once(reexecuted(name)))
             assert node.daemon.pid == pid
             wait_for("all to know the same three", partial(all_know_all, fleet), 20)
@@ -42,6 +43,7 @@ def test_each_is_re_executed_and_neither_flows_nor_the_router_nor_tables_notice(
             assert tracked(fleet) > 0
             assert all(answers(one) == answers(node) for one in fleet.nodes.values())
             assert fleet.router.changes(VIP) == routes, "at no moment had the router fewer ways, or other ones"
+            assert sessions_of(fleet) == sessions, "nor has it lost a session"
         performance.perform(at_once(dies("n2")))
         performance.explain(EXPLAINED)
         verdict = finished(performance)
@@ -56,6 +58,11 @@ def lives_of(fleet: Fleet) -> dict[str, str]:
         name: next(one["life"] for one in node.ask("fleet")["nodes"] if one["own"])
         for name, node in fleet.nodes.items()
     }
+
+
+def sessions_of(fleet: Fleet) -> dict[str, float]:
+    """Since when the router has had its session with each balancer."""
+    return {name: fleet.router.neighbour(str(own(name))).since for name in NODES}
 
 
 def all_know_all(fleet: Fleet) -> bool:
