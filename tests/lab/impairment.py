@@ -18,6 +18,9 @@ class Impairment:
     reorder: float = 0.0
     delay: float = 0.0
     """Seconds that every datagram takes."""
+    longest: int = 0
+    """Octets of the longest frame with a datagram that arrives, as where the path has a smaller MTU than its ends know;
+    0: any."""
 
 
 GOOD = Impairment()

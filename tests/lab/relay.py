@@ -115,6 +115,8 @@ class Relay:
             passed.cut += 1
             return
         copies = self._chances[source, destination].fate(self.impairment)
+        if 0 < self.impairment.longest < len(frame):
+            copies = ()
         passed.lost += not copies
         passed.doubled += len(copies) > 1
         passed.late += bool(copies) and copies[0] > self.impairment.delay
