@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 from appliance.control.requirements import read_possible_cpus
+from appliance.dataplane.abi import ASK_PREVIOUS
 from appliance.dataplane.generation import Generation
 from appliance.dataplane.hashing import flow_hash, slot_of
 from appliance.dataplane.header import layout_digest
@@ -21,7 +22,7 @@ from tests.lab.standing import Standing
 
 @dataclass(frozen=True)
 class Place:
-    """A flow's slot; `now` and `was` are None where the slot has no backend."""
+    """A flow's slot; `now` and `was` are None where the slot has no backend, or the slots of before are asked."""
 
     slot: int
     tracked: bool
@@ -98,7 +99,8 @@ class Slots(Standing):
         return table, entry.destinations
 
     def _name(self, base: int, index: int) -> IPv4Address | None:
-        address = self._generation.memory.backend(base + index) if index else None
+        known = index and index != ASK_PREVIOUS
+        address = self._generation.memory.backend(base + index) if known else None
         assert address is None or isinstance(address, IPv4Address)
         return address
 
