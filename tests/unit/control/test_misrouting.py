@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from appliance.control.misroutes import HINDSIGHT, Cause
+from appliance.control.misroutes import EARLY, Cause
 from appliance.control.misrouting import Misrouting
 from appliance.dataplane.enums import Reason
 from appliance.dataplane.memory import Memory
@@ -42,7 +42,7 @@ class Counting:
 
     def settled(self) -> dict[str, Any]:
         """What the meter says once it has decided."""
-        self.look(round(HINDSIGHT) + 1)
+        self.look(round(EARLY) + 1)
         return self.misrouting.meter.as_json()
 
 
