@@ -34,8 +34,9 @@ from tests.lab.xdp_pass import XdpPass
 NODES = {"n1": 5, "n2": 6, "n3": 7}
 """The balancers, and the last number of their addresses."""
 HASHING = "cd /proc/sys/net/ipv4 && echo 3 > fib_multipath_hash_policy && echo 0x37 > fib_multipath_hash_fields"
-"""By addresses, protocol and ports of the packet, as `ip route get` has them. Policy 1 would take the hash that a veth's
-packet brings along from its sender's socket, which has nothing to do with these (ip-sysctl.rst; fib_multipath_hash)."""
+"""By addresses, protocol and ports of the packet, as `ip route get` has them. Policy 1 would take the hash that packets
+on a veth bring along from their sender's socket, which has nothing to do with these (fib_multipath_hash in the kernel).
+"""
 BACKENDS = 6
 PATIENCE = 20.0
 
