@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from appliance import paths
 from appliance.cli import leaving
 from appliance.cli.arguments import UsageError
+from appliance.control import overriding
 from appliance.control.socket import Request
 from appliance.paths import Root
 from tests.lab.patience import wait_for
@@ -75,6 +77,7 @@ def arguments(**given: Any) -> Namespace:
 def test_what_is_asked_for() -> None:
     assert leaving.given(arguments()) == {}
     assert leaving.given(arguments(deadline="5m")) == {"deadline": 300.0}
+    assert leaving.given(arguments(deadline="24h")) == {"deadline": overriding.LONGEST}
     for wrong in ({"deadline": "soon"}, {"deadline": "25h"}, {"wait": True, "no_wait": True}):
         with pytest.raises(UsageError):
             leaving.given(arguments(**wrong))
@@ -131,7 +134,10 @@ def command(*words: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]
 def run(root: Root, balancer: Balancer, *words: str) -> tuple[int, str, str]:
     """Run it without a terminal; returns the exit status and what it said."""
     with running(root.control_socket, {"drain": balancer.drain, "bgp": balancer.bgp}), command(*words) as process:
-        output, errors = process.communicate(timeout=60)
+        try:
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # one that never ends fails, and does not hang
     return process.returncode, output, errors
 
 
@@ -162,6 +168,25 @@ def test_nobody_waits_for_the_last_packets_after_the_deadline(root: Root) -> Non
     assert (status, output.splitlines()[1:]) == (0, [leaving.REACHED["withdrawn"]])
 
 
+def test_before_the_deadline_the_last_packets_are_waited_for(root: Root) -> None:
+    later = time.time() + 3600
+    stages = ({"until": later}, {**WITHDRAWN, "until": later}, {**DETACHED, "until": later})
+    status, output, _ = run(root, Balancer(*stages), "--wait")
+    assert (status, output.splitlines()[1:]) == (0, list(leaving.REACHED.values()))
+
+
+def test_who_interrupts_it_gets_the_answer_in_json_all_the_same(root: Root) -> None:
+    balancer = Balancer({})
+    handlers = {"drain": balancer.drain, "bgp": balancer.bgp}
+    with running(root.control_socket, handlers), command("--wait", "--json") as process:
+        wait_for("a look", lambda: balancer.asked > 1)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert json.loads(output)["drained"]["stage"] == "demoted"
+    assert errors.splitlines()[0] == leaving.GOES_ON
+
+
 def test_a_drain_that_is_taken_back_meanwhile_has_failed(root: Root) -> None:
     status, _, errors = run(root, Balancer({}, None), "--wait")
     assert (status, errors) == (1, f"{leaving.TAKEN_BACK}\n")
@@ -183,7 +208,8 @@ def test_a_terminal_looks_on_until_it_is_interrupted(root: Root, terminal: tuple
     wait_for("a word", lambda: seen(leaving.GOES_ON))
     assert b"Traceback" not in written
     with running(root.control_socket, {"drain": balancer.drain, "bgp": balancer.bgp}):
-        with command("--no-wait", output=slave) as process:
-            asked = balancer.asked
-            assert process.wait(30) == 0
-        assert balancer.asked == asked
+        for words in ("--no-wait", "--json"):
+            with command(words, output=slave) as process:
+                asked = balancer.asked
+                assert process.wait(30) == 0
+            assert balancer.asked == asked
