@@ -105,7 +105,8 @@ class Performance(Standing):
         for flows in self.flows.values():
             flows.opened_more()
         self._talk()
-        if self.exchange_works:
+        # What begins at one whose daemon is dead, that tells when it has come back.
+        if self.exchange_works and all(node.runs for node in self.fleet.nodes.values() if node.forwards):
             self.wait("all balancers to know whose each flow is", lambda: not self.unknown(), more=self._unknown_text)
         self._look(ways)
         names = ", ".join(f"{step.do.name.lower()} {step.who}".strip() for step in moment)

@@ -28,7 +28,7 @@ ALONE = (
 BOTH = (
     Scenario(
         "a backend and a balancer die at once",
-        (at_once(dies("b2"), dies("n2")), *one_by_one(starts("b2"), starts("n2"))),
+        (at_once(dies("b2"), dies("n2")), *one_by_one(QUIET, starts("b2"), starts("n2"))),
         needs_exchange=True,
     ),
     Scenario(

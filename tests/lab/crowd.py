@@ -85,7 +85,9 @@ class Backend:
         self._open: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
-        """Serve."""
+        """Serve; one that does goes on."""
+        if self._servers:
+            return
         loop = asyncio.get_running_loop()
         echo, alive, datagrams = self._namespace.call(self._sockets)
         server = Server(self.name, "", 0)
