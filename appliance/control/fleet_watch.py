@@ -50,7 +50,8 @@ class FleetWatch:
         if member.facts.state is not NodeState.LEARNING:
             self._account.asked(time.monotonic())
         self._record(joined(member, time.time()))
-        self._daemon.measuring.misrouting.happened(Cause.ROUTER, f"{member.name} joined the fleet")
+        if not self._node.joining:  # else it is this one that has come
+            self._daemon.measuring.misrouting.happened(Cause.ROUTER, f"{member.name} joined the fleet")
 
     def gone(self, member: Member, why: Why) -> None:
         """Tell that a node is not there any more."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from appliance.control.misroutes import GROWN
 from tests.fleet.checks import MARKS
 from tests.fleet.configuration import TCP
 from tests.fleet.node import Node
@@ -78,4 +79,47 @@ def test_what_a_dead_balancer_takes_along_is_counted_and_put_down_to_routers() -
             assert (happening["cause"], happening["connections"]) == ("router", told["total"])
             assert "left the fleet" in happening["text"]
             assert node.ask("metrics")["numbers"]["misroutes_total"] == told["causes"]
+        performance.finish()
+
+
+def changed_before(node: Node, seconds: float) -> bool:
+    """Whether there are tracked slots, and all changed longer ago than so."""
+    with node.slots() as slots:
+        table, time = slots.table(TCP), slots.tables.memory.time
+        found = [table.slot(number).changed for number in table.tracked]
+    return bool(found) and all(time - changed > seconds for changed in found)
+
+
+def test_in_slots_that_changed_lately_at_most_as_many_broke_as_are_counted() -> None:
+    """Of the flows that a router sends elsewhere, those that are older than the change are answered rightly."""
+    with Performance(Scenario("misroutes", (), needs_exchange=False), exchange=True) as performance:
+        fleet, flows = performance.fleet, performance.flows["tcp"]
+        fleet.exchange.impair(Impairment(longest=LONGEST))
+        performance.exchange_works = False
+        performance.do(added("b6"))
+        performance.wait_noticed()
+        for node in fleet.nodes.values():
+            performance.wait(f"{node.name} to be able to tell", lambda node=node: changed_before(node, GROWN + 2), 60)  # type: ignore[misc]
+        assert not flows.more(MORE).broken
+        ends = ends_of(flows.status().flows, "tcp")
+        before = fleet.ways(ends.values())
+        with fleet.nodes["n1"].slots() as slots:
+            tracked = {number for number, end in ends.items() if slots.place(TCP, end.source, end.port).tracked}
+
+        performance.do(dies("n2"))
+        performance.wait_noticed()
+        performance._talk()
+        ways = fleet.ways(ends.values())
+        broken = {flow.number for flow in flows.status().broken}
+        assert len(broken) > LEAST
+        assert broken <= tracked
+        for node in [node for node in fleet.nodes.values() if node.runs]:
+            lost = sum(ways[ends[number]] == node.name for number in broken)
+            moved = sum(before[ends[number]] != ways[ends[number]] == node.name for number in tracked)
+            about = f"{node.name} to count {lost} at least"
+            performance.wait(about, lambda node=node, lost=lost: meter(node)["total"] >= lost, 15)  # type: ignore[misc]
+            told = meter(node)
+            assert lost <= told["total"] <= moved + moved // TWICE + 1, (told, moved)
+            assert told["causes"] == dict.fromkeys(told["causes"], 0) | {"router": told["total"]}
+            assert "left the fleet" in told["happenings"][0]["text"]
         performance.finish()
