@@ -50,7 +50,7 @@ class Openings:
     closed: bool = False
     """Whether none may have its first table, for other nodes of the fleet have yet to say what theirs are like."""
     fleet_slots: Mapping[ServiceKey, int] = field(default_factory=dict)
-    """How many slots services have at other nodes."""
+    """How many slots services have at other nodes, or had here before a stop."""
 
     def apart(self) -> Openings:
         """A copy that can go its own way."""

@@ -104,4 +104,5 @@ class Desired:
     outlets: Mapping[int, Outlet] = field(default_factory=dict)
     """How frames leave where the host's routes name an interface, by its index; only NAT asks the routes."""
     fleet_slots: Mapping[ServiceKey, int] = field(default_factory=dict)
-    """How many slots a service has at other nodes of the fleet, the largest number that they tell."""
+    """How many slots a service has at other nodes of the fleet, the largest number that they tell; of one that none of
+    them tells of, how many it had here before a stop."""
