@@ -26,6 +26,9 @@ WITH_BALANCERS = frozenset({Do.BALANCER_DIES, Do.BALANCER_STOPS, Do.BALANCER_STA
 EXPLAINED = 2
 """Flows at stake of each protocol that every balancer is asked about at the end."""
 
+YOUNG = 3
+"""Connections that a router may send elsewhere on a bad network before the first record of them has arrived there, and
+before their backend has greeted them: these are refused, and not broken."""
 SHOWN = 8
 """Broken flows that are told of one by one."""
 
@@ -50,7 +53,7 @@ def nothing_breaks(scenario: Scenario, *, bad: bool = False, router: type[Router
     assert verdict.broken == (), verdict.text()
     assert sum(each.datagrams for each in told) > 0
     assert not bad or min(sum(each.lost for each in told), sum(each.late for each in told)) > 0
-    _plausible(scenario, verdict)
+    _plausible(scenario, verdict, YOUNG if bad else 0)
 
 
 def breaks_at_most_the_tracked_share(scenario: Scenario, *, cut: bool = True) -> None:
@@ -123,13 +126,13 @@ def finished(performance: Performance) -> Verdict:
     return verdict
 
 
-def _plausible(scenario: Scenario, verdict: Verdict) -> None:
-    """The scenario has put to the test what it is meant to."""
+def _plausible(scenario: Scenario, verdict: Verdict, young: int = 0) -> None:
+    """The scenario has put to the test what it is meant to; so many connections at most got no first word."""
     done = {step.do for moment in scenario.moments for step in moment}
     assert verdict.living > 0
     assert bool(verdict.moved) is _other_ways(scenario), verdict.text()
     assert bool(verdict.orphans) is (Do.BACKEND_DIES in done), verdict.text()
-    assert verdict.refused == 0 or Do.BACKEND_DIES in done, verdict.text()
+    assert verdict.refused <= young or Do.BACKEND_DIES in done, verdict.text()
     assert verdict.at_stake or not scenario.needs_exchange, verdict.text()
 
 
