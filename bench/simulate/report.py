@@ -128,7 +128,7 @@ def fleets(result: Result) -> list[tuple[int, float, float, float, float]]:
         (
             count,
             sizes.hellos(count),
-            sizes.flows(busiest, count, site.backends),
+            sizes.flows(busiest, count, site.backends, twice=True),
             sizes.slots(changed, min(changed, site.backends), count),
             sizes.flows(every, count, site.backends),
         )

@@ -155,7 +155,7 @@ def _exchange(result: Result, history: History, told: list[float]) -> None:
     entries = [count / 60 for count in told]
     every = retell(site.idle, site.idle)
     slots = [share * site.table * site.balancers / every for share in result.tracked[OURS]]
-    octets = [sizes.flows(count, site.balancers, site.backends) for count in entries]
+    octets = [sizes.flows(count, site.balancers, site.backends, twice=True) for count in entries]
     for minute, share in enumerate(result.tracked[OURS]):
         tracked = share * site.table
         octets[minute] += sizes.slots(tracked, min(tracked, site.backends), site.balancers) / every

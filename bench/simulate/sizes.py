@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from appliance.fleet.stream import LATEST
+
 IP_UDP = 28
 """An IPv4 and a UDP header."""
 ENVELOPE = 44
@@ -42,28 +44,32 @@ LRU_ENTRY = 190
 """A flow in an LRU hash of the kernel: 36 octets of key, 80 of value, and what the map adds (190 MB for a million)."""
 
 
-def _datagrams(octets: float, full: float) -> float:
+def _datagrams(octets: float, full: float, latest: float = 0.0) -> float:
     """The bytes of records with what goes around them; `full`: how many gatherings there are anything in.
 
-    Each is taken to be sent twice; where a balancer has many at once, it only does so with some.
+    The `latest` datagrams are sent twice.
     """
     room = MOST - ENVELOPE - STREAM
-    return 2 * (octets + max(full, octets / room) * (IP_UDP + ENVELOPE + STREAM))
+    number = max(full, octets / room)
+    return (octets + number * (IP_UDP + ENVELOPE + STREAM)) * (1 + min(1.0, latest / number if number else 0.0))
 
 
-def flows(entries: float, senders: float, backends: float) -> float:
-    """Bytes a second of so many entries about flows a second, spread over balancers and backends."""
+def flows(entries: float, senders: float, backends: float, *, twice: bool = False) -> float:
+    """Bytes a second of so many entries about flows a second, spread over balancers and backends.
+
+    `twice`: what a balancer tells in one moment is little enough to be sent twice.
+    """
     if entries <= 0:
         return 0.0
     each = entries / senders * BATCH
     gatherings = senders / BATCH * -math.expm1(-each)
     distinct = gatherings * backends * -math.expm1(-entries / gatherings / backends)
-    return _datagrams(entries * FLOW + distinct * FLOWS, gatherings)
+    return _datagrams(entries * FLOW + distinct * FLOWS, gatherings, math.inf if twice else 0.0)
 
 
 def slots(entries: float, groups: float, senders: float) -> float:
     """Bytes of entries about slots that every one of `senders` tells at once, `groups` of them with the same `was`."""
-    return senders * _datagrams(entries * SLOT + groups * SLOTS, 1.0 if entries else 0.0)
+    return senders * _datagrams(entries * SLOT + groups * SLOTS, 1.0 if entries else 0.0, LATEST)
 
 
 def hellos(balancers: int) -> float:

@@ -92,3 +92,11 @@ def test_entries_that_come_together_share_a_datagram() -> None:
     assert alone == pytest.approx(sizes.IP_UDP + sizes.ENVELOPE + sizes.STREAM + sizes.FLOWS + sizes.FLOW, rel=0.01)
     assert 100_000 * sizes.FLOW < many < 100_000 * (sizes.FLOW + 2)
     assert sizes.flows(0, 10, 100) == 0.0
+    assert sizes.flows(1, 10, 100, twice=True) == 2 * alone
+
+
+def test_the_latest_datagrams_are_sent_twice() -> None:
+    one, many = sizes.slots(10, 1, 3), sizes.slots(100_000, 1, 3)
+    assert one == pytest.approx(2 * 3 * (sizes.IP_UDP + sizes.ENVELOPE + sizes.STREAM + sizes.SLOTS + 10 * sizes.SLOT))
+    assert 3 * 100_000 * sizes.SLOT < many < 3 * 100_000 * (sizes.SLOT + 1)
+    assert sizes.slots(0, 0, 3) == 0.0
