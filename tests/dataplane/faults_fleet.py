@@ -29,11 +29,10 @@ FLEET_FAULTS = (
         "\tvc5_own(first, place, service->destinations + index);\n\tvc5_tell",
         "\tvc5_tell",
     ),
-    Fault(
-        "unknown connections counted a second early", "changed > vc5_settings->idle", "changed >= vc5_settings->idle"
-    ),
-    Fault("RST counted as unknown", "if (!udp && !(flags & VC5_TCP_RST) && time", "if (!udp && time"),
-    Fault("UDP counted as unknown", "if (!udp && !(flags & VC5_TCP_RST) && time", "if (!(flags & VC5_TCP_RST) && time"),
+    Fault("unknown connections counted a second early", "age > vc5_settings->idle", "age >= vc5_settings->idle"),
+    Fault("first connections counted a second early", "age > VC5_SETTLING", "age >= VC5_SETTLING"),
+    Fault("RST counted as unknown", "if (!udp && !(flags & VC5_TCP_RST)) {", "if (!udp) {"),
+    Fault("UDP counted as unknown", "if (!udp && !(flags & VC5_TCP_RST)) {", "if (!(flags & VC5_TCP_RST)) {"),
 )
 ROOM_FAULTS = (
     Fault(
