@@ -99,6 +99,7 @@ class FleetNode:
         if self._viewed:
             self._opinions()
         self._follow_program()
+        self._learn_again(now)
         self.learnt.look(now)
         if now < self._second:
             return
@@ -186,8 +187,7 @@ class FleetNode:
             early, self._early = self._early, []
             for record in early:
                 learn_slots(tables, record, joining=self.joining)
-        if tables is not None and tables.memory.shape.fleet:
-            self.learnt.again(tables, time.monotonic())
+        self._learn_again(time.monotonic())
         self.slots.changed(plan.looks)
         self._slots_later()
         self.view_changed()
@@ -333,6 +333,12 @@ class FleetNode:
             if isinstance(record, Tables) and self.joining:
                 self.tables.compare(time.monotonic())
             self._viewed |= isinstance(record, View)
+
+    def _learn_again(self, now: float) -> None:
+        """Remember flows that waited for their backend to be known here."""
+        tables = self.daemon.instance.data.tables
+        if tables is not None and tables.memory.shape.fleet:
+            self.learnt.again(tables, now)
 
     def _opinions(self) -> None:
         """Let the judge of backends know what the others find."""

@@ -27,7 +27,7 @@ from appliance.model import Address, ServiceKey
 GATHERED = 0.003
 """Seconds at least between two looks into the ring: flows that begin together share a datagram."""
 AT_ONCE = 2000
-"""Flows that are told in one turn of the loop, a few milliseconds."""
+"""Flows that are told, or remembered late, in one turn of the loop: some milliseconds."""
 ENTRIES = 500
 """Flows in one record of those that a joining node is told."""
 UNUSED = 2.0
@@ -151,7 +151,7 @@ class FlowsLearnt:
         """Flows that are remembered as they were told."""
         self.passed = 0
         """Those that are not: something better was known, there was no room, or no such backend."""
-        self._early: deque[tuple[float, Flows]] = deque()
+        self._early: dict[Owner, deque[tuple[float, Flows]]] = {}
         self._waiting = 0
         """How many flows wait for their backend."""
 
@@ -187,19 +187,24 @@ class FlowsLearnt:
             self.passed += len(record.entries)
             return
         self._waiting += len(record.entries)
-        self._early.append((at, record))
+        self._early.setdefault((record.service, record.backend), deque()).append((at, record))
 
     def again(self, tables: Tables, now: float) -> None:
-        """Remember those whose backends are known by now: the tables have changed."""
-        early, self._early, self._waiting = self._early, deque(), 0
-        for at, record in early:
-            if now - at > EARLY:
-                self.passed += len(record.entries)
-            elif record.backend in tables.numbers(record.service):
+        """Remember those whose backends are known by now, some AT_ONCE of them; ask again for the others."""
+        left = AT_ONCE
+        for owner, early in list(self._early.items()):
+            known = owner[1] in tables.numbers(owner[0])
+            while early and left > 0 and (known or now - early[0][0] > EARLY):
+                at, record = early.popleft()
+                self._waiting -= len(record.entries)
+                left -= len(record.entries)
+                if now - at > EARLY:
+                    self.passed += len(record.entries)
+                    continue
                 entries = tuple(one._replace(left=one.left - ceil(now - at)) for one in record.entries)
                 self.learn(tables, replace(record, entries=entries), now)
-            else:
-                self._wait(record, at)
+            if not early:
+                del self._early[owner]
 
     def look(self, now: float) -> None:
         """Let go of the table where nobody has told of flows for a while."""
