@@ -22,7 +22,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ PATH_BYTES = 107
 """The longest path that fits into sockaddr_un (unix(7))."""
 GRACE = 1.0
 """Seconds that clients have to end what they began, before the program is replaced."""
+PORTION = 64 * 1024
+"""Octets of a long answer, about, that are encoded and handed to the connection in one turn of the loop."""
 CREDENTIALS = struct.Struct("iII")
 """struct ucred of unix(7): pid, uid, gid."""
 
@@ -209,7 +211,7 @@ class ControlServer:
     async def _serve(self, connection: _Connection) -> None:
         if len(self._tasks) > self._limits.connections:
             text = f"{self._path}: {self._limits.connections} control connections are open; close one, or try again"
-            await self._reply(connection, failure(ControlError(text)))
+            await self._reply(connection, [failure(ControlError(text))])
             return
         while True:
             try:
@@ -218,11 +220,11 @@ class ControlServer:
                     return
                 request = parse_request(line, connection.peer)
             except Refused as refused:
-                await self._reply(connection, failure(ControlError(f"no valid request: {refused}")))
+                await self._reply(connection, [failure(ControlError(f"no valid request: {refused}"))])
                 return
             wait = self._allowance.take(connection.peer.uid, asyncio.get_running_loop().time())
             if wait:
-                reply = failure(ControlError(self._too_many(connection.peer, wait)))
+                reply: Iterable[bytes] = [failure(ControlError(self._too_many(connection.peer, wait)))]
             else:
                 reply = await self._answer(replace(request, descriptor=connection.descriptor))
             await self._reply(connection, reply)
@@ -248,35 +250,40 @@ class ControlServer:
         except TimeoutError:
             raise Refused(f"none came within {limits.request_seconds:g} s") from None
 
-    async def _answer(self, request: Request) -> bytes:
+    async def _answer(self, request: Request) -> Iterable[bytes]:
         handler = self._handlers.get(request.verb)
         if handler is None:
             known = ", ".join(sorted(self._handlers))
-            return failure(ControlError(f"the daemon knows no verb {request.verb!r}; it knows {known}"))
+            return [failure(ControlError(f"the daemon knows no verb {request.verb!r}; it knows {known}"))]
         try:
             async with asyncio.timeout(self._limits.work_seconds) as limit:
                 result = await handler(request)
             if isinstance(result, Encoded):
-                return success(*result.pieces)
-            return success(json.dumps(result, allow_nan=False))
+                return portions(result.pieces)
+            return [success(json.dumps(result, allow_nan=False))]
         except Vc5Error as error:
-            return failure(error)
+            return [failure(error)]
         except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():
                 seconds = self._limits.work_seconds
-                return failure(ControlError(f"{request.verb} did not finish within {seconds:g} s and was given up"))
+                return [failure(ControlError(f"{request.verb} did not finish within {seconds:g} s and was given up"))]
             log.exception("control request %s failed", request.verb)
-            return failure(
-                ControlError(
-                    f"{request.verb} failed inside the daemon: {type(error).__name__}: {error}; "
-                    "this is a defect of vc5, and the daemon's log has the details"
+            return [
+                failure(
+                    ControlError(
+                        f"{request.verb} failed inside the daemon: {type(error).__name__}: {error}; "
+                        "this is a defect of vc5, and the daemon's log has the details"
+                    )
                 )
-            )
+            ]
 
-    async def _reply(self, connection: _Connection, reply: bytes) -> None:
-        connection.writer.write(reply)
+    async def _reply(self, connection: _Connection, reply: Iterable[bytes]) -> None:
         async with asyncio.timeout(self._limits.reply_seconds):
-            await connection.writer.drain()
+            for portion in reply:
+                connection.writer.write(portion)
+                await connection.writer.drain()
+                # Draining waits only for a peer that reads slowly; one that reads fast must hold nobody up either.
+                await asyncio.sleep(0)
 
 
 def parse_request(line: bytes, peer: Peer) -> Request:
@@ -295,9 +302,21 @@ def parse_request(line: bytes, peer: Peer) -> Request:
     return Request(verb, arguments, peer)
 
 
-def success(*pieces: str) -> bytes:
-    """Return the answer line that carries a result, JSON in pieces."""
-    return "".join(['{"ok": true, "result": ', *pieces, "}\n"]).encode("ascii")
+def success(result: str) -> bytes:
+    """Return the answer line that carries a result, which is JSON."""
+    return b"".join(portions([result]))
+
+
+def portions(result: Sequence[str]) -> Iterator[bytes]:
+    """Yield the same line for a result in pieces, so many of them at a time that they make a portion."""
+    gathered, size = ['{"ok": true, "result": '], 0
+    for piece in result:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= PORTION:
+            yield "".join(gathered).encode("ascii")
+            gathered, size = [], 0
+    yield "".join([*gathered, "}\n"]).encode("ascii")
 
 
 def failure(error: Vc5Error) -> bytes:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from appliance.control import socket as control
 from appliance.control.allowance import Rate
-from appliance.control.socket import Encoded, Limits, Request
+from appliance.control.socket import DEFAULT_LIMITS, Encoded, Limits, Request
 from appliance.errors import AlreadyRunning, ConfigError, HostError, Issue, KernelError, Severity
 from tests.lab.patience import wait_for
 from tests.profile import PARSER_INPUTS
@@ -125,6 +125,35 @@ def ask(path: Path, data: bytes, *, end: bool = False) -> list[dict[str, Any]]:
 
 def test_a_result_may_be_encoded_already(server: Path) -> None:
     assert ask(server, b'{"verb": "encoded"}\n', end=True) == [{"ok": True, "result": {"a": [1, 2]}}]
+
+
+def test_a_long_result_is_handed_over_in_portions(path: Path) -> None:
+    rows = [f'"{number:05d}{"x" * 995}", ' for number in range(3000)]
+    pieces = ["[", *rows, '"end"]']
+    sizes = [len(portion) for portion in control.portions(pieces)]
+    assert len(sizes) > 40
+    assert max(sizes) < control.PORTION + 2000, "one portion must not hold up the loop"
+    assert b"".join(control.portions(pieces)) == control.success("".join(pieces))
+
+    # What fits into the buffer of the socket is never waited for, and gives way all the same.
+    few, turns = ["[", *rows[:190], '"end"]'], [0]
+
+    async def long(_: Request) -> Encoded:
+        asyncio.get_running_loop().call_soon(count)
+        return Encoded(few)
+
+    def count() -> None:
+        turns[0] += 1
+        if turns[0] < 100:
+            asyncio.get_running_loop().call_soon(count)
+
+    async def counted(_: Request) -> int:
+        return turns[0]
+
+    with running(path, {"long": long, "counted": counted}, DEFAULT_LIMITS):
+        first, second = ask(path, b'{"verb": "long"}\n{"verb": "counted"}\n', end=True)
+    assert first["result"] == json.loads("".join(few))
+    assert second["result"] >= 2, "others have their turn between two portions"
 
 
 def test_requests_on_one_connection_are_answered_in_order(server: Path) -> None:
