@@ -17,7 +17,7 @@ from appliance.control.overrides import word
 from appliance.control.state import Pair
 from appliance.dataplane.flowshare import PIECE
 from appliance.fleet.records import DIGEST, Facts, How, NodeState, Record, TableOf
-from appliance.model import Address, Config, Health, ServiceKey
+from appliance.model import Address, Config, Health, Service, ServiceKey
 from appliance.model_bgp import Announce
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class FleetVoice:
         self._config: Config | None = None
         self.digest = bytes(DIGEST)
         """Of the configuration."""
+        self._services: dict[ServiceKey, Service] = {}
         self._digests: dict[ServiceKey, bytes] = {}
+        """Of those services that were asked for: all at once would take a while where there are thousands."""
         self._flows, self._counted_at = 0, 0.0
 
     @property
@@ -58,7 +60,7 @@ class FleetVoice:
         if config is self._config:
             return
         self._config, self.digest = config, bytes(DIGEST)
-        self._digests = {service.key: service_digest(service) for service in config.services}
+        self._services, self._digests = {service.key: service for service in config.services}, {}
 
     async def digested(self) -> None:
         """Make the digest of the configuration, which takes too long for the loop."""
@@ -70,7 +72,11 @@ class FleetVoice:
 
     def service(self, key: ServiceKey) -> bytes:
         """Return the digest of a service's configuration; of one that only drains, nothing."""
-        return self._digests.get(key, bytes(DIGEST))
+        found = self._digests.get(key)
+        if found is None:
+            service = self._services.get(key)
+            found = self._digests[key] = service_digest(service) if service else bytes(DIGEST)
+        return found
 
     def down(self) -> DownSince:
         """Return which backends this node takes for down, by its own checks and whatever others say."""
