@@ -1,0 +1,8 @@
+"""The host's network: links, addresses, routes and neighbours as netlink tells them, the probe namespace.
+
+Of pyroute2 only those parts are loaded that are used; parts.py says why.
+"""
+
+from appliance.net.parts import without_the_rest
+
+without_the_rest("pyroute2")

@@ -86,4 +86,5 @@ def test_the_daemon_does_without_what_its_processes_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tree.ROOT)
     loaded = set(done.stdout.split())
     assert "pyroute2" in loaded
+    assert not loaded & {"pyroute2.ndb", "pyroute2.ipset", "sqlite3"}, "no more of it than is used"
     assert not loaded & {"aiohttp", "bcc", "elasticsearch", "h11", "h2", "jinja2", "prometheus_client"}
