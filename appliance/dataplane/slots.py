@@ -23,6 +23,7 @@ from itertools import compress
 from operator import ne
 
 from appliance.dataplane.abi import ASK_PREVIOUS, NO_DESTINATION
+from appliance.dataplane.marks import Marks
 from appliance.dataplane.memory import Memory
 
 
@@ -67,27 +68,28 @@ class SlotTable:
     memory: Memory
     first: int
     count: int
-    tracked: set[int] = field(default_factory=set)
     since: int | None = None
-    _open: set[int] = field(default_factory=set)
+    tracked: Marks = field(init=False)
+    _open: Marks = field(init=False)
     """Where every flow is remembered: tracked slots whose `was` may still differ."""
     _filled: int = 0
     """The coarse time at which the table got its first answers; 0 where nobody knows."""
     _later: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Slots whose older flows others know better: their `was`, and the coarse time from which on it holds here."""
 
+    def __post_init__(self) -> None:
+        self.tracked, self._open = Marks(self.count), Marks(0)
+
     def adopt(self, *, remember_all: bool = False) -> None:
         """Find the tracked slots in memory that another process has written. Since when, nobody knows any more."""
         words = self.memory.slots[self.first : self.first + self.count].tolist()
-        self.tracked = {number for number, word in enumerate(words) if word & self.memory.tracked}
-        self._open = set(self.tracked)
-        self.since = self.memory.time if remember_all else None
+        self.tracked = Marks(self.count, (number for number, word in enumerate(words) if word & self.memory.tracked))
+        self._follow(self.memory.time if remember_all else None)
 
     def remember_all(self, on: bool, time: int) -> None:
         """Track every slot that has a backend, for good; or let `sweep` un-track them, by its rules."""
         if on == (self.since is not None):
             return
-        self.since = time if on else None
         words = self.memory.slots[self.first : self.first + self.count].tolist() if on else []
         settled = [(number, word) for number, word in enumerate(words) if 0 < word < self.memory.tracked]
         for number, word in settled:
@@ -96,8 +98,13 @@ class SlotTable:
         self.memory.fence()
         for number, word in settled:
             self.memory.slots[self.first + number] = self.memory.tracked | word
-            self.tracked.add(number)
-        self._open = set(self.tracked)
+        self.tracked.update(number for number, _ in settled)
+        self._follow(time if on else None)
+
+    def _follow(self, since: int | None) -> None:
+        """Set from when on every flow is remembered; then `was` of all tracked slots may still differ."""
+        self.since = since
+        self._open = Marks(0) if since is None else Marks(self.count, self.tracked)
 
     @property
     def blank(self) -> bool:
@@ -177,7 +184,6 @@ class SlotTable:
 
     def begin(self, owners: list[int], time: int, *, remember_all: bool = False) -> None:
         """Fill the table after a hash change: older flows are answered by the generation before."""
-        self.since = time if remember_all else None
         memory, histories = self.memory, self.memory.histories
         for number in range(self.count):
             histories.put(self.first + number, "was", ASK_PREVIOUS)
@@ -185,8 +191,8 @@ class SlotTable:
         memory.fence()
         for number, owner in enumerate(owners):
             memory.slots[self.first + number] = memory.tracked | owner
-        self.tracked = set(range(self.count))
-        self._open = set(self.tracked)
+        self.tracked.fill()
+        self._follow(time if remember_all else None)
         self._later.clear()
 
     def asks(self) -> bool:

@@ -61,7 +61,7 @@ def test_a_slot_that_is_told(
     slot = here.slot(0)
     assert (slot.tracked, slot.now, slot.was) == (True, now, was)
     assert (START - slot.changed, START - slot.diverted) == (changed, diverted)
-    assert here.tracked == {0}
+    assert set(here.tracked) == {0}
 
 
 def test_slots_of_no_service_and_those_that_are_tracked_for_ever() -> None:

@@ -46,6 +46,7 @@ PURE_DATAPLANE = (
         "legs",
         "lookup",
         "maglev",
+        "marks",
         "memory",
         "migrate",
         "model",
