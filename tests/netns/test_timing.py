@@ -37,7 +37,9 @@ def test_a_packet_is_timed_while_somebody_looks() -> None:
         told = wait_for("a measurement", lambda: (found := status(daemon))["latency_of"] and found, 20)
         assert told["latency_of"] == "test-run"
         # What a kernel with its timers takes for one run of a program, on any machine.
-        assert 1 < told["latency_ns"] == told["summary"]["latency_ns"] < 100_000
+        assert 1 < told["latency_ns"] < 100_000
+        # Readers of upstream's fields take no fractions, which a median of an even number has.
+        assert told["summary"]["latency_ns"] == int(told["latency_ns"])
         assert carried(told) == before
         # Once the kernel measures programs itself, that is told, of the packets that there are.
         daemon.namespace.run("sysctl", "-w", "kernel.bpf_stats_enabled=1")
