@@ -20,7 +20,7 @@ from appliance.control.socket import Encoded
 from appliance.control.standing import TURN
 from appliance.control.trouble import mend, overhead
 from appliance.errors import ControlError, HostError
-from appliance.health.probes import dns
+from appliance.health import dns_message
 from appliance.model import Backend, CheckKind, Forward, Health, Protocol, Service
 from appliance.net import namespace
 
@@ -113,7 +113,7 @@ def _ask(service: Service) -> bytes:
     if service.key.protocol is Protocol.UDP:
         for check in service.checks:
             if check.kind is CheckKind.DNS and check.transport is Protocol.UDP:
-                return dns.message(QUESTION_ID, dns.question(check.query, check.qtype))
+                return dns_message.message(QUESTION_ID, dns_message.question(check.query, check.qtype))
             if check.kind is CheckKind.UDP and check.send:
                 return check.send
     return b""

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
 from appliance.config.values_check import QTYPES, RCODES
+from appliance.health import dns_message
 from appliance.health.answer import Answer
-from appliance.health.probes import dns
 from appliance.model import Check, CheckKind, Outcome, Protocol
 from tests.profile import PARSER_INPUTS
 from tests.unit.health.datagrams import answering, dnsmasq
@@ -24,7 +24,7 @@ from tests.unit.health.servers import Handler, descriptors, finish, probe, servi
 OK, WRONG, NONE = Outcome.OK, Outcome.WRONG, Outcome.NONE
 TCP = Check(CheckKind.DNS, 53, timeout=5.0, query="www.example.test")
 UDP = replace(TCP, transport=Protocol.UDP)
-ASKED = dns.question("www.example.test", "A")
+ASKED = dns_message.question("www.example.test", "A")
 RECORD = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + b"\xc0\0\2\1"
 
 
@@ -233,8 +233,8 @@ def test_the_id_and_the_question_are_new_each_time() -> None:
     st.sampled_from(QTYPES),
 )
 def test_queries_are_what_scapy_makes(identifier: int, name: str, qtype: str) -> None:
-    ours = dns.message(identifier, dns.question(name, qtype))
-    theirs = DNS(id=identifier, rd=1, qd=DNSQR(qname=name or ".", qtype=dns.TYPES[qtype]))
+    ours = dns_message.message(identifier, dns_message.question(name, qtype))
+    theirs = DNS(id=identifier, rd=1, qd=DNSQR(qname=name or ".", qtype=dns_message.TYPES[qtype]))
     assert ours == bytes(theirs)
 
 
@@ -243,7 +243,7 @@ def test_answers_that_scapy_makes_are_read(rcode: int, count: int, truncated: bo
     records = [DNSRR(rrname="www.example.test", rdata=f"192.0.2.{number}") for number in range(count)]
     question = DNSQR(qname="www.example.test", qtype="A")
     data = bytes(DNS(id=7, qr=1, tc=truncated, rcode=rcode, qd=question, an=records))
-    assert dns.parse(data, 7, ASKED) == dns.Reply(rcode, count, truncated)
+    assert dns_message.parse(data, 7, ASKED) == dns_message.Reply(rcode, count, truncated)
 
 
 @settings(max_examples=PARSER_INPUTS)
@@ -252,12 +252,12 @@ def test_answers_that_scapy_makes_are_read(rcode: int, count: int, truncated: bo
 )
 def test_no_message_is_a_defect(data: bytes) -> None:
     try:
-        found = dns.parse(data, 7, ASKED)
-    except (ValueError, dns.OtherAnswer):
+        found = dns_message.parse(data, 7, ASKED)
+    except (ValueError, dns_message.OtherAnswer):
         return
     assert 0 <= found.rcode < 16
 
 
 def test_what_can_be_configured_can_be_asked() -> None:
-    assert set(QTYPES) == set(dns.TYPES)
-    assert {name: dns.code_name(code) for name, code in RCODES.items()} == {name: name for name in RCODES}
+    assert set(QTYPES) == set(dns_message.TYPES)
+    assert {name: dns_message.code_name(code) for name, code in RCODES.items()} == {name: name for name in RCODES}

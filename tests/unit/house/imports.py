@@ -65,6 +65,7 @@ PURE_HEALTH = (
     "answer",
     "checks",
     "diagnostic",
+    "dns_message",
     "drill",
     "evidence",
     "governor",
