@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +44,8 @@ def readable_by_all(package: Path) -> bool:
 
 
 def _archive(package: Path) -> int:
+    import zipfile  # which is large, and not wanted where the package is installed
+
     descriptor = os.memfd_create("vc5-code", os.MFD_ALLOW_SEALING)
     with os.fdopen(os.dup(descriptor), "wb") as file, zipfile.ZipFile(file, "w") as archive:
         for path in sorted(path for path in package.rglob("*") if path.suffix in SUFFIXES):

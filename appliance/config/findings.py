@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from appliance.errors import Issue, Severity
@@ -82,5 +81,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "did you mean ...?" where a known word is close, else nothing."""
     if len(word) > 60:
         return ""
+    from difflib import get_close_matches  # which is large, and only wanted where there is a mistake
+
     close = get_close_matches(word.lower(), sorted(known), n=1)
     return f"did you mean {close[0]}?" if close else ""

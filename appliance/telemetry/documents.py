@@ -90,17 +90,28 @@ class Documents:
             )
             for stream in Stream
         }
-        self._probes: dict[tuple[ServiceKey, Address, int, CheckKind | None], tuple[str, str]] = {}
+        self._probe = _inner(
+            {
+                "kind": "event",
+                "category": ["network"],
+                "type": ["info"],
+                "dataset": str(Stream.PROBE),
+                "module": "vc5",
+                "action": "probe",
+            }
+        )
+        self._backends: dict[tuple[ServiceKey, Address], str] = {}
+        self._checks: dict[tuple[int, CheckKind | None], str] = {}
 
     def probe(self, result: ProbeResult, sequence: int) -> bytes:
         """Return the record of a probe. Numbers are nanoseconds, `sequence` counts the records of all runs."""
-        key = (result.service, result.backend, result.check, result.kind)
-        same = self._probes.get(key)
-        if same is None:
-            if len(self._probes) >= 1 << 16:
-                self._probes.clear()
-            same = self._probes[key] = self._same(result)
-        head, end = same
+        key = (result.service, result.backend)
+        of = self._backends.get(key)
+        if of is None:
+            if len(self._backends) >= 1 << 16:
+                self._backends.clear()
+            of = self._backends[key] = _inner(_of_service(result.service) | {"server": {"ip": str(result.backend)}})
+        end = self._checks.get((result.check, result.kind)) or self._end(result)
         timing = ",".join(
             f'"{name}":{value}'
             for name, value in (
@@ -124,27 +135,20 @@ class Documents:
             if result.certificate_expires:
                 days = f',"certificate":{{"days_left":{(result.certificate_expires - result.at) / DAY:.2f}}}'
         number = f"{self.run}-{sequence}"
+        taken = f'"outcome":"{_ECS_OUTCOMES[result.outcome]}","duration":{result.total_ns}'
         return (
             f'{self._heads[Stream.PROBE]}{sequence}"}}}}\n{{"@timestamp":"{_moment(result.at)}","event":{{"id":"{number}",'
-            f'"sequence":{sequence},"outcome":"{_ECS_OUTCOMES[result.outcome]}","duration":{result.total_ns},{head}{more}'
+            f'"sequence":{sequence},{taken},{self._probe}}},{of},{more}'
             f'"vc5":{{"outcome":"{result.outcome}","timing":{{{timing}}}{days},{end}\n'
         ).encode("ascii")
 
-    def _same(self, result: ProbeResult) -> tuple[str, str]:
-        event = {
-            "kind": "event",
-            "category": ["network"],
-            "type": ["info"],
-            "dataset": str(Stream.PROBE),
-            "module": "vc5",
-            "action": "probe",
-        }
-        of = _of_service(result.service) | {"server": {"ip": str(result.backend)}}
+    def _end(self, result: ProbeResult) -> str:
         check: dict[str, Any] = {"index": result.check}
         if result.kind:
             check["kind"] = str(result.kind)
         end = f'"kind":"probe","check":{_dump(check)}}},{self._ends[Stream.PROBE]}}}'
-        return f"{_inner(event)}}},{_inner(of)},", end
+        self._checks[result.check, result.kind] = end
+        return end
 
     def event(self, event: Event, sequence: int) -> bytes:
         """Return the record of an event. Never fails: details that are not JSON are told as text."""
