@@ -68,6 +68,7 @@ QUERY = [
      '[{"negative":true,"place":"state","text":"dead"},{"negative":false,"place":"","text":"shop"}]'),
     ("JSON.stringify(parse('2001:db8::1'))", '[{"negative":false,"place":"","text":"2001:db8::1"}]'),
 ]  # fmt: skip
+TROUBLES = "[{ word: 'up', since: 1 }, { word: 'dead', since: 9 }, { word: 'wrong', since: 7 }]"
 STATE = [
     ("ofBackend({ state: 'available', health: 'up' })", "up"),
     ("ofBackend({ state: 'draining', health: 'up' })", "draining"),
@@ -81,6 +82,11 @@ STATE = [
     ("ofService({ up: false, backends: [] })", "down"),
     ("ofService({ up: true, backends: [{ word: 'up' }, { word: 'dead' }] })", "degraded"),
     ("ofService({ up: true, backends: [{ word: 'up' }, { word: 'draining' }] })", "up"),
+    ("sinceOfService({ word: 'up', since: 3, backends: [{ word: 'draining', since: 9 }] })", 3),
+    (f"sinceOfService({{ word: 'degraded', since: 3, backends: {TROUBLES} }})", 7),
+    (f"sinceOfService({{ word: 'degraded', since: 8, backends: {TROUBLES} }})", 8),
+    ("sinceOfService({ word: 'degraded', since: null, backends: [{ word: 'dead', since: 9 }] })", None),
+    ("sinceOfService({ word: 'degraded', since: 3, backends: [{ word: 'kept', since: null }] })", 3),
     ("marks({ overrides: [{ override: 'weight', weight: 3, who: 'eve', since: 1 }] })[0].word", "weight 3"),
     ("marks({ drained_by: 'removed', fallback: true }).map((one) => one.word).join()", "removed,fallback"),
 ]  # fmt: skip

@@ -83,7 +83,8 @@ export class TrafficMap {
     this._picture = picture;
     this._painted.getContext("2d").putImageData(new ImageData(picture.pixels, SIDE, SIDE), 0, 0);
     const what = picture.seconds ? `in the last ${Math.round(picture.seconds)} s` : "since the program was loaded";
-    text(byId("map-said"), `${count(picture.lit)} prefixes sent packets ${what}; ${moment(this._now(), this._now())}`);
+    const senders = picture.lit === 1 ? "1 prefix" : `${count(picture.lit)} prefixes`;
+    text(byId("map-said"), `${senders} sent packets ${what}; ${moment(this._now(), this._now())}`);
     this._showTop();
     this._readout();
     this._draw();

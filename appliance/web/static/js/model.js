@@ -6,7 +6,7 @@
 import { sortable } from "./address.js";
 import { Clock, History } from "./history.js";
 import * as query from "./query.js";
-import { marks, ofBackend, ofService, rank } from "./state.js";
+import { marks, ofBackend, ofService, rank, sinceOfService } from "./state.js";
 
 export const PACKETS = 0;
 export const OCTETS = 1;
@@ -104,6 +104,7 @@ export class Model {
     });
     scale(service);
     service.word = ofService(service);
+    service.since = sinceOfService(service);
     service.worst = worst(service.backends);
     service.places = query.ofService(service);
     const same = before && before.word === service.word && sameAddresses(before.backends, service.backends);

@@ -37,12 +37,21 @@ export function ofBackend(backend) {
   return "up";
 }
 
+const worrying = (backend) => ["dead", "wrong", "kept"].includes(backend.word);
+
 // One service: up, down, degraded (it serves, and not every backend is well), or pending.
 export function ofService(service) {
   if (service.pending) return "pending";
   if (!service.up) return "down";
-  const worried = service.backends.some((backend) => ["dead", "wrong", "kept"].includes(backend.word));
-  return worried ? "degraded" : "up";
+  return service.backends.some(worrying) ? "degraded" : "up";
+}
+
+// Since when a service is in the state of its word. The daemon knows up and down: a service that has been up for longer
+// is degraded since the first of the troubles that it has now.
+export function sinceOfService(service) {
+  if (service.word !== "degraded") return service.since;
+  const troubles = service.backends.filter(worrying).map((backend) => backend.since).filter(Number.isFinite);
+  return troubles.length && Number.isFinite(service.since) ? Math.max(service.since, Math.min(...troubles)) : service.since;
 }
 
 // Why a backend is as it is, beside its diagnostic: who drains it, who overrides it. A list of short texts.
