@@ -103,16 +103,15 @@ def learned(plan: Plan, verdict: HealthOf) -> Learned:
     ]
     total = {"vips": len(shown), "services": len(states), "backends": sum(len(one.members) for one in desired)}
     severity = min((severity_of(plan, vip) for vip in vips), default=Severity.NOTICE)
-    parts = []
+    parts, everything = [], []
     for noun, down in (("VIP", vips), ("service", services), ("backend", backends)):
+        count = total[f"{noun.lower()}s"]
+        everything.append(f"{count} {noun}{'s' if count != 1 else ''}")
         if down:
-            count = total[f"{noun.lower()}s"]
-            parts.append(f"{len(down)} of {count} {noun}{'s' if count != 1 else ''} down: {some(down)}")
+            parts.append(f"{len(down)} of {everything[-1]} down: {some(down)}")
     if vips:
         parts[0] += f" ({reason_of(plan, vips[0])})"
-    text = (
-        "; ".join(parts) or f"all {total['vips']} VIPs, {total['services']} services, {total['backends']} backends up"
-    )
+    text = "; ".join(parts) or f"everything is up: {', '.join(everything)}"
     details: dict[str, Any] = {"vips_down": [str(one) for one in vips[:LISTED]]}
     details["services_down"] = [str(one) for one in services[:LISTED]]
     details["backends_down"] = backends[:LISTED]

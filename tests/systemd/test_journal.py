@@ -38,7 +38,7 @@ def test_events_have_fields_in_the_journal(site: Site) -> None:
     assert (vip["VC5_OUTCOME"], vip["PRIORITY"], vip["VC5_REASON"]) == ("up", "3", "1 of 1 services up")
     (learned,) = entries(system, "VC5_OUTCOME=learned")
     assert learned["PRIORITY"] == "6"
-    assert learned["MESSAGE"] == "after the start all 1 VIPs, 1 services, 2 backends up"
+    assert learned["MESSAGE"] == "after the start everything is up: 1 VIP, 1 service, 2 backends"
 
     site.lab.balancer.run("ip", "link", "set", "eth0", "down")
     try:

@@ -53,7 +53,7 @@ def test_the_setting_decides() -> None:
     assert [learning.step(at, planner.plan(), planner.verdict) for at in (101.0, 102.0, 159.9)] == [None] * 3
     over = learning.step(160.0, planner.plan(), planner.verdict)
     assert over is not None
-    assert over.message == "after the start all 1 VIPs, 1 services, 1 backends up"
+    assert over.message == "after the start everything is up: 1 VIP, 1 service, 1 backend"
     assert over.severity is Severity.INFORMATIONAL
     learning.begin(200.0, 0.0)
     assert not learning.on
