@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,12 @@ def test_the_same_as_a_set(first: list[int], steps: list[tuple[str, object]]) ->
         assert list(marks) == sorted(plain)
         assert (len(marks), bool(marks)) == (len(plain), bool(plain))
         assert all((number in marks) == (number in plain) for number in (-1, 0, 7, COUNT - 1, COUNT, COUNT + 1))
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (297, 298, 299), (5, 6, 8, 9), tuple(range(40, 90)), range(COUNT)])
+def test_neighbours_are_found(numbers: Sequence[int]) -> None:
+    assert list(Marks(COUNT, numbers)) == list(numbers)
+    assert list(Marks(100 * COUNT, numbers)) == list(numbers)
 
 
 def test_what_may_be_in() -> None:

@@ -137,6 +137,24 @@ def test_a_flow_without_room_follows_now() -> None:
     assert {to for _, _, to in lost} == {backend(4)}
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["the same process", "started anew"])
+def test_was_follows_a_change(anew: bool) -> None:
+    tables, _ = opened()
+    wanted = everything({1: 1, 2: 1, 3: 1, 4: 40})
+    tables.apply(wanted)
+    if anew:
+        tables = Tables(tables.memory)
+    table = tables.slots(WEB)
+    assert table is not None
+
+    def settled() -> set[bool]:
+        return {table.slot(n).was == table.slot(n).now for n in range(table.count)}
+
+    assert settled() == {False, True}
+    pass_time(tables, wanted, IDLE + 1)
+    assert settled() == {True}
+
+
 def count(tables: Tables) -> dict[Address, int]:
     """The flows of each backend of the service."""
     flows = FlowCount()

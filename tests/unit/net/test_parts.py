@@ -24,6 +24,10 @@ CASES = {
     "a name of the package": ("from large import whole; print(whole, 'large.unused' in sys.modules)", "2 True"),
     "all of the package": ("import large; print(large.whole, large.used.IT, large.whole)", "2 1 2"),
     "once": ("import large; large.whole; large.whole; print(len(large.unused.loads))", "1"),
+    "what everybody is asked for": (
+        "import large.used; print(hasattr(large, '__wrapped__'), 'large.unused' in sys.modules)",
+        "False False",
+    ),
     "what it is": ("import large; print(large.__name__, large.__path__[0][-5:])", "large large"),
     "asked twice": ("import large.used; without_the_rest('large'); print(large.used.IT)", "1"),
     "no such package": ("without_the_rest('nowhere'); print('nowhere' in sys.modules)", "False"),
@@ -31,7 +35,7 @@ CASES = {
 MISSING = {
     "a name": ("from large import nothing", "ImportError: cannot import name 'nothing' from 'large'"),
     "a module": ("import large.nothing", "ModuleNotFoundError: No module named 'large.nothing'"),
-    "what a module needs": ("from large import broken", "ModuleNotFoundError: No module named 'absent'"),
+    "what a module needs": ("import large; large.broken", "ModuleNotFoundError: No module named 'absent'"),
     "a private name": ("import large; large.__all__", "AttributeError: module 'large' has no attribute '__all__'"),
 }
 
