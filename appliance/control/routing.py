@@ -97,6 +97,7 @@ class Routing:
         elif self._look_around():
             self._daemon.measuring.misrouting.happened(Cause.ROUTER, "routes of this node were announced otherwise")
             self._announce(now)
+            self._daemon.saving.early(now)
         elif self.announced.until is not None and now >= self.announced.until:
             self._announce(now)
         if now < self._second:
@@ -149,7 +150,7 @@ class Routing:
         else:
             return
         # A daemon that follows a sudden end should not announce again what this one has withdrawn.
-        self._daemon.saving.soon(time.monotonic())
+        self._daemon.saving.early(time.monotonic())
 
     def hand_over(self) -> None:
         """Leave all sessions to the program that is about to take the place of this one."""

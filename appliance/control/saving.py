@@ -36,6 +36,7 @@ class Saving:
         self._failed = failed
         self._next = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     def soon(self, now: float) -> bool:
         """Begin to replace the state file at `now`, monotonic seconds; False where it is too early for another one.
@@ -46,6 +47,20 @@ class Saving:
             return False
         self._task = asyncio.create_task(self._save_or_tell(now))
         return True
+
+    def early(self, now: float) -> None:
+        """Replace the state file, or, where it is too early, as soon as it is not.
+
+        For what others have been told: a daemon that follows a sudden end must not tell them what was the case before.
+        """
+        if self.soon(now) or self._again is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._again = loop.call_later(max(PAUSE, self._next - now), self._try_again, loop)
+
+    def _try_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._again = None
+        self.early(loop.time())
 
     async def _save_or_tell(self, now: float) -> None:
         try:

@@ -226,7 +226,8 @@ def traffic(stage: Stage) -> Iterator[None]:
         seconds = time.monotonic() - began
         reports = [requests.stop() for requests in (first, second, third)]
         failures = [Counter(request.failure for request in report.failed) for report in reports]
-        assert not any(failures), failures
+        changes = {(router.name, vip): router.changes(vip)[-4:] for router in stage.routers.values() for vip in VIPS}
+        assert not any(failures), (failures, changes, stage.daemon.errors[-6000:])
         rates = [len(report.done) / seconds for report in reports]
         assert min(rates) >= LEAST, rates
 

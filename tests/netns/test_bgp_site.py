@@ -52,6 +52,7 @@ FIRST_ALONE = {4: (own(BALANCER),), 6: (own6(BALANCER),)}
 SEED = "8d969eef6ecad3c29a3a629280e686cf"
 CHECKS = {BALANCER: {"type": "http", "port": 80, "path": "/alive"}, SECOND: {"type": "syn", "port": 7000}}
 ALONE = {BALANCER: "b1", SECOND: "b2"}
+ROUNDS = 6
 
 
 @dataclass
@@ -134,6 +135,34 @@ def end(requests: Requests) -> None:
     report = requests.stop()
     assert [request.failure for request in report.failed] == []
     assert len(report.done) > 5
+
+
+@pytest.mark.appliance
+def test_who_is_killed_when_it_has_just_come_back_tells_nothing_else(stage: Stage) -> None:
+    """Its successor knows that it is not cut off any more: what routers were told was saved at once."""
+    backends, daemon = stage.site.backends.values(), stage.daemons[SECOND]
+    with stage.router(Bird) as router:
+        router.wait_established()
+        for _ in range(ROUNDS):
+            wait_ways(router, BOTH)
+            for backend in backends:
+                backend.kill_servers(Server.ECHO)
+            wait_for(
+                "it to be cut off", lambda: any("cut off" in row["message"] for row in daemon.status()["warnings"])
+            )
+            wait_ways(router, FIRST_ALONE)
+            for backend in backends:
+                backend.start_servers(stage.site.content, Server.ECHO)
+            wait_ways(router, BOTH)
+            assert answered_by(stage) == {"b1", "b2"}
+            changes = len(router.changes(VIP))
+            daemon.kill9()
+            router.wait_down(own(SECOND))
+            daemon.start()
+            router.wait_established(own(SECOND), seconds=20)
+            assert answered_by(stage) == {"b1", "b2"}
+            more = router.changes(VIP)[changes:]
+            assert not more, (more, daemon.errors[-6000:])
 
 
 @pytest.mark.parametrize("kind", [Frr, pytest.param(Bird, marks=pytest.mark.appliance)])
