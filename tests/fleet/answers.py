@@ -53,6 +53,15 @@ class Answers:
             index = self._asked(source, port) if slot.was == ASK_PREVIOUS else slot.was
         return self._name(index if self._lives(index) else slot.now)
 
+    def text(self, source: str, port: int) -> str:
+        """Return what an answer is made of, for whoever wonders about it."""
+        hashed = self._hash(self._current, source, port)
+        number = slot_of(hashed, self._table.count)
+        slot, index = self._table.slot(number), self._remembered(hashed)
+        age = self._memory.time - slot.changed
+        found = f"slot {number}{' tracked' if slot.tracked else ''}, changed {age} s ago"
+        return f"{found}, was {slot.was}, now {slot.now}, remembered {index}"
+
     def _asked(self, source: str, port: int) -> int:
         """What the slots of before the last change of the hash say."""
         entry = self._entry

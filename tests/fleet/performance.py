@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -36,6 +37,8 @@ FLOW_PATIENCE: Final = 15.0
 NEW_FOR: Final = 1.5
 """Seconds over which the new flows of a moment begin: from before it until after it."""
 PATIENCE: Final = 30.0
+SOME: Final = 5
+"""Flows of which more is told."""
 PAUSE: Final = 0.05
 """Seconds between two looks, which cost the machine something."""
 
@@ -240,9 +243,26 @@ class Performance(Standing):
         return found
 
     def _unknown_text(self) -> str:
-        """Return how many each balancer would send elsewhere."""
-        counts = Counter((node, name.protocol) for node, name, _ in self.unknown())
-        return ", ".join(f"{node} would break {count} {protocol} flows" for (node, protocol), count in counts.items())
+        """Return how many each balancer would send elsewhere, some of them, and how the exchange stands."""
+        unknown = self.unknown()
+        counts = Counter((node, name.protocol) for node, name, _ in unknown)
+        said = [f"{node} would break {count} {protocol} flows" for (node, protocol), count in counts.items()]
+        for node in self._running():
+            mine = [(name, to) for who, name, to in unknown if who == node.name][:SOME]
+            said += [f"  {name.protocol} {self._flow_text(name)} to {to}" for name, to in mine]
+        said += [f"{node.name} says {json.dumps(node.ask('fleet'))}" for node in self._running()]
+        return "\n".join(said)
+
+    def _flow_text(self, name: Name) -> str:
+        """Return a flow's ends, its backend, and what each balancer has in its slot."""
+        [flow] = [one for one in self.flows[name.protocol].status().flows if one.number == name.number]
+        told = [f"{flow.source}:{flow.port} of {flow.backend}"]
+        for node in self._running():
+            with node.slots() as slots:
+                told.append(
+                    f"{node.name}: {Answers(slots.tables, SERVICES[name.protocol]).text(flow.source, flow.port)}"
+                )
+        return "; ".join(told)
 
     def _wait_forgotten(self) -> None:
         """Wait until `was` is the same as `now` in every slot."""
