@@ -76,9 +76,11 @@ class SlotTable:
     """The coarse time at which the table got its first answers; 0 where nobody knows."""
     _later: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Slots whose older flows others know better: their `was`, and the coarse time from which on it holds here."""
+    _heard: Marks = field(init=False)
+    """Slots that others have told of since the table got its first answers."""
 
     def __post_init__(self) -> None:
-        self.tracked, self._open = Marks(self.count), Marks(0)
+        self.tracked, self._open, self._heard = Marks(self.count), Marks(0), Marks(self.count)
 
     def adopt(self, *, remember_all: bool = False) -> None:
         """Find the tracked slots in memory that another process has written. Since when, nobody knows any more."""
@@ -168,6 +170,7 @@ class SlotTable:
         self.memory.slots[self.first : self.first + self.count] = memoryview(words)
         self.tracked.clear()
         self._later.clear()
+        self._heard.clear()
         self._filled = self.memory.time
         return self.count - owners.count(NO_DESTINATION)
 
@@ -237,6 +240,9 @@ class SlotTable:
         now = word & (self.memory.tracked - 1)
         tracked, differs = word != now, told.now != now
         changed = time if differs else time - told.changed
+        if not joining:
+            self._defer(number, told, time)
+        self._heard.add(number)
         if not tracked:
             adopted = told.was if joining or now == NO_DESTINATION else now
             histories.put(at, "was", adopted if adopted is not None else now)
@@ -245,9 +251,6 @@ class SlotTable:
             self.memory.fence()
             self.memory.slots[at] = self.memory.tracked | now
             self.tracked.add(number)
-            if not differs and adopted == now and told.was is not None and told.was not in (NO_DESTINATION, now):
-                # Flows that began here since the change are given as long again to be remembered.
-                self._later[number] = told.was, time + min(told.changed, time - self._filled)
             return True
         if joining and told.was is not None and histories.get(at, "was") != ASK_PREVIOUS:
             histories.put(at, "was", told.was)
@@ -255,6 +258,25 @@ class SlotTable:
             if then > histories.get(at, name) + (0 if then == time else SLACK):
                 histories.put(at, name, then)
         return False
+
+    def _defer(self, number: int, told: ToldSlot, time: int) -> None:
+        """Take over another's `was` later, where it knows older flows better.
+
+        That is so where it has changed a slot that stayed as it was here; and of all slots where this table was young,
+        and had heard of nobody, when it is told of them first. Flows that began here meanwhile are given as long again
+        to be remembered.
+        """
+        at, index = self.first + number, self.memory.tracked - 1
+        word, age = self.memory.slots[at], time - self._filled
+        now = word & index
+        own = self.memory.histories.get(at, "was") if word != now else now
+        if told.was in (None, NO_DESTINATION, own) or NO_DESTINATION in (now, own) or own == ASK_PREVIOUS:
+            return
+        assert told.was is not None
+        if word == now and told.now == now:
+            self._later[number] = told.was, time + min(told.changed, age)
+        elif self._filled and number not in self._heard and age <= self.memory.settings.get(0, "idle"):
+            self._later[number] = told.was, time + age
 
     def clear(self) -> None:
         """Forget everything: for slots that no service uses."""
@@ -264,3 +286,4 @@ class SlotTable:
         self.tracked.clear()
         self._open.clear()
         self._later.clear()
+        self._heard.clear()

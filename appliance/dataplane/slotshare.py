@@ -27,14 +27,15 @@ A node that began after a change, and announced before it had heard of it, has t
 Once it is told, a flow that nobody remembers may be its own, of `now`, or an older one, of the others' `was`. Its own
 are no older than its table, and than the change. So for as long again its `was` is its own, and whoever speaks is
 remembered; older ones have been silent for longer than that, and have what is left of `grace`: it takes over `was`.
+So it does in slots that it has changed itself before it heard of anybody, or sees otherwise: what it answers its own
+flows of so short a life is nobody else's answer. This holds for what it is told of a slot first.
 
 Services that remember every flow tell no slots: all their slots are tracked for ever, at every node.
 
 What remains: records that were never delivered, since the exchange was cut. Once it works again, slots in which tables
 differ are tracked at both nodes (`learn_table`); flows of before that nothing is remembered of stay unknown to the
-other. So do those in slots that have changed once more while a node that began meanwhile was cut off. Of a hash change
-(another seed, `sticky`, more slots) a node that has not made it yet learns nothing: names of flows or numbers of slots
-mean something else there.
+other. Of a hash change (another seed, `sticky`, more slots) a node that has not made it yet learns nothing: names of
+flows or numbers of slots mean something else there.
 """
 
 from __future__ import annotations

@@ -187,6 +187,55 @@ def test_a_late_starter_takes_over_nothing_that_settles_before() -> None:
     assert [was for _, was, _ in states(late)] == [now for _, _, now in states(late)]
 
 
+@pytest.mark.parametrize("first", ["changes", "hears"])
+def test_a_late_starter_that_changes_slots_itself_knows_no_older_flows(first: str) -> None:
+    """It begins with a backend drained that is back already: what it answers its own flows is nobody else's answer."""
+    one, late = Node(0), Node(1)
+    one.open(web(1, 2, 3, 4))
+    one.clients.open_many(WEB, range(100))
+    for wanted in (web(1, 2, 3, 4, drained=2), web(1, 2, 3, 4)):
+        one.apply(wanted)
+        one.pass_time(3)
+    late.apply(web(1, 2, 3, 4, drained=2))
+    late.clients.open_many(WEB, range(100, 200))
+    late.pass_time(2)
+    if first == "changes":
+        late.apply(web(1, 2, 3, 4))
+    for record in one.slots():
+        late.learn(record)
+    if first == "hears":
+        late.apply(web(1, 2, 3, 4))
+    assert late.clients.lost() == [], "who began here goes on here, and is remembered from now on"
+    late.pass_time(2)
+    assert late.clients.lost() == []
+    # What the others tell later of the same slots is not taken over once more.
+    own = states(late)
+    for tracked in one.slots():
+        late.learn(tracked)
+    late.pass_time(3)
+    assert [was for _, was, _ in states(late)] == [was for _, was, _ in own]
+    late.clients.owners |= one.clients.owners
+    assert len(drained_flows(one)) > 10
+    assert late.clients.lost() == [], "who is not remembered by then is older, and the others know better"
+
+
+def test_a_node_of_long_standing_takes_over_nothing() -> None:
+    one, other = two(web(1, 2, 3, 4))
+    for node in (one, other) * (IDLE + 1):
+        node.pass_time(1)
+    other.clients.open_many(WEB, range(100))
+    other.apply(web(1, 2, 3, 4, drained=2))
+    other.apply(web(1, 2, 3, 4, drained=3))
+    one.apply(web(1, 2, 3, 4, drained=3))
+    before = states(other)
+    assert before != states(one)
+    for record in one.slots():
+        other.learn(record)
+    for _ in range(IDLE - 1):
+        other.pass_time(1)
+    assert [was for _, was, _ in states(other)] == [was for _, was, _ in before]
+
+
 def test_what_cannot_be_learnt_changes_nothing() -> None:
     one, other = two(web(1, 2, 3, 4))
     one.apply(web(1, 2, 3, 4, drained=2))
