@@ -75,7 +75,11 @@ FAULTS = {
         larger_flow_table,
     ),
     "a restarted daemon settles what was tracked": (
-        Fault("appliance/dataplane/slots.py", "self.tracked = {number for", "self.clear() or {number for"),
+        Fault(
+            "appliance/dataplane/slots.py",
+            "Marks(self.count, (number for",
+            "self.clear() or Marks(self.count, (number for",
+        ),
         killed,
     ),
 }
