@@ -226,10 +226,14 @@ def traffic(stage: Stage) -> Iterator[None]:
         seconds = time.monotonic() - began
         reports = [requests.stop() for requests in (first, second, third)]
         failures = [Counter(request.failure for request in report.failed) for report in reports]
-        changes = {(router.name, vip): router.changes(vip)[-4:] for router in stage.routers.values() for vip in VIPS}
-        assert not any(failures), (failures, changes, stage.daemon.errors[-6000:])
+        assert not any(failures), (failures, last_changes(stage), stage.daemon.errors[-6000:])
         rates = [len(report.done) / seconds for report in reports]
         assert min(rates) >= LEAST, rates
+
+
+def last_changes(stage: Stage) -> dict[tuple[str, str], list[Change]]:
+    """The last changes of each VIP's routes, for whoever wonders why requests failed."""
+    return {(router.name, vip): router.changes(vip)[-4:] for router in stage.routers.values() for vip in VIPS}
 
 
 def reexec(stage: Stage) -> None:
